@@ -1,0 +1,5 @@
+"""`python -m nlpseq` is `nlpseq`."""
+
+from nlpseq.commands.cli import main
+
+main()

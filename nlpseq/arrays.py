@@ -1,0 +1,122 @@
+"""The few operations that models are written in, for NumPy arrays and torch tensors alike.
+
+A model is written once, as functions of arrays; which library does the work is decided by what it is given. torch
+is never imported here: a tensor can only exist where somebody else imported it. The cost is one look at the type in
+each call, a few hundred nanoseconds, and a vocabulary kept as small as the models allow.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or torch.Tensor: the point of this module is that it does not matter
+
+
+def library(array: Array) -> Any:
+    """The module that made `array`: torch or numpy."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and isinstance(array, torch.Tensor) else np
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """`array` as a NumPy array on the host, without a copy where that is possible."""
+    return array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
+
+
+def sigmoid(array: Array) -> Array:
+    """1 / (1 + exp(-x)); on NumPy through tanh, which cannot overflow."""
+    if library(array) is np:
+        return 0.5 * np.tanh(0.5 * array) + 0.5
+    return array.sigmoid()
+
+
+def tanh(array: Array) -> Array:
+    """The hyperbolic tangent."""
+    return library(array).tanh(array)
+
+
+def relu(array: Array) -> Array:
+    """max(x, 0)."""
+    return array.clip(0)
+
+
+def project(inputs: Array, weight: Array, bias: Array | None = None) -> Array:
+    """A linear map of the last axis: inputs [.., I], weight [O, I], bias [O] -> [.., O]."""
+    product = inputs @ weight.T
+    return product if bias is None else product + bias
+
+
+def embed(table: Array, ids: Array) -> Array:
+    """Rows of `table` [V, E] for `ids` [..] -> [.., E]."""
+    if library(table) is np:
+        return table[ids]
+    return library(table).nn.functional.embedding(ids, table)
+
+
+def embed_sum(table: Array, ids: Array) -> Array:
+    """Sums over the first axis of rows of `table` [V, E] for `ids` [K, ..] -> [.., E]."""
+    if library(table) is np:
+        return table[ids].sum(0)
+    shape = ids.shape[1:]
+    bags = ids.reshape(ids.shape[0], -1).T.contiguous()
+    return library(table).nn.functional.embedding_bag(bags, table, mode="sum").reshape(*shape, -1)
+
+
+def normalise(array: Array, gain: Array) -> Array:
+    """Layer normalisation of the last axis, without an offset (Ba et al., 2016): zero mean, unit variance, times `gain`."""
+    centred = array - array.mean(-1, keepdims=True)
+    variance = (centred * centred).mean(-1, keepdims=True)
+    return centred / (variance + 1e-5) ** 0.5 * gain
+
+
+def log_softmax(logits: Array) -> Array:
+    """Log-probabilities over the last axis, in nats."""
+    if library(logits) is not np:
+        return logits.log_softmax(-1)
+    shifted = logits - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+def pick(array: Array, ids: Array) -> Array:
+    """The entry `ids` [..] of the last axis of `array` [.., V] -> [..]."""
+    if library(array) is np:
+        return np.take_along_axis(array, np.asarray(ids)[..., None], -1)[..., 0]
+    return array.gather(-1, ids[..., None])[..., 0]
+
+
+def concatenate(arrays: Sequence[Array], axis: int = -1) -> Array:
+    """Join arrays along an axis that exists."""
+    return library(arrays[0]).concatenate(list(arrays), axis)
+
+
+def stack(arrays: Sequence[Array]) -> Array:
+    """Join arrays along a new first axis."""
+    return library(arrays[0]).stack(list(arrays))
+
+
+def where(condition: Array, chosen: Array, other: Array) -> Array:
+    """`chosen` where `condition` holds, else `other`."""
+    return library(chosen).where(condition, chosen, other)
+
+
+def zeros(shape: tuple[int, ...], like: Array) -> Array:
+    """Zeros of a shape, in the library, the type and on the device of `like`."""
+    if library(like) is np:
+        return np.zeros(shape, like.dtype)
+    return like.new_zeros(shape)
+
+
+def active_rows(lengths: Array, step: int) -> Array:
+    """True for the sequences [B, 1] that have a token at time `step`."""
+    return (lengths > step)[:, None]
+
+
+def from_numpy(values: np.ndarray, like: Array) -> Array:
+    """NumPy values in the library and on the device of `like`, in their own type."""
+    if library(like) is np:
+        return values
+    return library(like).from_numpy(np.ascontiguousarray(values)).to(like.device)

@@ -1,0 +1,48 @@
+"""What a cell is, and what the weights of one layer of it are.
+
+A cell is a record of functions, not a class to inherit from: adding one is a file with a step and one line in the table
+of `nlpseq.cells`. State is always a NamedTuple whose first field is `hidden`, also where there is only that field, so
+that nobody ever asks which cell it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from nlpseq.arrays import Array
+
+State = Any  # a NamedTuple of arrays [B, H]; its first field is `hidden`
+
+
+class LayerWeights(NamedTuple):
+    """The weights of one layer in one direction, named and shaped as in torch.nn.
+
+    Without `weight_ih` the inputs of the layer are taken to be the input's product [T, B, G*H] already, bias included.
+    """
+
+    weight_ih: Array | None  # [G*H, I]
+    weight_hh: Array  # [G*H, H]
+    bias_ih: Array | None  # [G*H]
+    bias_hh: Array  # [G*H]
+    gain_ih: Array | None = None  # [G*H], layer normalisation of the input's product
+    gain_hh: Array | None = None  # [G*H], layer normalisation of the hidden state's product
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One recurrent cell.
+
+    `step(from_input [B, G*H], from_hidden [B, G*H], state) -> state` advances by one time step.
+    `reset(from_input, from_hidden, state) -> [B, H]` is for cells whose last block reads a gated hidden state instead of
+    the hidden state itself: the caller multiplies the result with the last block of `weight_hh`, puts it in place of that
+    block of `from_hidden`, and then calls `step`.
+    """
+
+    name: str
+    gates: int
+    state: type  # the NamedTuple of its state
+    step: Callable[[Array, Array, State], State]
+    reset: Callable[[Array, Array, State], Array] | None = None
+    forget_block: int | None = None  # the block whose bias starts at one

@@ -1,0 +1,76 @@
+"""The plain loop over time: the definition of what every faster way must compute.
+
+It runs one step after another, on NumPy or on torch, and torch can differentiate through it. That makes it slow in
+training and good as an oracle; where no gradient is wanted it is what runs a model.
+"""
+
+from __future__ import annotations
+
+from nlpseq import arrays
+from nlpseq.arrays import Array
+from nlpseq.cells.cell import Cell, LayerWeights, State
+
+
+def zero_state(cell: Cell, batch: int, size: int, like: Array) -> State:
+    """The state [batch, size] that a sequence starts from unless it is told another."""
+    return cell.state(*(arrays.zeros((batch, size), like) for _ in cell.state._fields))  # type: ignore[attr-defined]
+
+
+def project_inputs(weights: LayerWeights, inputs: Array) -> Array:
+    """The input's product for all time steps at once: inputs [T, B, I] -> [T, B, G*H]."""
+    if weights.weight_ih is None:
+        return inputs
+    if weights.gain_ih is None:
+        return arrays.project(inputs, weights.weight_ih, weights.bias_ih)
+    return arrays.normalise(arrays.project(inputs, weights.weight_ih), weights.gain_ih) + weights.bias_ih
+
+
+def project_hidden(cell: Cell, weights: LayerWeights, from_input: Array, state: State) -> Array:
+    """The hidden state's product [B, G*H] for one step, with its normalisation and, where the cell has one, its reset."""
+
+    def product(hidden: Array, rows: slice) -> Array:
+        projected = arrays.project(hidden, weights.weight_hh[rows])
+        if weights.gain_hh is not None:
+            projected = arrays.normalise(projected, weights.gain_hh[rows])
+        return projected + weights.bias_hh[rows]
+
+    if cell.reset is None:
+        return product(state.hidden, slice(None))
+    size = state.hidden.shape[-1]
+    gates = product(state.hidden, slice(0, -size))
+    return arrays.concatenate([gates, product(cell.reset(from_input, gates, state), slice(-size, None))])
+
+
+def unroll(
+    cell: Cell,
+    weights: LayerWeights,
+    inputs: Array,  # [T, B, I], or [T, B, G*H] where weights has no weight_ih
+    state: State,  # of [B, H]
+    lengths: Array | None = None,  # [B], steps that are real; None: all
+    *,
+    reverse: bool = False,  # from the last step to the first
+    zoneout: float = 0.0,  # the share of the old state that is kept in each step
+    masks: Array | None = None,  # [T, B, H] of 0 and 1: where zoneout keeps the old state in training
+) -> tuple[Array, State]:
+    """Run a cell over time: outputs [T, B, H], zero where padded, and the state after each sequence's last step.
+
+    Zoneout (Krueger et al., 2017) keeps single units at their old value: those that `masks` names, and without masks
+    every unit by the share `zoneout`, which is its expectation.
+    """
+    from_input = project_inputs(weights, inputs)
+    steps = range(from_input.shape[0])
+    outputs: list[Array] = []
+    for time in reversed(steps) if reverse else steps:
+        from_hidden = project_hidden(cell, weights, from_input[time], state)
+        new = cell.step(from_input[time], from_hidden, state)
+        if zoneout:
+            kept = zoneout if masks is None else masks[time]
+            new = cell.state(*(fresh + kept * (old - fresh) for fresh, old in zip(new, state, strict=True)))
+        output = new.hidden
+        if lengths is not None:
+            active = arrays.active_rows(lengths, time)
+            new = cell.state(*(arrays.where(active, fresh, old) for fresh, old in zip(new, state, strict=True)))
+            output = output * active
+        state = new
+        outputs.append(output)
+    return arrays.stack(outputs[::-1] if reverse else outputs), state

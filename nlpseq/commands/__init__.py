@@ -1,0 +1,17 @@
+"""The command line: one file a verb. A command parses, calls and shows; what it does is done in the packages below.
+
+    cli.py        the program: its commands by name, loaded when asked for; every error and signal ends here
+    flags.py      options dataclasses as flags; the flags that many commands share; help in sections
+    output.py     data to standard output, messages to standard error
+    train.py      nlpseq train
+    generate.py   nlpseq generate
+    score.py      nlpseq score
+    evaluate.py   nlpseq evaluate
+    tokenize.py   nlpseq tokenize train | encode | decode | check
+    corpus.py     nlpseq corpus list | show | check
+    inspect.py    nlpseq inspect model
+    bench.py      nlpseq bench
+
+`cli`, `flags` and `output` import neither NumPy nor torch nor rich, so that `nlpseq --help` starts at once; the price is
+that `cli` says in a table what each command does, beside the command's own help.
+"""

@@ -1,0 +1,166 @@
+"""The program `nlpseq`: its commands by name, and the one place where errors and signals end.
+
+A command's module is imported when the command is asked for, so that no command pays for another's libraries. The library
+raises; only this file turns what it raises into an exit status:
+
+    0     done, or the reader of standard output has gone
+    1     a mistake the user can mend (NlpseqError), told in one sentence with a hint
+    2     wrong usage
+    130   Ctrl-C
+    143   SIGTERM
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from importlib import import_module
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from nlpseq import __version__
+from nlpseq.commands import output
+from nlpseq.commands.flags import SETTINGS
+from nlpseq.errors import Interrupted, NlpseqError
+from nlpseq.text.lines import ReaderGone, write_bytes
+
+UsageError: Any = typer.BadParameter.__base__  # Typer carries Click's under a private name
+
+COMMANDS = {
+    "train": "train a model of your own text",
+    "generate": "continue a text, or make one up",
+    "score": "how likely each line of a text is",
+    "evaluate": "how good a model is on a text",
+    "tokenize": "train a tokeniser, and use it as a filter",
+    "corpus": "list, show and check corpora",
+    "inspect": "what is in a model file",
+    "bench": "how fast the recurrent cells are here",
+}
+
+
+class Program(TyperGroup):
+    """The commands of the table, each imported when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The commands' names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, imported now, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"nlpseq.commands.{cmd_name}")
+        return typer.main.get_command(module.app)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the arguments begin with; a usage error names the nearest one."""
+        near = get_close_matches(args[0], COMMANDS, 1)
+        if near and args[0] not in COMMANDS:
+            raise UsageError(f"there is no command {args[0]!r}; did you mean {near[0]}?", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the table; no command is imported for it."""
+        with formatter.section(output.heading("Commands")):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """The commands, or the program's own flags, that begin so; no command is imported for it."""
+        from typer.core import CompletionItem  # type: ignore[attr-defined]
+
+        named = [CompletionItem(name, help=help) for name, help in COMMANDS.items() if name.startswith(incomplete)]
+        return [*named, *super(TyperGroup, self).shell_complete(ctx, incomplete)]
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Parse the program's own arguments."""
+        with _reader_may_go():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with _reader_may_go():
+            return super().invoke(ctx)
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run the program; with `standalone_mode` it ends in SystemExit, else its status is returned."""
+        status = self._run(*args, **extra)
+        return sys.exit(status) if standalone_mode else status
+
+    def _run(self, *args: Any, **extra: Any) -> int:
+        try:
+            result = super().main(*args, standalone_mode=False, **extra)
+        except ReaderGone:
+            return 0
+        except NlpseqError as error:
+            output.show_error(error)
+            return error.exit_status
+        except UsageError as error:
+            path = error.ctx.command_path if error.ctx else "nlpseq"
+            output.show_fault(f"{path}: {error.format_message()}", f"{path} --help")
+            return 2
+        except Interrupted as signal_came:
+            return 128 + signal_came.signal_number
+        except MemoryError:
+            output.show_fault("nlpseq: there is not enough memory for this")
+            return 1
+        return result if isinstance(result, int) else 0
+
+
+@contextmanager
+def _reader_may_go() -> Iterator[None]:
+    """Turns a pipe that closed under Typer's own messages, as under `--help | head -1`, into ReaderGone."""
+    try:
+        yield
+    except BrokenPipeError:
+        write_bytes(b"")
+        raise ReaderGone from None
+
+
+app = typer.Typer(
+    name="nlpseq",
+    cls=Program,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=SETTINGS,
+    invoke_without_command=True,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        output.write_text(f"nlpseq {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def nlpseq(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Train and run small recurrent text models of your own data, on your own machine.
+
+    \b
+      nlpseq train lm book.txt --minutes 5
+      nlpseq generate --seed "Once upon a time"
+      nlpseq score < lines.txt
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted(number)
+
+
+def main() -> None:
+    """The console entry `nlpseq`."""
+    signal.signal(signal.SIGTERM, _stop)
+    typer.main.get_command(app).main(prog_name="nlpseq")

@@ -1,0 +1,107 @@
+"""What is seen of a training run, on standard error: a live line on a terminal, else a line now and then.
+
+A line is written at each validation and, where nobody watches a terminal, every ten seconds. The live line is rich's; texts
+that the model makes never go through its markup.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from nlpseq.commands import output
+from nlpseq.errors import Interrupted
+from nlpseq.training.language_model_run import LanguageModelRun
+from nlpseq.training.loop import Progress, stopping_on_signals
+
+EVERY_SECONDS = 10.0
+
+
+def show_training(run: LanguageModelRun, *, quiet: bool) -> dict[str, Any]:
+    """Run to the end and show it; the run's result. A signal is passed on once the run is saved."""
+    output.note(run.summary(), quiet=quiet)
+    for note in run.notes:
+        output.note(f"note: {note}", quiet=quiet)
+    with stopping_on_signals(run.run), _display(quiet) as show:
+        try:
+            for progress in run.progress():
+                show(progress)
+        except Interrupted:
+            output.note(f"stopped at step {run.run.step}; go on with --resume --out {run.folder.path}", quiet=quiet)
+            raise
+    return run.finish()
+
+
+@contextmanager
+def _display(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    if quiet:
+        yield lambda progress: None
+    elif sys.stderr.isatty():
+        with _live() as show:
+            yield show
+    else:
+        yield _now_and_then()
+
+
+def _now_and_then() -> Callable[[Progress], None]:
+    last = time.monotonic()
+
+    def show(progress: Progress) -> None:
+        nonlocal last
+        if progress.validation is None and not progress.note and time.monotonic() - last < EVERY_SECONDS:
+            return
+        last = time.monotonic()
+        output.note(describe(progress))
+
+    return show
+
+
+@contextmanager
+def _live() -> Iterator[Callable[[Progress], None]]:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(stderr=True), transient=True, refresh_per_second=4) as live:
+
+        def show(progress: Progress) -> None:
+            if progress.validation is not None or progress.note:
+                live.console.print(Text(describe(progress)), soft_wrap=True, highlight=False)
+            live.update(Text(describe(progress), no_wrap=True, overflow="ellipsis"))
+
+        yield show
+
+
+def describe(progress: Progress) -> str:
+    """A step in one line: place, loss, perplexity, speed, gradient norm, time left; and what validation found."""
+    if progress.note:
+        return progress.note
+    total = "?" if progress.total is None else f"{progress.total:,}"
+    parts = [
+        f"step {progress.step:,}/{total}",
+        f"loss {progress.loss:.4f}",
+        f"perplexity {_perplexity(progress.loss)}",
+        f"{progress.tokens_per_second:,.0f} tokens/s",
+        f"gradient {progress.gradient_norm:.2f}",
+    ]
+    if progress.seconds_left is not None:
+        parts.append(f"{_clock(progress.seconds_left)} left")
+    if progress.validation is not None:
+        best = " (best)" if progress.best else ""
+        parts.append(f"valid {progress.validation:.4f}{best}")
+    if progress.sample:
+        parts.append(f"sample {progress.sample!r}")
+    return "  ".join(parts)
+
+
+def _perplexity(loss: float) -> str:
+    return f"{math.exp(loss):,.2f}" if loss < 50 else "huge"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

@@ -1,0 +1,67 @@
+"""Everything a user can do wrong, as a tree of exceptions.
+
+    NlpseqError         where, what is wrong and what was found, and a hint that can be typed
+      CorpusError       a text that cannot be read or is not what was expected
+      TokeniserError    a tokeniser that cannot be made or is damaged
+      ModelFileError    a model file that is missing, damaged, foreign or newer
+      RunError          a run folder or a training run that cannot go on
+      BackendError      a kernel, device or precision that cannot run here
+      OptionError       an option's value, or a combination of options, that makes no sense
+
+The library raises them where the fault is known; the command line catches them in one place. The price is that
+every message is written out where it is raised, so that it can name the file, the line and the value.
+
+Interrupted stands beside the tree: it is no mistake, and like KeyboardInterrupt nothing may swallow it.
+"""
+
+from __future__ import annotations
+
+
+class NlpseqError(Exception):
+    """A mistake the user can mend.
+
+    `where` names the file, option or command; `what` says in one sentence what is wrong and what was found;
+    `hint` is something that can be typed, or empty.
+    """
+
+    exit_status = 1
+
+    def __init__(self, where: str, what: str, hint: str = "") -> None:
+        super().__init__(f"{where}: {what}")
+        self.where = where
+        self.what = what
+        self.hint = hint
+
+
+class CorpusError(NlpseqError):
+    """A text that cannot be read or is not what was expected."""
+
+
+class TokeniserError(NlpseqError):
+    """A tokeniser that cannot be made, or whose bytes are damaged."""
+
+
+class ModelFileError(NlpseqError):
+    """A model file that is missing, damaged, foreign or newer than this version."""
+
+
+class RunError(NlpseqError):
+    """A run folder, or a training run, that cannot go on."""
+
+
+class BackendError(NlpseqError):
+    """A kernel, a device or a precision that cannot run here."""
+
+
+class OptionError(NlpseqError):
+    """An option's value, or a combination of options, that makes no sense: a usage error."""
+
+    exit_status = 2
+
+
+class Interrupted(BaseException):
+    """A signal ended the work, and what had to be saved is saved; the exit status is 128 + its number."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number

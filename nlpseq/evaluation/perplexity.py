@@ -1,0 +1,160 @@
+"""A language model over a whole text: the state carried from first to last, every token predicted once.
+
+Carrying one state makes the text one long chain, which a processor runs at a fraction of its speed. So the text is cut
+into columns that run side by side from a state of zeros, and then each column's beginning is run again from the state that
+the column before it ended in, until the states agree with those of the first run to `TOLERANCE`: from there on nothing
+would change. If a column never agrees, the next round starts from its new end. The result is that of the one long chain,
+at the price of running a few hundred tokens a column twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from nlpseq import __version__, arrays
+from nlpseq.arrays import Array
+from nlpseq.cells import unroll
+from nlpseq.models import language_model
+from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights, map_state
+from nlpseq.models.stack import Unroll
+from nlpseq.text.tokenisers import NEWLINE, Tokeniser
+
+TOLERANCE = 1e-6  # between states, whose values are about one
+BLOCK = 64  # steps between two looks at the states
+
+
+def signature(tokeniser: Tokeniser, part: str) -> str:
+    """How the scores of a text are made: tokeniser, context, text, version."""
+    tokens = f"tok:{tokeniser.kind}-{tokeniser.size}#{tokeniser.fingerprint}"
+    return f"{tokens}|context:carried|start:newline|text:{part}|version:{__version__}"
+
+
+def part_name(facts: Mapping[str, Any]) -> str:
+    """The validation part of a corpus in a signature: its names, what part of them it is, and the corpus's hash."""
+    names = "+".join(name.rsplit("/", 1)[-1] for name in facts["valid"])
+    part = "" if facts["valid_is"] == "given" else f":{facts['valid_is'].replace(' ', '-')}"
+    return f"{names}{part}#{facts['valid_sha256'][:8]}"
+
+
+class Tokens(Protocol):
+    """A stream of token ids: an array, or a `TokenStream` on disk."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: slice) -> np.ndarray: ...
+
+
+def text_loss(
+    weights: Weights,
+    options: LanguageModelOptions,
+    tokens: Tokens,
+    *,
+    columns: int = 64,
+    run_layer: Unroll = unroll,
+    exact: bool = True,
+    **settings: Any,
+) -> float:
+    """What a text costs in nats: the sum of -log p over all its tokens, the first one after a newline.
+
+    With `exact` off, columns keep the state of zeros that they started from: quicker, and a little too high.
+    """
+    chain = _Chain(weights, options, tokens, run_layer, settings)
+    columns = max(1, min(columns, len(tokens) // (4 * BLOCK)))
+    height = len(tokens) // columns
+    starts = height * np.arange(columns)
+    begun = language_model.begin(weights, options, columns)
+    losses, marks, ends = chain.run(starts, height, begun)
+    while exact and columns > 1:
+        shifted = _shift(ends, begun)
+        again, new_marks, new_ends = chain.run(starts, height, shifted, marks)
+        losses[: len(again)] = again
+        marks[: len(new_marks)] = new_marks
+        if new_ends is None:
+            break
+        if _distance(new_ends, ends) <= TOLERANCE:
+            break
+        ends = new_ends
+    rest = len(tokens) - height * columns
+    last = _last_column(ends)
+    tail = chain.run(np.array([height * columns]), rest, last)[0] if rest else []
+    return float(sum(losses) + sum(tail))
+
+
+class _Chain:
+    """A text and a model, run from any place and state."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        options: LanguageModelOptions,
+        tokens: Tokens,
+        run_layer: Unroll,
+        settings: dict[str, Any],
+    ) -> None:
+        self.weights = weights
+        self.options = options
+        self.tokens = tokens
+        self.run_layer = run_layer
+        self.settings = settings
+
+    def run(
+        self, starts: np.ndarray, height: int, state: LanguageModelState, marks: Sequence[LanguageModelState] | None = None
+    ) -> tuple[list[float], list[LanguageModelState], Any]:
+        """Run `height` tokens from each start: losses and states by block, and the last state.
+
+        With the `marks` of an earlier run it stops at the first block whose states agree with them; the last state is then
+        None, since it is the earlier one.
+        """
+        losses: list[float] = []
+        states: list[LanguageModelState] = []
+        for block, first in enumerate(range(0, height, BLOCK)):
+            stop = min(first + BLOCK, height)
+            ids, targets = self._block(starts, first, stop)
+            features, state = language_model.forward(
+                self.weights, self.options, ids, state, run_layer=self.run_layer, **self.settings
+            )
+            flat = features.reshape(-1, features.shape[-1])
+            losses.append(language_model.negative_log_likelihood(self.weights, flat, targets.reshape(-1)))
+            states.append(state)
+            if marks is not None and _distance(state, marks[block]) <= TOLERANCE:
+                return losses, states, None
+        return losses, states, state
+
+    def _block(self, starts: np.ndarray, first: int, stop: int) -> tuple[Array, Array]:
+        like = self.weights["embedding.weight"]
+        rows = [self._with_previous(start + first, start + stop) for start in starts]
+        block = arrays.from_numpy(np.stack(rows, 1).astype(np.int64), like)
+        return block[:-1], block[1:]
+
+    def _with_previous(self, start: int, stop: int) -> np.ndarray:
+        if start == 0:
+            return np.concatenate([[NEWLINE], self.tokens[0:stop]])
+        return self.tokens[start - 1 : stop]
+
+
+def _shift(ends: LanguageModelState, begun: LanguageModelState) -> LanguageModelState:
+    """Each column's start: the end of the one before it."""
+
+    def shift(end: Array, start: Array) -> Array:
+        return arrays.concatenate([start[..., :1, :], end[..., :-1, :]], -2)
+
+    moved = map_state(shift, _rows(ends), _rows(begun))
+    return moved._replace(recent=moved.recent[..., 0])
+
+
+def _rows(state: LanguageModelState) -> LanguageModelState:
+    """The state with a last axis on `recent`, so that columns are the second to last axis everywhere."""
+    return state._replace(recent=state.recent[..., None])
+
+
+def _last_column(state: LanguageModelState) -> LanguageModelState:
+    last = map_state(lambda value: value[..., -1:, :], _rows(state))
+    return last._replace(recent=last.recent[..., 0])
+
+
+def _distance(one: LanguageModelState, other: LanguageModelState) -> float:
+    """The largest difference between any two hidden values of two states."""
+    differences = map_state(lambda a, b: abs(a - b), one, other)
+    return max(float(value.max()) for layer in differences.layers for state in layer for value in state)

@@ -1,0 +1,53 @@
+"""Which kernel runs, in which precision, and the reason in words.
+
+An explicit request is met or refused with the reason; `auto` chooses, and what it chose is shown. bf16 is chosen only where
+the processor multiplies it in hardware (AMX): elsewhere it is emulated, at a quarter of the speed of fp32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from nlpseq.cells import unroll as plain_unroll
+from nlpseq.errors import BackendError
+from nlpseq.kernels import recurrence
+from nlpseq.models.stack import Unroll
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What runs a layer over time, the type of its products' operands, and why, in words."""
+
+    run_layer: Unroll
+    operands: torch.dtype
+    reason: str
+
+
+def has_fast_bf16() -> bool:
+    """Whether this processor multiplies bf16 matrices in hardware."""
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
+def choose(backend: str, precision: str, device: str) -> Choice:
+    """The kernel for a request.
+
+    Raises BackendError if what was asked for cannot run here, with what would.
+    """
+    if device == "cuda":
+        raise BackendError("--device", "cuda has no kernels of ours in this version", "--device cpu")
+    if precision == "fp16":
+        raise BackendError("--precision", "fp16 products need a GPU, and this version runs on the CPU", "--precision auto")
+    fast = has_fast_bf16()
+    if precision == "bf16" and backend == "plain":
+        raise BackendError("--precision", "the plain loop runs in fp32 only", "--backend fused")
+    operands = torch.bfloat16 if precision == "bf16" or (precision == "auto" and fast) else torch.float32
+    if backend == "plain":
+        return Choice(plain_unroll, torch.float32, "plain loop, fp32: as asked")
+    why = "as asked" if precision != "auto" else "AMX" if fast else "no AMX"
+    name = "bf16" if operands == torch.bfloat16 else "fp32"
+    return Choice(
+        partial(recurrence.unroll, operands=operands), operands, f"fused CPU loop, {name} products ({why})"
+    )

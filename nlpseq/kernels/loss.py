@@ -1,0 +1,121 @@
+"""Cross-entropy of a linear output layer, without ever holding all logits of a batch.
+
+A word model's logits are by far its largest tensor (700 tokens x 33,278 words x 4 bytes = 93 MB). Here the rows are taken
+in chunks; each chunk's logits become its softmax, its loss and its share of all three gradients while they are in cache,
+and one buffer serves every chunk. So the backward pass has nothing left to do but scale. The price: gradients are made in
+the forward pass whether or not they are used, unless no gradient is wanted at all.
+
+For a vocabulary of many thousand words `sampled_cross_entropy` estimates the softmax's normaliser from some of them. It is
+several times faster, and noisy: right on average, not at each step. Validation always uses the whole vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CHUNK_VALUES = 1 << 22  # logits in one chunk: 16 MB in fp32
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, operands: torch.dtype
+    ) -> Tensor:
+        rows = max(1, min(hidden.shape[0], CHUNK_VALUES // weight.shape[0]))
+        training = any(ctx.needs_input_grad)
+        matrix, offset = weight.to(operands), bias.to(operands)
+        grad_hidden = torch.empty_like(hidden) if training else hidden
+        grad_weight = torch.zeros_like(weight) if training else weight
+        grad_bias = torch.zeros_like(bias) if training else bias
+        buffer = hidden.new_empty(rows, weight.shape[0], dtype=operands)
+        total = hidden.new_zeros((), dtype=torch.float64)
+        for start in range(0, hidden.shape[0], rows):
+            part = hidden[start : start + rows].to(operands)
+            target = targets[start : start + rows, None]
+            logits = torch.addmm(offset, part, matrix.t(), out=buffer[: part.shape[0]])
+            chosen = logits.gather(1, target).double()
+            if not training:
+                total += (logits.float().logsumexp(1, keepdim=True) - chosen).sum()
+                continue
+            probability = torch.softmax(logits, 1, out=logits)
+            total -= probability.gather(1, target).double().clamp_min(1e-38).log().sum()
+            probability.scatter_add_(1, target, probability.new_full((1, 1), -1).expand_as(target))
+            grad_hidden[start : start + rows] = probability @ matrix
+            if operands == weight.dtype:
+                grad_weight.addmm_(probability.t(), part)
+            else:
+                grad_weight.add_(probability.t() @ part)
+            grad_bias += probability.sum(0, dtype=grad_bias.dtype)
+        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
+        return total.to(hidden.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
+        return grad_hidden * grad, grad_weight * grad, grad_bias * grad, None, None
+
+
+def linear_cross_entropy(
+    hidden: Tensor,  # [N, E]
+    weight: Tensor,  # [V, E]
+    bias: Tensor,  # [V]
+    targets: Tensor,  # [N]
+    operands: torch.dtype | None = None,
+) -> Tensor:
+    """The sum, in nats, of -log softmax(hidden W' + b) at the targets; a tensor without dimensions."""
+    result: Tensor = _LinearCrossEntropy.apply(hidden, weight, bias, targets, operands or hidden.dtype)
+    return result
+
+
+class Candidates:
+    """Words to estimate a softmax over a large vocabulary from.
+
+    Each step every word w is drawn with a probability pi_w = min(1, c * frequency_w ** 0.75), independently, c being such
+    that `expected` words are drawn on average. Common words are always among them; a rare one that is drawn stands for
+    1 / pi_w of its kind, so the estimated normaliser is right on average (Horvitz and Thompson, 1952; for softmax
+    Bengio and Senecal, 2008).
+    """
+
+    def __init__(self, frequencies: np.ndarray, expected: int = 3072) -> None:
+        weights = (np.asarray(frequencies, np.float64) + 0.1) ** 0.75
+        low, high = 0.0, 1.0 / weights.min()
+        for _ in range(100):
+            scale = (low + high) / 2
+            low, high = (scale, high) if np.minimum(1, scale * weights).sum() < expected else (low, scale)
+        self.probability = torch.from_numpy(np.minimum(1, high * weights)).float()
+
+    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Ids [S] of the words drawn, and -log pi of each [S]."""
+        size = len(self.probability)
+        ids = (torch.rand(size, generator=generator) < self.probability).nonzero()[:, 0]
+        return ids, -self.probability[ids].log()
+
+
+def sampled_cross_entropy(
+    hidden: Tensor,  # [N, E]
+    weight: Tensor,  # [V, E]
+    bias: Tensor,  # [V]
+    targets: Tensor,  # [N]
+    drawn: tuple[Tensor, Tensor],  # ids [S], corrections [S]
+    operands: torch.dtype | None = None,
+) -> Tensor:
+    """As `linear_cross_entropy`, with the normaliser estimated from the target and the words that `Candidates` drew."""
+    operands = operands or hidden.dtype
+    ids, correction = drawn
+    both = torch.cat([ids, targets])
+    rows = torch.nn.functional.embedding(both, weight)
+    offsets = torch.nn.functional.embedding(both, bias[:, None])[:, 0]
+    count = len(ids)
+    logits = (hidden.to(operands) @ rows[:count].t().to(operands)).to(hidden.dtype)
+    logits = logits + (offsets[:count] + correction)
+    place = targets.new_full((weight.shape[0],), -1)
+    place[ids] = torch.arange(count)
+    column = place[targets]
+    twice = (column >= 0).nonzero()[:, 0]
+    logits = logits.index_put((twice, column[twice]), logits.new_tensor(-torch.inf))
+    own = (hidden * rows[count:]).sum(1) + offsets[count:]
+    return (torch.logaddexp(logits.logsumexp(1), own) - own).sum()

@@ -1,0 +1,280 @@
+"""The recurrent language model: embedding, stack, output.
+
+A text is one stream of tokens; the model gives the next token's probabilities after each. Every text starts after a
+newline, and a newline ends it: there are no other special tokens. The output layer may share its matrix with the
+embedding (Press and Wolf, 2017; Inan et al., 2017); where hidden and embedding size differ, a projection joins them.
+
+A token's vector may be joined by vectors of the n-grams that end in it, hashed into a table (as in fastText, Bojanowski et
+al., 2017, but over tokens). A recurrent layer needs many batches to learn what the last few tokens mean together, and a
+table does not: on one megabyte of characters it is worth as much as doubling the time. Its cost is the table in the model
+file, and a state that also holds the last few tokens.
+
+The first layer's input product of a token alone depends on nothing else, so where the vocabulary is smaller than the batch
+it is made once per token of the vocabulary and looked up, which saves up to half of a small model's arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nlpseq import arrays
+from nlpseq.arrays import Array
+from nlpseq.cells import CELLS, Cell, unroll
+from nlpseq.cells.cell import State
+from nlpseq.cells.initial import INITIAL_VALUES, layer_values
+from nlpseq.cells.unroll import project_inputs
+from nlpseq.errors import OptionError
+from nlpseq.models.stack import Layer, Noise, StackState, Unroll, read_layers, run_stack, start_state
+from nlpseq.options import check, option
+from nlpseq.text.tokenisers import NEWLINE
+
+TABLE = "layers.0.input_table"
+
+Weights = Mapping[str, Array]
+
+
+class LanguageModelState(NamedTuple):
+    """All that a language model knows of the text so far."""
+
+    layers: StackState
+    recent: Array  # [n - 1, B], the last token ids, where there are n-grams
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelOptions:
+    """What a language model is made of."""
+
+    cell: str = option("lstm", "recurrent cell", choices=("rnn", "lstm", "gru"))
+    activation: str = option("tanh", "activation of the rnn cell", choices=("tanh", "relu", "sigmoid"))
+    reset_before: bool = option(False, "gru: reset before the product (Cho et al., 2014)")
+    layers: int = option(1, "recurrent layers", minimum=1, maximum=16)
+    hidden_size: int | None = option(None, "units in each layer [default: by corpus and budget]", minimum=1)
+    embedding_size: int | None = option(None, "size of a token's vector [default: by vocabulary]", minimum=1)
+    tied: bool | None = option(None, "share the embedding with the output [default: if the vocabulary is large]")
+    ngrams: int | None = option(
+        None, "longest n-grams with vectors of their own; 1: none [default: by vocabulary]", minimum=1, maximum=8
+    )
+    ngram_buckets: int = option(16384, "vectors for the n-grams of each length", minimum=1, maximum=1 << 22)
+    layer_normalisation: bool = option(False, "normalise the products of each layer")
+    zoneout: float = option(0.0, "share of units that keep their old state", minimum=0, below=1)
+    initial: str = option("orthogonal", "initial values of weights", choices=tuple(INITIAL_VALUES))
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.cell != "rnn" and self.activation != "tanh":
+            raise OptionError("--activation", f"is an option of the rnn cell, the cell is {self.cell}")
+        if self.cell != "gru" and self.reset_before:
+            raise OptionError("--reset-before", f"is an option of the gru cell, the cell is {self.cell}")
+
+    @property
+    def recurrent_cell(self) -> Cell:
+        """The cell that `cell`, `activation` and `reset_before` name together."""
+        name = self.cell
+        if name == "rnn" and self.activation != "tanh":
+            name += f"-{self.activation}"
+        return CELLS[name + "-reset-before" * self.reset_before]
+
+
+def initial_weights(
+    options: LanguageModelOptions, vocabulary_size: int, seed: int, frequencies: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Weights to start from, as float32, by name.
+
+    `frequencies` [V] are counts of tokens; with them the output's bias starts at the tokens' log-probabilities, so that no
+    step is spent on learning which tokens are common at all.
+    """
+    if options.hidden_size is None or options.embedding_size is None:
+        raise OptionError("--hidden-size", "must be known before weights are made, was left open")
+    generator = np.random.default_rng(seed)
+    hidden, embedding = options.hidden_size, options.embedding_size
+    scale = embedding**-0.5 if options.tied else 1.0
+    weights = {
+        "embedding.weight": (generator.standard_normal((vocabulary_size, embedding)) * scale).astype(np.float32)
+    }
+    if (options.ngrams or 1) > 1:
+        rows = (options.ngrams - 1) * options.ngram_buckets  # type: ignore[operator]
+        weights["ngrams.weight"] = np.zeros((rows, embedding), np.float32)
+    for layer in range(options.layers):
+        values = layer_values(
+            options.recurrent_cell,
+            hidden if layer else embedding,
+            hidden,
+            generator,
+            initial=options.initial,
+            layer_normalisation=options.layer_normalisation,
+        )
+        weights |= {f"layers.{layer}.{name}": value for name, value in values.items()}
+    if options.tied and hidden != embedding:
+        projection = INITIAL_VALUES["normal"](generator, embedding, hidden)
+        weights["output.projection"] = projection.astype(np.float32)
+    elif not options.tied:
+        output = 0.5 * INITIAL_VALUES["normal"](generator, vocabulary_size, hidden)
+        weights["output.weight"] = output.astype(np.float32)
+    weights["output.bias"] = _log_frequencies(frequencies, vocabulary_size)
+    return weights
+
+
+def _log_frequencies(frequencies: np.ndarray | None, vocabulary_size: int) -> np.ndarray:
+    if frequencies is None:
+        return np.zeros(vocabulary_size, np.float32)
+    smoothed = frequencies.astype(np.float64) + 0.1
+    return np.log(smoothed / smoothed.sum()).astype(np.float32)
+
+
+def begin(weights: Weights, options: LanguageModelOptions, batch: int) -> LanguageModelState:
+    """The state before the first token of `batch` texts."""
+    layers = start_state(options.recurrent_cell, read_layers(weights, options.layers), batch)
+    newlines = np.full(((options.ngrams or 1) - 1, batch), NEWLINE, np.int64)
+    return LanguageModelState(layers, arrays.from_numpy(newlines, weights["embedding.weight"]))
+
+
+def with_input_table(weights: Weights, options: LanguageModelOptions) -> dict[str, Array]:
+    """The weights with the first layer's input product [V, G*H] made for every token, for many single steps to come."""
+    first = read_layers(weights, options.layers)[0][0]
+    if first.gain_ih is not None and "ngrams.weight" in weights:
+        return dict(weights)
+    return {**weights, TABLE: project_inputs(first, weights["embedding.weight"])}
+
+
+def forward(
+    weights: Weights,
+    options: LanguageModelOptions,
+    ids: Array,  # [T, B]
+    state: LanguageModelState,
+    *,
+    run_layer: Unroll = unroll,
+    noise: Noise | None = None,
+    **settings: Any,
+) -> tuple[Array, LanguageModelState]:
+    """What the model knows after each token: features [T, B, E or H] for `output_layer`, and the state after the last."""
+    layers = read_layers(weights, options.layers)
+    inputs, first = _embed(weights, layers[0], ids, state.recent, noise)
+    features, after = run_stack(
+        options.recurrent_cell,
+        [first, *layers[1:]],
+        inputs,
+        state.layers,
+        zoneout=options.zoneout,
+        run_layer=run_layer,
+        noise=noise,
+        **settings,
+    )
+    if noise is not None:
+        features = noise.between(features)
+    if "output.projection" in weights:
+        features = arrays.project(features, weights["output.projection"])
+    recent = arrays.concatenate([state.recent, ids], 0)[ids.shape[0] :]
+    return features, LanguageModelState(after, recent)
+
+
+def _embed(
+    weights: Weights, first: Layer, ids: Array, recent: Array, noise: Noise | None
+) -> tuple[Array, Layer]:
+    """The first layer's inputs, or its input's product where that is cheaper; and the layer that takes them."""
+    table, embedding = weights.get(TABLE), weights["embedding.weight"]
+    extra = _embed_ngrams(weights["ngrams.weight"], ids, recent) if "ngrams.weight" in weights else None
+    small = embedding.shape[0] <= ids.shape[0] * ids.shape[1] and extra is None
+    noisy = noise is not None and noise.drops_inputs
+    if table is None and small and not noisy:
+        table = project_inputs(first[0], embedding)
+    if table is None:
+        inputs = arrays.embed(embedding, ids)
+        inputs = inputs if extra is None else inputs + extra
+        return (noise.inputs(inputs, ids) if noise is not None and noisy else inputs), first
+    product = arrays.embed(table, ids)
+    if extra is not None:
+        product = product + arrays.project(extra, first[0].weight_ih)
+    return product, [first[0]._replace(weight_ih=None)]
+
+
+def _embed_ngrams(table: Array, ids: Array, recent: Array) -> Array:
+    """The summed vectors [T, B, E] of the n-grams of 2, 3, .. tokens that end in each of `ids` [T, B].
+
+    `recent` [n - 1, B] are the tokens before them. An n-gram's row is a multiplicative hash of its tokens.
+    """
+    orders, steps = recent.shape[0], ids.shape[0]
+    buckets = table.shape[0] // orders
+    tokens = arrays.concatenate([recent, ids], 0)
+    hashed, rows = ids, []
+    for order in range(1, orders + 1):
+        earlier = tokens[orders - order : orders - order + steps]
+        hashed = (hashed * 1_000_003 + earlier + order) % 2_147_483_647
+        rows.append(hashed % buckets + (order - 1) * buckets)
+    return arrays.embed_sum(table, arrays.stack(rows))
+
+
+def output_layer(weights: Weights) -> tuple[Array, Array]:
+    """The output's matrix [V, E or H] and bias [V]."""
+    return weights.get("output.weight", weights["embedding.weight"]), weights["output.bias"]
+
+
+def log_probabilities(weights: Weights, features: Array) -> Array:
+    """Features [.., E or H] to the next token's log-probabilities [.., V], in nats."""
+    return arrays.log_softmax(arrays.project(features, *output_layer(weights)))
+
+
+def step(
+    weights: Weights, options: LanguageModelOptions, ids: Array, state: LanguageModelState
+) -> tuple[Array, LanguageModelState]:
+    """One token for each of B texts: ids [B] -> log-probabilities of the next [B, V], and the state."""
+    features, state = forward(weights, options, ids[None], state)
+    return log_probabilities(weights, features[0]), state
+
+
+def flatten_state(state: LanguageModelState) -> dict[str, Array]:
+    """A state as named arrays, for a file: `recent` [n - 1, B], and LAYER.DIRECTION.FIELD [B, H]."""
+    named = {
+        f"{layer}.{direction}.{name}": value
+        for layer, directions in enumerate(state.layers)
+        for direction, one in enumerate(directions)
+        for name, value in zip(one._fields, one, strict=True)
+    }
+    return {"recent": state.recent, **named}
+
+
+def restore_state(named: Mapping[str, Array], like: LanguageModelState) -> LanguageModelState:
+    """The state that `flatten_state` took apart, in the form of `like`.
+
+    Raises KeyError where an array is missing and ValueError where a shape differs.
+    """
+
+    def restore(layer: int, direction: int, one: State) -> State:
+        values = [named[f"{layer}.{direction}.{name}"] for name in one._fields]
+        if any(value.shape != old.shape for value, old in zip(values, one, strict=True)):
+            raise ValueError(f"layer {layer}: shape {values[0].shape} for {one.hidden.shape}")
+        return type(one)(*values)
+
+    if named["recent"].shape != like.recent.shape:
+        raise ValueError(f"recent tokens: shape {named['recent'].shape} for {like.recent.shape}")
+    layers = tuple(
+        tuple(restore(layer, direction, one) for direction, one in enumerate(directions))
+        for layer, directions in enumerate(like.layers)
+    )
+    return LanguageModelState(layers, named["recent"])
+
+
+def map_state(function: Callable[..., Array], *states: LanguageModelState) -> LanguageModelState:
+    """A state whose arrays are `function` of the given states' arrays."""
+    layers = tuple(
+        tuple(
+            type(one)(*(function(*values) for values in zip(*(s.layers[layer][way] for s in states), strict=True)))
+            for way, one in enumerate(directions)
+        )
+        for layer, directions in enumerate(states[0].layers)
+    )
+    return LanguageModelState(layers, function(*(state.recent for state in states)))
+
+
+def negative_log_likelihood(weights: Weights, features: Array, targets: Array, rows: int = 0) -> float:
+    """The sum over features [N, E or H] of -log p(target) in nats, some `rows` at a time so that logits stay small."""
+    rows = rows or max(1, (1 << 22) // weights["output.bias"].shape[0])
+    total = 0.0
+    for start in range(0, features.shape[0], rows):
+        part = log_probabilities(weights, features[start : start + rows])
+        chosen = arrays.to_numpy(arrays.pick(part, targets[start : start + rows]))
+        total -= float(chosen.sum(dtype=np.float64))
+    return total

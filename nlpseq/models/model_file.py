@@ -1,0 +1,152 @@
+"""One file is one model: weights, options, tokeniser, scores, and where it came from.
+
+The file is safetensors: no pickle, so reading one runs no code. Its header holds one JSON object under the key `nlpseq`,
+the tokeniser travels as a tensor of bytes, and a SHA-256 over header and tensors tells a damaged file from a whole one.
+Weights are stored as float32, which NumPy can read; a bf16 file would be half the size and would need torch.
+
+Files are written under a temporary name, flushed to the disk and renamed: a kill or a full disk leaves the old file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors_numpy
+from safetensors import safe_open
+
+from nlpseq import __version__
+from nlpseq.errors import ModelFileError, RunError
+from nlpseq.text.tokenisers import Tokeniser, load_tokeniser
+
+FORMAT = 1
+KEY = "nlpseq"
+NAME = "model.safetensors"
+TOKENISER = "tokeniser"
+
+Tensors = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as it lies in its file."""
+
+    task: str
+    options: dict[str, Any]
+    weights: Tensors
+    tokeniser: Tokeniser
+    header: dict[str, Any]  # all of the above that is JSON, with `scores`, `data` and `version`
+    path: Path
+
+
+def write_tensors(path: Path, header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays and a JSON header to one file, or leave what was there.
+
+    Raises RunError if the file cannot be written.
+    """
+    ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    text = json.dumps({**header, "sha256": _digest(header, ordered)}, ensure_ascii=False)
+    replace_file(path, safetensors_numpy.save(ordered, {KEY: text}))
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put `data` in place of a file in one step: temporary name, flush to the disk, rename.
+
+    Raises RunError if that cannot be done; the old file then stays.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(str(path), f"cannot be written: {error.strerror}", "choose another folder with --out") from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
+    """The header and the arrays of a file that `write_tensors` made.
+
+    Raises ModelFileError if the file is missing, foreign, newer or damaged.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            text = (file.metadata() or {}).get(KEY)
+            if text is None:
+                raise ModelFileError(str(path), "is a safetensors file, but not one of nlpseq's")
+            header = json.loads(text)
+            _check_format(path, header)
+            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    except FileNotFoundError:
+        raise ModelFileError(str(path), "no such file", "nlpseq train lm") from None
+    except OSError as error:
+        raise ModelFileError(str(path), f"cannot be read: {error.strerror or error}") from error
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise ModelFileError(str(path), f"is damaged, or not a model file: {error}") from error
+    expected = header.pop("sha256", "")
+    if expected != _digest(header, tensors):
+        raise ModelFileError(str(path), "is damaged: its contents do not match its checksum", "train it again, or copy it again")
+    return header, tensors
+
+
+def _check_format(path: Path, header: dict[str, Any]) -> None:
+    found = header.get("format")
+    if not isinstance(found, int) or found > FORMAT:
+        raise ModelFileError(
+            str(path),
+            f"is of format {found}, made by nlpseq {header.get('version')}; this version reads format {FORMAT}",
+            "pip install --upgrade nlpseq",
+        )
+
+
+def _digest(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name, tensor in tensors.items():
+        digest.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode())
+        digest.update(memoryview(np.ascontiguousarray(tensor)).cast("B") if tensor.size else b"")
+    return digest.hexdigest()
+
+
+def save_model(
+    path: Path,
+    task: str,
+    options: Mapping[str, Any],
+    weights: Mapping[str, np.ndarray],
+    tokeniser: Tokeniser,
+    **details: Any,
+) -> None:
+    """Write a model; `details` are JSON values for the header: scores, data, training."""
+    header = {"format": FORMAT, "version": __version__, "task": task, "options": dict(options), **details}
+    packed = np.frombuffer(tokeniser.to_bytes(), np.uint8)
+    write_tensors(path, header, {**weights, TOKENISER: packed})
+
+
+def load_model(path: Path, task: str | None = None) -> Model:
+    """Read a model from its file or run folder.
+
+    Raises ModelFileError if there is none, if it is damaged, or if `task` is given and it is of another one.
+    """
+    file = path / NAME if path.is_dir() else path
+    if not file.exists():
+        raise ModelFileError(str(file), "no such model", f"nlpseq train {_verb(task)} --out {path}")
+    header, tensors = read_tensors(file)
+    found = header.get("task")
+    if found is None or TOKENISER not in tensors:
+        raise ModelFileError(str(file), "is a file of nlpseq's, but not a model", f"use {NAME} of the run folder")
+    if task is not None and found != task:
+        raise ModelFileError(str(file), f"is a {found}, a {task} is needed", f"nlpseq train {_verb(task)}")
+    tokeniser = load_tokeniser(tensors.pop(TOKENISER).tobytes())
+    return Model(found, header["options"], tensors, tokeniser, header, file)
+
+
+def _verb(task: str | None) -> str:
+    return {"language-model": "lm", "classifier": "sentiment", "translator": "translation"}.get(task or "", "lm")

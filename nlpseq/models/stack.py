@@ -1,0 +1,103 @@
+"""Layers of a recurrent cell, one on the other, in one direction or both.
+
+The stack is given the function that runs one layer over time, so the same lines serve the plain loop, the fast kernels
+and every device. Noise (the dropouts of training) is an object with four methods, given by the training road; without
+one nothing is dropped. Both directions run one after the other, each on its own weights, and are joined by concatenation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from nlpseq import arrays
+from nlpseq.arrays import Array
+from nlpseq.cells import Cell, LayerWeights, unroll
+from nlpseq.cells.cell import State
+from nlpseq.cells.unroll import zero_state
+
+Unroll = Callable[..., tuple[Array, State]]
+Layer = Sequence[LayerWeights]  # one direction, or two: forwards and backwards
+StackState = tuple[tuple[State, ...], ...]  # by layer, then by direction
+
+
+class Noise(Protocol):
+    """What training drops, and where. Masks are drawn anew in every batch."""
+
+    drops_inputs: bool
+
+    def inputs(self, embedded: Array, ids: Array) -> Array:
+        """Dropout of embedded tokens [T, B, E], of whole tokens and of units."""
+
+    def between(self, outputs: Array) -> Array:
+        """Locked dropout of a layer's outputs [T, B, H]: one mask [B, H] for all steps (Gal and Ghahramani, 2016)."""
+
+    def recurrent(self, weight: Array) -> Array:
+        """Weight drop of recurrent weights [G*H, H] (Wan et al., 2013; Merity et al., 2018)."""
+
+    def zoneout_masks(self, shape: tuple[int, int, int]) -> Array | None:
+        """Where zoneout keeps the old state, [T, B, H] of 0 and 1, or None if there is no zoneout."""
+
+
+def read_layers(weights: Mapping[str, Array], layers: int, prefix: str = "layers") -> list[Layer]:
+    """The layers' weights out of a model's dict: names are PREFIX.LAYER.FIELD, with `_reverse` for the backward ones."""
+
+    def read(layer: int, suffix: str) -> LayerWeights:
+        return LayerWeights(
+            *(weights.get(f"{prefix}.{layer}.{field}{suffix}") for field in LayerWeights._fields)
+        )
+
+    directions = [""] if f"{prefix}.0.weight_hh_reverse" not in weights else ["", "_reverse"]
+    return [[read(layer, suffix) for suffix in directions] for layer in range(layers)]
+
+
+def start_state(cell: Cell, layers: Sequence[Layer], batch: int) -> StackState:
+    """The state of zeros that every sequence starts from."""
+    return tuple(
+        tuple(zero_state(cell, batch, one.weight_hh.shape[1], one.weight_hh) for one in layer)
+        for layer in layers
+    )
+
+
+def run_stack(
+    cell: Cell,
+    layers: Sequence[Layer],
+    inputs: Array,  # [T, B, I]
+    state: StackState,
+    lengths: Array | None = None,  # [B]
+    *,
+    zoneout: float = 0.0,
+    run_layer: Unroll = unroll,
+    noise: Noise | None = None,
+    **settings: Any,
+) -> tuple[Array, StackState]:
+    """Run all layers over time: outputs [T, B, H], or [T, B, 2H] in both directions, and the state after the last step.
+
+    `settings` are passed on to `run_layer`.
+    """
+    states: list[tuple[State, ...]] = []
+    for depth, (layer, before) in enumerate(zip(layers, state, strict=True)):
+        if depth and noise is not None:
+            inputs = noise.between(inputs)
+        outputs: list[Array] = []
+        after: list[State] = []
+        for reverse, (one, start) in enumerate(zip(layer, before, strict=True)):
+            weights = one if noise is None else one._replace(weight_hh=noise.recurrent(one.weight_hh))
+            shape = (inputs.shape[0], *start.hidden.shape)
+            masks = None if noise is None or not zoneout else noise.zoneout_masks(shape)
+            output, last = run_layer(
+                cell,
+                weights,
+                inputs,
+                start,
+                lengths,
+                reverse=bool(reverse),
+                zoneout=zoneout,
+                masks=masks,
+                **settings,
+            )
+            outputs.append(output)
+            after.append(last)
+        inputs = outputs[0] if len(outputs) == 1 else arrays.concatenate(outputs)
+        states.append(tuple(after))
+    return inputs, tuple(states)

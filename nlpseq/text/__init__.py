@@ -1,0 +1,12 @@
+"""Text: where it comes from, how it is cut into tokens, how lines go in and out. No torch.
+
+    tokenisers.py    text to ids and back, nothing lost: byte, char, word, unigram, bpe
+    subwords.py      sentencepiece, behind the last two
+    formats.py       files (plain, gz, xz) and hub data sets as streams of text; resolves a corpus' name
+    bundled.py       the corpora that come with the package
+    stream.py        a tokenised corpus on disk, memory-mapped
+    lines.py         the line contract of the filters: batches of lines in, lines out
+    corpus_check.py  faults in a corpus, before hours are spent on it
+
+Text is `str`, undecodable bytes are lone surrogates, and only "\\n" ends a line.
+"""

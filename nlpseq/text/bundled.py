@@ -1,0 +1,75 @@
+"""Corpora that need no download.
+
+    stories        short stories of the project's own, in the checkout's corpora/ and in the installed package
+    python-docs    the reference texts behind Python's own help(), from the interpreter that runs
+
+They are small: for a first run in a minute, for tests and for teaching, not for a model of use.
+`python-docs` differs from one Python version to the next, so a score on it names the version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import NamedTuple
+
+from nlpseq.errors import CorpusError
+
+
+class BundledCorpus(NamedTuple):
+    """One corpus: what it is, under which licence, and how its text is read, in pieces."""
+
+    name: str
+    description: str
+    licence: str
+    read: Callable[[], Iterator[str]]
+
+
+def corpus_files(name: str) -> list[Traversable]:
+    """The .txt files of a corpus' folder, sorted by name: in the installed package, else in the checkout."""
+    for folder in (
+        resources.files("nlpseq") / "corpora" / name,
+        Path(__file__).parents[2] / "corpora" / name,
+    ):
+        if folder.is_dir():
+            files = [entry for entry in folder.iterdir() if entry.name.endswith(".txt")]
+            return sorted(files, key=lambda entry: entry.name)
+    return []
+
+
+def _read_stories() -> Iterator[str]:
+    """The stories, one file after the other, each ending in a newline."""
+    files = corpus_files("stories")
+    if not files:
+        raise CorpusError(
+            "stories", "the bundled corpus is not there", "pip install --force-reinstall nlpseq"
+        )
+    for file in files:
+        text = file.read_bytes().decode("utf-8")
+        yield text if text.endswith("\n") else text + "\n"
+
+
+def _read_python_docs() -> Iterator[str]:
+    """The topics of Python's help(), in the order of their names, each ending in a newline."""
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        raise CorpusError(
+            "python-docs", "this Python carries no help texts", "use the corpus `stories`, or a file"
+        ) from None
+    for name in sorted(topics):
+        text = topics[name]
+        yield text if text.endswith("\n") else text + "\n"
+
+
+BUNDLED: dict[str, BundledCorpus] = {
+    corpus.name: corpus
+    for corpus in (
+        BundledCorpus(
+            "stories", "short stories written for this project", "the project's own", _read_stories
+        ),
+        BundledCorpus("python-docs", "the texts of Python's help()", "PSF-2.0", _read_python_docs),
+    )
+}

@@ -1,0 +1,288 @@
+"""Faults in a plain-text corpus, found before hours are spent on it.
+
+A fault stops training or spoils it: bytes that are not UTF-8, mixed line ends, lines that stand in the
+validation text too. A note is worth knowing: blank lines, long lines, odd characters. Whatever the
+contents, the result is a list of findings; only a corpus that is not there raises.
+
+The corpus is read once, in constant memory. Lines are compared by 64-bit hashes, of which at most
+MOST_HASHES are kept (about 100 MB); a finding that rests on part of the lines says so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple
+
+from nlpseq.errors import CorpusError
+from nlpseq.text.formats import (
+    BYTE_ORDER_MARK,
+    OTHER_MARKS,
+    encoding_hint,
+    iconv_command,
+    open_corpus,
+    read_blocks,
+)
+from nlpseq.text.lines import LONGEST_LINE, cut_lines
+
+LONG_LINE = 10_000  # characters; a longer line is noted
+TELLING_LINE = 40  # bytes; a shorter line may stand in two texts by chance
+MOST_HASHES = 1_000_000
+OVERLAP_FAULT = 0.01  # share of the other text's long lines; a smaller overlap is a note
+
+_ODD = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffd]")
+_ODD_HINTS = {
+    "\0": "this is binary, or UTF-16 without a mark; a corpus with NUL is refused",
+    "\r": "it stays as a character; only LF and CRLF end lines",
+    "\ufeff": "a byte order mark inside the text, as when files are joined",
+    "\ufffd": "the text was damaged before it was saved: go back to its source",
+}
+_NFC = "import sys, unicodedata as u; sys.stdout.writelines(u.normalize('NFC', line) for line in sys.stdin)"
+
+
+Level = Literal["fault", "note"]
+
+
+class Finding(NamedTuple):
+    """One thing found: how grave, the line where it first shows (0: the whole text), what, what to do."""
+
+    level: Level
+    line: int
+    what: str
+    hint: str = ""
+
+
+def check_text(name: str, other: str | None = None) -> list[Finding]:
+    """Look a plain-text corpus through: a path, a bundled name or `hf:NAME[:CONFIG]`.
+
+    With `other` (the validation text, say) the long lines that stand in both are counted too. First comes a
+    note of how much text there is, then the faults, then the notes. Raises CorpusError if a corpus is not
+    there.
+    """
+    blocks = _blocks(name)
+    look = _Look(name, other)
+    try:
+        look.read(blocks)
+    except CorpusError as error:
+        look.broken = Finding("fault", look.lines, error.what, error.hint)
+    found = [*look.encoding(), *look.line_ends(), *look.characters(), *look.shape(), *look.shared()]
+    return [look.summary(), *sorted(found, key=lambda finding: finding.level)]
+
+
+class _Tally:
+    """How many lines show something, and the first of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first = 0
+
+    def add(self, line: int) -> None:
+        self.count += 1
+        self.first = self.first or line
+
+
+class _LineSet:
+    """Hashes of lines, up to MOST_HASHES."""
+
+    def __init__(self) -> None:
+        self.hashes: set[int] = set()
+
+    def __contains__(self, line: bytes) -> bool:
+        return hash(line) in self.hashes
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    @property
+    def scope(self) -> str:
+        """Words to be added to a finding that does not rest on all lines."""
+        return f" (among the first {MOST_HASHES:,} different ones)" if len(self) >= MOST_HASHES else ""
+
+    def add(self, line: bytes) -> None:
+        if len(self) < MOST_HASHES:
+            self.hashes.add(hash(line))
+
+
+class _Look:
+    """What one pass over a corpus gathers, and the findings made of it."""
+
+    def __init__(self, name: str, other: str | None) -> None:
+        self.name = name
+        self.other = other
+        self.theirs = _long_lines(other) if other else _LineSet()
+        self.common = _LineSet()
+        self.ours = _LineSet()
+        self.broken: Finding | None = None
+        self.lines = self.bytes = self.num_characters = 0
+        self.marked = self.ends_in_newline = False
+        self.last_end = ""
+        self.alphabet: set[str] = set()
+        self.seen: defaultdict[str, _Tally] = defaultdict(_Tally)
+        self.odd: defaultdict[str, _Tally] = defaultdict(_Tally)
+        self.damaged = b""
+
+    def read(self, blocks: Iterable[bytes]) -> None:
+        """Gather everything; raises CorpusError where the corpus cannot be read on."""
+        for batch in cut_lines(self._watch(blocks)):
+            for line in batch:
+                self.lines += 1
+                self._read_line(line)
+
+    def _watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same blocks; the first without its mark, if it is UTF-8's, and refused if it is another's."""
+        for block in blocks:
+            if not self.bytes:
+                for mark, encoding in OTHER_MARKS.items():
+                    if block.startswith(mark):
+                        hint = iconv_command(self.name, encoding)
+                        raise CorpusError(self.name, f"this is {encoding}, a corpus is UTF-8", hint)
+                self.marked = block.startswith(BYTE_ORDER_MARK)
+            self.ends_in_newline = block.endswith(b"\n")
+            yield block.removeprefix(BYTE_ORDER_MARK) if not self.bytes else block
+            self.bytes += len(block)
+
+    def _read_line(self, line: bytes) -> None:
+        self.last_end = "CRLF" if line.endswith(b"\r") else "LF"
+        self.seen[self.last_end].add(self.lines)
+        line = line.removesuffix(b"\r")
+        if len(line) > LONGEST_LINE:
+            self.seen["cut"].add(self.lines)
+            text = line.decode("utf-8", "ignore")
+        else:
+            text = self._decode(line)
+        self.num_characters += len(text)
+        self.alphabet.update(text)
+        self._read_text(text)
+        if not (line := line.strip()):
+            self.seen["blank"].add(self.lines)
+            return
+        if line in self.ours:
+            self.seen["again"].add(self.lines)
+        self.ours.add(line)
+        if len(line) >= TELLING_LINE and line in self.theirs:
+            self.common.add(line)
+            self.seen["common"].add(self.lines)
+
+    def _decode(self, line: bytes) -> str:
+        try:
+            return line.decode("utf-8")
+        except UnicodeDecodeError:
+            self.seen["damaged"].add(self.lines)
+            self.damaged = self.damaged or line[: 1 << 16]
+            return line.decode("utf-8", "ignore")
+
+    def _read_text(self, text: str) -> None:
+        if len(text) > LONG_LINE:
+            self.seen["long"].add(self.lines)
+        for character in set(_ODD.findall(text)):
+            self.odd[character].add(self.lines)
+        if text.isascii():
+            return
+        if not unicodedata.is_normalized("NFC", text):
+            self.seen["decomposed"].add(self.lines)
+        elif not unicodedata.is_normalized("NFD", text):
+            self.seen["composed"].add(self.lines)
+
+    def summary(self) -> Finding:
+        """How much text there is."""
+        distinct = f"{self.num_characters:,} characters ({len(self.alphabet):,} different)"
+        return Finding("note", 0, f"{_lines(self.lines)}, {distinct}, {self.bytes:,} bytes")
+
+    def encoding(self) -> Iterator[Finding]:
+        """Whether the bytes are UTF-8 to the end."""
+        damaged, cut = self.seen["damaged"], self.seen["cut"]
+        if self.broken:
+            yield self.broken
+        elif not self.lines:
+            yield Finding("fault", 0, "it is empty")
+        if damaged.count:
+            what = f"not UTF-8: {_lines(damaged.count)}"
+            yield Finding("fault", damaged.first, what, encoding_hint(self.name, self.damaged))
+        if cut.count:
+            what = f"longer than {LONGEST_LINE:,} bytes, and not checked beyond: {_lines(cut.count)}"
+            yield Finding("note", cut.first, what)
+        if self.marked:
+            yield Finding("note", 1, "it begins with a byte order mark, which is dropped in reading")
+
+    def line_ends(self) -> Iterator[Finding]:
+        """Whether lines end in one way."""
+        crlf, lf = self.seen["CRLF"].count, self.seen["LF"].count
+        if self.lines and not self.ends_in_newline:  # the last line has no end at all
+            crlf, lf = crlf - (self.last_end == "CRLF"), lf - (self.last_end == "LF")
+        file = shlex.quote(self.name)
+        if crlf and lf:
+            what = f"{_lines(crlf)} with CRLF at the end, {_lines(lf)} with LF"
+            first = max(self.seen["CRLF"].first, self.seen["LF"].first)
+            yield Finding("fault", first, what, f"tr -d '\\r' < {file} > {file}.lf")
+        elif crlf:
+            yield Finding("note", 1, "lines end in CRLF, which is read as LF")
+        elif not lf and self.odd.get("\r"):
+            what = "lines end in CR alone: all of it is one line"
+            yield Finding("fault", 1, what, f"tr '\\r' '\\n' < {file} > {file}.lf")
+
+    def characters(self) -> Iterator[Finding]:
+        """Characters that a reader would not expect, and two ways of writing the same one."""
+        for character, tally in sorted(self.odd.items(), key=lambda item: (item[1].first, item[0])):
+            name = unicodedata.name(character, "a control character")
+            what = f"U+{ord(character):04X} ({name}) in {_lines(tally.count)}"
+            hint = _ODD_HINTS.get(character, "it stays as a character; it ends no line")
+            yield Finding("fault" if character == "\0" else "note", tally.first, what, hint)
+        decomposed, composed = self.seen["decomposed"], self.seen["composed"]
+        if decomposed.count:
+            what = f"not in Unicode's composed form (NFC): {_lines(decomposed.count)}"
+            if composed.count:
+                what += f"; in it: {_lines(composed.count)}, so one word may be written in two ways"
+            file = shlex.quote(self.name)
+            yield Finding("note", decomposed.first, what, f'python -c "{_NFC}" < {file} > {file}.nfc')
+
+    def shape(self) -> Iterator[Finding]:
+        """Blank, long and repeated lines."""
+        blank, long, again = self.seen["blank"], self.seen["long"], self.seen["again"]
+        if blank.count:
+            yield Finding("note", blank.first, f"blank: {_share(blank.count, self.lines)}")
+        if long.count:
+            what = f"longer than {LONG_LINE:,} characters: {_lines(long.count)}"
+            yield Finding("note", long.first, what)
+        if again.count:
+            what = f"not blank, and there before: {_share(again.count, self.lines - blank.count)}"
+            yield Finding("note", again.first, what + self.ours.scope, "repeated text is learned by heart")
+
+    def shared(self) -> Iterator[Finding]:
+        """Long lines that stand in the other text as well."""
+        if not self.other:
+            return
+        if not len(self.theirs):
+            yield Finding("note", 0, f"{self.other} has no line of {TELLING_LINE} bytes or more to compare")
+        elif len(self.common):
+            share = len(self.common) / len(self.theirs)
+            what = f"{share:.1%} of the long lines of {self.other} stand here too{self.theirs.scope}"
+            level: Level = "fault" if share >= OVERLAP_FAULT else "note"
+            yield Finding(level, self.seen["common"].first, what, "take them out, or scores are too good")
+
+
+def _lines(count: int) -> str:
+    return "1 line" if count == 1 else f"{count:,} lines"
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count:,} of {_lines(total)} ({count / total:.1%})"
+
+
+def _blocks(name: str) -> Iterator[bytes]:
+    """A file's bytes as they are; another corpus' text in UTF-8."""
+    if os.path.isfile(name):
+        return read_blocks(name)
+    return (piece.encode("utf-8", "surrogateescape") for piece in open_corpus(name))
+
+
+def _long_lines(name: str) -> _LineSet:
+    lines = _LineSet()
+    for batch in cut_lines(_blocks(name)):
+        for line in map(bytes.strip, batch):
+            if len(line) >= TELLING_LINE:
+                lines.add(line)
+    return lines

@@ -1,0 +1,161 @@
+"""Lines in, lines out: what makes the filters citizens of a pipeline.
+
+    read_batches      takes whatever waits on standard input at once and waits for nothing more
+    decode_line       a line's text, and whether its bytes were sound
+    write_lines       one line out for each line in, flushed; a closed pipe becomes ReaderGone
+
+Lines are bytes, and only "\\n" ends one: a CR, a form feed or a U+2028 is part of its line. Input is read
+from the descriptor itself, past Python's buffers, because those wait until they are full: someone who types
+gets an answer to each line, and a file gets full batches. Nothing is lost in silence: a line beyond
+LONGEST_LINE is handed on cut, one byte longer than the limit, so that the caller sees it and can answer
+with a status.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections.abc import Iterable, Iterator
+from io import BufferedReader
+from typing import BinaryIO, cast
+
+from nlpseq.errors import CorpusError, NlpseqError
+
+BUDGET = 1 << 20  # bytes taken at once
+LONGEST_LINE = 1 << 24  # bytes
+
+OK = "ok"
+INVALID = "invalid-utf8"
+TOO_LONG = "too-long"
+
+
+class ReaderGone(Exception):
+    """Nobody reads standard output any more, as after `| head -1`: end quietly, with status 0."""
+
+
+def standard_input() -> int | BinaryIO:
+    """Where `read_batches` should read: standard input's descriptor, or the object that stands in for it."""
+    if sys.stdin is None:
+        raise CorpusError("stdin", "it is closed")
+    try:
+        return sys.stdin.fileno()
+    except OSError:  # replaced by an object in memory, as tests do
+        return sys.stdin.buffer
+
+
+def read_batches(
+    source: int | BinaryIO, budget: int = BUDGET, longest: int = LONGEST_LINE
+) -> Iterator[list[bytes]]:
+    """Lines without their newlines, in batches: all that waited on the descriptor, up to `budget` bytes.
+
+    Blocks only while there is no whole line. What follows the last newline is a line too, if it is not
+    empty. A line of more than `longest` bytes comes cut to `longest + 1`. Raises CorpusError where reading
+    fails.
+    """
+    return cut_lines(_blocks(source, budget), longest)
+
+
+def cut_lines(blocks: Iterable[bytes], longest: int = LONGEST_LINE) -> Iterator[list[bytes]]:
+    """The lines that each block completes, a list a block; long and last lines as in `read_batches`."""
+    pending = bytearray()
+    for block in blocks:
+        first, *rest = block.split(b"\n")
+        pending += first[: longest + 1 - len(pending)]
+        if rest:
+            yield [bytes(pending), *(line[: longest + 1] for line in rest[:-1])]
+            pending = bytearray(rest[-1][: longest + 1])
+    if pending:
+        yield [bytes(pending)]
+
+
+def decode_line(line: bytes) -> tuple[str, str]:
+    """The text of a line, undecodable bytes as lone surrogates, and its status: OK, INVALID or TOO_LONG."""
+    if len(line) > LONGEST_LINE:
+        return line.decode("utf-8", "surrogateescape"), TOO_LONG
+    try:
+        return line.decode("utf-8"), OK
+    except UnicodeDecodeError:
+        return line.decode("utf-8", "surrogateescape"), INVALID
+
+
+def write_lines(lines: Iterable[bytes], output: BinaryIO | None = None) -> None:
+    """Write each line and a newline to `output` (None: standard output); raises as `write_bytes`."""
+    write_bytes(b"".join(line + b"\n" for line in lines), output)
+
+
+def write_bytes(data: bytes, output: BinaryIO | None = None) -> None:
+    """Write to `output` (None: standard output) at once.
+
+    Raises ReaderGone if nobody reads it any more, NlpseqError if it cannot be written. After either, the
+    descriptor leads to the null device, so that what is still buffered makes no noise when the interpreter
+    ends.
+    """
+    stream = _standard_output() if output is None else output
+    try:
+        if output is None:
+            sys.stdout.flush()
+        stream.write(data)
+        stream.flush()
+    except BrokenPipeError:
+        _silence(stream)
+        raise ReaderGone from None
+    except OSError as error:
+        _silence(stream)
+        raise NlpseqError("stdout", f"it cannot be written: {error.strerror or error}") from None
+
+
+def _standard_output() -> BinaryIO:
+    if sys.stdout is None:
+        raise NlpseqError("stdout", "it is closed")
+    return sys.stdout.buffer
+
+
+def _blocks(source: int | BinaryIO, budget: int) -> Iterator[bytes]:
+    """What waits on `source`, up to `budget` bytes at once, until it ends; CorpusError where that fails."""
+    try:
+        if isinstance(source, int):
+            yield from _descriptor_blocks(source, budget)
+        else:
+            yield from iter(lambda: cast(BufferedReader, source).read1(budget), b"")
+    except OSError as error:
+        raise CorpusError("stdin", f"it cannot be read: {error.strerror or error}") from None
+
+
+def _descriptor_blocks(descriptor: int, budget: int) -> Iterator[bytes]:
+    ended = False
+    while not ended:
+        parts: list[bytes] = []
+        missing = budget
+        while missing and not ended and (not parts or _waits(descriptor)):
+            parts.append(_read(descriptor, missing))
+            missing -= len(parts[-1])
+            ended = not parts[-1]
+        yield b"".join(parts)
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    """Read what is there, waiting for the first byte even where the descriptor was set not to wait."""
+    while True:
+        try:
+            return os.read(descriptor, size)
+        except BlockingIOError:
+            select.select([descriptor], [], [])
+
+
+def _waits(descriptor: int) -> bool:
+    """Whether a read would return at once; on Windows, which cannot say, it is taken not to."""
+    if sys.platform == "win32":
+        return False
+    return bool(select.select([descriptor], [], [], 0)[0])
+
+
+def _silence(output: BinaryIO) -> None:
+    """Let what is left in the buffers of `output` go nowhere."""
+    try:
+        descriptor = output.fileno()
+    except OSError:
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)

@@ -1,0 +1,161 @@
+"""A tokenised corpus on disk: one column of ids in an Arrow file, memory-mapped.
+
+Ids are kept in the smallest unsigned type that the vocabulary fits (8, 16 or 32 bits), in pieces of PIECE
+tokens. Reading maps the file and copies nothing until a slice crosses from one piece into the next, so that
+a corpus larger than memory can be trained on and several processes share one copy. The price is that the
+file is tied to its tokeniser: it holds ids, not text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
+from itertools import accumulate, chain
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlpseq.errors import CorpusError
+
+PIECE = 1 << 20  # tokens
+
+_COLUMN = "token"
+_REMEDY = "delete it and tokenise the corpus again"
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"  # Arrow's mark; without it the file was cut short
+
+
+def token_type(vocabulary_size: int) -> np.dtype[Any]:
+    """The smallest unsigned type that holds every id of a vocabulary."""
+    return np.min_scalar_type(vocabulary_size - 1)
+
+
+class TokenStream:
+    """All tokens of a corpus, in order; `stream[a:b]` is an array of the small type.
+
+    A slice within one piece is a read-only view of the mapped file, any other is a copy.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Map a file that `write_stream` wrote; CorpusError if it is missing, damaged or something else."""
+        self._set_pieces(_map(Path(path)))
+
+    @classmethod
+    def from_array(cls, tokens: NDArray[Any]) -> Self:
+        """A stream over ids [T] in memory, as they are."""
+        stream = cls.__new__(cls)
+        stream._set_pieces([tokens])
+        return stream
+
+    def _set_pieces(self, pieces: Sequence[NDArray[Any]]) -> None:
+        self._pieces = pieces
+        self._starts = list(accumulate(map(len, pieces), initial=0))
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of every slice."""
+        return self._pieces[0].dtype
+
+    def __getitem__(self, wanted: slice) -> NDArray[Any]:
+        """Ids [b - a] of `stream[a:b]`; ends beyond the stream are cut as in every slice, steps refused."""
+        start, stop, step = wanted.indices(len(self))
+        if step != 1:
+            raise ValueError(f"a token stream is read in steps of 1, not {step}")
+        first = bisect_right(self._starts, start, hi=len(self._pieces)) - 1
+        parts = [self._pieces[first][start - self._starts[first] : max(start, stop) - self._starts[first]]]
+        while self._starts[first + 1] < stop:
+            first += 1
+            parts.append(self._pieces[first][: stop - self._starts[first]])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the ids as little-endian 32-bit numbers: the same whatever the type and the pieces."""
+        digest = hashlib.sha256()
+        for start in range(0, len(self), PIECE):
+            digest.update(self[start : start + PIECE].astype("<u4").tobytes())
+        return digest.hexdigest()
+
+
+def write_stream(path: str | Path, pieces: Iterable[NDArray[Any]], vocabulary_size: int) -> TokenStream:
+    """Write arrays of ids [any length each] one after the other and map the file.
+
+    The file appears whole or not at all: it is written under a temporary name beside `path`, flushed to the
+    disk and renamed. Raises CorpusError if the disk refuses it, and whatever `pieces` raises.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            _write(file, _even_pieces(pieces, vocabulary_size))
+        temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CorpusError(str(path), f"it cannot be written: {reason}", "free some space there") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    return TokenStream(path)
+
+
+def _write(file: BinaryIO, pieces: Iterator[NDArray[Any]]) -> None:
+    """Write pieces that are never empty, the first of which says the type, to the disk itself."""
+    import pyarrow  # type: ignore[import-untyped]
+    from datasets import Features, Value  # type: ignore[import-untyped]
+    from datasets.arrow_writer import ArrowWriter  # type: ignore[import-untyped]
+
+    first = next(pieces, np.empty(0, np.uint8))
+    features = Features({_COLUMN: Value(first.dtype.name)})
+    with ArrowWriter(features=features, stream=file, writer_batch_size=PIECE) as writer:
+        for piece in chain([first], pieces):
+            writer.write_table(pyarrow.table({_COLUMN: piece}))
+        writer.finalize(close_stream=False)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _even_pieces(pieces: Iterable[NDArray[Any]], vocabulary_size: int) -> Iterator[NDArray[Any]]:
+    """The same ids in the smallest type, in pieces of PIECE tokens but for the last."""
+    kind = token_type(vocabulary_size)
+    gathered: list[NDArray[Any]] = []
+    waiting = 0
+    for piece in pieces:
+        if len(piece) and not 0 <= int(piece.min()) <= int(piece.max()) < vocabulary_size:
+            raise ValueError(f"an id outside 0..{vocabulary_size - 1} came from the tokeniser")
+        gathered.append(piece.astype(kind))
+        waiting += len(piece)
+        while waiting >= PIECE:
+            joined = np.concatenate(gathered)
+            yield joined[:PIECE]
+            gathered, waiting = [joined[PIECE:]], waiting - PIECE
+    if waiting:
+        yield np.concatenate(gathered)
+
+
+def _map(path: Path) -> list[NDArray[Any]]:
+    """The pieces of a stream's file as read-only views."""
+    import pyarrow
+    from datasets import Dataset
+
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(_END_OF_STREAM), os.SEEK_END)
+            whole = file.read() == _END_OF_STREAM
+        chunks = Dataset.from_file(str(path)).data.column(_COLUMN).chunks
+        pieces = [chunk.to_numpy(zero_copy_only=True) for chunk in chunks]
+    except FileNotFoundError:
+        raise CorpusError(str(path), "there is no such token stream") from None
+    except (OSError, pyarrow.ArrowException, KeyError, ValueError) as error:
+        raise CorpusError(str(path), f"this is no token stream: {error}", _REMEDY) from None
+    if not whole:
+        raise CorpusError(str(path), "this token stream is cut short", _REMEDY)
+    return pieces or [np.empty(0, np.uint8)]

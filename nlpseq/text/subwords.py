@@ -1,0 +1,163 @@
+"""Word pieces by sentencepiece, kept away from the text that it would change.
+
+Sentencepiece writes a space as U+2581, keeps U+2585 for itself, drops NUL and takes no lone surrogate. So
+those characters and every control character, the newline among them, never reach it: a text is split around
+them, and the caller spells them in bytes. With identity normalisation, no space added in front, none
+removed, and byte fallback, the rest round-trips exactly. No piece ever crosses a control character; a tab
+costs a token.
+
+A corpus is sampled to SAMPLE_CHARACTERS: beyond that, every second line, every fourth, and so on, evenly
+over the whole corpus and always the same ones. The sample stands in memory while the pieces are learned.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from nlpseq.errors import TokeniserError
+
+SPACE_MARK = "\u2581"
+SAMPLE_CHARACTERS = 5_000_000
+LONGEST_RUN = (
+    300  # characters shown to sentencepiece at once in training; longer runs are cut, at a space if any
+)
+COVERAGE = 0.9995  # share of the corpus' characters that the alphabet must cover, if half the units can
+
+_NUM_BYTES = 256
+_WORTH_THREADS = 30  # runs; for fewer, starting threads takes longer than the work
+_RESERVED = "\x00-\x1f\x7f-\x9f\u2581\u2585\ud800-\udfff"
+_RESERVED_RUN = re.compile(f"([{_RESERVED}]+)")
+_RESERVED_CHARACTER = re.compile(f"[{_RESERVED}]")
+
+
+class SubwordModel:
+    """A trained sentencepiece model, its ids shifted so that bytes are 0 to 255 and units follow.
+
+    No bytes at all make a model without units, for which everything is reserved.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        self.model = model
+        self.units: list[str] = []
+        if model:
+            self._load(model)
+
+    def _load(self, model: bytes) -> None:
+        from sentencepiece import SentencePieceProcessor
+
+        try:
+            self._processor = SentencePieceProcessor(model_proto=model)
+        except (RuntimeError, ValueError) as error:
+            raise TokeniserError("tokeniser", f"it is damaged: sentencepiece says {error}") from None
+        pieces = [self._processor.IdToPiece(token) for token in range(self._processor.GetPieceSize())]
+        if pieces[1 : 1 + _NUM_BYTES] != [f"<0x{value:02X}>" for value in range(_NUM_BYTES)]:
+            raise TokeniserError("tokeniser", "its sentencepiece model does not begin with the 256 bytes")
+        if SPACE_MARK not in pieces:
+            raise TokeniserError("tokeniser", "its sentencepiece model has no piece for a space")
+        self.units = [piece.replace(SPACE_MARK, " ") for piece in pieces[1 + _NUM_BYTES :]]
+
+    def split(self, text: str) -> list[str]:
+        """Runs for `encode` at even places, runs that must be spelled in bytes at odd ones."""
+        return _RESERVED_RUN.split(text) if self.model else ["", text, ""]
+
+    def encode(self, runs: list[str]) -> list[list[int]]:
+        """The ids of each run; no run may hold a reserved character."""
+        if not self.model:
+            return [[] for _ in runs]
+        if len(runs) < _WORTH_THREADS:
+            encoded = [self._processor.Encode(run, out_type=int) for run in runs]
+        else:
+            encoded = self._processor.Encode(runs, out_type=int)
+        return [[token - 1 for token in run] for run in encoded]
+
+
+def train_subword_model(kind: str, lines: Iterable[str], num_units: int) -> bytes:
+    """Learn at most `num_units` units by `kind`, "unigram" or "bpe": the model's bytes, empty without a unit.
+
+    The alphabet (one unit a character, the space always) takes at most half of the units; the rarest
+    characters are left to bytes. The same lines give the same model.
+    """
+    sample = list(_sample(lines))
+    alphabet = _alphabet(sample, max(1, num_units // 2))
+    if num_units < 1 or not alphabet:
+        return b""
+    outside = re.compile(f"[^{''.join(map(re.escape, alphabet))}]+")
+    runs = [piece for line in sample for run in outside.split(line) for piece in _cut(run)]
+    return _train(kind, [" ", *runs], num_units)
+
+
+def _train(kind: str, runs: list[str], num_units: int) -> bytes:
+    from sentencepiece import SentencePieceTrainer
+
+    model = io.BytesIO()
+    try:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(runs),
+            model_writer=model,
+            model_type=kind,
+            vocab_size=1 + _NUM_BYTES + num_units,  # 1 for the unknown piece, which never comes out
+            seed_sentencepiece_size=max(100_000, 10 * num_units),
+            hard_vocab_limit=False,
+            byte_fallback=True,
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            add_dummy_prefix=False,
+            remove_extra_whitespaces=False,
+            allow_whitespace_only_pieces=True,
+            max_sentence_length=8 * LONGEST_RUN,
+            num_threads=4,  # a fixed number: unigram's sums depend on it
+            unk_id=0,
+            bos_id=-1,
+            eos_id=-1,
+            pad_id=-1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise TokeniserError("tokeniser", f"sentencepiece cannot learn it: {error}") from None
+    return model.getvalue()
+
+
+def _sample(lines: Iterable[str]) -> list[str]:
+    """Lines evenly over the corpus, together at most SAMPLE_CHARACTERS (or one longer line)."""
+    kept: list[str] = []
+    stride, characters = 1, 0
+    for place, line in enumerate(lines):
+        if place % stride:
+            continue
+        kept.append(line)
+        characters += len(line)
+        while characters > SAMPLE_CHARACTERS and len(kept) > 1:
+            kept, stride = kept[::2], stride * 2
+            characters = sum(map(len, kept))
+    return kept
+
+
+def _alphabet(sample: list[str], at_most: int) -> list[str]:
+    """The space and the most frequent characters until COVERAGE is reached; empty if there is none."""
+    counts: Counter[str] = Counter()
+    for line in sample:
+        counts.update(line)
+    usable = {each: count for each, count in counts.items() if not _RESERVED_CHARACTER.match(each)}
+    total, covered = sum(usable.values()), 0
+    alphabet: list[str] = [" "] if usable else []
+    for character in sorted(usable, key=lambda each: (-usable[each], each)):
+        if len(alphabet) >= at_most or covered >= COVERAGE * total:
+            break
+        covered += usable[character]
+        if character != " ":
+            alphabet.append(character)
+    return alphabet
+
+
+def _cut(run: str) -> Iterator[str]:
+    """`run` in pieces of at most LONGEST_RUN characters, cut before the last space that allows it."""
+    while len(run) > LONGEST_RUN:
+        space = run.rfind(" ", 1, LONGEST_RUN)
+        end = space if space > 0 else LONGEST_RUN
+        yield run[:end]
+        run = run[end:]
+    if run:
+        yield run

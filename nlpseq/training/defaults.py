@@ -1,0 +1,92 @@
+"""What is chosen where the user left it open: sizes, rates and batches, from the corpus, the budget and the machine.
+
+The choices come from runs on one megabyte of characters and two million words, recorded in benchmarks/. The rule behind
+them: a run's work is its time times the machine's speed, and the best model's parameters grow with the square root of the
+work, as its tokens do (Hoffmann et al., 2022). Small corpora are seen many times, so they want dropout. The machine's speed
+is measured by a matrix product of the size that training uses, and rounded, so that the same machine chooses the same.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+
+import torch
+
+from nlpseq.models.language_model import LanguageModelOptions
+from nlpseq.training.options import TrainingOptions
+
+HIDDEN_SIZES = (64, 128, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536)
+LARGE_VOCABULARY = 8_192
+REFERENCE_WORK = 2.0e13  # multiply-adds times two, that 512 hidden units were best for
+DEFAULT_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What the choices depend on."""
+
+    tokens: int  # in the training part
+    vocabulary_size: int
+    seconds: float  # of training
+    speed: float  # floating-point operations a second, of a step's matrix product
+
+
+def measure_speed(operands: torch.dtype) -> float:
+    """Floating-point operations a second of a [64, 512] x [512, 2048] product, rounded to a power of the square root of 2."""
+    left, right = torch.randn(64, 512).to(operands), torch.randn(512, 2048).to(operands)
+    times = []
+    for _ in range(40):
+        begun = time.perf_counter()
+        left @ right
+        times.append(time.perf_counter() - begun)
+    speed = 2 * 64 * 512 * 2048 / sorted(times)[10]
+    return float(2 ** (round(2 * math.log2(speed)) / 2))
+
+
+def complete(
+    model: LanguageModelOptions, training: TrainingOptions, facts: Circumstances
+) -> tuple[LanguageModelOptions, TrainingOptions]:
+    """The options with nothing left open; what the user has set stays."""
+    large = facts.vocabulary_size > LARGE_VOCABULARY
+    tied = large if model.tied is None else model.tied
+    hidden = model.hidden_size or _hidden_size(facts, large)
+    embedding = model.embedding_size or (min(hidden, 320) if large else 128)
+    passes = _passes(facts, hidden, embedding, large)
+    model = replace(
+        model,
+        hidden_size=hidden,
+        embedding_size=embedding,
+        tied=tied,
+        ngrams=model.ngrams or (1 if large else 4),
+    )
+    dropout = training.dropout if training.dropout is not None else _dropout(passes)
+    training = replace(
+        training,
+        batch_size=training.batch_size or (32 if facts.tokens < 200_000 else 64),
+        sequence_length=training.sequence_length or (35 if large else 64),
+        dropout=dropout,
+        softmax=("sampled" if large else "full") if training.softmax == "auto" else training.softmax,
+    )
+    return model, training
+
+
+def _hidden_size(facts: Circumstances, large: bool) -> int:
+    """512 units for the reference work; parameters, the square of it, with the square root of the work."""
+    wanted = 512 * (facts.seconds * facts.speed / REFERENCE_WORK) ** 0.25
+    by_corpus = 32 + 0.6 * math.sqrt(facts.tokens)
+    wanted = min(wanted, by_corpus)
+    return min(HIDDEN_SIZES, key=lambda size: abs(math.log(size / wanted)))
+
+
+def _passes(facts: Circumstances, hidden: int, embedding: int, large: bool) -> float:
+    """About how many times the corpus will be seen."""
+    output = embedding * min(facts.vocabulary_size, 4096) if large else hidden * facts.vocabulary_size
+    operations = 6 * (4 * hidden * (hidden + embedding) + output)
+    return 0.5 * facts.seconds * facts.speed / operations / facts.tokens
+
+
+def _dropout(passes: float) -> float:
+    """None for a corpus that is seen a few times, up to a half for one that is seen over and over."""
+    return round(min(0.5, max(0.0, 0.15 * math.log2(max(1.0, passes / 4)))), 2)

@@ -1,0 +1,294 @@
+"""The one training loop, for every task.
+
+It knows parameters, a loss as (total, count), and a number to be made small; of texts and models it knows nothing. It is a
+generator of progress records: who runs it decides what is shown. Everything that the next step depends on is in `_state`,
+so a run that is killed and resumed is the same run to the last bit. The price is that the state is written every half
+minute, as large as the parameters three times over.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nlpseq.errors import Interrupted, RunError
+from nlpseq.training.optimisers import Updates
+from nlpseq.training.options import TrainingOptions
+from nlpseq.training.run_folder import RunFolder
+from nlpseq.training.schedule import Budget, rate
+
+SAVE_SECONDS = 30.0
+RETRIES = 3
+
+
+class Task(Protocol):
+    """What the loop asks of a task."""
+
+    parameters: dict[str, Tensor]
+    generator: torch.Generator  # of all noise
+
+    def steps_in_epoch(self) -> int:
+        """Batches in one pass over the corpus."""
+
+    def batch_loss(self) -> tuple[Tensor, int]:
+        """The next batch's loss as (total in nats, count of tokens)."""
+
+    def validate(self) -> float:
+        """The loss per token on (some of) the validation part, in nats."""
+
+    def sample(self) -> str:
+        """Something short that the model makes, to be looked at."""
+
+    def final_seconds(self, validation_seconds: float) -> float:
+        """How long the evaluation after the last step will take."""
+
+    def save(self, path: Path, step: int, loss: float) -> None:
+        """Write the model."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The task's own state: its place in the data, carried hidden states."""
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take back what `arrays` gave."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is."""
+
+    step: int
+    total: int | None  # steps in all, None while that is being found out
+    loss: float  # nats per token, of this step
+    gradient_norm: float
+    tokens: int  # in this step
+    tokens_per_second: float
+    seconds_left: float | None
+    rate: float
+    validation: float | None = None  # nats per token
+    best: bool = False
+    sample: str = ""  # what the model wrote at a validation
+    note: str = ""
+
+
+class Run:
+    """One training run: a task, its options and its folder."""
+
+    def __init__(
+        self, task: Task, options: TrainingOptions, folder: RunFolder, *, started: float | None = None
+    ) -> None:
+        self.task = task
+        self.options = options
+        self.folder = folder
+        self.started = time.monotonic() if started is None else started
+        self.updates = Updates(
+            options.optimiser, task.parameters, options.learning_rate, options.weight_decay, options.clip
+        )
+        self.averages = {k: v.detach().clone() for k, v in task.parameters.items()} if options.average else {}
+        self.step = 0
+        self.total = self._given_total()
+        self.best = math.inf
+        self.without_progress = 0
+        self.rate_scale = 1.0
+        self.retries = 0
+        self.tokens = 0
+        self.seconds = 0.0  # spent in steps, in earlier sessions too
+        self.signal_number: int | None = None
+
+    def _given_total(self) -> int | None:
+        if self.options.steps is not None:
+            return self.options.steps
+        if self.options.epochs is not None:
+            return max(1, math.ceil(self.options.epochs * self.task.steps_in_epoch() / self.options.accumulate))
+        return None
+
+    def resume(self) -> None:
+        """Go on where the folder's resume file ends. Raises RunError if that is damaged."""
+        self._restore(*self.folder.load_resume())
+
+    def progress(self) -> Iterator[Progress]:
+        """Train to the end. Raises RunError if the loss stays non-finite, Interrupted once a signal came and all is saved."""
+        budget = self._start_budget()
+        last_state = self._state()
+        saved = time.monotonic()
+        while self.total is None or self.step < self.total:
+            begun = time.monotonic()
+            result = self._one_step()
+            if result is None:
+                yield self._recover(last_state)
+                continue
+            loss, norm, count = result
+            self.seconds += time.monotonic() - begun
+            self.tokens += count
+            if budget is not None and self.total is None:
+                self.total = budget.steps(self.step)
+            loss_now, best = self._validation()
+            yield self._record(loss, norm, count, loss_now, best)
+            if self._due(saved) or best or self.signal_number is not None:
+                last_state = self._state()
+                self.folder.save_resume(*last_state)
+                saved = time.monotonic()
+            if self.signal_number is not None:
+                raise Interrupted(self.signal_number)
+            if self.options.patience and self.without_progress >= self.options.patience:
+                break
+
+    def _start_budget(self) -> Budget | None:
+        if self.total is not None:
+            return None
+        begun = time.monotonic()
+        self.task.validate()
+        cost = time.monotonic() - begun
+        overhead = cost * self.options.validations + self.task.final_seconds(cost)
+        minutes = 5.0 if self.options.minutes is None else self.options.minutes
+        return Budget(minutes * 60 - (time.monotonic() - self.started), overhead)
+
+    def _due(self, saved: float) -> bool:
+        if self.options.save_every is not None:
+            return self.step % self.options.save_every == 0
+        return time.monotonic() - saved > SAVE_SECONDS
+
+    def _one_step(self) -> tuple[float, float, int] | None:
+        """One update: loss per token, gradient norm, tokens; None if either is not finite, with nothing updated."""
+        share = self.rate_scale * rate(self.step, self.total, self.options.warm_up, self.options.anneal)
+        self.updates.clear()
+        total, count = 0.0, 0
+        for _ in range(self.options.accumulate):
+            loss, tokens = self.task.batch_loss()
+            (loss / (tokens * self.options.accumulate)).backward()
+            total += float(loss.detach())
+            count += tokens
+        norm = self.updates.gradient_norm()
+        if not (math.isfinite(total) and math.isfinite(norm)):
+            return None
+        self.updates.step(share)
+        self.step += 1
+        decay = min(self.options.average, self.step / (self.step + 10))
+        for name, average in self.averages.items():
+            average.lerp_(self.task.parameters[name].detach(), 1 - decay)
+        return total / count, norm, count
+
+    def _validation(self) -> tuple[float | None, bool]:
+        if self.total is None:
+            return None, False
+        every = max(1, math.ceil(self.total / self.options.validations))
+        if self.step % every and self.step != self.total:
+            return None, False
+        with self.averaged():
+            loss = self.task.validate()
+            best = loss < self.best
+            if best or not self.folder.model.exists():
+                self.task.save(self.folder.model, self.step, loss)
+        self.best = min(self.best, loss)
+        self.without_progress = 0 if best else self.without_progress + 1
+        self.folder.add_to_history(
+            {"step": self.step, "valid_loss": loss, "seconds": round(self.seconds, 3), "tokens": self.tokens}
+        )
+        return loss, best
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the task's parameters are their moving averages, if there are any."""
+        held = {name: self.task.parameters[name].detach().clone() for name in self.averages}
+        self._assign(self.averages)
+        yield
+        self._assign(held)
+
+    @torch.no_grad()
+    def _assign(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            self.task.parameters[name].copy_(value)
+
+    def _record(
+        self, loss: float, norm: float, count: int, validation: float | None, best: bool
+    ) -> Progress:
+        speed = self.tokens / self.seconds if self.seconds else 0.0
+        left = None if self.total is None else (self.total - self.step) * self.seconds / self.step
+        share = rate(self.step, self.total, self.options.warm_up, self.options.anneal)
+        return Progress(
+            self.step,
+            self.total,
+            loss,
+            norm,
+            count,
+            speed,
+            left,
+            share * self.rate_scale * self.updates.learning_rate,
+            validation,
+            best,
+            "" if validation is None else self.task.sample(),
+        )
+
+    def _recover(self, state: tuple[dict[str, Any], dict[str, np.ndarray]]) -> Progress:
+        """Go back to the last saved state with half the learning rate; give up after a few times."""
+        failed, scale, retries = self.step, self.rate_scale, self.retries + 1
+        learning_rate = scale * self.updates.learning_rate
+        if retries > RETRIES:
+            raise RunError(
+                str(self.folder.path),
+                f"the loss became non-finite at step {failed} {retries} times, last with a rate of {learning_rate:g}",
+                f"--learning-rate {learning_rate / 4:g}",
+            )
+        self._restore(*state)
+        self.rate_scale, self.retries = scale / 2, retries
+        note = f"the loss became non-finite at step {failed}: back to step {self.step} with half the learning rate"
+        return Progress(self.step, self.total, math.nan, math.nan, 0, 0.0, None, learning_rate / 2, note=note)
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        header = {
+            "step": self.step,
+            "total": self.total,
+            "best": self.best if math.isfinite(self.best) else None,
+            "without_progress": self.without_progress,
+            "rate_scale": self.rate_scale,
+            "retries": self.retries,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+        }
+        arrays = {f"parameter/{k}": v.detach().numpy().copy() for k, v in self.task.parameters.items()}
+        arrays |= {f"average/{k}": v.numpy().copy() for k, v in self.averages.items()}
+        arrays |= {f"optimiser/{k}": v for k, v in self.updates.arrays().items()}
+        arrays |= {f"task/{k}": v for k, v in self.task.arrays().items()}
+        arrays["random"] = self.task.generator.get_state().numpy().copy()
+        return header, arrays
+
+    def _restore(self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        def under(prefix: str) -> dict[str, np.ndarray]:
+            return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+        self._assign({k: torch.from_numpy(v) for k, v in under("parameter/").items()})
+        self.averages = {k: torch.from_numpy(v.copy()) for k, v in under("average/").items()}
+        self.updates.restore(under("optimiser/"))
+        self.task.restore(under("task/"))
+        self.task.generator.set_state(torch.from_numpy(arrays["random"].copy()))
+        self.step, self.total = header["step"], header["total"]
+        self.best = math.inf if header["best"] is None else header["best"]
+        self.without_progress, self.retries = header["without_progress"], header["retries"]
+        self.rate_scale, self.tokens, self.seconds = header["rate_scale"], header["tokens"], header["seconds"]
+
+
+@contextmanager
+def stopping_on_signals(run: Run) -> Iterator[None]:
+    """Inside, SIGINT and SIGTERM let the step in hand end and the run be saved; a second signal stops at once."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if run.signal_number is not None:
+            raise KeyboardInterrupt
+        run.signal_number = number
+
+    held = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)

@@ -1,0 +1,48 @@
+"""The dropouts of training, drawn from one generator so that a resumed run draws the same."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nlpseq.training.options import TrainingOptions
+
+
+class Dropouts:
+    """Locked, word, input and weight dropout, and zoneout masks, as `nlpseq.models.stack.Noise` asks for them."""
+
+    def __init__(self, options: TrainingOptions, zoneout: float, generator: torch.Generator) -> None:
+        self.dropout = options.dropout or 0.0
+        self.embedding_dropout = options.embedding_dropout
+        self.input_dropout = options.input_dropout
+        self.weight_drop = options.weight_drop
+        self.zoneout = zoneout
+        self.generator = generator
+        self.drops_inputs = bool(self.embedding_dropout or self.input_dropout)
+
+    def _mask(self, shape: tuple[int, ...], rate: float, like: Tensor) -> Tensor:
+        kept = torch.rand(shape, generator=self.generator) >= rate
+        return kept.to(like) / (1 - rate)
+
+    def inputs(self, embedded: Tensor, ids: Tensor) -> Tensor:
+        """Drop whole tokens of the vocabulary, wherever they stand (Gal and Ghahramani, 2016), then units."""
+        if self.embedding_dropout:
+            size = int(ids.max()) + 1
+            embedded = embedded * self._mask((size, 1), self.embedding_dropout, embedded)[ids]
+        if self.input_dropout:
+            embedded = embedded * self._mask(tuple(embedded.shape[1:]), self.input_dropout, embedded)
+        return embedded
+
+    def between(self, outputs: Tensor) -> Tensor:
+        """One mask [B, H] for all steps of outputs [T, B, H]."""
+        if not self.dropout:
+            return outputs
+        return outputs * self._mask(tuple(outputs.shape[1:]), self.dropout, outputs)
+
+    def recurrent(self, weight: Tensor) -> Tensor:
+        """Drop single recurrent weights [G*H, H], the same for all steps."""
+        return weight * self._mask(tuple(weight.shape), self.weight_drop, weight) if self.weight_drop else weight
+
+    def zoneout_masks(self, shape: tuple[int, int, int]) -> Tensor | None:
+        """Ones where the old state is kept, [T, B, H]."""
+        return (torch.rand(shape, generator=self.generator) < self.zoneout).float() if self.zoneout else None

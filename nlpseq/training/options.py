@@ -1,0 +1,66 @@
+"""What steers a training run. torch is not imported here, so that the command line can read it at no cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nlpseq.errors import OptionError
+from nlpseq.options import check, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """How a model is trained, whatever its task."""
+
+    epochs: float | None = option(None, "train for so many passes over the corpus", above=0)
+    steps: int | None = option(None, "train for so many steps", minimum=1)
+    minutes: float | None = option(None, "train for about so many minutes, all in all [default: 5]", above=0)
+    optimiser: str = option("adamw", "optimiser", choices=("adamw", "adam", "sgd", "rmsprop"))
+    learning_rate: float | None = option(None, "highest learning rate [default: by optimiser]", above=0)
+    warm_up: int = option(10, "steps over which the learning rate rises", minimum=0)
+    anneal: float = option(0.9, "share of the run over which the rate falls to zero", minimum=0, maximum=1)
+    weight_decay: float = option(0.01, "decay of weight matrices", minimum=0)
+    clip: float = option(1.0, "largest gradient norm", above=0)
+    batch_size: int | None = option(None, "streams, or sequences, in a batch [default: by corpus]", minimum=1)
+    sequence_length: int | None = option(None, "steps of back-propagation through time", minimum=1)
+    accumulate: int = option(1, "batches in one step", minimum=1)
+    dropout: float | None = option(None, "locked dropout between layers [default: by passes]", minimum=0, below=1)
+    embedding_dropout: float = option(0.0, "share of tokens whose vectors are dropped", minimum=0, below=1)
+    input_dropout: float = option(0.0, "locked dropout of embedded tokens", minimum=0, below=1)
+    weight_drop: float = option(0.0, "dropout of recurrent weights", minimum=0, below=1)
+    softmax: str = option(
+        "auto", "sampled: estimate a large vocabulary's softmax from some words", choices=("auto", "full", "sampled")
+    )
+    average: float = option(0.0, "decay of a moving average of the weights, as 0.999; 0: none", minimum=0, below=1)
+    validations: int = option(8, "validations in a run", minimum=1)
+    patience: int = option(0, "stop after so many validations without progress; 0: never", minimum=0)
+    precision: str = option("auto", "operands of matrix products", choices=("auto", "fp32", "bf16", "fp16"))
+    device: str = option("auto", "device", choices=("auto", "cpu", "cuda"))
+    backend: str = option("auto", "how layers run over time", choices=("auto", "fused", "plain"))
+    random_seed: int = option(1, "seed of weights, dropout and order", minimum=0)
+    save_every: int | None = option(None, "save for resuming every so many steps [default: each 30 s]", minimum=1)
+
+    def __post_init__(self) -> None:
+        check(self)
+        given = [name for name in ("epochs", "steps", "minutes") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise OptionError(" and ".join(f"--{name}" for name in given), "are different budgets: give one of them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusOptions:
+    """How a corpus becomes tokens."""
+
+    tokens: str = option(
+        "auto",
+        "what a token is [default: characters, or BPE for a large corpus]",
+        choices=("auto", "char", "byte", "word", "unigram", "bpe"),
+    )
+    vocab_size: int | None = option(
+        None, "largest vocabulary, its 256 bytes included [default: by tokens]", minimum=256, maximum=1_000_000
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.tokens == "byte" and self.vocab_size not in (None, 256):
+            raise OptionError("--vocab-size", f"is 256 for bytes, was {self.vocab_size}", "--tokens bpe")

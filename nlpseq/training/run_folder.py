@@ -1,0 +1,95 @@
+"""What a run keeps on disk.
+
+    model.safetensors    the best model so far
+    resume.safetensors   everything that the next step depends on, so that a resumed run is the same run to the last bit
+    history.jsonl        a line for each validation
+    config.json          the options, and what was chosen where they were left open
+    tokens/              the tokenised corpus, as long as the run is not finished
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nlpseq import __version__
+from nlpseq.errors import ModelFileError, RunError
+from nlpseq.models.model_file import FORMAT, NAME, read_tensors, replace_file, write_tensors
+
+RESUME = "resume.safetensors"
+
+
+class RunFolder:
+    """A folder of one training run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.model = path / NAME
+        self.resume = path / RESUME
+        self.tokens = path / "tokens"
+
+    def open(self, *, resume: bool, overwrite: bool) -> None:
+        """Make the folder, or go into the one that is there.
+
+        Raises RunError if there is a run and neither `resume` nor `overwrite` was asked for, if there is nothing to resume,
+        or if the folder cannot be written.
+        """
+        used = self.model.exists() or self.resume.exists()
+        if resume and not self.resume.exists():
+            found = "the run in it is finished" if self.model.exists() else "no run was found in it"
+            raise RunError(str(self.path), f"cannot be resumed: {found}", "leave out --resume")
+        if used and not (resume or overwrite):
+            raise RunError(str(self.path), "holds a run already", "add --resume, --overwrite or --out FOLDER")
+        try:
+            self.tokens.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.path, os.W_OK):
+                raise PermissionError(0, "Permission denied")
+        except OSError as error:
+            raise RunError(
+                str(self.path), f"cannot be written: {error.strerror}", "choose another folder with --out"
+            ) from error
+        if overwrite:
+            for path in (self.resume, self.path / "history.jsonl"):
+                path.unlink(missing_ok=True)
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write what the run was asked for and what was chosen."""
+        text = json.dumps({"version": __version__, **config}, indent=2, ensure_ascii=False) + "\n"
+        replace_file(self.path / "config.json", text.encode())
+
+    def read_config(self) -> dict[str, Any]:
+        """What `write_config` wrote. Raises RunError if it is not there or damaged."""
+        try:
+            config = json.loads((self.path / "config.json").read_text())
+        except (OSError, ValueError) as error:
+            raise RunError(str(self.path / "config.json"), f"cannot be read: {error}", "add --overwrite") from error
+        if not isinstance(config, dict):
+            raise RunError(str(self.path / "config.json"), "is damaged: it holds no object", "add --overwrite")
+        return config
+
+    def add_to_history(self, record: Mapping[str, Any]) -> None:
+        """Append one line of JSON to the history; lines of steps that are run again stand twice."""
+        with (self.path / "history.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+    def save_resume(self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Write the resume file in place of the last one."""
+        write_tensors(self.resume, {"format": FORMAT, "version": __version__, **header}, arrays)
+
+    def load_resume(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What `save_resume` wrote. Raises RunError if the file is damaged."""
+        try:
+            return read_tensors(self.resume)
+        except ModelFileError as error:
+            raise RunError(str(self.resume), error.what, "add --overwrite to start afresh") from error
+
+    def finish(self) -> None:
+        """Remove what only an unfinished run needs."""
+        self.resume.unlink(missing_ok=True)
+        shutil.rmtree(self.tokens, ignore_errors=True)

@@ -1,0 +1,46 @@
+"""The learning rate over a run, and how many steps fit a budget of time.
+
+The rate rises over the warm-up, holds, and falls in a straight line to zero over the last part of the run. What a step's
+rate is before the fall does not depend on how long the run is. So a run with a budget of minutes can time its first steps,
+fix their number from that, and still be repeated exactly by that number alone.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+TIMED_SHARE = 0.05  # of the budget is spent before the number of steps is fixed
+
+
+def rate(step: int, total: int | None, warm_up: int, anneal: float) -> float:
+    """The share of the highest learning rate for `step`, counted from 0, of `total` steps (None: not known yet)."""
+    rising = min(1.0, (step + 1) / (warm_up + 1))
+    if total is None or anneal == 0:
+        return rising
+    falling = (total - step) / (anneal * total)
+    return max(0.0, min(rising, falling))
+
+
+@dataclass
+class Budget:
+    """Finds how many steps fit into a time, from the first of them.
+
+    `seconds` is what is left for steps when the clock starts; `overhead` what validations and the end will take of it.
+    """
+
+    seconds: float
+    overhead: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+    marks: list[float] = field(default_factory=list)
+
+    def steps(self, done: int) -> int | None:
+        """Called after each step: the number of steps in all once enough were timed, else None. The first is not timed."""
+        now = time.monotonic()
+        self.marks.append(now)
+        if len(self.marks) < 3 or now - self.started < TIMED_SHARE * self.seconds:
+            return None
+        spent = sorted(later - sooner for sooner, later in zip(self.marks, self.marks[1:], strict=False))
+        typical = sum(spent) / len(spent)
+        left = self.seconds - self.overhead - (now - self.started)
+        return done + max(0, int(left / typical))

@@ -1,0 +1,372 @@
+"""Reading corpora: the text is what a naive reader would see, and each fault is one sentence."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import os
+import re
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nlpseq.errors import CorpusError
+from nlpseq.text import formats
+from nlpseq.text.formats import PIECE_BYTES, likely_encoding, open_corpus, read_blocks, read_text
+
+DATA = (Path(__file__).parents[2] / "../shared/data").resolve()
+ROOT = Path(__file__).parents[2]
+
+CONTENTS = st.lists(
+    st.sampled_from(["\n", "\r\n", "\r", " ", "\ufeff", "\u2028", "\u0085", "é", "猫", "\U0001f408", "word"])
+    | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=4),
+    max_size=40,
+).map("".join)
+
+
+def naive(data: bytes) -> str:
+    """What `read_text` should give, in one go."""
+    text = data.decode("utf-8").removeprefix("\ufeff")
+    first, newline, _ = text.partition("\n")
+    return text.replace("\r\n", "\n") if newline and first.endswith("\r") else text
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [(".txt", bytes), (".gz", gzip.compress), (".xz", lzma.compress), ("", bytes)]
+)
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(contents=CONTENTS, piece_bytes=st.integers(4, 30))
+def test_pieces_join_to_what_a_naive_reader_sees(
+    tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes], contents: str, piece_bytes: int
+) -> None:
+    data = contents.encode()
+    path = tmp_path / f"corpus{suffix}"
+    path.write_bytes(pack(data))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(formats, "PIECE_BYTES", piece_bytes)
+        if not naive(data):
+            with pytest.raises(CorpusError, match="it is empty"):
+                list(read_text(path))
+            return
+        pieces = list(read_text(path))
+    assert "".join(pieces) == naive(data)
+    assert all(0 < len(piece.encode()) <= 2 * piece_bytes + 4 for piece in pieces)
+
+
+def test_pieces_end_where_lines_end(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text("a line of some length\n" * 150_000)
+    pieces = list(read_text(path))
+    assert len(pieces) > 2
+    assert all(piece.endswith("\n") for piece in pieces)
+
+
+def test_long_lines_are_cut_before_a_space(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text("word " * 500_000)
+    pieces = list(read_text(path))
+    assert len(pieces) > 1
+    assert all(piece.startswith(" word") for piece in pieces[1:])
+
+
+def test_memory_stays_constant(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.gz"
+    path.write_bytes(gzip.compress(b"a line of some length, again and again\n" * 800_000, 1))
+    tracemalloc.start()
+    characters = sum(len(piece) for piece in read_text(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert characters == 800_000 * 39
+    assert peak < 10 * PIECE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"one\r\ntwo\r\n", "one\ntwo\n"),
+        (b"one\r\ntwo\rthree\nfour\r\n", "one\ntwo\rthree\nfour\n"),
+        (b"one\ntwo\r\n", "one\ntwo\r\n"),
+        (b"one\rtwo\r", "one\rtwo\r"),
+        (b"\xef\xbb\xbfone", "one"),
+        (b"\xef\xbb\xbf\xef\xbb\xbfone", "\ufeffone"),
+        (b"abc", "abc"),
+        (b"\n", "\n"),
+    ],
+)
+def test_line_ends_and_marks(tmp_path: Path, data: bytes, text: str) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_bytes(data)
+    assert "".join(read_text(path)) == text
+
+
+@pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbf"])
+def test_an_empty_file_is_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_bytes(data)
+    with pytest.raises(CorpusError, match=r"corpus\.txt: it is empty"):
+        list(read_text(path))
+
+
+@pytest.mark.parametrize(
+    ("data", "message", "hint"),
+    [
+        (
+            "caf\u00e9 d'\u00e9t\u00e9\n".encode("latin-1"),
+            "t:1: it is not UTF-8: byte 0xE9 at offset 3",
+            "WINDOWS-1252",
+        ),
+        (
+            "ok\n你好世界\n".encode("gb18030"),
+            "t:2: it is not UTF-8: byte 0xC4 at offset 3",
+            "-f GB18030 -t UTF-8",
+        ),
+        (
+            "grüße\n".encode() * 9 + b"\xff\n",
+            "t:10: it is not UTF-8: byte 0xFF at offset 72",
+            "iconv -c -f UTF-8",
+        ),
+        (b"cut \xe7\x8c", "t:1: it is not UTF-8: byte 0xE7 at offset 4 (unexpected end of data)", "iconv"),
+        ("hello\n".encode("utf-16"), "this is UTF-16, a corpus is UTF-8", "iconv -f UTF-16 -t UTF-8"),
+        ("hello\n".encode("utf-32"), "this is UTF-32, a corpus is UTF-8", "iconv -f UTF-32 -t UTF-8"),
+        ("hello\n".encode("utf-16-le"), "t:1: it is binary: a NUL byte at offset 1", "UTF-16LE"),
+        ("hello\n".encode("utf-16-be"), "t:1: it is binary: a NUL byte at offset 0", "UTF-16BE"),
+        (
+            b"a\nb\0c" + b"text " * 9,
+            "t:2: it is binary: a NUL byte at offset 3",
+            "a corpus is a text file in UTF-8",
+        ),
+        (gzip.compress(b"text"), "this is gzip-compressed, a corpus is text", "ends in .gz"),
+        (lzma.compress(b"text"), "this is xz-compressed, a corpus is text", "ends in .xz"),
+        (b"PK\3\4\0\0", "this is a zip archive", "unzip"),
+    ],
+)
+def test_what_is_not_utf8_text_is_refused_with_a_remedy(
+    tmp_path: Path, data: bytes, message: str, hint: str
+) -> None:
+    path = tmp_path / "t"
+    path.write_bytes(data)
+    with pytest.raises(CorpusError, match=re.escape(message)) as caught:
+        list(read_text(path))
+    assert hint in caught.value.hint
+
+
+def test_the_place_of_a_bad_byte_counts_all_pieces_and_the_mark(tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    path.write_bytes(b"\xef\xbb\xbf" + b"line\n" * 500_000 + b"bad \xff\n")
+    with pytest.raises(CorpusError, match=r"t:500001: it is not UTF-8: byte 0xFF at offset 2500007"):
+        list(read_text(path))
+
+
+def test_the_remedy_quotes_the_name_and_unpacks(tmp_path: Path) -> None:
+    path = tmp_path / "my file.txt.gz"
+    path.write_bytes(gzip.compress("café".encode("latin-1")))
+    with pytest.raises(CorpusError) as caught:
+        list(read_text(path))
+    assert f"gzip -dc '{path}' | iconv -f WINDOWS-1252 -t UTF-8 > 'my file.txt.utf8.txt'" in caught.value.hint
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_damaged_compression_is_refused(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / ("corpus.gz" if pack is gzip.compress else "corpus.xz")
+    whole = pack(os.urandom(5000).hex().encode())
+    for data in (whole[:-6], whole[: len(whole) // 2], b"plain text", whole[:400] + b"????" + whole[404:]):
+        path.write_bytes(data)
+        with pytest.raises(CorpusError, match="its compressed data is damaged"):
+            list(read_text(path))
+
+
+def test_a_folder_is_refused_before_reading(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="this is a folder") as caught:
+        read_text(tmp_path)
+    assert caught.value.hint == f"name its files: {tmp_path}/*"
+
+
+def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "reviews.txt").write_text("x")
+    with pytest.raises(CorpusError, match="there is no such file") as caught:
+        open_corpus(str(tmp_path / "review.txt"))
+    assert caught.value.hint == f"did you mean {tmp_path / 'reviews.txt'}?"
+
+
+def test_a_misspelt_bundled_name_names_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CorpusError) as caught:
+        open_corpus("storys")
+    assert caught.value.hint == "did you mean the bundled corpus stories?"
+    with pytest.raises(CorpusError) as caught:
+        open_corpus("qqq")
+    assert "bundled corpora: stories, python-docs" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "x" * 5000, "no/such/folder/file"])
+def test_names_that_cannot_be_files_are_refused(name: str) -> None:
+    with pytest.raises(CorpusError, match="there is no such file"):
+        open_corpus(name)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text("secret")
+    path.chmod(0)
+    with pytest.raises(CorpusError, match="it cannot be read: Permission denied"):
+        list(read_text(path))
+
+
+def test_a_failing_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text("text")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(CorpusError, match="it cannot be read: Permission denied"):
+        list(read_text(path))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_named_pipe_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = subprocess.Popen(["sh", "-c", f"printf 'one\\ntwo' > {path}"])
+    assert "".join(open_corpus(str(path))) == "one\ntwo"
+    assert writer.wait() == 0
+
+
+def test_a_file_goes_before_a_bundled_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "python-docs").mkdir()
+    assert len("".join(open_corpus("python-docs"))) > 1000
+    (tmp_path / "python-docs").rmdir()
+    (tmp_path / "python-docs").write_text("mine")
+    assert "".join(open_corpus("python-docs")) == "mine"
+
+
+@pytest.mark.skipif(not (DATA / "robustness").is_dir(), reason="shared/data/robustness is not there")
+def test_robustness_files_are_read_or_refused() -> None:
+    for path in sorted((DATA / "robustness").rglob("*.*")):
+        data = path.read_bytes()
+        try:
+            expected = naive(data)
+        except UnicodeDecodeError:
+            expected = ""
+        if not expected or "\0" in expected:
+            with pytest.raises(CorpusError) as caught:
+                list(read_text(path))
+            assert "\n" not in str(caught.value)
+        else:
+            assert "".join(read_text(path)) == expected
+
+
+def test_blocks_are_the_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.gz"
+    path.write_bytes(gzip.compress(b"\xff\0\r\n"))
+    assert b"".join(read_blocks(path)) == b"\xff\0\r\n"
+
+
+def test_likely_encodings() -> None:
+    assert likely_encoding("naïve café".encode("cp1252")) == "WINDOWS-1252"
+    assert likely_encoding("天地玄黄宇宙洪荒".encode("gb18030")) == "GB18030"
+    assert likely_encoding("schöne Grüße, ".encode() * 3 + b"\xff") == "UTF-8"
+
+
+class Hub:
+    """Stands in for `datasets.load_dataset`."""
+
+    def __init__(self, rows: list[dict[str, Any]], error: Exception | None = None) -> None:
+        self.rows, self.error = rows, error
+        self.asked: tuple[Any, ...] = ()
+
+    def __call__(self, *arguments: Any, **options: Any) -> Iterator[dict[str, Any]]:
+        self.asked = (*arguments, options)
+        if self.error and not self.rows:
+            raise self.error
+        return self.stream()
+
+    def stream(self) -> Iterator[dict[str, Any]]:
+        yield from self.rows
+        if self.error:
+            raise self.error
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Hub]:
+    def install(rows: list[dict[str, Any]], error: Exception | None = None) -> Hub:
+        datasets = pytest.importorskip("datasets")
+        stand_in = Hub(rows, error)
+        monkeypatch.setattr(datasets, "load_dataset", stand_in)
+        return stand_in
+
+    return install
+
+
+def test_a_hub_data_set_is_its_text_column(hub: Callable[..., Hub]) -> None:
+    asked = hub([{"text": "one", "label": 1}, {"text": "two\n"}, {"text": None}, {"text": ""}])
+    assert "".join(open_corpus("hf:someone/some-set")) == "one\ntwo\n\n\n"
+    assert asked.asked == ("someone/some-set", None, {"split": "train", "streaming": True})
+    list(open_corpus("hf:someone/some-set:part"))
+    assert asked.asked[1] == "part"
+
+
+def test_a_large_hub_data_set_comes_in_pieces(hub: Callable[..., Hub]) -> None:
+    hub([{"text": "x" * 999}] * 3000)
+    pieces = list(open_corpus("hf:large"))
+    assert len(pieces) == 3
+    assert "".join(pieces) == ("x" * 999 + "\n") * 3000
+
+
+def hub_errors() -> list[tuple[Exception, str]]:
+    exceptions = pytest.importorskip("datasets.exceptions")
+    return [
+        (exceptions.DatasetNotFoundError("Dataset 'x' doesn't exist on the Hub"), "huggingface.co/datasets"),
+        (exceptions.DatasetGenerationError("damaged shard"), "export its text"),
+        (ConnectionError("Couldn't reach 'x' on the Hub"), "check the network"),
+        (ValueError("Config name is missing.\nPlease pick one: ['a', 'b']"), "hf:x:CONFIG"),
+        (KeyError("train"), "export its text"),
+        (RuntimeError("Dataset scripts are no longer supported"), "export its text"),
+        (ModuleNotFoundError("No module named 'soundfile'"), "export its text"),
+    ]
+
+
+@pytest.mark.parametrize("rows", [[], [{"text": "before"}]], ids=["at once", "while reading"])
+def test_failures_of_the_hub_are_one_sentence_with_a_hint(
+    hub: Callable[..., Hub], rows: list[dict[str, Any]]
+) -> None:
+    for error, hint in hub_errors():
+        hub(rows, error)
+        with pytest.raises(CorpusError, match="hf:x: the hub's data set cannot be read") as caught:
+            list(open_corpus("hf:x"))
+        assert hint in caught.value.hint
+        assert "\n" not in str(caught.value)
+
+
+def test_a_hub_data_set_without_text_lists_its_columns(hub: Callable[..., Hub]) -> None:
+    hub([{"sentence": "one", "label": 1}])
+    with pytest.raises(CorpusError, match="it has no column `text`, only sentence, label"):
+        list(open_corpus("hf:x"))
+    hub([{"text": ["a", "list"]}])
+    with pytest.raises(CorpusError, match="its column `text` holds list, not text"):
+        list(open_corpus("hf:x"))
+    hub([])
+    with pytest.raises(CorpusError, match="its train split has no rows"):
+        list(open_corpus("hf:x"))
+
+
+def test_nothing_heavy_is_imported_until_it_is_used() -> None:
+    modules = ["tokenisers", "formats", "bundled", "stream", "lines", "corpus_check"]
+    heavy = ["torch", "datasets", "pyarrow", "rich", "sentencepiece"]
+    imports = "; ".join(f"import nlpseq.text.{module}" for module in modules)
+    program = f"import sys; {imports}; print([name for name in {heavy} if name in sys.modules])"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
+    )
+    assert result.stdout == "[]\n"
