@@ -29,9 +29,12 @@ def to_numpy(array: Array) -> np.ndarray:
 
 def sigmoid(array: Array) -> Array:
     """1 / (1 + exp(-x)); on NumPy through tanh, which cannot overflow."""
-    if library(array) is np:
-        return 0.5 * np.tanh(0.5 * array) + 0.5
-    return array.sigmoid()
+    if library(array) is not np:
+        return array.sigmoid()
+    values = np.tanh(0.5 * array)
+    values *= 0.5
+    values += 0.5
+    return values
 
 
 def tanh(array: Array) -> Array:

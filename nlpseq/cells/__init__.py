@@ -20,8 +20,6 @@ from nlpseq.cells.lstm import LSTM
 from nlpseq.cells.rnn import RNN_RELU, RNN_SIGMOID, RNN_TANH
 from nlpseq.cells.unroll import unroll
 
-CELLS: dict[str, Cell] = {
-    cell.name: cell for cell in (RNN_TANH, RNN_RELU, RNN_SIGMOID, LSTM, GRU, GRU_RESET_BEFORE)
-}
+CELLS: dict[str, Cell] = {cell.name: cell for cell in (RNN_TANH, RNN_RELU, RNN_SIGMOID, LSTM, GRU, GRU_RESET_BEFORE)}
 
 __all__ = ["CELLS", "Cell", "LayerWeights", "unroll"]

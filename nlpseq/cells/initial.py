@@ -7,13 +7,14 @@ of one gate. Drawing on the host costs a few milliseconds for the models made he
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from nlpseq.cells.cell import Cell
 
 Generator = np.random.Generator
-Matrix = np.ndarray
+Matrix = np.ndarray[tuple[int, ...], np.dtype[np.floating[Any]]]
 
 
 def orthogonal(generator: Generator, rows: int, columns: int) -> Matrix:

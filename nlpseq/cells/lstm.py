@@ -28,7 +28,8 @@ def step(from_input: Array, from_hidden: Array, state: LSTMState) -> LSTMState:
     """
     size = state.hidden.shape[-1]
     gates = from_input + from_hidden
-    admitted, kept = sigmoid(gates[:, :size]), sigmoid(gates[:, size : 2 * size])
+    opened = sigmoid(gates[:, : 2 * size])
+    admitted, kept = opened[:, :size], opened[:, size:]
     candidate, shown = tanh(gates[:, 2 * size : 3 * size]), sigmoid(gates[:, 3 * size :])
     memory = kept * state.memory + admitted * candidate
     return LSTMState(shown * tanh(memory), memory)

@@ -41,6 +41,22 @@ def project_hidden(cell: Cell, weights: LayerWeights, from_input: Array, state: 
     return arrays.concatenate([gates, product(cell.reset(from_input, gates, state), slice(-size, None))])
 
 
+def advance(
+    cell: Cell,
+    weights: LayerWeights,
+    from_input: Array,  # [B, G*H]
+    state: State,
+    zoneout: float = 0.0,
+    mask: Array | None = None,  # [B, H]
+) -> State:
+    """One time step of one layer: the state after it; zoneout as in `unroll`."""
+    new = cell.step(from_input, project_hidden(cell, weights, from_input, state), state)
+    if not zoneout:
+        return new
+    kept = zoneout if mask is None else mask
+    return cell.state(*(fresh + kept * (old - fresh) for fresh, old in zip(new, state, strict=True)))
+
+
 def unroll(
     cell: Cell,
     weights: LayerWeights,
@@ -61,11 +77,8 @@ def unroll(
     steps = range(from_input.shape[0])
     outputs: list[Array] = []
     for time in reversed(steps) if reverse else steps:
-        from_hidden = project_hidden(cell, weights, from_input[time], state)
-        new = cell.step(from_input[time], from_hidden, state)
-        if zoneout:
-            kept = zoneout if masks is None else masks[time]
-            new = cell.state(*(fresh + kept * (old - fresh) for fresh, old in zip(new, state, strict=True)))
+        mask = None if masks is None else masks[time]
+        new = advance(cell, weights, from_input[time], state, zoneout, mask)
         output = new.hidden
         if lengths is not None:
             active = arrays.active_rows(lengths, time)

@@ -18,13 +18,15 @@ STARTED = time.monotonic()
 app = application("Train a model of your own text.")
 
 Valid = Annotated[
-    list[str] | None, typer.Option("--valid", metavar="FILE", help="Validation text. [default: the corpus' last tenth]")
+    list[str] | None,
+    typer.Option("--valid", metavar="FILE", help="Validation text. [default: the corpus' last tenth]"),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder to write.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, to the same bits.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Put a new run in place of the one in the folder.")]
 InitFrom = Annotated[
-    Path | None, typer.Option("--init-from", metavar="MODEL", help="Start from a model's weights and tokeniser.")
+    Path | None,
+    typer.Option("--init-from", metavar="MODEL", help="Start from a model's weights and tokeniser."),
 ]
 
 

@@ -100,7 +100,11 @@ class _Chain:
         self.settings = settings
 
     def run(
-        self, starts: np.ndarray, height: int, state: LanguageModelState, marks: Sequence[LanguageModelState] | None = None
+        self,
+        starts: np.ndarray,
+        height: int,
+        state: LanguageModelState,
+        marks: Sequence[LanguageModelState] | None = None,
     ) -> tuple[list[float], list[LanguageModelState], Any]:
         """Run `height` tokens from each start: losses and states by block, and the last state.
 

@@ -39,7 +39,9 @@ def choose(backend: str, precision: str, device: str) -> Choice:
     if device == "cuda":
         raise BackendError("--device", "cuda has no kernels of ours in this version", "--device cpu")
     if precision == "fp16":
-        raise BackendError("--precision", "fp16 products need a GPU, and this version runs on the CPU", "--precision auto")
+        raise BackendError(
+            "--precision", "fp16 products need a GPU, and this version runs on the CPU", "--precision auto"
+        )
     fast = has_fast_bf16()
     if precision == "bf16" and backend == "plain":
         raise BackendError("--precision", "the plain loop runs in fp32 only", "--backend fused")
@@ -48,6 +50,4 @@ def choose(backend: str, precision: str, device: str) -> Choice:
         return Choice(plain_unroll, torch.float32, "plain loop, fp32: as asked")
     why = "as asked" if precision != "auto" else "AMX" if fast else "no AMX"
     name = "bf16" if operands == torch.bfloat16 else "fp32"
-    return Choice(
-        partial(recurrence.unroll, operands=operands), operands, f"fused CPU loop, {name} products ({why})"
-    )
+    return Choice(partial(recurrence.unroll, operands=operands), operands, f"fused CPU loop, {name} products ({why})")

@@ -54,7 +54,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total.to(hidden.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
         return grad_hidden * grad, grad_weight * grad, grad_bias * grad, None, None
 
@@ -67,7 +67,9 @@ def linear_cross_entropy(
     operands: torch.dtype | None = None,
 ) -> Tensor:
     """The sum, in nats, of -log softmax(hidden W' + b) at the targets; a tensor without dimensions."""
-    result: Tensor = _LinearCrossEntropy.apply(hidden, weight, bias, targets, operands or hidden.dtype)
+    result: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, bias, targets, operands or hidden.dtype
+    )
     return result
 
 

@@ -44,9 +44,7 @@ class Pointwise:
 
 
 def _rnn(activate: Callable[[Tensor], Tensor], differentiate: Callable[..., Tensor]) -> Pointwise:
-    def forward(
-        gates: Tensor, product: Tensor, previous: list[Tensor], new: list[Tensor], extra: Tensor
-    ) -> None:
+    def forward(gates: Tensor, product: Tensor, previous: list[Tensor], new: list[Tensor], extra: Tensor) -> None:
         new[0].copy_(activate(gates))
 
     def backward(
@@ -69,9 +67,7 @@ def _relu_backward(grad: Tensor, output: Tensor, *, grad_input: Tensor) -> Tenso
     return torch.mul(grad, output > 0, out=grad_input)
 
 
-def _lstm_forward(
-    gates: Tensor, product: Tensor, previous: list[Tensor], new: list[Tensor], extra: Tensor
-) -> None:
+def _lstm_forward(gates: Tensor, product: Tensor, previous: list[Tensor], new: list[Tensor], extra: Tensor) -> None:
     size = extra.shape[1]
     hidden, memory = new
     gates[:, : 2 * size].sigmoid_()
@@ -196,7 +192,12 @@ def _gru_before_backward(
 
 
 def _gru_before_reset_backward(
-    gates: Tensor, hidden: Tensor, grad_extra: Tensor, grad_hidden: Tensor, grad_gates: Tensor, scratch: Tensor
+    gates: Tensor,
+    hidden: Tensor,
+    grad_extra: Tensor,
+    grad_hidden: Tensor,
+    grad_gates: Tensor,
+    scratch: Tensor,
 ) -> None:
     """Through r * h: adds to `grad_hidden`, and fills the block r of `grad_gates`."""
     size = hidden.shape[1]

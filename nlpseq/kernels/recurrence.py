@@ -13,7 +13,7 @@ loop being Python is some ten calls of torch a step: it is overhead-bound where 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -82,6 +82,97 @@ class _HiddenProduct:
         return grad
 
 
+class _Row(NamedTuple):
+    """The views of a tape at one step; n sequences are active."""
+
+    gate: Tensor  # [n, G*H]
+    linear: Tensor  # [n, G*H], the hidden state's product; the same as `gate` where the cell adds both
+    previous: list[Tensor]  # [n, H] each
+    held: Tensor  # [n, H], or empty
+
+
+class _Tape:
+    """What a pass over time writes. Without a gradient to come, one step's buffers serve all steps."""
+
+    def __init__(self, loop: Loop, shape: tuple[int, int, int], state: tuple[Tensor, ...], *, training: bool) -> None:
+        steps, batch, width = shape
+        self.loop = loop
+        self.training = training
+        kept, size, like = steps if training else 1, state[0].shape[1], state[0]
+        cell = loop.pointwise
+        self.states = [like.new_empty(steps + 1, batch, size) for _ in state]
+        self.gates = like.new_empty(kept, batch, width)
+        self.product = self.gates if cell.additive else like.new_empty(kept, batch, width)
+        self.extra = like.new_empty(kept if cell.extra else 0, batch, size)
+
+    def rows(self, time: int) -> int:
+        """How many sequences are active at a step."""
+        return self.states[0].shape[1] if self.loop.counts is None else self.loop.counts[time]
+
+    def at(self, time: int, before: int) -> _Row:
+        """The views for the step at `time`, whose state before it is in slot `before`."""
+        rows, slot = self.rows(time), time if self.training else 0
+        return _Row(
+            self.gates[slot, :rows],
+            self.product[slot, :rows],
+            [values[before, :rows] for values in self.states],
+            self.extra[slot, :rows] if self.loop.pointwise.extra else self.extra,
+        )
+
+    def advance(
+        self, row: _Row, new: list[Tensor], from_input: Tensor, bias: Tensor, products: _Products, time: int
+    ) -> None:
+        """One step: fills the row's activations and the new state."""
+        cell, (first, last) = self.loop.pointwise, products
+        if cell.additive:
+            torch.add(from_input, bias, out=row.gate)
+        else:
+            row.gate.copy_(from_input)
+            row.linear.copy_(bias.expand_as(row.linear))
+        if last is None or cell.reset is None:
+            first.add_to(row.linear, row.previous[0], time)
+        else:
+            size = row.held.shape[1]
+            first.add_to(row.gate[:, :-size], row.previous[0], time)
+            cell.reset(row.gate, row.previous[0], row.held)
+            last.add_to(row.gate[:, -size:], row.held, time)
+        cell.forward(row.gate, row.linear, row.previous, new, row.held)
+
+    def retreat(self, row: _Row, grads: list[Tensor], sent: _Sent, products: _Products, time: int) -> None:
+        """One step back: fills the gradients that the step sends out, and turns `grads` into those before the step."""
+        cell, (first, last), rows = self.loop.pointwise, products, row.gate.shape[0]
+        gate, product, scratch = sent.gates[time, :rows], sent.product[time, :rows], sent.scratch[:rows]
+        cell.backward(row.gate, row.linear, row.previous, row.held, grads, gate, product, scratch)
+        if last is None or cell.reset_backward is None:
+            bare = first.backward(product, grads[0], time)
+        else:
+            size = row.held.shape[1]
+            grad_held = torch.zeros_like(scratch)
+            tail = last.backward(gate[:, -size:], grad_held, time)
+            cell.reset_backward(row.gate, row.previous[0], grad_held, grads[0], gate, scratch)
+            head = first.backward(gate[:, :-size], grads[0], time)
+            bare = gate if first.gain is None else torch.cat([head, tail], 1)
+        if first.gain is not None:
+            sent.bare[time, :rows] = bare
+
+
+class _Sent(NamedTuple):
+    """Gradients that the steps send out, [T, B, G*H] each, and room to work in."""
+
+    gates: Tensor  # of the input's product
+    product: Tensor  # of the hidden state's product, after normalisation
+    bare: Tensor  # of the hidden state's product, before normalisation
+    scratch: Tensor  # [B, H]
+
+    def clear_padding(self, time: int, rows: int) -> None:
+        """Sequences that have ended send nothing."""
+        for values in (self.gates, self.product, self.bare):
+            values[time, rows:] = 0
+
+
+_Products = tuple[_HiddenProduct, _HiddenProduct | None]
+
+
 class _Recurrence(torch.autograd.Function):
     """The loop over time: from_input [T, B, G*H] and a state to hidden states [T, B, H] and the last state."""
 
@@ -97,118 +188,71 @@ class _Recurrence(torch.autograd.Function):
         *state: Tensor,
     ) -> tuple[Tensor, ...]:
         steps, batch, width = from_input.shape
-        size = weight.shape[1]
-        cell = loop.pointwise
-        training = any(ctx.needs_input_grad)
-        kept = steps if training else 1
-        states = [value.new_empty(steps + 1, batch, size) for value in state]
-        for values, value in zip(states, state, strict=True):
-            values[-1 if loop.reverse else 0] = value
-        gates = state[0].new_empty(kept, batch, width)
-        product = state[0].new_empty(0 if cell.additive else kept, batch, width)
-        extra = state[0].new_empty(kept if cell.extra else 0, batch, size)
-        first, last = _products(loop, weight, gain)
+        tape = _Tape(loop, (steps, batch, width), state, training=any(ctx.needs_input_grad))
+        start, end = (-1, 0) if loop.reverse else (0, -1)
+        for values, value in zip(tape.states, state, strict=True):
+            values[start] = value
+        products = _products(loop, weight, gain)
         for time, before, after in loop.order(steps):
-            rows = batch if loop.counts is None else loop.counts[time]
-            slot = time if training else 0
-            gate = gates[slot, :rows]
-            previous = [values[before, :rows] for values in states]
-            new = [values[after, :rows] for values in states]
-            held = extra[slot, :rows] if cell.extra else extra
-            linear = gate
-            if cell.additive:
-                torch.add(from_input[time, :rows], bias, out=gate)
-            else:
-                gate.copy_(from_input[time, :rows])
-                linear = product[slot, :rows]
-                linear.copy_(bias.expand(rows, width))
-            first.add_to(linear if last is None else linear[:, : -size or None], previous[0], time)
-            if last is not None and cell.reset is not None:
-                cell.reset(gate, previous[0], held)
-                last.add_to(gate[:, -size:], held, time)
-            cell.forward(gate, linear, previous, new, held)
+            rows, row = tape.rows(time), tape.at(time, before)
+            new = [values[after, :rows] for values in tape.states]
+            tape.advance(row, new, from_input[time, :rows], bias, products, time)
             if loop.zoneout:
                 share = loop.zoneout if masks is None else masks[time, :rows]
-                for fresh, old in zip(new, previous, strict=True):
+                for fresh, old in zip(new, row.previous, strict=True):
                     fresh.lerp_(old, share)
             if rows < batch:
-                for values, value in zip(states, state, strict=True):
-                    values[after, rows:] = value[rows:] if loop.reverse else values[before, rows:]
-        ctx.loop, ctx.products = loop, (first, last)
-        ctx.save_for_backward(masks, weight, gates, product, extra, *states)
-        end = 0 if loop.reverse else -1
-        outputs = states[0][:-1] if loop.reverse else states[0][1:]
-        return (outputs, *(values[end].clone() for values in states))
+                for values in tape.states:
+                    values[after, rows:] = values[before, rows:]
+        ctx.loop, ctx.products = loop, products
+        ctx.save_for_backward(masks, tape.gates, tape.product, tape.extra, *tape.states)
+        outputs = tape.states[0][:-1] if loop.reverse else tape.states[0][1:]
+        return (outputs, *(values[end].clone() for values in tape.states))
 
     @staticmethod
-    def backward(ctx: Any, *grad_results: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
-        masks, weight, gates, product, extra, *states = ctx.saved_tensors
+    def backward(ctx: Any, *grad_results: Tensor) -> tuple[Any, ...]:
+        masks, gates, product, extra, *states = ctx.saved_tensors
         loop: Loop = ctx.loop
-        first, last = ctx.products
-        cell = loop.pointwise
-        steps, batch, width = gates.shape
-        size = weight.shape[1]
+        products: _Products = ctx.products
+        tape = _Tape.__new__(_Tape)
+        tape.loop, tape.training = loop, True
+        tape.states, tape.gates, tape.product, tape.extra = states, gates, product, extra
+        steps, batch, _ = gates.shape
         grad_outputs, *grad_last = grad_results
         grads = [grad.clone() for grad in grad_last]
         grad_gates = torch.empty_like(gates)
-        grad_product = grad_gates if cell.additive else torch.empty_like(gates)
-        bare = grad_product if first.gain is None else torch.empty_like(gates)
-        scratch = gates.new_empty(batch, size)
+        grad_product = grad_gates if loop.pointwise.additive else torch.empty_like(gates)
+        bare = grad_product if products[0].gain is None else torch.empty_like(gates)
+        sent = _Sent(grad_gates, grad_product, bare, torch.empty_like(states[0][0]))
         for time, before, _ in reversed(loop.order(steps)):
-            rows = batch if loop.counts is None else loop.counts[time]
-            gate, grad_gate, grad_linear = gates[time, :rows], grad_gates[time, :rows], grad_product[time, :rows]
-            previous = [values[before, :rows] for values in states]
-            held = extra[time, :rows] if cell.extra else extra
+            rows = tape.rows(time)
             grad = [value[:rows] for value in grads]
             grad[0].add_(grad_outputs[time, :rows])
-            if loop.zoneout:
-                share = loop.zoneout if masks is None else masks[time, :rows]
-                past = [value * share for value in grad]
-                for value, older in zip(grad, past, strict=True):
-                    value.sub_(older)
-            cell.backward(
-                gate,
-                product[time, :rows] if not cell.additive else gate,
-                previous,
-                held,
-                grad,
-                grad_gate,
-                grad_linear,
-                scratch[:rows],
-            )
-            if last is not None and cell.reset_backward is not None:
-                grad_held = torch.zeros_like(scratch[:rows])
-                sent = last.backward(grad_gate[:, -size:], grad_held, time)
-                cell.reset_backward(gate, previous[0], grad_held, grad[0], grad_gate, scratch[:rows])
-                back = first.backward(grad_gate[:, :-size], grad[0], time)
-                if first.gain is not None:
-                    torch.cat([back, sent], 1, out=bare[time, :rows])
-            else:
-                back = first.backward(grad_linear, grad[0], time)
-                if first.gain is not None:
-                    bare[time, :rows] = back
-            if loop.zoneout:
-                for value, older in zip(grad, past, strict=True):
-                    value.add_(older)
+            kept = _split_zoneout(loop, masks, grad, time)
+            tape.retreat(tape.at(time, before), grad, sent, products, time)
+            for value, past in zip(grad, kept, strict=False):
+                value.add_(past)
             if rows < batch:
-                grad_gates[time, rows:] = 0
-                grad_product[time, rows:] = 0
-                bare[time, rows:] = 0
+                sent.clear_padding(time, rows)
         hidden = states[0][1:] if loop.reverse else states[0][:-1]
-        return (
-            None,
-            None,
-            grad_gates,
-            _weight_gradient(bare, hidden, extra if last is not None else None, loop.operands),
-            grad_product.sum((0, 1)),
-            _gain_gradient(loop, grad_product, first, last),
-            *grads,
-        )
+        reset = extra if products[1] is not None else None
+        grad_weight = _weight_gradient(bare, hidden, reset, loop.operands)
+        grad_bias = grad_product.sum(0).sum(0)
+        return (None, None, grad_gates, grad_weight, grad_bias, _gain_gradient(tape, grad_product, products), *grads)
 
 
-def _products(
-    loop: Loop, weight: Tensor, gain: Tensor | None
-) -> tuple[_HiddenProduct, _HiddenProduct | None]:
+def _split_zoneout(loop: Loop, masks: Tensor | None, grads: list[Tensor], time: int) -> list[Tensor]:
+    """Takes from `grads` what goes past the step, to the state before it, and returns that."""
+    if not loop.zoneout:
+        return []
+    share = loop.zoneout if masks is None else masks[time, : grads[0].shape[0]]
+    kept = [value * share for value in grads]
+    for value, past in zip(grads, kept, strict=True):
+        value.sub_(past)
+    return kept
+
+
+def _products(loop: Loop, weight: Tensor, gain: Tensor | None) -> _Products:
     """The hidden state's product, and that of the last block where the cell resets before it."""
     if loop.pointwise.reset is None:
         return _HiddenProduct(weight, gain, loop.operands), None
@@ -231,18 +275,14 @@ def _weight_gradient(grad: Tensor, hidden: Tensor, reset: Tensor | None, operand
     return torch.cat([rows[:, :-size].t() @ before, tail]).to(grad.dtype)
 
 
-def _gain_gradient(
-    loop: Loop, grad_product: Tensor, first: _HiddenProduct, last: _HiddenProduct | None
-) -> Tensor | None:
-    if first.gain is None:
+def _gain_gradient(tape: _Tape, grad_product: Tensor, products: _Products) -> Tensor | None:
+    """The gradient [G*H] of the layer normalisation's gain, or None without one."""
+    if products[0].gain is None:
         return None
     total = torch.zeros_like(grad_product[0, 0])
     for time in range(grad_product.shape[0]):
-        rows = grad_product.shape[1] if loop.counts is None else loop.counts[time]
-        normalised = first.normalised[time][0]
-        if last is not None:
-            normalised = torch.cat([normalised, last.normalised[time][0]], 1)
-        total += (grad_product[time, :rows] * normalised).sum(0)
+        normalised = torch.cat([one.normalised[time][0] for one in products if one is not None], 1)
+        total += (grad_product[time, : tape.rows(time)] * normalised).sum(0)
     return total
 
 
@@ -269,7 +309,7 @@ def unroll(
         state = cell.state(*(value[order] for value in state))
         masks = None if masks is None else masks[:, order]
     loop = Loop(POINTWISE[cell.name], reverse, counts, zoneout, operands)
-    outputs, *last = _Recurrence.apply(
+    outputs, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
         loop, masks, from_input, weights.weight_hh, weights.bias_hh, weights.gain_hh, *state
     )
     if order is not None and lengths is not None:

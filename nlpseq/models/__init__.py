@@ -2,6 +2,7 @@
 
     stack.py            layers of a cell, one on the other, in one direction or both
     language_model.py   embedding, stack, output: the next token's probabilities
+    stepper.py          a language model one token at a time, for generating text
     model_file.py       one safetensors file with all that is needed to run a model
 
 Weights are a plain dict from names to arrays, NumPy on the running road and torch in training.

@@ -15,7 +15,7 @@ it is made once per token of the vocabulary and looked up, which saves up to hal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -31,8 +31,6 @@ from nlpseq.errors import OptionError
 from nlpseq.models.stack import Layer, Noise, StackState, Unroll, read_layers, run_stack, start_state
 from nlpseq.options import check, option
 from nlpseq.text.tokenisers import NEWLINE
-
-TABLE = "layers.0.input_table"
 
 Weights = Mapping[str, Array]
 
@@ -56,7 +54,10 @@ class LanguageModelOptions:
     embedding_size: int | None = option(None, "size of a token's vector [default: by vocabulary]", minimum=1)
     tied: bool | None = option(None, "share the embedding with the output [default: if the vocabulary is large]")
     ngrams: int | None = option(
-        None, "longest n-grams with vectors of their own; 1: none [default: by vocabulary]", minimum=1, maximum=8
+        None,
+        "longest n-grams with vectors of their own; 1: none [default: by vocabulary]",
+        minimum=1,
+        maximum=8,
     )
     ngram_buckets: int = option(16384, "vectors for the n-grams of each length", minimum=1, maximum=1 << 22)
     layer_normalisation: bool = option(False, "normalise the products of each layer")
@@ -92,9 +93,7 @@ def initial_weights(
     generator = np.random.default_rng(seed)
     hidden, embedding = options.hidden_size, options.embedding_size
     scale = embedding**-0.5 if options.tied else 1.0
-    weights = {
-        "embedding.weight": (generator.standard_normal((vocabulary_size, embedding)) * scale).astype(np.float32)
-    }
+    weights = {"embedding.weight": (generator.standard_normal((vocabulary_size, embedding)) * scale).astype(np.float32)}
     if (options.ngrams or 1) > 1:
         rows = (options.ngrams - 1) * options.ngram_buckets  # type: ignore[operator]
         weights["ngrams.weight"] = np.zeros((rows, embedding), np.float32)
@@ -122,7 +121,8 @@ def _log_frequencies(frequencies: np.ndarray | None, vocabulary_size: int) -> np
     if frequencies is None:
         return np.zeros(vocabulary_size, np.float32)
     smoothed = frequencies.astype(np.float64) + 0.1
-    return np.log(smoothed / smoothed.sum()).astype(np.float32)
+    logarithms: np.ndarray = np.log(smoothed / smoothed.sum()).astype(np.float32)
+    return logarithms
 
 
 def begin(weights: Weights, options: LanguageModelOptions, batch: int) -> LanguageModelState:
@@ -130,14 +130,6 @@ def begin(weights: Weights, options: LanguageModelOptions, batch: int) -> Langua
     layers = start_state(options.recurrent_cell, read_layers(weights, options.layers), batch)
     newlines = np.full(((options.ngrams or 1) - 1, batch), NEWLINE, np.int64)
     return LanguageModelState(layers, arrays.from_numpy(newlines, weights["embedding.weight"]))
-
-
-def with_input_table(weights: Weights, options: LanguageModelOptions) -> dict[str, Array]:
-    """The weights with the first layer's input product [V, G*H] made for every token, for many single steps to come."""
-    first = read_layers(weights, options.layers)[0][0]
-    if first.gain_ih is not None and "ngrams.weight" in weights:
-        return dict(weights)
-    return {**weights, TABLE: project_inputs(first, weights["embedding.weight"])}
 
 
 def forward(
@@ -165,46 +157,50 @@ def forward(
     )
     if noise is not None:
         features = noise.between(features)
-    if "output.projection" in weights:
-        features = arrays.project(features, weights["output.projection"])
     recent = arrays.concatenate([state.recent, ids], 0)[ids.shape[0] :]
-    return features, LanguageModelState(after, recent)
+    return output_features(weights, features), LanguageModelState(after, recent)
 
 
-def _embed(
-    weights: Weights, first: Layer, ids: Array, recent: Array, noise: Noise | None
-) -> tuple[Array, Layer]:
+def _embed(weights: Weights, first: Layer, ids: Array, recent: Array, noise: Noise | None) -> tuple[Array, Layer]:
     """The first layer's inputs, or its input's product where that is cheaper; and the layer that takes them."""
-    table, embedding = weights.get(TABLE), weights["embedding.weight"]
+    embedding = weights["embedding.weight"]
     extra = _embed_ngrams(weights["ngrams.weight"], ids, recent) if "ngrams.weight" in weights else None
     small = embedding.shape[0] <= ids.shape[0] * ids.shape[1] and extra is None
     noisy = noise is not None and noise.drops_inputs
-    if table is None and small and not noisy:
-        table = project_inputs(first[0], embedding)
-    if table is None:
-        inputs = arrays.embed(embedding, ids)
-        inputs = inputs if extra is None else inputs + extra
-        return (noise.inputs(inputs, ids) if noise is not None and noisy else inputs), first
-    product = arrays.embed(table, ids)
-    if extra is not None:
-        product = product + arrays.project(extra, first[0].weight_ih)
-    return product, [first[0]._replace(weight_ih=None)]
+    if small and not noisy:
+        product = arrays.embed(project_inputs(first[0], embedding), ids)
+        return product, [first[0]._replace(weight_ih=None)]
+    inputs = arrays.embed(embedding, ids)
+    inputs = inputs if extra is None else inputs + extra
+    return (noise.inputs(inputs, ids) if noise is not None and noisy else inputs), first
 
 
 def _embed_ngrams(table: Array, ids: Array, recent: Array) -> Array:
     """The summed vectors [T, B, E] of the n-grams of 2, 3, .. tokens that end in each of `ids` [T, B].
 
-    `recent` [n - 1, B] are the tokens before them. An n-gram's row is a multiplicative hash of its tokens.
+    `recent` [n - 1, B] are the tokens before them.
     """
     orders, steps = recent.shape[0], ids.shape[0]
-    buckets = table.shape[0] // orders
     tokens = arrays.concatenate([recent, ids], 0)
-    hashed, rows = ids, []
-    for order in range(1, orders + 1):
-        earlier = tokens[orders - order : orders - order + steps]
+    backwards = [tokens[orders - order : orders - order + steps] for order in range(orders + 1)]
+    return arrays.embed_sum(table, arrays.stack(ngram_rows(backwards, table.shape[0] // orders)))
+
+
+def ngram_rows(backwards: Sequence[Any], buckets: int) -> list[Any]:
+    """The table's rows of the n-grams of 2, 3, .. tokens that end in `backwards[0]`, given token by token from there back.
+
+    Tokens are numbers, or arrays of one shape. An n-gram's row is a multiplicative hash of its tokens.
+    """
+    hashed, rows = backwards[0], []
+    for order, earlier in enumerate(backwards[1:], 1):
         hashed = (hashed * 1_000_003 + earlier + order) % 2_147_483_647
         rows.append(hashed % buckets + (order - 1) * buckets)
-    return arrays.embed_sum(table, arrays.stack(rows))
+    return rows
+
+
+def output_features(weights: Weights, outputs: Array) -> Array:
+    """What the output layer reads, [.., E or H], of the last layer's outputs [.., H]."""
+    return arrays.project(outputs, weights["output.projection"]) if "output.projection" in weights else outputs
 
 
 def output_layer(weights: Weights) -> tuple[Array, Array]:

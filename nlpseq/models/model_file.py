@@ -94,7 +94,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
         raise ModelFileError(str(path), f"is damaged, or not a model file: {error}") from error
     expected = header.pop("sha256", "")
     if expected != _digest(header, tensors):
-        raise ModelFileError(str(path), "is damaged: its contents do not match its checksum", "train it again, or copy it again")
+        raise ModelFileError(
+            str(path),
+            "is damaged: its contents do not match its checksum",
+            "train it again, or copy it again",
+        )
     return header, tensors
 
 
@@ -112,7 +116,7 @@ def _digest(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name, tensor in tensors.items():
         digest.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode())
-        digest.update(memoryview(np.ascontiguousarray(tensor)).cast("B") if tensor.size else b"")
+        digest.update(tensor.tobytes() if tensor.size else b"")
     return digest.hexdigest()
 
 

@@ -43,9 +43,7 @@ def read_layers(weights: Mapping[str, Array], layers: int, prefix: str = "layers
     """The layers' weights out of a model's dict: names are PREFIX.LAYER.FIELD, with `_reverse` for the backward ones."""
 
     def read(layer: int, suffix: str) -> LayerWeights:
-        return LayerWeights(
-            *(weights.get(f"{prefix}.{layer}.{field}{suffix}") for field in LayerWeights._fields)
-        )
+        return LayerWeights(*(weights.get(f"{prefix}.{layer}.{field}{suffix}") for field in LayerWeights._fields))
 
     directions = [""] if f"{prefix}.0.weight_hh_reverse" not in weights else ["", "_reverse"]
     return [[read(layer, suffix) for suffix in directions] for layer in range(layers)]
@@ -54,8 +52,7 @@ def read_layers(weights: Mapping[str, Array], layers: int, prefix: str = "layers
 def start_state(cell: Cell, layers: Sequence[Layer], batch: int) -> StackState:
     """The state of zeros that every sequence starts from."""
     return tuple(
-        tuple(zero_state(cell, batch, one.weight_hh.shape[1], one.weight_hh) for one in layer)
-        for layer in layers
+        tuple(zero_state(cell, batch, one.weight_hh.shape[1], one.weight_hh) for one in layer) for layer in layers
     )
 
 

@@ -67,9 +67,7 @@ def _read_python_docs() -> Iterator[str]:
 BUNDLED: dict[str, BundledCorpus] = {
     corpus.name: corpus
     for corpus in (
-        BundledCorpus(
-            "stories", "short stories written for this project", "the project's own", _read_stories
-        ),
+        BundledCorpus("stories", "short stories written for this project", "MIT", _read_stories),
         BundledCorpus("python-docs", "the texts of Python's help()", "PSF-2.0", _read_python_docs),
     )
 }

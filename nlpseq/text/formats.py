@@ -57,6 +57,20 @@ def open_corpus(name: str) -> Iterator[str]:
     return read_text(name)
 
 
+def split_lines(pieces: Iterable[str]) -> Iterator[str]:
+    """The lines of pieces of text, without their newlines, as `train_tokeniser` wants them."""
+    begun: list[str] = []
+    for piece in pieces:
+        first, *rest = piece.split("\n")
+        begun.append(first)
+        if rest:
+            yield "".join(begun)
+            yield from rest[:-1]
+            begun = [rest[-1]]
+    if last := "".join(begun):
+        yield last
+
+
 def read_text(path: str | Path) -> Iterator[str]:
     """The text of a file (plain, .gz or .xz) in pieces of about a megabyte; there is always some.
 
@@ -221,7 +235,7 @@ def read_hub(name: str) -> Iterator[str]:
     Rows are streamed; a row without a text (null) is a blank line. Raises CorpusError, when reading starts,
     for whatever goes wrong at the hub.
     """
-    from datasets import load_dataset  # type: ignore[import-untyped]
+    from datasets import load_dataset
 
     repository, _, configuration = name.removeprefix(HUB).partition(":")
     gathered: list[str] = []
@@ -258,7 +272,7 @@ def _row_text(name: str, row: dict[str, Any]) -> str:
 
 def _hub_failures() -> tuple[type[Exception], ...]:
     """What datasets raises, itself or through what it stands on, for a bad name, network or file."""
-    from datasets.exceptions import DatasetsError  # type: ignore[import-untyped]
+    from datasets.exceptions import DatasetsError
     from huggingface_hub import errors
 
     network = getattr(errors, "HTTPError", OSError)  # not in every release

@@ -38,10 +38,8 @@ def standard_input() -> int | BinaryIO:
     """Where `read_batches` should read: standard input's descriptor, or the object that stands in for it."""
     if sys.stdin is None:
         raise CorpusError("stdin", "it is closed")
-    try:
-        return sys.stdin.fileno()
-    except OSError:  # replaced by an object in memory, as tests do
-        return sys.stdin.buffer
+    descriptor = _descriptor(sys.stdin.buffer)
+    return sys.stdin.buffer if descriptor is None else descriptor
 
 
 def read_batches(
@@ -92,16 +90,18 @@ def write_bytes(data: bytes, output: BinaryIO | None = None) -> None:
     ends.
     """
     stream = _standard_output() if output is None else output
+    descriptor = _descriptor(stream)
     try:
-        if output is None:
-            sys.stdout.flush()
-        stream.write(data)
-        stream.flush()
+        (sys.stdout if output is None else stream).flush()
+        if descriptor is None:
+            stream.write(data)
+        else:
+            _write(descriptor, data)
     except BrokenPipeError:
-        _silence(stream)
+        _silence(descriptor)
         raise ReaderGone from None
     except OSError as error:
-        _silence(stream)
+        _silence(descriptor)
         raise NlpseqError("stdout", f"it cannot be written: {error.strerror or error}") from None
 
 
@@ -150,12 +150,27 @@ def _waits(descriptor: int) -> bool:
     return bool(select.select([descriptor], [], [], 0)[0])
 
 
-def _silence(output: BinaryIO) -> None:
-    """Let what is left in the buffers of `output` go nowhere."""
+def _descriptor(stream: BinaryIO) -> int | None:
+    """The descriptor behind a stream; None for one in memory, as tests use."""
     try:
-        descriptor = output.fileno()
+        return stream.fileno()
     except OSError:
-        return
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, descriptor)
-    os.close(null)
+        return None
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write all of it, waiting where the descriptor was set not to wait."""
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(descriptor, rest) :]
+        except BlockingIOError:
+            select.select([], [descriptor], [])
+
+
+def _silence(descriptor: int | None) -> None:
+    """Let what is still in Python's buffers go nowhere."""
+    if descriptor is not None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, descriptor)
+        os.close(null)

@@ -109,9 +109,9 @@ def write_stream(path: str | Path, pieces: Iterable[NDArray[Any]], vocabulary_si
 
 def _write(file: BinaryIO, pieces: Iterator[NDArray[Any]]) -> None:
     """Write pieces that are never empty, the first of which says the type, to the disk itself."""
-    import pyarrow  # type: ignore[import-untyped]
-    from datasets import Features, Value  # type: ignore[import-untyped]
-    from datasets.arrow_writer import ArrowWriter  # type: ignore[import-untyped]
+    import pyarrow
+    from datasets import Features, Value
+    from datasets.arrow_writer import ArrowWriter
 
     first = next(pieces, np.empty(0, np.uint8))
     features = Features({_COLUMN: Value(first.dtype.name)})

@@ -188,6 +188,7 @@ def open_tokenised(folder: Path) -> TokenisedCorpus:
     train, valid = TokenStream(folder / "train.arrow"), TokenStream(folder / "valid.arrow")
     if min(len(train), len(valid)) < 2:
         raise CorpusError(
-            facts["corpus"][0], f"needs at least 2 tokens, has {len(train)} for training and {len(valid)} for validation"
+            facts["corpus"][0],
+            f"needs at least 2 tokens, has {len(train)} for training and {len(valid)} for validation",
         )
     return TokenisedCorpus(load_tokeniser(data), train, valid, frequencies, TextSize(**facts["valid_size"]), facts)

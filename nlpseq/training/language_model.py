@@ -46,16 +46,12 @@ class LanguageModelTask:
         self.training = training
         self.corpus = corpus
         self.choice = choice
-        self.parameters = {
-            name: torch.from_numpy(np.array(value)).requires_grad_() for name, value in weights.items()
-        }
+        self.parameters = {name: torch.from_numpy(np.array(value)).requires_grad_() for name, value in weights.items()}
         self.generator = torch.Generator().manual_seed(training.random_seed)
         self.noise = Dropouts(training, options.zoneout, self.generator)
-        batch_size, steps = fit_batch(
-            len(corpus.train), training.batch_size or 64, training.sequence_length or 64
-        )
+        batch_size, steps = fit_batch(len(corpus.train), training.batch_size or 64, training.sequence_length or 64)
         self.columns = Columns(corpus.train, batch_size, steps, training.random_seed)
-        self.state = language_model.begin(self.parameters, options, batch_size)
+        self.state: LanguageModelState = language_model.begin(self.parameters, options, batch_size)
         self.candidates = Candidates(corpus.frequencies) if training.softmax == "sampled" else None
         self.quick = corpus.valid if quick_tokens is None else corpus.valid[:quick_tokens]
 
@@ -89,9 +85,7 @@ class LanguageModelTask:
         return self._loss(self.quick, exact=False) / len(self.quick)
 
     def _loss(self, tokens: perplexity.Tokens, *, exact: bool) -> float:
-        return perplexity.text_loss(
-            self.parameters, self.options, tokens, run_layer=self.choice.run_layer, exact=exact
-        )
+        return perplexity.text_loss(self.parameters, self.options, tokens, run_layer=self.choice.run_layer, exact=exact)
 
     @torch.no_grad()
     def scores(self) -> list[Score]:
@@ -142,14 +136,13 @@ class LanguageModelTask:
         """Take back what `arrays` gave."""
         self.columns.passes, self.columns.position = (int(value) for value in arrays["place"])
         named = {
-            k.removeprefix("state/"): torch.from_numpy(v.copy())
-            for k, v in arrays.items()
-            if k.startswith("state/")
+            k.removeprefix("state/"): torch.from_numpy(v.copy()) for k, v in arrays.items() if k.startswith("state/")
         }
-        self.state: LanguageModelState = language_model.restore_state(named, self.state)
+        self.state = language_model.restore_state(named, self.state)
 
 
 def _tempered(log_probabilities: np.ndarray) -> np.ndarray:
     """Probabilities at temperature 0.8."""
     weights = np.exp((log_probabilities - log_probabilities.max()).astype(np.float64) / 0.8)
-    return weights / weights.sum()
+    probabilities: np.ndarray = weights / weights.sum()
+    return probabilities

@@ -81,7 +81,7 @@ class LanguageModelRun:
         """Tokenise the corpus, choose what was left open, and write both down."""
         request = self.request
         asked = request.corpus_options
-        self.corpus = tokenise_corpus(
+        self.corpus: TokenisedCorpus = tokenise_corpus(
             request.corpus or (DEFAULT_CORPUS,),
             request.valid,
             self.folder.tokens,
@@ -109,7 +109,7 @@ class LanguageModelRun:
         """Read corpus and options back from the run folder. Raises OptionError if other options are asked for now."""
         config = self.folder.read_config()
         _refuse_changes(config["asked"], self.request)
-        self.corpus: TokenisedCorpus = open_tokenised(self.folder.tokens)
+        self.corpus = open_tokenised(self.folder.tokens)
         self.model = LanguageModelOptions(**config["model"])
         self.training = TrainingOptions(**config["training"])
         self.quick_tokens = config["quick_tokens"]
@@ -177,9 +177,7 @@ class LanguageModelRun:
 
 
 def _valid(scores: list[Any]) -> dict[str, Any]:
-    named = {
-        f"{score.name}" if score.unit != "word" else f"word_{score.name}": score.value for score in scores
-    }
+    named = {f"{score.name}" if score.unit != "word" else f"word_{score.name}": score.value for score in scores}
     finite = {name: value if math.isfinite(value) else None for name, value in named.items()}
     return {**finite, "signature": scores[0].signature}
 
@@ -190,7 +188,9 @@ def _options_of(earlier: Model, asked: LanguageModelOptions) -> LanguageModelOpt
     for one in fields(asked):
         wanted, there = getattr(asked, one.name), getattr(found, one.name)
         if wanted not in (one.default, there):
-            raise OptionError(flag(one.name), f"is {there} in {earlier.path}, was {wanted}", f"leave out {flag(one.name)}")
+            raise OptionError(
+                flag(one.name), f"is {there} in {earlier.path}, was {wanted}", f"leave out {flag(one.name)}"
+            )
     return found
 
 
@@ -201,7 +201,9 @@ def _refuse_changes(begun: dict[str, Any], request: Request) -> None:
         for name, value in now[section].items():
             if value not in (plain[section][name], begun[section].get(name)):
                 raise OptionError(
-                    flag(name), f"was {begun[section].get(name)} when the run was begun, is {value} now", f"leave out {flag(name)}"
+                    flag(name),
+                    f"was {begun[section].get(name)} when the run was begun, is {value} now",
+                    f"leave out {flag(name)}",
                 )
     for name in ("corpus", "valid", "init_from"):
         if now[name] not in (plain[name], begun[name]):

@@ -165,7 +165,7 @@ class Run:
         total, count = 0.0, 0
         for _ in range(self.options.accumulate):
             loss, tokens = self.task.batch_loss()
-            (loss / (tokens * self.options.accumulate)).backward()
+            (loss / (tokens * self.options.accumulate)).backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
             count += tokens
         norm = self.updates.gradient_norm()
@@ -209,9 +209,7 @@ class Run:
         for name, value in values.items():
             self.task.parameters[name].copy_(value)
 
-    def _record(
-        self, loss: float, norm: float, count: int, validation: float | None, best: bool
-    ) -> Progress:
+    def _record(self, loss: float, norm: float, count: int, validation: float | None, best: bool) -> Progress:
         speed = self.tokens / self.seconds if self.seconds else 0.0
         left = None if self.total is None else (self.total - self.step) * self.seconds / self.step
         share = rate(self.step, self.total, self.options.warm_up, self.options.anneal)

@@ -17,8 +17,14 @@ from torch.optim import SGD, AdamW, Optimizer, RMSprop
 Parameters = Mapping[str, Tensor]
 
 OPTIMISERS: dict[str, tuple[float, Callable[[Any, float], Optimizer]]] = {
-    "adamw": (4e-3, lambda groups, rate: AdamW(groups, lr=rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)),
-    "adam": (4e-3, lambda groups, rate: AdamW(groups, lr=rate, betas=(0.9, 0.999), weight_decay=0.0, fused=True)),
+    "adamw": (
+        4e-3,
+        lambda groups, rate: AdamW(groups, lr=rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True),
+    ),
+    "adam": (
+        4e-3,
+        lambda groups, rate: AdamW(groups, lr=rate, betas=(0.9, 0.999), weight_decay=0.0, fused=True),
+    ),
     "sgd": (20.0, lambda groups, rate: SGD(groups, lr=rate)),
     "rmsprop": (2e-3, lambda groups, rate: RMSprop(groups, lr=rate, alpha=0.99)),
 }

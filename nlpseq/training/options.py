@@ -29,7 +29,9 @@ class TrainingOptions:
     input_dropout: float = option(0.0, "locked dropout of embedded tokens", minimum=0, below=1)
     weight_drop: float = option(0.0, "dropout of recurrent weights", minimum=0, below=1)
     softmax: str = option(
-        "auto", "sampled: estimate a large vocabulary's softmax from some words", choices=("auto", "full", "sampled")
+        "auto",
+        "sampled: estimate a large vocabulary's softmax from some words",
+        choices=("auto", "full", "sampled"),
     )
     average: float = option(0.0, "decay of a moving average of the weights, as 0.999; 0: none", minimum=0, below=1)
     validations: int = option(8, "validations in a run", minimum=1)
@@ -57,7 +59,10 @@ class CorpusOptions:
         choices=("auto", "char", "byte", "word", "unigram", "bpe"),
     )
     vocab_size: int | None = option(
-        None, "largest vocabulary, its 256 bytes included [default: by tokens]", minimum=256, maximum=1_000_000
+        None,
+        "largest vocabulary, its 256 bytes included [default: by tokens]",
+        minimum=256,
+        maximum=1_000_000,
     )
 
     def __post_init__(self) -> None:

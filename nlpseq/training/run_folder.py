@@ -1,10 +1,10 @@
 """What a run keeps on disk.
 
-    model.safetensors    the best model so far
-    resume.safetensors   everything that the next step depends on, so that a resumed run is the same run to the last bit
-    history.jsonl        a line for each validation
-    config.json          the options, and what was chosen where they were left open
-    tokens/              the tokenised corpus, as long as the run is not finished
+model.safetensors    the best model so far
+resume.safetensors   everything that the next step depends on, so that a resumed run is the same run to the last bit
+history.jsonl        a line for each validation
+config.json          the options, and what was chosen where they were left open
+tokens/              the tokenised corpus, as long as the run is not finished
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from nlpseq.errors import CorpusError
 from nlpseq.text import formats
-from nlpseq.text.formats import PIECE_BYTES, likely_encoding, open_corpus, read_blocks, read_text
+from nlpseq.text.formats import PIECE_BYTES, likely_encoding, open_corpus, read_blocks, read_text, split_lines
 
 DATA = (Path(__file__).parents[2] / "../shared/data").resolve()
 ROOT = Path(__file__).parents[2]
@@ -74,6 +74,13 @@ def test_long_lines_are_cut_before_a_space(tmp_path: Path) -> None:
     pieces = list(read_text(path))
     assert len(pieces) > 1
     assert all(piece.startswith(" word") for piece in pieces[1:])
+
+
+@settings(deadline=None, max_examples=60)
+@given(pieces=st.lists(st.text("ab\n\r\u2028", max_size=5), max_size=8))
+def test_lines_do_not_depend_on_the_pieces(pieces: list[str]) -> None:
+    *lines, last = "".join(pieces).split("\n")
+    assert list(split_lines(pieces)) == ([*lines, last] if last else lines)
 
 
 def test_memory_stays_constant(tmp_path: Path) -> None:

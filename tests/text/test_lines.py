@@ -181,6 +181,20 @@ def test_lines_are_written_and_flushed() -> None:
     assert output.getvalue() == b"one\n\n\xff\n"
 
 
+def test_more_than_a_pipe_holds_is_written_whole_even_where_it_would_not_wait() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    taken: list[bytes] = []
+    thread = threading.Thread(target=lambda: taken.extend(flat(read_batches(reader))))
+    thread.start()
+    lines = [b"line %d" % number for number in range(100_000)]
+    with os.fdopen(writer, "wb") as output:
+        write_lines(lines, output)
+    thread.join()
+    os.close(reader)
+    assert taken == lines
+
+
 def test_a_closed_standard_output_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(NlpseqError, match="stdout: it is closed"):
@@ -204,6 +218,7 @@ except NlpseqError as error:
 
 def run(shell: str) -> subprocess.CompletedProcess[bytes]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHON": sys.executable, "FILTER": FILTER}
+    environment.pop("PYTHONUNBUFFERED", None)  # else print() itself meets the closed pipe
     return subprocess.run(
         ["bash", "-c", f"set -o pipefail; {shell}"], capture_output=True, env=environment, check=False
     )

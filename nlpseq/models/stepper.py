@@ -1,0 +1,120 @@
+"""A language model bound to its weights, for one token after another: what generating text spends its time in.
+
+`language_model.forward` is right for stretches of text; for a single token it would look up, slice and stack far more than
+it computes. A Stepper looks everything up once and then calls the same equations, so that a step costs little more than its
+matrix-vector products. The first layer's product of a token alone is kept when it is first made, where there is room for
+all of them, so that nothing is computed for tokens that never come. NumPy only: a GPU would wait for Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nlpseq import arrays
+from nlpseq.cells.unroll import advance, project_inputs
+from nlpseq.models import language_model
+from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
+from nlpseq.models.stack import read_layers
+
+KEPT_BYTES = 1 << 27  # of the first layer's products
+READ_STEPS = 256  # of a long stretch at once
+
+Tokens = Sequence[int]
+
+
+class Stepper:
+    """B texts side by side, each as far as it has been read."""
+
+    def __init__(
+        self, weights: Weights, options: LanguageModelOptions, state: LanguageModelState | None = None
+    ) -> None:
+        """Start from a state, by default that of one text before its first token."""
+        self.weights = weights
+        self.options = options
+        self._cell = options.recurrent_cell
+        self._layers = [directions[0] for directions in read_layers(weights, options.layers)]
+        self._embedding: np.ndarray = weights["embedding.weight"]
+        self._ngrams: np.ndarray | None = weights.get("ngrams.weight")
+        self._products = self._room_for_products()
+        self._known: set[int] = set()
+        self.state = language_model.begin(weights, options, 1) if state is None else state
+
+    def _room_for_products(self) -> np.ndarray | None:
+        """Room for the first layer's product of every token [V, G*H]; the system gives memory as it is filled."""
+        first = self._layers[0]
+        shape = (len(self._embedding), len(first.weight_hh))
+        together = first.gain_ih is not None and self._ngrams is not None
+        if together or 4 * shape[0] * shape[1] > KEPT_BYTES:
+            return None
+        return np.empty(shape, self._embedding.dtype)
+
+    @property
+    def state(self) -> LanguageModelState:
+        """All that is known of the texts so far."""
+        recent = np.array(self._recent, np.int64).reshape(len(self._recent), len(self._states[0].hidden))
+        return LanguageModelState(tuple((one,) for one in self._states), recent)
+
+    @state.setter
+    def state(self, state: LanguageModelState) -> None:
+        self._states: list[Any] = [directions[0] for directions in state.layers]
+        self._recent: list[list[int]] = state.recent.tolist()  # oldest first, B tokens each
+
+    def read(self, tokens: np.ndarray) -> None:
+        """Go on by tokens [T, B], as a stretch."""
+        for start in range(0, len(tokens), READ_STEPS):
+            part = tokens[start : start + READ_STEPS].astype(np.int64)
+            self.state = language_model.forward(self.weights, self.options, part, self.state)[1]
+
+    def advance(self, tokens: Tokens) -> None:
+        """Go on by one token in each of the B texts."""
+        first = self._layers[0]
+        product = self._product(tokens)
+        if self._ngrams is not None:
+            rows = self._ngram_rows(tokens)
+            summed = arrays.embed_sum(self._ngrams, rows)
+            if product is None:
+                product = project_inputs(first, self._embedding.take(tokens, 0) + summed)
+            else:
+                product = product + arrays.project(summed, first.weight_ih)
+        for depth, layer in enumerate(self._layers):
+            if depth:
+                product = project_inputs(layer, self._states[depth - 1].hidden)
+            self._states[depth] = advance(self._cell, layer, product, self._states[depth], self.options.zoneout)
+
+    def _product(self, tokens: Tokens) -> np.ndarray | None:
+        """The first layer's product [B, G*H] of the tokens alone; None where it has to be made of tokens and n-grams."""
+        if self._products is None:
+            return None if self._ngrams is not None else self._make_product(tokens)
+        if not self._known.issuperset(tokens):
+            fresh = sorted(set(tokens) - self._known)
+            self._products[fresh] = self._make_product(fresh)
+            self._known.update(fresh)
+        return self._products.take(tokens, 0)
+
+    def _make_product(self, tokens: Tokens) -> np.ndarray:
+        product: np.ndarray = project_inputs(self._layers[0], self._embedding.take(tokens, 0))
+        return product
+
+    def _ngram_rows(self, tokens: Tokens) -> list[list[int]]:
+        """Rows [n - 1, B] of the n-grams that the tokens end; remembers the tokens."""
+        assert self._ngrams is not None
+        backwards = [list(tokens), *self._recent[::-1]]
+        buckets = len(self._ngrams) // len(self._recent)
+        self._recent = [*self._recent[1:], list(tokens)]
+        by_text = [language_model.ngram_rows(text, buckets) for text in zip(*backwards, strict=True)]
+        return [list(rows) for rows in zip(*by_text, strict=True)]
+
+    def predict(self) -> np.ndarray:
+        """The next token's log-probabilities [B, V] in nats, for each text."""
+        features = language_model.output_features(self.weights, self._states[-1].hidden)
+        predicted: np.ndarray = language_model.log_probabilities(self.weights, features)
+        return predicted
+
+    def choose(self, texts: Sequence[int]) -> None:
+        """Go on with some of the texts only, or with some of them several times."""
+        rows = list(texts)
+        self._states = [type(one)(*(values[rows] for values in one)) for one in self._states]
+        self._recent = [[tokens[row] for row in rows] for tokens in self._recent]
