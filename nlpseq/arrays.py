@@ -54,10 +54,15 @@ def project(inputs: Array, weight: Array, bias: Array | None = None) -> Array:
 
 
 def embed(table: Array, ids: Array) -> Array:
-    """Rows of `table` [V, E] for `ids` [..] -> [.., E]."""
+    """Rows of `table` [V, E] for `ids` [..] -> [.., E]; the gradient of a large table is sparse."""
     if library(table) is np:
         return table[ids]
-    return library(table).nn.functional.embedding(ids, table)
+    return library(table).nn.functional.embedding(ids, table, sparse=_is_large(table))
+
+
+def _is_large(table: Array) -> bool:
+    """Whether a batch reads few enough of a table's rows that a dense gradient would be mostly zeros."""
+    return bool(table.shape[0] >= 8192)
 
 
 def embed_sum(table: Array, ids: Array) -> Array:
@@ -66,7 +71,7 @@ def embed_sum(table: Array, ids: Array) -> Array:
         return table[ids].sum(0)
     shape = ids.shape[1:]
     bags = ids.reshape(ids.shape[0], -1).T.contiguous()
-    return library(table).nn.functional.embedding_bag(bags, table, mode="sum").reshape(*shape, -1)
+    return library(table).nn.functional.embedding_bag(bags, table, mode="sum", sparse=_is_large(table)).reshape(*shape, -1)
 
 
 def normalise(array: Array, gain: Array) -> Array:

@@ -7,6 +7,8 @@ second place where a default or a range could disagree. The cost is that a help 
 from __future__ import annotations
 
 import dataclasses
+import math
+import operator
 from typing import Any
 
 from nlpseq.errors import OptionError
@@ -53,13 +55,15 @@ def check(options: Any) -> None:
 def _check_limits(name: str, value: Any, limits: dict[str, float | None]) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
+    if not math.isfinite(value):
+        raise OptionError(name, f"must be a finite number, was {value}")
     rules = (
-        ("minimum", "at least", lambda limit: value >= limit),
-        ("maximum", "at most", lambda limit: value <= limit),
-        ("above", "above", lambda limit: value > limit),
-        ("below", "below", lambda limit: value < limit),
+        ("minimum", "at least", operator.ge),
+        ("maximum", "at most", operator.le),
+        ("above", "above", operator.gt),
+        ("below", "below", operator.lt),
     )
     for rule, words, holds in rules:
         limit = limits[rule]
-        if limit is not None and not holds(limit):
+        if limit is not None and not holds(value, limit):
             raise OptionError(name, f"must be {words} {limit:g}, was {value}")

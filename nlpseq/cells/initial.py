@@ -33,12 +33,14 @@ def xavier(generator: Generator, rows: int, columns: int) -> Matrix:
 
 def he(generator: Generator, rows: int, columns: int) -> Matrix:
     """Normal, keeping the variance through rectifiers (He et al., 2015)."""
-    return generator.standard_normal((rows, columns)) * np.sqrt(2.0 / columns)
+    values: Matrix = generator.standard_normal((rows, columns)) * np.sqrt(2.0 / columns)
+    return values
 
 
 def normal(generator: Generator, rows: int, columns: int) -> Matrix:
     """Normal with variance 1 / columns (LeCun et al., 1998)."""
-    return generator.standard_normal((rows, columns)) / np.sqrt(columns)
+    values: Matrix = generator.standard_normal((rows, columns)) / np.sqrt(columns)
+    return values
 
 
 def uniform(generator: Generator, rows: int, columns: int) -> Matrix:

@@ -27,6 +27,8 @@ def project_inputs(weights: LayerWeights, inputs: Array) -> Array:
 
 def project_hidden(cell: Cell, weights: LayerWeights, from_input: Array, state: State) -> Array:
     """The hidden state's product [B, G*H] for one step, with its normalisation and, where the cell has one, its reset."""
+    if cell.reset is None and weights.gain_hh is None:
+        return arrays.project(state.hidden, weights.weight_hh, weights.bias_hh)
 
     def product(hidden: Array, rows: slice) -> Array:
         projected = arrays.project(hidden, weights.weight_hh[rows])

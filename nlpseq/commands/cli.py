@@ -12,6 +12,7 @@ raises; only this file turns what it raises into an exit status:
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from typer.core import TyperGroup
 
 from nlpseq import __version__
 from nlpseq.commands import output
-from nlpseq.commands.flags import SETTINGS
+from nlpseq.commands.flags import SETTINGS, Group
 from nlpseq.errors import Interrupted, NlpseqError
 from nlpseq.text.lines import ReaderGone, write_bytes
 
@@ -44,7 +45,7 @@ COMMANDS = {
 }
 
 
-class Program(TyperGroup):
+class Program(Group):
     """The commands of the table, each imported when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -55,6 +56,8 @@ class Program(TyperGroup):
         """The command of that name, imported now, or None."""
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name != "bench":
+            _leave_busy_cores()
         module = import_module(f"nlpseq.commands.{cmd_name}")
         return typer.main.get_command(module.app)
 
@@ -120,6 +123,16 @@ def _reader_may_go() -> Iterator[None]:
     except BrokenPipeError:
         write_bytes(b"")
         raise ReaderGone from None
+
+
+def _leave_busy_cores() -> None:
+    """Keep NumPy's matrix products to one core if the others are busy; to be called before NumPy is imported.
+
+    Its threads wait for each other after each product. On a core that somebody else uses, that wait is a time slice, and
+    generating gets ten times slower instead of faster. torch keeps its own threads, and OPENBLAS_NUM_THREADS its last word.
+    """
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.7 * (os.cpu_count() or 1):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 app = typer.Typer(

@@ -17,11 +17,12 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from nlpseq.commands import output
 
@@ -30,7 +31,9 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors on standard error.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 ModelPath = Annotated[Path, typer.Option("--model", "-m", metavar="PATH", help="Run folder or model file.")]
-RandomSeed = Annotated[int, typer.Option("--random-seed", metavar="N", min=0, help="Seed of what is drawn by chance.")]
+RandomSeed = Annotated[
+    int | None, typer.Option("--random-seed", metavar="N", min=0, help="Draw the same again. [default: by chance]")
+]
 Corpora = Annotated[
     list[str] | None,
     typer.Argument(metavar="CORPUS", help="Text files (.gz and .xz too), bundled corpora, or hf:NAME[:CONFIG]."),
@@ -44,6 +47,7 @@ Function = Callable[..., Any]
 def application(help: str) -> typer.Typer:
     """A group of commands, or a single one, without rich and without a traceback of its own."""
     return typer.Typer(
+        cls=Group,
         help=help,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -96,6 +100,7 @@ def _field_parameters(options: Any, heading: str) -> list[inspect.Parameter]:
         choices = field.metadata["choices"]
         shown = typer.Option(
             help=_sentence(field.metadata["help"]),
+            show_default=field.default is not False and "[default" not in field.metadata["help"],
             hidden=field.metadata["hidden"],
             rich_help_panel=heading,
             metavar=None if choices else _metavar(types[field.name]),
@@ -110,7 +115,8 @@ def _field_parameters(options: Any, heading: str) -> list[inspect.Parameter]:
 def _sentence(help: str) -> str:
     """A field's help as the sentence that a flag shows."""
     text, bracket, default = help.partition(" [default")
-    return f"{text[0].upper()}{text[1:]}.{bracket}{default}"
+    first = text[0] if text.split()[0].endswith(":") else text[0].upper()
+    return f"{first}{text[1:]}.{bracket}{default}"
 
 
 def _metavar(kind: Any) -> str | None:
@@ -120,7 +126,58 @@ def _metavar(kind: Any) -> str | None:
     return None
 
 
-class Command(TyperCommand):
+class PlainValue:
+    """Turns a flag's text into its value.
+
+    It stands in for Typer's own way, which from 0.26 on imports pydantic and builds a validator for each flag: a tenth of a
+    second for a few numbers. Older versions, which do not ask for it, are left alone.
+    """
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The value of a flag or an argument; typer.BadParameter where the text does not spell one."""
+        if param.multiple or param.nargs == -1:
+            (kind,) = typing.get_args(param.type_descriptor.annotation)
+            return tuple(self._one(kind, one, param, ctx) for one in value or ())
+        return None if value is None else self._one(param.type_descriptor.annotation, value, param, ctx)
+
+    def _one(self, kind: Any, value: Any, param: Any, ctx: Any) -> Any:
+        if typing.get_origin(kind) is Literal:
+            return self._choice(typing.get_args(kind), value, param, ctx)
+        try:
+            converted = kind(value)
+        except ValueError:
+            name = {int: "a whole number", float: "a number"}.get(kind, f"a {kind.__name__}")
+            raise typer.BadParameter(f"{value!r} is not {name}", ctx=ctx, param=param) from None
+        least = param.min
+        if least is not None and converted < least:
+            raise typer.BadParameter(f"must be at least {least}, was {value}", ctx=ctx, param=param)
+        return converted
+
+    def _choice(self, choices: tuple[str, ...], value: str, param: Any, ctx: Any) -> str:
+        if value not in choices:
+            near = get_close_matches(value, choices, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}{meant}", ctx=ctx, param=param)
+        return value
+
+
+class PlainValues:
+    """A command or group, mixed in before Typer's class, whose flags and arguments are read by PlainValue."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Its flags and arguments, that for help among them."""
+        parameters = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if hasattr(parameter, "get_runtime_param"):
+                parameter.get_runtime_param = PlainValue
+        return parameters
+
+
+class Group(PlainValues, TyperGroup):
+    """A group of commands."""
+
+
+class Command(PlainValues, TyperCommand):
     """A command whose help shows its flags under headings, in plain text."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -130,7 +187,9 @@ class Command(TyperCommand):
             record = parameter.get_help_record(ctx)
             if record is None:
                 continue
-            usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            usual = "Options"
+            if parameter.param_type_name == "argument":
+                usual, record = "Arguments", (parameter.metavar, parameter.help)
             heading = getattr(parameter, "rich_help_panel", None) or usual
             sections.setdefault(heading, []).append(record)
         for heading, records in sections.items():

@@ -9,13 +9,25 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from codecs import getincrementaldecoder
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from time import monotonic
 from typing import Any
 
 from nlpseq.errors import NlpseqError
-from nlpseq.text.lines import write_bytes
+from nlpseq.text.lines import INVALID, LONGEST_LINE, OK, TOO_LONG, decode_line, write_bytes
 
 RED, BOLD = "31", "1"
+LAG = 0.03  # seconds
+
+INVALID_JSON, NO_TEXT = "invalid-json", "no-text"
+FAULTS = {
+    INVALID: "not UTF-8 and read byte by byte",
+    TOO_LONG: f"longer than {LONGEST_LINE:,} bytes and left out",
+    INVALID_JSON: "no JSON object",
+    NO_TEXT: "without a string under `text`",
+}
 
 
 def write_text(text: str) -> None:
@@ -30,6 +42,25 @@ def write_text(text: str) -> None:
 def write_json(value: Any) -> None:
     """Write one JSON object and a newline to standard output."""
     write_text(to_json(value) + "\n")
+
+
+def write_objects(values: Iterable[Any]) -> None:
+    """Write JSON objects, one a line, at once."""
+    write_text("".join(to_json(value) + "\n" for value in values))
+
+
+def read_object(line: bytes) -> tuple[dict[str, Any], str]:
+    """A line's JSON object and its status; OK says that there is a string under `text`, else the object may be empty."""
+    text, status = decode_line(line)
+    if status == TOO_LONG:
+        return {}, TOO_LONG
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}, INVALID_JSON
+    if not isinstance(value, dict):
+        return {}, INVALID_JSON
+    return value, OK if isinstance(value.get("text"), str) else NO_TEXT
 
 
 def to_json(value: Any) -> str:
@@ -59,6 +90,67 @@ def write_table(rows: Sequence[Sequence[object]]) -> None:
     widths = [max(map(len, column), default=0) for column in zip(*cells, strict=True)]
     aligned = (("  ".join(map(str.ljust, row, widths))).rstrip() for row in cells)
     write_text("".join(line + "\n" for line in aligned))
+
+
+class Stream:
+    """Standard output for text that comes little by little, as bytes.
+
+    A character is written when its last byte has come; bytes that are no character become U+FFFD. A terminal sees each
+    piece at once, and any other reader what has come in the last LAG seconds: many small writes would cost more than the text.
+    """
+
+    def __init__(self) -> None:
+        self.written = False
+        self._decoder = getincrementaldecoder("utf-8")("replace")
+        self._waiting: list[str] = []
+        self._lag = 0.0 if sys.stdout is not None and sys.stdout.isatty() else LAG
+        self._flushed = 0.0
+        self._last = "\n"
+
+    def add(self, data: bytes) -> None:
+        """Take some more of the text."""
+        if text := self._decoder.decode(data):
+            self.written = True
+            self._last = text[-1]
+            self._waiting.append(text)
+        if self._waiting and monotonic() - self._flushed >= self._lag:
+            self.flush()
+
+    def end_line(self) -> None:
+        """End the line, if one has begun; what is left of an unfinished character is dropped."""
+        self._decoder.reset()
+        if self._last != "\n":
+            self.add(b"\n")
+
+    def flush(self) -> None:
+        """Write what waits."""
+        write_text("".join(self._waiting))
+        self._waiting.clear()
+        self._flushed = monotonic()
+
+
+class LineFaults:
+    """Lines of standard input that were not sound, counted and told of in one message at the end."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self.counts: Counter[str] = Counter()
+
+    def decode(self, line: bytes) -> tuple[str, str]:
+        """A line's text and status, as `decode_line` gives them."""
+        text, status = decode_line(line)
+        self.add(status)
+        return text, status
+
+    def add(self, status: str) -> None:
+        """Count one line's status."""
+        if status != OK:
+            self.counts[status] += 1
+
+    def report(self) -> None:
+        """Tell how many lines were not sound, if any were."""
+        for status, count in sorted(self.counts.items()):
+            note(f"note: {count} {'line was' if count == 1 else 'lines were'} {FAULTS[status]}", quiet=self.quiet)
 
 
 def note(message: str, *, quiet: bool = False) -> None:

@@ -1,4 +1,6 @@
-"""Turning probabilities into tokens, over any step function.
+"""Turning probabilities into text, over any step function.
 
-    sampling.py   temperature, top-k, top-p, min-p, repetition penalty; a text one token at a time
+    sampling.py       temperature, top-k, top-p, min-p, repetition penalty: the next token
+    continuation.py   texts in the making, side by side: their bytes as they come, stop strings, lengths
+    generation.py     a language model that continues prompts
 """

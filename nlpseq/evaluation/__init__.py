@@ -1,5 +1,7 @@
 """How good a model is, as numbers that mean something: each score carries its parts and its signature.
 
-scores.py       a score with its unit, parts and signature
-perplexity.py   a language model over a whole text, the state carried, every token predicted once
+    scores.py       a score with its unit, parts and signature
+    perplexity.py   a language model over a whole text, the state carried, every token predicted once
+    text_scores.py  a model's scores on a corpus, or on the text that its training was validated on
+    line_scores.py  how likely each line is, for itself or as part of a stream
 """

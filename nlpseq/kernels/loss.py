@@ -17,29 +17,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlpseq import arrays
+
 CHUNK_VALUES = 1 << 22  # logits in one chunk: 16 MB in fp32
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, operands: torch.dtype
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        operands: torch.dtype,
+        gradients: bool,  # whether any may be asked for
     ) -> Tensor:
         rows = max(1, min(hidden.shape[0], CHUNK_VALUES // weight.shape[0]))
-        training = any(ctx.needs_input_grad)
+        training = gradients and any(ctx.needs_input_grad)
         matrix, offset = weight.to(operands), bias.to(operands)
         grad_hidden = torch.empty_like(hidden) if training else hidden
         grad_weight = torch.zeros_like(weight) if training else weight
         grad_bias = torch.zeros_like(bias) if training else bias
         buffer = hidden.new_empty(rows, weight.shape[0], dtype=operands)
         total = hidden.new_zeros((), dtype=torch.float64)
+        precise = torch.promote_types(operands, torch.float32)
         for start in range(0, hidden.shape[0], rows):
             part = hidden[start : start + rows].to(operands)
             target = targets[start : start + rows, None]
             logits = torch.addmm(offset, part, matrix.t(), out=buffer[: part.shape[0]])
             chosen = logits.gather(1, target).double()
             if not training:
-                total += (logits.float().logsumexp(1, keepdim=True) - chosen).sum()
+                total += (logits.to(precise).logsumexp(1, keepdim=True) - chosen).sum()
                 continue
             probability = torch.softmax(logits, 1, out=logits)
             total -= probability.gather(1, target).double().clamp_min(1e-38).log().sum()
@@ -56,7 +65,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
-        return grad_hidden * grad, grad_weight * grad, grad_bias * grad, None, None
+        return grad_hidden * grad, grad_weight * grad, grad_bias * grad, None, None, None
 
 
 def linear_cross_entropy(
@@ -68,7 +77,7 @@ def linear_cross_entropy(
 ) -> Tensor:
     """The sum, in nats, of -log softmax(hidden W' + b) at the targets; a tensor without dimensions."""
     result: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden, weight, bias, targets, operands or hidden.dtype
+        hidden, weight, bias, targets, operands or hidden.dtype, torch.is_grad_enabled()
     )
     return result
 
@@ -97,6 +106,44 @@ class Candidates:
         return ids, -self.probability[ids].log()
 
 
+class _SampledCrossEntropy(torch.autograd.Function):
+    """The loss of rows that each have a target's weights of their own beside those of the words drawn for all."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,  # [N, E]
+        rows: Tensor,  # [S + N, E], weights of the words drawn and of the targets
+        offsets: Tensor,  # [S + N]
+        twice: tuple[Tensor, Tensor],  # where a target is among the words drawn: row and column
+        operands: torch.dtype,
+    ) -> Tensor:
+        count = len(rows) - len(hidden)
+        drawn, targets = rows[:count].to(operands), rows[count:]
+        mass = (hidden.to(operands) @ drawn.t()).to(hidden.dtype).add_(offsets[:count])
+        mass[twice] = -torch.inf
+        own = (hidden * targets).sum(1) + offsets[count:]
+        top = torch.maximum(mass.amax(1), own)
+        mass.sub_(top[:, None]).exp_()
+        share = (own - top).exp_()
+        whole = mass.sum(1).add_(share)
+        loss = (whole.log() + top - own).sum()
+        if any(ctx.needs_input_grad):
+            mass.div_(whole[:, None])
+            share.div_(whole).sub_(1)
+            low = mass.to(operands)
+            grad_hidden = (low @ drawn).to(hidden.dtype).addcmul_(share[:, None], targets)
+            grad_drawn = (low.t() @ hidden.to(operands)).to(hidden.dtype)
+            grad_rows = torch.cat([grad_drawn, share[:, None] * hidden])
+            ctx.save_for_backward(grad_hidden, grad_rows, torch.cat([mass.sum(0), share]))
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        grad_hidden, grad_rows, grad_offsets = ctx.saved_tensors
+        return grad_hidden * grad, grad_rows * grad, grad_offsets * grad, None, None
+
+
 def sampled_cross_entropy(
     hidden: Tensor,  # [N, E]
     weight: Tensor,  # [V, E]
@@ -109,15 +156,13 @@ def sampled_cross_entropy(
     operands = operands or hidden.dtype
     ids, correction = drawn
     both = torch.cat([ids, targets])
-    rows = torch.nn.functional.embedding(both, weight)
-    offsets = torch.nn.functional.embedding(both, bias[:, None])[:, 0]
-    count = len(ids)
-    logits = (hidden.to(operands) @ rows[:count].t().to(operands)).to(hidden.dtype)
-    logits = logits + (offsets[:count] + correction)
+    rows = arrays.embed(weight, both)
     place = targets.new_full((weight.shape[0],), -1)
-    place[ids] = torch.arange(count)
+    place[ids] = torch.arange(len(ids))
     column = place[targets]
     twice = (column >= 0).nonzero()[:, 0]
-    logits = logits.index_put((twice, column[twice]), logits.new_tensor(-torch.inf))
-    own = (hidden * rows[count:]).sum(1) + offsets[count:]
-    return (torch.logaddexp(logits.logsumexp(1), own) - own).sum()
+    offsets = bias[both] + torch.cat([correction, correction.new_zeros(len(targets))])
+    result: Tensor = _SampledCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden, rows, offsets, (twice, column[twice]), operands
+    )
+    return result

@@ -34,6 +34,7 @@ class Loop:
     counts: list[int] | None  # active sequences at each step; None: all, always
     zoneout: float
     operands: torch.dtype  # of the matrix products
+    gradients: bool  # whether any may be asked for
 
     def order(self, steps: int) -> list[tuple[int, int, int]]:
         """Each step's (time, slot of the state before it, slot of the state after it), in the order of running."""
@@ -48,9 +49,10 @@ class _HiddenProduct:
     Keeps what the weights' gradients need until they are made, each by one product, in `weight_gradients`.
     """
 
-    def __init__(self, weight: Tensor, gain: Tensor | None, operands: torch.dtype) -> None:
-        self.weight = weight.to(operands)
+    def __init__(self, weight: Tensor, gain: Tensor | None, loop: Loop) -> None:
+        self.weight = weight.to(loop.operands)
         self.gain = gain
+        self.training = loop.gradients
         self.normalised: dict[int, tuple[Tensor, Tensor]] = {}
 
     def add_to(self, out: Tensor, hidden: Tensor, time: int) -> None:
@@ -65,7 +67,8 @@ class _HiddenProduct:
         normalised, _, deviation = torch.native_layer_norm(
             product.to(out.dtype), [product.shape[1]], None, None, EPSILON
         )
-        self.normalised[time] = normalised, deviation
+        if self.training:
+            self.normalised[time] = normalised, deviation
         out.addcmul_(normalised, self.gain)
 
     def backward(self, grad: Tensor, grad_hidden: Tensor, time: int) -> Tensor:
@@ -118,6 +121,11 @@ class _Tape:
             [values[before, :rows] for values in self.states],
             self.extra[slot, :rows] if self.loop.pointwise.extra else self.extra,
         )
+
+    def clear_padding(self, time: int, rows: int) -> None:
+        """Sequences that have ended hold nothing: what is never filled could be anything, and NaN times zero is NaN."""
+        if self.training and self.loop.pointwise.extra:
+            self.extra[time, rows:] = 0
 
     def advance(
         self, row: _Row, new: list[Tensor], from_input: Tensor, bias: Tensor, products: _Products, time: int
@@ -188,7 +196,7 @@ class _Recurrence(torch.autograd.Function):
         *state: Tensor,
     ) -> tuple[Tensor, ...]:
         steps, batch, width = from_input.shape
-        tape = _Tape(loop, (steps, batch, width), state, training=any(ctx.needs_input_grad))
+        tape = _Tape(loop, (steps, batch, width), state, training=loop.gradients and any(ctx.needs_input_grad))
         start, end = (-1, 0) if loop.reverse else (0, -1)
         for values, value in zip(tape.states, state, strict=True):
             values[start] = value
@@ -204,6 +212,7 @@ class _Recurrence(torch.autograd.Function):
             if rows < batch:
                 for values in tape.states:
                     values[after, rows:] = values[before, rows:]
+                tape.clear_padding(time, rows)
         ctx.loop, ctx.products = loop, products
         ctx.save_for_backward(masks, tape.gates, tape.product, tape.extra, *tape.states)
         outputs = tape.states[0][:-1] if loop.reverse else tape.states[0][1:]
@@ -255,12 +264,12 @@ def _split_zoneout(loop: Loop, masks: Tensor | None, grads: list[Tensor], time: 
 def _products(loop: Loop, weight: Tensor, gain: Tensor | None) -> _Products:
     """The hidden state's product, and that of the last block where the cell resets before it."""
     if loop.pointwise.reset is None:
-        return _HiddenProduct(weight, gain, loop.operands), None
+        return _HiddenProduct(weight, gain, loop), None
     size = weight.shape[1]
     head, tail = (None, None) if gain is None else (gain[:-size], gain[-size:])
     return (
-        _HiddenProduct(weight[:-size], head, loop.operands),
-        _HiddenProduct(weight[-size:], tail, loop.operands),
+        _HiddenProduct(weight[:-size], head, loop),
+        _HiddenProduct(weight[-size:], tail, loop),
     )
 
 
@@ -308,7 +317,7 @@ def unroll(
         from_input = from_input[:, order]
         state = cell.state(*(value[order] for value in state))
         masks = None if masks is None else masks[:, order]
-    loop = Loop(POINTWISE[cell.name], reverse, counts, zoneout, operands)
+    loop = Loop(POINTWISE[cell.name], reverse, counts, zoneout, operands, torch.is_grad_enabled())
     outputs, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
         loop, masks, from_input, weights.weight_hh, weights.bias_hh, weights.gain_hh, *state
     )

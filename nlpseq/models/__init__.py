@@ -4,6 +4,7 @@
     language_model.py   embedding, stack, output: the next token's probabilities
     stepper.py          a language model one token at a time, for generating text
     model_file.py       one safetensors file with all that is needed to run a model
+    state_file.py       what a model knows of a text so far, to go on with another day
 
 Weights are a plain dict from names to arrays, NumPy on the running road and torch in training.
 """

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,10 +28,13 @@ from nlpseq.cells import CELLS, Cell, unroll
 from nlpseq.cells.cell import State
 from nlpseq.cells.initial import INITIAL_VALUES, layer_values
 from nlpseq.cells.unroll import project_inputs
-from nlpseq.errors import OptionError
+from nlpseq.errors import ModelFileError, OptionError
+from nlpseq.models.model_file import Model, load_model
 from nlpseq.models.stack import Layer, Noise, StackState, Unroll, read_layers, run_stack, start_state
 from nlpseq.options import check, option
 from nlpseq.text.tokenisers import NEWLINE
+
+TASK = "language-model"
 
 Weights = Mapping[str, Array]
 
@@ -253,6 +257,13 @@ def restore_state(named: Mapping[str, Array], like: LanguageModelState) -> Langu
     return LanguageModelState(layers, named["recent"])
 
 
+def join_states(states: Sequence[LanguageModelState]) -> LanguageModelState:
+    """The states of some texts as those of one batch."""
+    turned = [state._replace(recent=state.recent.T) for state in states]
+    joined = map_state(lambda *values: arrays.concatenate(values, 0), *turned)
+    return joined._replace(recent=joined.recent.T)
+
+
 def map_state(function: Callable[..., Array], *states: LanguageModelState) -> LanguageModelState:
     """A state whose arrays are `function` of the given states' arrays."""
     layers = tuple(
@@ -265,12 +276,26 @@ def map_state(function: Callable[..., Array], *states: LanguageModelState) -> La
     return LanguageModelState(layers, function(*(state.recent for state in states)))
 
 
-def negative_log_likelihood(weights: Weights, features: Array, targets: Array, rows: int = 0) -> float:
-    """The sum over features [N, E or H] of -log p(target) in nats, some `rows` at a time so that logits stay small."""
+def token_losses(weights: Weights, features: Array, targets: Array, rows: int = 0) -> np.ndarray:
+    """-log p(target) in nats [N] for features [N, E or H], some `rows` at a time so that logits stay small."""
     rows = rows or max(1, (1 << 22) // weights["output.bias"].shape[0])
-    total = 0.0
-    for start in range(0, features.shape[0], rows):
-        part = log_probabilities(weights, features[start : start + rows])
-        chosen = arrays.to_numpy(arrays.pick(part, targets[start : start + rows]))
-        total -= float(chosen.sum(dtype=np.float64))
-    return total
+    parts = [
+        arrays.pick(log_probabilities(weights, features[start : start + rows]), targets[start : start + rows])
+        for start in range(0, features.shape[0], rows)
+    ]
+    return -np.concatenate([arrays.to_numpy(part) for part in parts] or [np.empty(0, np.float32)])
+
+
+def negative_log_likelihood(weights: Weights, features: Array, targets: Array, rows: int = 0) -> float:
+    """The sum of `token_losses`."""
+    return float(token_losses(weights, features, targets, rows).sum(dtype=np.float64))
+
+
+def load(path: Path) -> tuple[Model, LanguageModelOptions]:
+    """A language model from its file or run folder. Raises ModelFileError as `load_model` does."""
+    model = load_model(path, TASK)
+    try:
+        return model, LanguageModelOptions(**model.options)
+    except (TypeError, OptionError) as error:
+        hint = "pip install --upgrade nlpseq"
+        raise ModelFileError(str(model.path), f"has options that this version does not know: {error}", hint) from error

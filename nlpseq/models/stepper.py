@@ -92,6 +92,8 @@ class Stepper:
             fresh = sorted(set(tokens) - self._known)
             self._products[fresh] = self._make_product(fresh)
             self._known.update(fresh)
+        if len(tokens) == 1:  # a view costs a third of a copy
+            return self._products[tokens[0] : tokens[0] + 1]
         return self._products.take(tokens, 0)
 
     def _make_product(self, tokens: Tokens) -> np.ndarray:

@@ -10,4 +10,5 @@ schedule.py        the learning rate over a run, and how many steps fit a budget
 run_folder.py      what a run keeps on disk, and resuming from it
 loop.py            the one training loop, for every task
 language_model.py  the language model's task: batches, loss, validation, samples
+language_model_run.py  a run of that task, from what was asked for to the model file
 """

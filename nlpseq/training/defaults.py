@@ -19,7 +19,8 @@ from nlpseq.training.options import TrainingOptions
 
 HIDDEN_SIZES = (64, 128, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536)
 LARGE_VOCABULARY = 8_192
-REFERENCE_WORK = 2.0e13  # multiply-adds times two, that 512 hidden units were best for
+REFERENCE_SIZE = 384
+REFERENCE_WORK = 2.0e13  # floating-point operations that so many hidden units are right for
 DEFAULT_SECONDS = 300.0
 
 
@@ -59,22 +60,23 @@ def complete(
         hidden_size=hidden,
         embedding_size=embedding,
         tied=tied,
-        ngrams=model.ngrams or (1 if large else 4),
+        ngrams=model.ngrams or (1 if large else 5),
     )
     dropout = training.dropout if training.dropout is not None else _dropout(passes)
     training = replace(
         training,
-        batch_size=training.batch_size or (32 if facts.tokens < 200_000 else 64),
+        batch_size=training.batch_size or 32,
         sequence_length=training.sequence_length or (35 if large else 64),
         dropout=dropout,
+        input_dropout=dropout / 2 if training.input_dropout is None else training.input_dropout,
         softmax=("sampled" if large else "full") if training.softmax == "auto" else training.softmax,
     )
     return model, training
 
 
 def _hidden_size(facts: Circumstances, large: bool) -> int:
-    """512 units for the reference work; parameters, the square of it, with the square root of the work."""
-    wanted = 512 * (facts.seconds * facts.speed / REFERENCE_WORK) ** 0.25
+    """The reference size for the reference work; parameters, the square of it, with the square root of the work."""
+    wanted = REFERENCE_SIZE * (facts.seconds * facts.speed / REFERENCE_WORK) ** 0.25
     by_corpus = 32 + 0.6 * math.sqrt(facts.tokens)
     wanted = min(wanted, by_corpus)
     return min(HIDDEN_SIZES, key=lambda size: abs(math.log(size / wanted)))

@@ -67,7 +67,6 @@ class LanguageModelRun:
         earlier = None if request.init_from is None else load_model(request.init_from, TASK)
         self.folder = RunFolder(request.out)
         self.folder.open(resume=request.resume, overwrite=request.overwrite)
-        keep_freed_memory()
         if request.resume:
             self._take_up()
         else:
@@ -155,6 +154,7 @@ class LanguageModelRun:
 
     def progress(self) -> Iterator[Progress]:
         """Train, to the end of the budget."""
+        keep_freed_memory()
         yield from self.run.progress()
 
     def finish(self) -> dict[str, Any]:

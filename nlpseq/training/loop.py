@@ -134,7 +134,7 @@ class Run:
                 self.total = budget.steps(self.step)
             loss_now, best = self._validation()
             yield self._record(loss, norm, count, loss_now, best)
-            if self._due(saved) or best or self.signal_number is not None:
+            if self._due(saved) or self.signal_number is not None:
                 last_state = self._state()
                 self.folder.save_resume(*last_state)
                 saved = time.monotonic()

@@ -14,7 +14,7 @@ class Dropouts:
     def __init__(self, options: TrainingOptions, zoneout: float, generator: torch.Generator) -> None:
         self.dropout = options.dropout or 0.0
         self.embedding_dropout = options.embedding_dropout
-        self.input_dropout = options.input_dropout
+        self.input_dropout = options.input_dropout or 0.0
         self.weight_drop = options.weight_drop
         self.zoneout = zoneout
         self.generator = generator

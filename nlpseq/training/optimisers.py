@@ -1,7 +1,11 @@
 """The optimisers by name, and their state as named arrays.
 
 torch's own implementations are used: an update rule is not what nlpseq exists for. Weight decay is applied to matrices
-only, decoupled from the gradient for every optimiser (Loshchilov and Hutter, 2019); biases and gains are left alone.
+only, decoupled from the gradient (Loshchilov and Hutter, 2019); biases and gains are left alone.
+
+The gradient of a large embedding table is sparse, and Adam then touches only the rows that a batch has read. That is what
+makes tables of a hundred thousand rows affordable; the cost is that the moments of a rare row do not decay while it is not
+read, and that such tables are not decayed.
 """
 
 from __future__ import annotations
@@ -12,21 +16,34 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim import SGD, AdamW, Optimizer, RMSprop
+from torch.optim import SGD, AdamW, Optimizer, RMSprop, SparseAdam
 
 Parameters = Mapping[str, Tensor]
+Make = Callable[[list[Tensor], float], Optimizer]
 
-OPTIMISERS: dict[str, tuple[float, Callable[[Any, float], Optimizer]]] = {
-    "adamw": (
-        4e-3,
-        lambda groups, rate: AdamW(groups, lr=rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True),
-    ),
-    "adam": (
-        4e-3,
-        lambda groups, rate: AdamW(groups, lr=rate, betas=(0.9, 0.999), weight_decay=0.0, fused=True),
-    ),
-    "sgd": (20.0, lambda groups, rate: SGD(groups, lr=rate)),
-    "rmsprop": (2e-3, lambda groups, rate: RMSprop(groups, lr=rate, alpha=0.99)),
+
+def _adam(decay: float) -> tuple[Make, Make]:
+    betas = (0.9, decay)
+    return (
+        lambda parameters, rate: AdamW(parameters, lr=rate, betas=betas, weight_decay=0.0, fused=True),
+        lambda parameters, rate: SparseAdam(parameters, lr=rate, betas=betas),
+    )
+
+
+def _sgd(parameters: list[Tensor], rate: float) -> Optimizer:
+    return SGD(parameters, lr=rate)
+
+
+def _rmsprop(parameters: list[Tensor], rate: float) -> Optimizer:
+    return RMSprop(parameters, lr=rate, alpha=0.99)
+
+
+# by name: the highest learning rate, the optimiser of dense gradients, and that of sparse ones, None if they are made dense
+OPTIMISERS: dict[str, tuple[float, Make, Make | None]] = {
+    "adamw": (4e-3, *_adam(0.99)),
+    "adam": (4e-3, *_adam(0.999)),
+    "sgd": (20.0, _sgd, _sgd),
+    "rmsprop": (2e-3, _rmsprop, None),
 }
 
 
@@ -36,48 +53,91 @@ class Updates:
     def __init__(
         self, name: str, parameters: Parameters, learning_rate: float | None, weight_decay: float, clip: float
     ) -> None:
-        default, make = OPTIMISERS[name]
+        default, self.make_dense, self.make_sparse = OPTIMISERS[name]
         self.parameters = parameters
         self.learning_rate = default if learning_rate is None else learning_rate
         self.weight_decay = weight_decay if name == "adamw" else 0.0
         self.clip = clip
-        self.optimiser = make(list(parameters.values()), self.learning_rate)
+        self.optimisers: dict[bool, Optimizer] = {}
+        self.sparse: set[str] = set()
 
     def clear(self) -> None:
         """Forget the gradients."""
-        self.optimiser.zero_grad(set_to_none=True)
+        for parameter in self.parameters.values():
+            parameter.grad = None
 
     def gradient_norm(self) -> float:
         """The norm of all gradients together; those above the clip are scaled down to it."""
-        return float(torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.clip))
+        values = []
+        for name, parameter in self.parameters.items():
+            if parameter.grad is None:
+                continue
+            sparse = name in self.sparse if self.optimisers else parameter.grad.is_sparse and self.make_sparse is not None
+            parameter.grad = _in_form(parameter.grad, sparse=sparse)
+            values.append(parameter.grad.values() if sparse else parameter.grad)
+        norm = float(torch.nn.utils.get_total_norm(values))
+        if norm > self.clip:
+            torch._foreach_mul_(values, self.clip / norm)
+        return norm
 
     @torch.no_grad()
     def step(self, share: float) -> None:
         """One update, at `share` of the highest learning rate."""
         rate = self.learning_rate * share
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        if not self.optimisers:
+            self._begin(
+                {name for name, value in self.parameters.items() if value.grad is not None and value.grad.is_sparse}
+            )
         if self.weight_decay:
-            for parameter in self.parameters.values():
-                if parameter.ndim > 1:
+            for name, parameter in self.parameters.items():
+                if parameter.ndim > 1 and name not in self.sparse:
                     parameter.mul_(1 - rate * self.weight_decay)
-        self.optimiser.step()
+        for optimiser in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.step()
+
+    def _begin(self, sparse: set[str]) -> None:
+        """Make the optimisers, once it is known which gradients are sparse."""
+        self.sparse = sparse
+        for is_sparse, make in ((False, self.make_dense), (True, self.make_sparse)):
+            chosen = [value for name, value in self.parameters.items() if (name in sparse) == is_sparse]
+            if chosen and make is not None:
+                self.optimisers[is_sparse] = make(chosen, self.learning_rate)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The optimiser's state, by PARAMETER.FIELD."""
-        return {
-            f"{name}.{field}": value.detach().numpy().copy()
+        """The optimiser's state, by PARAMETER/FIELD; the rows of sparse ones are told by `sparse`."""
+        state = {
+            f"{name}/{field}": np.array(value.detach().numpy() if isinstance(value, Tensor) else value)
             for name, parameter in self.parameters.items()
-            for field, value in self.optimiser.state[parameter].items()
-            if isinstance(value, Tensor)
+            for optimiser in self.optimisers.values()
+            for field, value in optimiser.state.get(parameter, {}).items()
+            if value is not None
         }
+        begun = {f"{name}/sparse": np.array(name in self.sparse) for name in self.parameters if self.optimisers}
+        return {**state, **begun}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take back what `arrays` gave."""
+        self.optimisers = {}
+        if not arrays:
+            return
+        self._begin({name for name in self.parameters if arrays[f"{name}/sparse"]})
         for name, parameter in self.parameters.items():
-            prefix = name + "."
-            self.optimiser.state[parameter] = {
-                key.removeprefix(prefix): torch.from_numpy(value.copy())
+            is_sparse = name in self.sparse
+            fields = {
+                key.removeprefix(name + "/"): torch.from_numpy(value.copy())
                 for key, value in arrays.items()
-                if key.startswith(prefix) and "." not in key.removeprefix(prefix)
+                if key.startswith(name + "/") and not key.endswith("/sparse")
             }
+            if fields and is_sparse and "step" in fields:
+                self.optimisers[True].state[parameter] = {**fields, "step": int(fields["step"])}
+            elif fields:
+                self.optimisers[is_sparse].state[parameter] = fields
+
+
+def _in_form(grad: Tensor, *, sparse: bool) -> Tensor:
+    """A gradient in the form that its parameter's optimiser was made for, whatever form this batch gave it."""
+    if sparse:
+        return grad.coalesce() if grad.is_sparse else grad.to_sparse(1).coalesce()
+    return grad.to_dense() if grad.is_sparse else grad

@@ -26,7 +26,9 @@ class TrainingOptions:
     accumulate: int = option(1, "batches in one step", minimum=1)
     dropout: float | None = option(None, "locked dropout between layers [default: by passes]", minimum=0, below=1)
     embedding_dropout: float = option(0.0, "share of tokens whose vectors are dropped", minimum=0, below=1)
-    input_dropout: float = option(0.0, "locked dropout of embedded tokens", minimum=0, below=1)
+    input_dropout: float | None = option(
+        None, "locked dropout of embedded tokens [default: half of --dropout]", minimum=0, below=1
+    )
     weight_drop: float = option(0.0, "dropout of recurrent weights", minimum=0, below=1)
     softmax: str = option(
         "auto",

@@ -60,7 +60,7 @@ class RunFolder:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write what the run was asked for and what was chosen."""
-        text = json.dumps({"version": __version__, **config}, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps({"version": __version__, **config}, indent=2) + "\n"
         replace_file(self.path / "config.json", text.encode())
 
     def read_config(self) -> dict[str, Any]:
@@ -74,9 +74,16 @@ class RunFolder:
         return config
 
     def add_to_history(self, record: Mapping[str, Any]) -> None:
-        """Append one line of JSON to the history; lines of steps that are run again stand twice."""
-        with (self.path / "history.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        """Append one line of JSON to the history; lines of steps that are run again stand twice.
+
+        Raises RunError if it cannot be written.
+        """
+        path = self.path / "history.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise RunError(str(path), f"cannot be written: {error.strerror}", "free some space, add --resume") from error
 
     def save_resume(self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Write the resume file in place of the last one."""

@@ -1,0 +1,39 @@
+# make demo and make test are all that a first visit needs. PYTHON=python3.12 and VENV=FOLDER choose other places.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO := checkpoints/demo
+
+.PHONY: setup demo test check fix bench
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --no-input -e '.[dev]'
+	touch $@
+
+# Two minutes of training on the bundled stories, the model's perplexity, and what it makes of "hello".
+demo: $(INSTALLED)
+	$(BIN)/nlpseq train lm stories --minutes 2 --out $(DEMO) --overwrite
+	$(BIN)/nlpseq evaluate -m $(DEMO)
+	$(BIN)/nlpseq generate -m $(DEMO) --seed hello --length 400
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+fix: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED)
+	$(BIN)/nlpseq bench cells
+	$(BIN)/nlpseq bench decode

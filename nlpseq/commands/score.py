@@ -1,0 +1,108 @@
+"""`nlpseq score`: how likely each line is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from nlpseq.commands import output
+from nlpseq.commands.flags import LANGUAGE_MODEL, Json, ModelPath, Quiet, application, command
+from nlpseq.errors import OptionError
+from nlpseq.evaluation.line_scores import LineScore, LineScorer, StreamScorer
+from nlpseq.models import language_model
+from nlpseq.models.state_file import load_state
+from nlpseq.models.state_file import save_state as write_state
+from nlpseq.text.lines import OK, TOO_LONG, read_batches, standard_input, write_lines
+from nlpseq.text.tokenisers import NEWLINE
+
+app = application("How likely each line of standard input is.")
+
+Follow = Annotated[bool, typer.Option("--follow", help="Read the lines as one text, each given those before it.")]
+JsonLines = Annotated[bool, typer.Option("--jsonl", help="Objects in, the line under `text`; objects out, fields added.")]
+State = Annotated[Path | None, typer.Option("--state", metavar="FILE", help="With --follow: go on from a saved state.")]
+SaveState = Annotated[
+    Path | None, typer.Option("--save-state", metavar="FILE", help="With --follow: leave what to go on from.")
+]
+
+
+@command(app)
+def score(
+    model: ModelPath = LANGUAGE_MODEL,
+    follow: Follow = False,
+    state: State = None,
+    save_state: SaveState = None,
+    jsonl: JsonLines = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write one line for each line of standard input: how likely it is.
+
+    \b
+      log_probability <TAB> tokens <TAB> perplexity <TAB> bits_per_byte
+
+    The log-probability is in nats. Each line is read for itself, after a newline; its tokens and the newline that closes it
+    are counted. A line that is not UTF-8 is read byte by byte. Of a line that is too long, or no object, all is nan.
+
+    \b
+      nlpseq score < sentences.txt
+      nlpseq score --json < sentences.txt | jq .bits_per_byte
+      tail -f log | nlpseq score --follow
+    """
+    if not follow and (state or save_state):
+        raise OptionError("--state" if state else "--save-state", "goes with --follow")
+    loaded, options = language_model.load(model)
+    start = None if state is None else load_state(state, loaded, options)[0]
+    scorer = StreamScorer(loaded, options, start) if follow else LineScorer(loaded, options)
+    faults = output.LineFaults(quiet=quiet)
+    for batch in read_batches(standard_input()):
+        lines = [_read_object(line, faults) if jsonl else _read_line(line, faults) for line in batch]
+        _write(scorer, lines, as_objects=json or jsonl)
+    faults.report()
+    if save_state is not None and isinstance(scorer, StreamScorer):
+        write_state(save_state, loaded, scorer.state, NEWLINE)
+
+
+class Line(NamedTuple):
+    """A line of standard input: fields to pass through, the text to score or None, and what is wrong with it."""
+
+    fields: dict[str, Any]
+    text: str | None
+    status: str
+
+
+def _read_line(line: bytes, faults: output.LineFaults) -> Line:
+    text, status = faults.decode(line)
+    return Line({}, None if status == TOO_LONG else text, status)
+
+
+def _read_object(line: bytes, faults: output.LineFaults) -> Line:
+    fields, status = output.read_object(line)
+    faults.add(status)
+    return Line(fields, fields["text"] if status == OK else None, status)
+
+
+def _write(scorer: LineScorer, lines: Sequence[Line], *, as_objects: bool) -> None:
+    scores = iter(scorer.score([line.text for line in lines if line.text is not None]))
+    scored = [(line, None if line.text is None else next(scores)) for line in lines]
+    if as_objects:
+        output.write_objects({**line.fields, **_fields(one), "status": line.status} for line, one in scored)
+    else:
+        write_lines("\t".join(map(_spelled, _fields(one).values())).encode() for _, one in scored)
+
+
+def _fields(score: LineScore | None) -> dict[str, float | int | None]:
+    return {
+        "log_probability": None if score is None else -score.nats,
+        "tokens": None if score is None else score.tokens,
+        "perplexity": None if score is None else score.perplexity,
+        "bits_per_byte": None if score is None else score.bits_per_byte,
+    }
+
+
+def _spelled(value: float | int | None) -> str:
+    if value is None:
+        return "nan"
+    return str(value) if isinstance(value, int) else f"{value:.6f}"

@@ -1,0 +1,46 @@
+"""What a language model knows of a text so far, in a file: so that reading or writing can go on another day.
+
+The file names the model it belongs to by the checksum of the model's file; in another model the numbers would mean nothing,
+and after a single step of training they would mean something else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nlpseq import __version__
+from nlpseq.errors import ModelFileError, RunError
+from nlpseq.models import language_model
+from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState
+from nlpseq.models.model_file import CHECKSUM, FORMAT, Model, read_tensors, write_tensors
+
+
+def save_state(path: Path, model: Model, state: LanguageModelState, last: int) -> None:
+    """Write the state of one text, and the `last` token that was read.
+
+    Raises RunError if the file cannot be written.
+    """
+    header = {"format": FORMAT, "version": __version__, "model": model.header[CHECKSUM], "last": last}
+    try:
+        write_tensors(path, header, language_model.flatten_state(state))
+    except RunError as error:
+        raise RunError(error.where, error.what, "name another file") from error
+
+
+def load_state(path: Path, model: Model, options: LanguageModelOptions) -> tuple[LanguageModelState, int]:
+    """The state of one text, and the last token that was read.
+
+    Raises ModelFileError if the file is missing or damaged, is no state, or is that of another model.
+    """
+    if not path.exists():
+        raise ModelFileError(str(path), "there is no such state", "write one with --save-state")
+    header, named = read_tensors(path)
+    if "model" not in header:
+        raise ModelFileError(str(path), "is not the state of a model", "write one with --save-state")
+    if header["model"] != model.header[CHECKSUM]:
+        raise ModelFileError(str(path), f"is the state of another model than {model.path}", "name its model with -m")
+    try:
+        like = language_model.begin(model.weights, options, 1)
+        return language_model.restore_state(named, like), int(header["last"])
+    except (KeyError, ValueError) as error:
+        raise ModelFileError(str(path), f"is damaged: {error}", "write it again with --save-state") from error

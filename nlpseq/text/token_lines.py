@@ -1,0 +1,40 @@
+"""Lines of text to lines of token ids and back, and the proof that nothing is lost on the way.
+
+A line's ids stand in decimal with a space between two; a blank line has none. A line of ids that spells a newline would come
+back as two lines, so it counts as damaged, like one that holds anything but ids.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nlpseq.errors import TokeniserError
+from nlpseq.text.tokenisers import Tokeniser
+
+
+def encode_line(tokeniser: Tokeniser, line: bytes) -> bytes:
+    """The ids of a line, as text."""
+    return b" ".join(b"%d" % token for token in _ids(tokeniser, line).tolist())
+
+
+def spell_line(tokeniser: Tokeniser, line: bytes) -> bytes:
+    """The printable names of a line's tokens; for reading, not for decoding."""
+    return " ".join(map(tokeniser.spell, _ids(tokeniser, line).tolist())).encode("utf-8", "replace")
+
+
+def decode_line_of_ids(tokeniser: Tokeniser, line: bytes) -> bytes | None:
+    """The line that ids spell, or None where the line holds something else or a newline."""
+    try:
+        decoded = tokeniser.decode_bytes([int(token) for token in line.split()])
+    except (ValueError, TokeniserError):
+        return None
+    return None if b"\n" in decoded else decoded
+
+
+def round_trips(tokeniser: Tokeniser, line: bytes) -> bool:
+    """Whether a line comes back from its tokens as it was, byte for byte."""
+    return tokeniser.decode_bytes(_ids(tokeniser, line)) == line
+
+
+def _ids(tokeniser: Tokeniser, line: bytes) -> np.ndarray:
+    return tokeniser.encode(line.decode("utf-8", "surrogateescape"))

@@ -1,0 +1,72 @@
+"""An explicit request is met or refused with the reason; `auto` says what it chose."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nlpseq.cells import CELLS, LayerWeights
+from nlpseq.cells import unroll as plain_unroll
+from nlpseq.errors import BackendError
+from nlpseq.kernels import choice
+from nlpseq.kernels.choice import choose
+from nlpseq.kernels.memory import keep_freed_memory
+
+
+@pytest.mark.parametrize(
+    ("request_", "where", "word"),
+    [
+        (("auto", "auto", "cuda"), "--device", "cuda"),
+        (("auto", "fp16", "cpu"), "--precision", "fp16"),
+        (("plain", "bf16", "cpu"), "--precision", "plain"),
+    ],
+)
+def test_what_cannot_run_is_refused_with_the_reason_and_a_way_out(
+    request_: tuple[str, str, str], where: str, word: str
+) -> None:
+    with pytest.raises(BackendError, match=word) as refused:
+        choose(*request_)
+    assert refused.value.where == where
+    assert refused.value.hint.startswith("--")
+    assert refused.value.exit_status == 1
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_auto_takes_bf16_only_where_the_processor_has_it(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "has_fast_bf16", lambda: fast)
+    made = choose("auto", "auto", "auto")
+    assert made.operands == (torch.bfloat16 if fast else torch.float32)
+    assert ("bf16" if fast else "fp32") in made.reason
+
+
+@pytest.mark.parametrize(("asked", "operands"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_precision_that_was_asked_for_is_used(
+    asked: str, operands: torch.dtype, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "has_fast_bf16", lambda: fast)
+    made = choose("fused", asked, "cpu")
+    assert made.operands == operands
+    assert asked in made.reason
+    assert "as asked" in made.reason
+
+
+def test_the_plain_loop_can_be_asked_for() -> None:
+    made = choose("plain", "auto", "cpu")
+    assert made.run_layer is plain_unroll
+    assert made.operands == torch.float32
+    assert "plain" in made.reason
+
+
+def test_what_was_chosen_runs_a_layer() -> None:
+    cell = CELLS["gru"]
+    weights = LayerWeights(torch.ones(6, 3), torch.ones(6, 2), torch.ones(6), torch.ones(6))
+    for backend in ("auto", "fused", "plain"):
+        made = choose(backend, "fp32", "auto")
+        outputs, _ = made.run_layer(cell, weights, torch.ones(4, 1, 3), cell.state(torch.zeros(1, 2)))
+        assert outputs.shape == (4, 1, 2)
+
+
+def test_keeping_freed_memory_is_possible_or_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.libc_ver", lambda: ("", ""))
+    assert keep_freed_memory() is False

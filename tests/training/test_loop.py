@@ -1,0 +1,222 @@
+"""The loop: it counts, averages, stops, and goes back where a loss is not finite."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nlpseq.errors import Interrupted, RunError
+from nlpseq.training.loop import Progress, Run, stopping_on_signals
+from nlpseq.training.options import TrainingOptions
+from nlpseq.training.run_folder import RunFolder
+
+
+class Bowl:
+    """A task of one weight that shall become 3; `spoil` says at which batch the loss is what number."""
+
+    def __init__(self, spoil: Callable[[int], float | None] = lambda batch: None) -> None:
+        self.parameters: dict[str, Tensor] = {"weight": torch.zeros(2, 2, requires_grad=True)}
+        self.generator = torch.Generator().manual_seed(1)
+        self.spoil = spoil
+        self.batches = 0
+        self.calls = 0
+        self.validations: list[float] = []
+
+    def steps_in_epoch(self) -> int:
+        return 7
+
+    def batch_loss(self) -> tuple[Tensor, int]:
+        self.batches += 1
+        self.calls += 1
+        noise = torch.rand((), generator=self.generator)
+        loss = (self.parameters["weight"] - 3).square().sum() + 0.1 * noise * self.parameters["weight"].sum()
+        spoiled = self.spoil(self.calls)
+        return (loss if spoiled is None else loss * spoiled), 4
+
+    def validate(self) -> float:
+        self.validations.append(float((self.parameters["weight"].detach() - 3).square().sum()))
+        return self.validations[-1]
+
+    def sample(self) -> str:
+        return "sample"
+
+    def final_seconds(self, validation_seconds: float) -> float:
+        return 0.0
+
+    def save(self, path: Path, step: int, loss: float) -> None:
+        path.write_text(f"{step} {loss}")
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"batches": np.array(self.batches)}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.batches = int(arrays["batches"])
+
+
+def _run(task: Bowl, path: Path, *, resume: bool = False, **given: Any) -> Run:
+    settings = {"optimiser": "sgd", "learning_rate": 0.1, "weight_decay": 0.0, "clip": 1e9, "warm_up": 0, **given}
+    folder = RunFolder(path)
+    folder.open(resume=resume, overwrite=False)
+    run = Run(task, TrainingOptions(**settings), folder)
+    if resume:
+        run.resume()
+    return run
+
+
+def test_a_run_goes_to_its_last_step_and_learns(tmp_path: Path) -> None:
+    run = _run(Bowl(), tmp_path, steps=50, validations=5)
+    records = list(run.progress())
+    assert [record.step for record in records] == list(range(1, 51))
+    assert [record.step for record in records if record.validation is not None] == [10, 20, 30, 40, 50]
+    assert records[-1].loss < 0.1 * records[0].loss
+    assert records[-1].seconds_left == 0
+    assert records[9].sample == "sample"
+    assert records[8].sample == ""
+
+
+def test_epochs_are_passes_over_the_corpus(tmp_path: Path) -> None:
+    assert len(list(_run(Bowl(), tmp_path / "a", epochs=3.0).progress())) == 21
+    assert len(list(_run(Bowl(), tmp_path / "b", epochs=0.5).progress())) == 4
+    assert len(list(_run(Bowl(), tmp_path / "c", epochs=3.0, accumulate=2).progress())) == 11
+
+
+def test_minutes_become_a_number_of_steps(tmp_path: Path) -> None:
+    run = _run(Bowl(), tmp_path, minutes=0.5 / 60, validations=2)
+    records = list(run.progress())
+    assert records[0].total is None
+    assert records[-1].total == records[-1].step == run.total
+    assert records[-1].validation is not None
+    assert records[-1].rate < 0.1 * max(record.rate for record in records), "it ends annealed"
+
+
+def test_accumulated_batches_make_one_step_of_their_mean(tmp_path: Path) -> None:
+    task = Bowl()
+    run = _run(task, tmp_path, steps=1, accumulate=3, anneal=0.0)
+    (record,) = run.progress()
+    assert (task.batches, record.tokens) == (3, 12)
+    generator = torch.Generator().manual_seed(1)
+    noise = sum(float(torch.rand((), generator=generator)) for _ in range(3)) / 3
+    grad = (2 * (0 - 3) + 0.1 * noise) / 4
+    assert task.parameters["weight"][0, 0].item() == pytest.approx(-0.1 * grad, rel=1e-5)
+    assert record.loss == pytest.approx(36 / 4), "the loss is per token"
+    assert record.gradient_norm == pytest.approx(abs(2 * grad), rel=1e-5)
+
+
+def test_validation_sees_the_average_and_training_the_weights(tmp_path: Path) -> None:
+    task = Bowl()
+    run = _run(task, tmp_path, steps=3, validations=3, average=0.9, anneal=0.0)
+    average, decay = torch.zeros(2, 2), 0.0
+    for record in run.progress():
+        decay = min(0.9, record.step / (record.step + 10))
+        average = decay * average + (1 - decay) * task.parameters["weight"].detach()
+        assert task.validations[-1] == pytest.approx(float((average - 3).square().sum()), rel=1e-5)
+    assert not torch.allclose(average, task.parameters["weight"])
+
+
+def test_the_best_model_is_kept(tmp_path: Path) -> None:
+    task = Bowl()
+    values = iter([5.0, 3.0, 4.0, 2.5, 9.0])
+    task.validate = lambda: next(values)  # type: ignore[method-assign]
+    records = [r for r in _run(task, tmp_path, steps=5, validations=5).progress() if r.validation is not None]
+    assert [record.best for record in records] == [True, True, False, True, False]
+    assert (tmp_path / "model.safetensors").read_text() == "4 2.5"
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 5
+
+
+def test_patience_ends_a_run_that_makes_no_progress(tmp_path: Path) -> None:
+    task = Bowl()
+    values = iter([5.0, 3.0, 4.0, 3.0, 9.0, 1.0])
+    task.validate = lambda: next(values)  # type: ignore[method-assign]
+    records = list(_run(task, tmp_path, steps=6, validations=6, patience=3).progress())
+    assert records[-1].step == 5
+
+
+def test_a_loss_that_is_not_finite_is_rolled_back_and_retried_at_half_the_rate(tmp_path: Path) -> None:
+    task = Bowl(lambda call: math.nan if call == 8 else None)
+    run = _run(task, tmp_path, steps=12, save_every=5, anneal=0.0)
+    records = list(run.progress())
+    notes = [record for record in records if record.note]
+    assert len(notes) == 1
+    assert "step 7" in notes[0].note
+    assert "back to step 5" in notes[0].note
+    assert [r.step for r in records if not r.note] == [1, 2, 3, 4, 5, 6, 7, 6, 7, 8, 9, 10, 11, 12]
+    assert [r.rate for r in records if not r.note] == pytest.approx([0.1] * 7 + [0.05] * 7)
+    assert all(torch.isfinite(value).all() for value in task.parameters.values())
+    assert task.batches == 12, "the place in the data went back, too"
+
+
+def test_what_is_run_again_after_a_rollback_is_what_a_run_at_that_rate_does(tmp_path: Path) -> None:
+    spoiled, plain = Bowl(lambda call: math.inf if call == 1 else None), Bowl()
+    for task, rate, name in ((spoiled, 0.1, "a"), (plain, 0.05, "b")):
+        list(_run(task, tmp_path / name, steps=9, learning_rate=rate).progress())
+    assert torch.equal(spoiled.parameters["weight"], plain.parameters["weight"])
+
+
+def test_a_gradient_that_is_not_finite_updates_nothing(tmp_path: Path) -> None:
+    task = Bowl()
+    seen: list[Tensor] = []
+    plain = task.batch_loss
+
+    def batch_loss() -> tuple[Tensor, int]:
+        loss, count = plain()
+        if task.calls == 3:
+            loss = loss + 0 * (task.parameters["weight"] - task.parameters["weight"].detach()).sum().sqrt()
+        seen.append(task.parameters["weight"].detach().clone())
+        return loss, count
+
+    task.batch_loss = batch_loss  # type: ignore[method-assign]
+    notes = [record.note for record in _run(task, tmp_path, steps=5).progress() if record.note]
+    assert len(notes) == 1
+    assert all(torch.isfinite(value).all() for value in seen)
+
+
+def test_a_loss_that_stays_not_finite_ends_the_run_and_says_so(tmp_path: Path) -> None:
+    task = Bowl(lambda call: math.nan if call > 3 else None)
+    records: list[Progress] = []
+    with pytest.raises(RunError, match="non-finite at step 3 4 times") as ended:
+        records.extend(_run(task, tmp_path, steps=12, save_every=1).progress())
+    assert ended.value.hint.startswith("--learning-rate 0.00")
+    assert 0 < float(ended.value.hint.split()[1]) < 0.1
+
+
+def _interrupt(run: Run, at: int) -> None:
+    with pytest.raises(Interrupted) as came:
+        for record in run.progress():
+            if record.step == at:
+                run.signal_number = signal.SIGTERM
+    assert came.value.signal_number == signal.SIGTERM
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "adam", "sgd", "rmsprop"])
+def test_a_run_in_two_halves_is_the_same_run(optimiser: str, tmp_path: Path) -> None:
+    settings = {"optimiser": optimiser, "steps": 20, "average": 0.9, "learning_rate": 0.03}
+    whole = Bowl()
+    list(_run(whole, tmp_path / "whole", **settings).progress())
+    first, second = Bowl(), Bowl()
+    _interrupt(_run(first, tmp_path / "halves", **settings), 9)
+    run = _run(second, tmp_path / "halves", resume=True, **settings)
+    assert run.step == 9
+    records = list(run.progress())
+    assert records[0].step == 10
+    assert torch.equal(second.parameters["weight"], whole.parameters["weight"])
+
+
+def test_a_signal_lets_the_step_in_hand_end_and_a_second_one_does_not_wait(tmp_path: Path) -> None:
+    run = _run(Bowl(), tmp_path, steps=20)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted), stopping_on_signals(run):
+        for record in run.progress():
+            if record.step == 3:
+                signal.raise_signal(signal.SIGTERM)
+    assert run.step == 3
+    assert signal.getsignal(signal.SIGTERM) == before
+    with pytest.raises(KeyboardInterrupt), stopping_on_signals(run):
+        signal.raise_signal(signal.SIGINT)

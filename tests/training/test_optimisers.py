@@ -1,0 +1,160 @@
+"""Updates: clipped, decayed where they should be, and resumed to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nlpseq.models.model_file import read_tensors, write_tensors
+from nlpseq.training.optimisers import OPTIMISERS, Updates
+
+Close = Callable[..., None]
+
+
+def _parameters() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"layers.0.weight": (4, 3), "layers.0.bias": (4,), "layers.0.bias.more": (2,)}
+    return {name: torch.randn(shape, generator=generator).requires_grad_() for name, shape in shapes.items()}
+
+
+def _step(updates: Updates, seed: int, share: float = 1.0) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    updates.clear()
+    for value in updates.parameters.values():
+        value.grad = torch.randn(value.shape, generator=generator)
+    updates.gradient_norm()
+    updates.step(share)
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_restored_optimiser_goes_on_to_the_same_bits(name: str, tmp_path: object) -> None:
+    whole = Updates(name, _parameters(), 0.01, 0.1, 1.0)
+    for seed in range(6):
+        _step(whole, seed)
+    first = Updates(name, _parameters(), 0.01, 0.1, 1.0)
+    for seed in range(3):
+        _step(first, seed)
+    file = tmp_path / "state"  # type: ignore[operator]
+    write_tensors(file, {"format": 1}, {f"optimiser/{key}": value for key, value in first.arrays().items()})
+    held = {key.removeprefix("optimiser/"): value for key, value in read_tensors(file)[1].items()}
+    copied = {key: value.detach().clone().requires_grad_() for key, value in first.parameters.items()}
+    second = Updates(name, copied, 0.01, 0.1, 1.0)
+    second.restore(held)
+    for seed in range(3, 6):
+        _step(second, seed)
+    for key, value in whole.parameters.items():
+        assert torch.equal(value, second.parameters[key]), key
+    assert whole.arrays().keys() == second.arrays().keys()
+    for key, value in whole.arrays().items():
+        assert np.array_equal(value, second.arrays()[key]), key
+        assert value.shape == second.arrays()[key].shape, key
+
+
+def test_decay_shrinks_matrices_and_nothing_else() -> None:
+    with_decay, without = (Updates("adamw", _parameters(), 0.01, decay, 1e9) for decay in (0.5, 0.0))
+    begun = _parameters()
+    for updates in (with_decay, without):
+        _step(updates, 0, share=0.5)
+    for name, value in begun.items():
+        difference = (without.parameters[name] - with_decay.parameters[name]).detach()
+        expected = 0.005 * 0.5 * value.detach() if value.ndim > 1 else torch.zeros_like(value)
+        assert torch.allclose(difference, expected, atol=1e-7), name
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_share_of_nothing_changes_nothing(name: str) -> None:
+    updates = Updates(name, _parameters(), None, 0.1, 1.0)
+    _step(updates, 0, share=0.0)
+    assert all(torch.equal(value, updates.parameters[key]) for key, value in _parameters().items())
+
+
+def test_sgd_is_its_formula(assert_close: Close) -> None:
+    updates = Updates("sgd", _parameters(), 2.0, 0.0, 1e9)
+    _step(updates, 3, share=0.25)
+    generator = torch.Generator().manual_seed(3)
+    for name, value in _parameters().items():
+        expected = value.detach() - 0.5 * torch.randn(value.shape, generator=generator)
+        assert_close(updates.parameters[name], expected, "float32", name)
+
+
+def test_adamw_is_its_formula(assert_close: Close) -> None:
+    """Kingma and Ba (2015), algorithm 1, with the decay of Loshchilov and Hutter (2019)."""
+    updates = Updates("adamw", _parameters(), 0.1, 0.2, 1e9)
+    weight = _parameters()["layers.0.weight"].detach().double()
+    first = second = torch.zeros_like(weight)
+    for step in range(1, 4):
+        _step(updates, step)
+        grad = updates.parameters["layers.0.weight"].grad
+        assert grad is not None
+        first, second = 0.9 * first + 0.1 * grad.double(), 0.99 * second + 0.01 * grad.double() ** 2
+        change = first / (1 - 0.9**step) / ((second / (1 - 0.99**step)).sqrt() + 1e-8)
+        weight = weight * (1 - 0.1 * 0.2) - 0.1 * change
+    assert_close(updates.parameters["layers.0.weight"], weight, "float32")
+
+
+def test_gradients_above_the_clip_are_scaled_down_to_it_together() -> None:
+    updates = Updates("sgd", _parameters(), 1.0, 0.0, 0.5)
+    for value in updates.parameters.values():
+        value.grad = torch.full(value.shape, 3.0)
+    norm = updates.gradient_norm()
+    assert norm == pytest.approx(3 * 18**0.5), "the norm that is shown is that before clipping"
+    clipped = sum(float(value.grad.square().sum()) for value in updates.parameters.values()) ** 0.5  # type: ignore[union-attr]
+    assert clipped == pytest.approx(0.5, rel=1e-4)
+
+
+def test_gradients_under_the_clip_are_left_alone() -> None:
+    updates = Updates("sgd", _parameters(), 1.0, 0.0, 100.0)
+    for value in updates.parameters.values():
+        value.grad = torch.ones_like(value)
+    updates.gradient_norm()
+    assert all((value.grad == 1).all() for value in updates.parameters.values() if value.grad is not None)
+
+
+def _table_step(updates: Updates, seed: int, *, sparse: bool) -> None:
+    """A step of a table [6, 2] of which the rows 1, 4 and 4 are read."""
+    ids = torch.tensor([1, 4, 4])
+    scale = torch.randn(3, 1, generator=torch.Generator().manual_seed(seed))
+    updates.clear()
+    (torch.nn.functional.embedding(ids, updates.parameters["table"], sparse=sparse) * scale).sum().backward()
+    updates.gradient_norm()
+    updates.step(1.0)
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_sparse_gradient_moves_the_rows_that_were_read_as_a_dense_one_would(name: str, assert_close: Close) -> None:
+    sparse, dense = (Updates(name, {"table": torch.ones(6, 2).requires_grad_()}, 0.01, 0.0, 0.7) for _ in range(2))
+    for seed in range(4):
+        _table_step(sparse, seed, sparse=True)
+        _table_step(dense, seed, sparse=False)
+    assert_close(sparse.parameters["table"], dense.parameters["table"], "float32")
+    assert (sparse.parameters["table"][[0, 2, 3, 5]] == 1).all()
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["sparse first", "dense first"])
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_gradient_may_be_sparse_in_one_batch_and_dense_in_the_next(
+    name: str, first: bool, assert_close: Close
+) -> None:
+    """As where a short batch at a column's end looks rows up, and a full one multiplies the whole table."""
+    mixed, dense = (Updates(name, {"table": torch.ones(6, 2).requires_grad_()}, 0.01, 0.0, 0.7) for _ in range(2))
+    for seed in range(4):
+        _table_step(mixed, seed, sparse=(seed % 2 == 0) == first)
+        _table_step(dense, seed, sparse=False)
+    assert_close(mixed.parameters["table"], dense.parameters["table"], "float32")
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_the_state_of_sparse_rows_is_restored_to_the_bit(name: str) -> None:
+    whole = Updates(name, {"table": torch.ones(6, 2).requires_grad_()}, 0.01, 0.1, 1.0)
+    for seed in range(3):
+        _table_step(whole, seed, sparse=True)
+    again = Updates(name, {"table": whole.parameters["table"].detach().clone().requires_grad_()}, 0.01, 0.1, 1.0)
+    again.restore(whole.arrays())
+    for seed in range(3, 6):
+        _table_step(whole, seed, sparse=True)
+        _table_step(again, seed, sparse=True)
+    assert torch.equal(whole.parameters["table"], again.parameters["table"])

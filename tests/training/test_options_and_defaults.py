@@ -1,0 +1,135 @@
+"""Values and combinations that make no sense are refused; what is left open is completed and nothing else touched."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from nlpseq.errors import OptionError
+from nlpseq.models.language_model import LanguageModelOptions
+from nlpseq.options import check, flag, option
+from nlpseq.training.defaults import HIDDEN_SIZES, Circumstances, complete
+from nlpseq.training.options import CorpusOptions, TrainingOptions
+
+OPTIONS = (TrainingOptions, CorpusOptions, LanguageModelOptions)
+LEFT_OPEN = {"epochs", "steps", "minutes", "learning_rate", "save_every"}  # None means something there
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "words"),
+    [
+        ({"steps": 0}, "--steps", "at least 1"),
+        ({"epochs": 0.0}, "--epochs", "above 0"),
+        ({"minutes": -1.0}, "--minutes", "above 0"),
+        ({"learning_rate": 0.0}, "--learning-rate", "above 0"),
+        ({"dropout": 1.0}, "--dropout", "below 1"),
+        ({"dropout": -0.1}, "--dropout", "at least 0"),
+        ({"weight_drop": 1.0}, "--weight-drop", "below 1"),
+        ({"anneal": 1.5}, "--anneal", "at most 1"),
+        ({"clip": 0.0}, "--clip", "above 0"),
+        ({"batch_size": 0}, "--batch-size", "at least 1"),
+        ({"accumulate": 0}, "--accumulate", "at least 1"),
+        ({"average": 1.0}, "--average", "below 1"),
+        ({"optimiser": "adagrad"}, "--optimiser", "one of adamw"),
+        ({"precision": "int8"}, "--precision", "one of auto"),
+        ({"steps": 5, "minutes": 1.0}, "--steps and --minutes", "different budgets"),
+        ({"steps": 5, "epochs": 1.0}, "--epochs and --steps", "different budgets"),
+    ],
+)
+def test_impossible_training_options_are_refused(given: dict[str, Any], name: str, words: str) -> None:
+    with pytest.raises(OptionError, match=words) as refused:
+        TrainingOptions(**given)
+    assert refused.value.where == name
+    assert refused.value.exit_status == 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["minutes", "learning_rate", "dropout", "weight_decay"])
+def test_a_number_that_is_none_is_refused(name: str, value: float) -> None:
+    with pytest.raises(OptionError):
+        TrainingOptions(**{name: value})
+
+
+def test_impossible_corpus_options_are_refused() -> None:
+    for given in ({"vocab_size": 255}, {"tokens": "syllable"}, {"tokens": "byte", "vocab_size": 300}):
+        with pytest.raises(OptionError):
+            CorpusOptions(**given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_every_default_is_possible_and_every_field_has_its_help(kind: Any) -> None:
+    made = kind()
+    check(made)
+    for field in dataclasses.fields(made):
+        assert field.metadata["help"], field.name
+        limits = [limit for limit in field.metadata["limits"].values() if limit is not None]
+        number = "int" in str(field.type) or "float" in str(field.type)
+        assert limits or not number, f"{field.name} takes any number"
+
+
+def test_options_cannot_be_changed_behind_ones_back() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrainingOptions().steps = 3  # type: ignore[misc]
+
+
+def test_a_flag_is_its_field() -> None:
+    assert flag("hidden_size") == "--hidden-size"
+
+
+def test_a_true_is_no_number_and_none_is_always_possible() -> None:
+    @dataclasses.dataclass
+    class Some:
+        switch: bool = option(True, "help", minimum=5)
+        number: int | None = option(None, "help", minimum=5)
+
+    check(Some())
+
+
+CIRCUMSTANCES = [
+    Circumstances(tokens, vocabulary, seconds, speed)
+    for tokens in (20, 5_000, 1_000_000, 100_000_000)
+    for vocabulary in (257, 4096, 50_000)
+    for seconds in (1.0, 180.0, 36_000.0)
+    for speed in (1e9, 1e12)
+]
+
+
+@pytest.mark.parametrize("facts", CIRCUMSTANCES, ids=str)
+def test_nothing_is_left_open(facts: Circumstances) -> None:
+    model, training = complete(LanguageModelOptions(), TrainingOptions(), facts)
+    assert None not in dataclasses.asdict(model).values()
+    assert {name for name, value in dataclasses.asdict(training).items() if value is None} <= LEFT_OPEN
+    assert training.softmax in ("full", "sampled")
+    assert model.hidden_size in HIDDEN_SIZES
+
+
+@pytest.mark.parametrize("facts", CIRCUMSTANCES[:4])
+def test_what_was_set_stays(facts: Circumstances) -> None:
+    sizes: dict[str, Any] = {"hidden_size": 33, "embedding_size": 17, "tied": False, "ngrams": 1, "layers": 2}
+    settings: dict[str, Any] = {
+        "batch_size": 3, "sequence_length": 9, "dropout": 0.0, "input_dropout": 0.0, "softmax": "full", "steps": 7
+    }  # fmt: skip
+    model, training = complete(LanguageModelOptions(**sizes), TrainingOptions(**settings), facts)
+    assert {name: getattr(model, name) for name in sizes} == sizes
+    assert {name: getattr(training, name) for name in settings} == settings
+
+
+def test_more_time_gives_a_model_that_is_no_smaller() -> None:
+    sizes = [
+        complete(LanguageModelOptions(), TrainingOptions(), Circumstances(1_000_000, 257, seconds, 1e11))[0].hidden_size
+        for seconds in (1.0, 60.0, 600.0, 6000.0)
+    ]
+    assert sizes == sorted(sizes)  # type: ignore[type-var]
+    assert sizes[0] < sizes[-1]  # type: ignore[operator]
+
+
+def test_a_corpus_seen_over_and_over_gets_dropout_and_one_seen_once_gets_none() -> None:
+    small, large = (
+        complete(LanguageModelOptions(), TrainingOptions(), Circumstances(tokens, 257, 600.0, 1e11))[1].dropout
+        for tokens in (20_000, 1_000_000_000)
+    )
+    assert small is not None
+    assert small > 0.2
+    assert large == 0.0

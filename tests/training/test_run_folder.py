@@ -1,0 +1,122 @@
+"""The run folder: what it refuses, and what it keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nlpseq.errors import RunError
+from nlpseq.training.run_folder import RunFolder
+
+
+def _run(path: Path) -> RunFolder:
+    """A folder with an unfinished run."""
+    folder = RunFolder(path)
+    folder.open(resume=False, overwrite=False)
+    folder.model.write_bytes(b"model")
+    folder.save_resume({"step": 3}, {"a": np.arange(3)})
+    return folder
+
+
+def test_a_run_that_is_there_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run")
+    with pytest.raises(RunError, match="holds a run already") as refused:
+        RunFolder(tmp_path / "run").open(resume=False, overwrite=False)
+    assert "--resume" in refused.value.hint
+    assert "--overwrite" in refused.value.hint
+    assert folder.model.read_bytes() == b"model"
+
+
+def test_a_run_is_overwritten_when_asked(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run")
+    folder.add_to_history({"step": 1})
+    folder.open(resume=False, overwrite=True)
+    assert not folder.resume.exists()
+    assert not (folder.path / "history.jsonl").exists()
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_what_is_not_there_cannot_be_resumed(tmp_path: Path, finished: bool) -> None:
+    folder = _run(tmp_path / "run")
+    folder.resume.unlink()
+    if not finished:
+        folder.model.unlink()
+    with pytest.raises(RunError, match="finished" if finished else "no run was found"):
+        folder.open(resume=True, overwrite=False)
+
+
+def test_a_folder_under_a_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(RunError, match="cannot be written") as refused:
+            RunFolder(path).open(resume=False, overwrite=False)
+        assert refused.value.where == str(path)
+
+
+def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    tmp_path.chmod(0o500)
+    with pytest.raises(RunError, match="Permission denied"):
+        RunFolder(tmp_path / "run").open(resume=False, overwrite=False)
+
+
+def test_what_a_run_depends_on_comes_back(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run")
+    folder.open(resume=True, overwrite=False)
+    header, arrays = folder.load_resume()
+    assert header["step"] == 3
+    assert np.array_equal(arrays["a"], np.arange(3))
+
+
+def test_a_damaged_state_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run")
+    data = folder.resume.read_bytes()
+    folder.resume.write_bytes(data[:-1] + b"x")
+    with pytest.raises(RunError, match="damaged") as refused:
+        folder.load_resume()
+    assert "--overwrite" in refused.value.hint
+
+
+def test_a_full_disk_leaves_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    folder = _run(tmp_path / "run")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match="No space left"):
+        folder.save_resume({"step": 4}, {"a": np.ones(3)})
+    assert folder.load_resume()[0]["step"] == 3
+    assert sorted(path.name for path in folder.path.iterdir()) == ["model.safetensors", "resume.safetensors", "tokens"]
+
+
+def test_the_configuration_comes_back_or_is_refused(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run")
+    folder.write_config({"model": {"cell": "gru"}, "corpus": "é\udce9"})
+    assert folder.read_config()["corpus"] == "é\udce9"
+    for damaged in ("{", "[]"):
+        (folder.path / "config.json").write_text(damaged)
+        with pytest.raises(RunError):
+            folder.read_config()
+
+
+def test_the_history_is_a_line_a_record_and_refuses_in_a_sentence(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run")
+    folder.add_to_history({"step": 1})
+    folder.add_to_history({"step": 2})
+    history = folder.path / "history.jsonl"
+    assert [json.loads(line)["step"] for line in history.read_text().splitlines()] == [1, 2]
+    history.unlink()
+    history.mkdir()
+    with pytest.raises(RunError, match="cannot be written"):
+        folder.add_to_history({"step": 3})
+
+
+def test_a_finished_run_keeps_its_model_alone(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run")
+    folder.finish()
+    assert [path.name for path in folder.path.iterdir()] == ["model.safetensors"]
