@@ -3,7 +3,7 @@
     cli.py        the program: its commands by name, loaded when asked for; every error and signal ends here
     flags.py      options dataclasses as flags; the flags that many commands share; help in sections
     output.py     data to standard output, messages to standard error
-    train.py      nlpseq train
+    train.py      nlpseq train; what is seen of a run is in training_display.py
     generate.py   nlpseq generate
     score.py      nlpseq score
     evaluate.py   nlpseq evaluate
@@ -12,6 +12,6 @@
     inspect.py    nlpseq inspect model
     bench.py      nlpseq bench
 
-`cli`, `flags` and `output` import neither NumPy nor torch nor rich, so that `nlpseq --help` starts at once; the price is
-that `cli` says in a table what each command does, beside the command's own help.
+`cli`, `flags` and `output` import neither NumPy nor torch nor rich, so that `nlpseq --help` starts at once; the
+price is that `cli` says in a table what each command does, beside the command's own help.
 """

@@ -1,7 +1,7 @@
 """The program `nlpseq`: its commands by name, and the one place where errors and signals end.
 
-A command's module is imported when the command is asked for, so that no command pays for another's libraries. The library
-raises; only this file turns what it raises into an exit status:
+A command's module is imported when the command is asked for, so that no command pays for another's libraries.
+The library raises; only this file turns what it raises into an exit status:
 
     0     done, or the reader of standard output has gone
     1     a mistake the user can mend (NlpseqError), told in one sentence with a hint
@@ -12,6 +12,7 @@ raises; only this file turns what it raises into an exit status:
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -32,6 +33,8 @@ from nlpseq.errors import Interrupted, NlpseqError
 from nlpseq.text.lines import ReaderGone, write_bytes
 
 UsageError: Any = typer.BadParameter.__base__  # Typer carries Click's under a private name
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # a disk that takes no more
 
 COMMANDS = {
     "train": "train a model of your own text",
@@ -82,22 +85,22 @@ class Program(Group):
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         """Parse the program's own arguments."""
-        with _reader_may_go():
+        with _output_may_fail():
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        with _reader_may_go():
+        with _output_may_fail():
             return super().invoke(ctx)
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run the program; with `standalone_mode` it ends in SystemExit, else its status is returned."""
-        status = self._run(*args, **extra)
+        status = self._run(args, extra)
         return sys.exit(status) if standalone_mode else status
 
-    def _run(self, *args: Any, **extra: Any) -> int:
+    def _run(self, args: tuple[Any, ...], extra: dict[str, Any]) -> int:
         try:
-            result = super().main(*args, standalone_mode=False, **extra)
+            result = super().main(*args, **{**extra, "standalone_mode": False})
         except ReaderGone:
             return 0
         except NlpseqError as error:
@@ -109,27 +112,38 @@ class Program(Group):
             return 2
         except Interrupted as signal_came:
             return 128 + signal_came.signal_number
+        except (KeyboardInterrupt, typer.Abort):
+            return 128 + signal.SIGINT
         except MemoryError:
             output.show_fault("nlpseq: there is not enough memory for this")
+            return 1
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            output.show_fault(f"nlpseq: {error.strerror}")
             return 1
         return result if isinstance(result, int) else 0
 
 
 @contextmanager
-def _reader_may_go() -> Iterator[None]:
-    """Turns a pipe that closed under Typer's own messages, as under `--help | head -1`, into ReaderGone."""
+def _output_may_fail() -> Iterator[None]:
+    """Turns what Typer's own messages run into, as in `--help | head -1`, into what `write_bytes` raises."""
     try:
         yield
-    except BrokenPipeError:
-        write_bytes(b"")
-        raise ReaderGone from None
+    except OSError as error:
+        if error.errno in (errno.EPIPE, *FULL):
+            write_bytes(b"")
+        if error.errno == errno.EPIPE:
+            raise ReaderGone from None
+        raise
 
 
 def _leave_busy_cores() -> None:
     """Keep NumPy's matrix products to one core if the others are busy; to be called before NumPy is imported.
 
-    Its threads wait for each other after each product. On a core that somebody else uses, that wait is a time slice, and
-    generating gets ten times slower instead of faster. torch keeps its own threads, and OPENBLAS_NUM_THREADS its last word.
+    Its threads wait for each other after each product. On a core that somebody else uses, that wait is a time
+    slice, and generating gets ten times slower instead of faster. torch keeps its own threads, and
+    OPENBLAS_NUM_THREADS its last word.
     """
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.7 * (os.cpu_count() or 1):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

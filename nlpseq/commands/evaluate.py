@@ -30,9 +30,9 @@ def evaluate(
 ) -> None:
     """Write a model's scores on a text, each with its unit and its signature.
 
-    Several corpora are one text, read with the state carried from first to last, every token predicted once. Without a
-    corpus it is the text that training was validated on, and the scores are those that training reported. Scores may be
-    compared where their signatures agree.
+    Several corpora are one text, read with the state carried from first to last, every token predicted once.
+    Without a corpus it is the text that training was validated on, and the scores are those that training
+    reported. Scores may be compared where their signatures agree.
 
     \b
       nlpseq evaluate test.txt

@@ -1,13 +1,14 @@
 """Options dataclasses as flags: one field is a flag, its help, its default and what values make sense.
 
-A command is a function. Parameters of its own are Typer's; a parameter whose type is an options dataclass stands for all
-fields of it, which become flags under a heading of the parameter's name:
+A command is a function. Parameters of its own are Typer's; a parameter whose type is an options dataclass
+stands for all fields of it, which become flags under a heading of the parameter's name:
 
     @command(app)
     def lm(corpus: Corpora = None, *, model: LanguageModelOptions, training: TrainingOptions) -> None:
 
-A value that makes no sense is found by the dataclass itself, on the command line as in a program. The flags that several
-commands share are the aliases below, so that a flag means the same and is spelled the same everywhere.
+A value that makes no sense is found by the dataclass itself, on the command line as in a program. The flags
+that several commands share are the aliases below, so that a flag means the same and is spelled the same
+everywhere.
 """
 
 from __future__ import annotations
@@ -53,7 +54,6 @@ def application(help: str) -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=False,
         context_settings=SETTINGS,
-        no_args_is_help=True,
     )
 
 
@@ -129,8 +129,8 @@ def _metavar(kind: Any) -> str | None:
 class PlainValue:
     """Turns a flag's text into its value.
 
-    It stands in for Typer's own way, which from 0.26 on imports pydantic and builds a validator for each flag: a tenth of a
-    second for a few numbers. Older versions, which do not ask for it, are left alone.
+    It stands in for Typer's own way, which from 0.26 on imports pydantic and builds a validator for each flag:
+    a tenth of a second for a few numbers. Older versions, which do not ask for it, are left alone.
     """
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:

@@ -21,8 +21,12 @@ Seed = Annotated[
     str, typer.Option("--seed", metavar="TEXT", help="Text to continue; - takes one from each line of standard input.")
 ]
 Samples = Annotated[int, typer.Option("--samples", "-n", metavar="N", min=1, help="Texts to make.")]
-Length = Annotated[int, typer.Option("--length", metavar="N", min=1, help="Most tokens in a text, the seed not counted.")]
-Stop = Annotated[list[str] | None, typer.Option("--stop", metavar="TEXT", help="End a text before this; may be repeated.")]
+Length = Annotated[
+    int, typer.Option("--length", metavar="N", min=1, help="Most tokens in a text, the seed not counted.")
+]
+Stop = Annotated[
+    list[str] | None, typer.Option("--stop", metavar="TEXT", help="End a text before this; may be repeated.")
+]
 State = Annotated[Path | None, typer.Option("--state", metavar="FILE", help="Go on from what --save-state left.")]
 SaveState = Annotated[Path | None, typer.Option("--save-state", metavar="FILE", help="Leave what to go on from.")]
 Echo = Annotated[bool, typer.Option("--echo/--no-echo", help="Begin a text with its seed.")]
@@ -54,8 +58,8 @@ def generate(
       nlpseq generate --seed - < first_lines.txt
       nlpseq generate --save-state here && nlpseq generate --state here
 
-    With --json each text is an object: seed, text (what was added), tokens, log_probability (in nats, by the model itself),
-    random_seed.
+    With --json each text is an object: seed, text (what was added), tokens, log_probability (in nats, by the
+    model itself), random_seed.
     """
     lines = seed == "-"
     _check_together(lines=lines, samples=samples, save_state=save_state)

@@ -50,7 +50,7 @@ def write_objects(values: Iterable[Any]) -> None:
 
 
 def read_object(line: bytes) -> tuple[dict[str, Any], str]:
-    """A line's JSON object and its status; OK says that there is a string under `text`, else the object may be empty."""
+    """A line's JSON object and its status; where that is OK there is a string under `text`."""
     text, status = decode_line(line)
     if status == TOO_LONG:
         return {}, TOO_LONG
@@ -95,8 +95,9 @@ def write_table(rows: Sequence[Sequence[object]]) -> None:
 class Stream:
     """Standard output for text that comes little by little, as bytes.
 
-    A character is written when its last byte has come; bytes that are no character become U+FFFD. A terminal sees each
-    piece at once, and any other reader what has come in the last LAG seconds: many small writes would cost more than the text.
+    A character is written when its last byte has come; bytes that are no character become U+FFFD. A terminal
+    sees each piece at once, and any other reader what has come in the last LAG seconds: many small writes would
+    cost more than the text.
     """
 
     def __init__(self) -> None:

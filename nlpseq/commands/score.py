@@ -21,7 +21,9 @@ from nlpseq.text.tokenisers import NEWLINE
 app = application("How likely each line of standard input is.")
 
 Follow = Annotated[bool, typer.Option("--follow", help="Read the lines as one text, each given those before it.")]
-JsonLines = Annotated[bool, typer.Option("--jsonl", help="Objects in, the line under `text`; objects out, fields added.")]
+JsonLines = Annotated[
+    bool, typer.Option("--jsonl", help="Objects in, the line under `text`; objects out, fields added.")
+]
 State = Annotated[Path | None, typer.Option("--state", metavar="FILE", help="With --follow: go on from a saved state.")]
 SaveState = Annotated[
     Path | None, typer.Option("--save-state", metavar="FILE", help="With --follow: leave what to go on from.")
@@ -43,8 +45,9 @@ def score(
     \b
       log_probability <TAB> tokens <TAB> perplexity <TAB> bits_per_byte
 
-    The log-probability is in nats. Each line is read for itself, after a newline; its tokens and the newline that closes it
-    are counted. A line that is not UTF-8 is read byte by byte. Of a line that is too long, or no object, all is nan.
+    The log-probability is in nats. Each line is read for itself, after a newline; its tokens and the newline
+    that closes it are counted. A line that is not UTF-8 is read byte by byte. Of a line that is too long, or no
+    object, all is nan.
 
     \b
       nlpseq score < sentences.txt

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -13,6 +14,8 @@ from nlpseq.commands import output
 from nlpseq.commands.flags import Json, Quiet, application, command
 from nlpseq.errors import OptionError, TokeniserError
 from nlpseq.models.model_file import load_model, replace_file
+from nlpseq.options import check as check_options
+from nlpseq.options import option
 from nlpseq.text.formats import split_lines
 from nlpseq.text.lines import read_batches, standard_input, write_lines
 from nlpseq.text.parts import CorpusPart
@@ -25,8 +28,6 @@ Names = Annotated[
     list[str],
     typer.Argument(metavar="CORPUS", help="Text files (.gz and .xz too), bundled corpora, or hf:NAME[:CONFIG]."),
 ]
-Tokens = Annotated[Literal[tuple(TOKENISERS)], typer.Option("--tokens", help="What a token is.")]  # type: ignore[valid-type]
-VocabSize = Annotated[int, typer.Option("--vocab-size", metavar="N", min=256, help="Most tokens, 256 bytes included.")]
 Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write.")]
 TokeniserFile = Annotated[Path | None, typer.Option("--tokeniser", "-t", metavar="FILE", help="Tokeniser to use.")]
 ModelFile = Annotated[Path | None, typer.Option("--model", "-m", metavar="PATH", help="Model whose tokeniser to use.")]
@@ -34,29 +35,41 @@ Pieces = Annotated[bool, typer.Option("--pieces", help="Spell the tokens instead
 Check = Annotated[bool, typer.Option("--check", help="Decode each line again; the status is 1 if one has changed.")]
 
 
+@dataclass(frozen=True, kw_only=True)
+class TokeniserOptions:
+    """What tokeniser is trained."""
+
+    tokens: str = option("bpe", "what a token is", choices=tuple(TOKENISERS))
+    vocab_size: int = option(8000, "largest vocabulary, its 256 bytes included", minimum=256)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
 @command(app)
 def train(
     corpus: Names,
-    tokens: Tokens = "bpe",
-    vocab_size: VocabSize = 8000,
     out: Out = Path("tokeniser.json"),
     json: Json = False,
     quiet: Quiet = False,
+    *,
+    tokeniser: TokeniserOptions,
 ) -> None:
     """Learn a tokeniser from text and write it to a file.
 
     \b
       nlpseq tokenize train corpus.txt --tokens bpe --vocab-size 8000 --out tokeniser.json
     """
-    tokeniser = train_tokeniser(tokens, split_lines(CorpusPart(tuple(corpus)).pieces()), vocab_size)
-    replace_file(out, tokeniser.to_bytes())
-    if tokeniser.size < vocab_size and tokens != "byte":
-        output.note(f"note: asked {vocab_size:,} tokens, got {tokeniser.size:,}: the corpus has no more", quiet=quiet)
+    kind, asked = tokeniser.tokens, tokeniser.vocab_size
+    made = train_tokeniser(kind, split_lines(CorpusPart(tuple(corpus)).pieces()), asked)
+    replace_file(out, made.to_bytes())
+    if made.size < asked and kind != "byte":
+        output.note(f"note: asked {asked:,} tokens, got {made.size:,}: the corpus has no more", quiet=quiet)
     if json:
-        facts = {"kind": tokens, "size": tokeniser.size, "asked": vocab_size, "fingerprint": tokeniser.fingerprint}
+        facts = {"kind": kind, "size": made.size, "asked": asked, "fingerprint": made.fingerprint}
         output.write_json({"tokeniser": str(out), **facts})
     else:
-        output.write_text(f"{out}  {tokens}  {tokeniser.size} tokens  #{tokeniser.fingerprint}\n")
+        output.write_text(f"{out}  {kind}  {made.size} tokens  #{made.fingerprint}\n")
 
 
 @command(app)
@@ -100,14 +113,17 @@ def decode(tokeniser: TokeniserFile = None, model: ModelFile = None, quiet: Quie
         write_lines(b"" if line is None else line for line in decoded)
         damaged += decoded.count(None)
     if damaged:
-        lines = "1 line was no line of tokens and is" if damaged == 1 else f"{damaged} lines were no lines of tokens and are"
-        output.note(f"note: {lines} blank", quiet=quiet)
+        lines = "1 line is" if damaged == 1 else f"{damaged:,} lines are"
+        output.note(f"note: {lines} blank, where no line of tokens was read", quiet=quiet)
     return int(damaged > 0)
 
 
 @command(app)
 def check(tokeniser: TokeniserFile = None, model: ModelFile = None, json: Json = False) -> int:
-    """Prove that each line of standard input comes back from its tokens byte for byte; the status is 1 if one does not."""
+    """Prove that each line of standard input comes back from its tokens byte for byte.
+
+    The status is 1 if one does not.
+    """
     loaded = _load(tokeniser, model)
     lines = changed = 0
     for batch in _batches():

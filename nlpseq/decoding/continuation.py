@@ -1,8 +1,8 @@
 """Texts in the making, side by side.
 
-A step reads all of the model's weights however many texts it lengthens, so ten samples together cost little more than one.
-Texts that stop leave the others. A text's bytes are given out as they come, but for those that may yet turn out to be the
-beginning of a stop string.
+A step reads all of the model's weights however many texts it lengthens, so ten samples together cost little
+more than one. Texts that stop leave the others. A text's bytes are given out as they come, but for those that
+may yet turn out to be the beginning of a stop string.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ def _overlap(text: bytes, stop: bytes) -> int:
 def lengthen(steps: Steps, texts: Sequence[Continuation], length: int) -> Iterator[None]:
     """Lengthen each text, a token at a time, until it stops or is `length` tokens long; yields after each token.
 
-    Texts and `steps` stand in the same order. At the end `steps` has read all tokens of the texts that went on longest.
+    Texts and `steps` stand in the same order. At the end `steps` has read all tokens of the texts that went on
+    longest.
     """
     going = list(texts)
     for _ in range(length):

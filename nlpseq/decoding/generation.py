@@ -1,7 +1,8 @@
 """Generating text with a language model: prompts in, continuations out.
 
-A prompt is read in one stretch, then all texts are lengthened side by side. A prompt's tokens are made as in training, so
-that a word model does not see spacing that it never saw; what is shown of a prompt is the prompt itself.
+A prompt is read in one stretch, then all texts are lengthened side by side. A prompt's tokens are made as in
+training, so that a word model does not see spacing that it never saw; what is shown of a prompt is the prompt
+itself.
 """
 
 from __future__ import annotations

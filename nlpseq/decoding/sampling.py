@@ -1,11 +1,12 @@
 """From a model's log-probabilities to the next token.
 
-What may be drawn is narrowed in this order: repetition penalty, temperature, top-k, top-p, min-p. Each of the last three is
-a least probability that a token must have, so nothing is ever sorted back and tokens as probable as the last one kept are
-kept too. What is switched off costs nothing; drawing inverts the cumulative distribution with one uniform number.
+What may be drawn is narrowed in this order: repetition penalty, temperature, top-k, top-p, min-p. Each of the
+last three is a least probability that a token must have, so nothing is ever sorted back and tokens as probable
+as the last one kept are kept too. What is switched off costs nothing; drawing inverts the cumulative
+distribution with one uniform number.
 
-The numbers come from Python's own generator, whose sequence is fixed for good by its documentation, so that a seed means
-the same text on every platform, as far as the model's own arithmetic is the same there.
+The numbers come from Python's own generator, whose sequence is fixed for good by its documentation, so that a
+seed means the same text on every platform, as far as the model's own arithmetic is the same there.
 
     temperature           Ackley et al. (1985)
     top-k                 Fan et al. (2018)

@@ -1,9 +1,10 @@
 """How likely each line of a text is, for itself or as part of one stream.
 
-A line for itself is read from a fresh state, after a newline; its tokens and the newline that closes it are counted. Lines of
-a batch run side by side, longest first, and those that have ended leave the batch, so that nothing is computed for padding
-but within a stretch of STEPS. A line beyond LONG tokens is one long chain for itself: it is run as `perplexity.text_loss`
-runs a text, in columns that agree in the end. Either way memory is bounded by the stretch, not by the line.
+A line for itself is read from a fresh state, after a newline; its tokens and the newline that closes it are
+counted. Lines of a batch run side by side, longest first, and those that have ended leave the batch, so that
+nothing is computed for padding but within a stretch of STEPS. A line beyond LONG tokens is one long chain for
+itself: it is run as `perplexity.text_loss` runs a text, in columns that agree in the end. Either way memory is
+bounded by the stretch, not by the line.
 """
 
 from __future__ import annotations
@@ -100,9 +101,7 @@ class LineScorer:
 class StreamScorer(LineScorer):
     """Scores lines as one stream: each line's state goes on from the line before it."""
 
-    def __init__(
-        self, model: Model, options: LanguageModelOptions, state: LanguageModelState | None = None
-    ) -> None:
+    def __init__(self, model: Model, options: LanguageModelOptions, state: LanguageModelState | None = None) -> None:
         """Start from a state, or else as every text starts: after a newline."""
         super().__init__(model, options)
         self.state = language_model.begin(model.weights, options, 1) if state is None else state

@@ -9,7 +9,7 @@ at the price of running a few hundred tokens a column twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +24,7 @@ from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
 TOLERANCE = 1e-6  # between states, whose values are about one
 BLOCK = 64  # steps between two looks at the states
+MARKED = 16  # blocks whose states are all kept; after them, those at powers of two
 
 
 def signature(tokeniser: Tokeniser, part: str) -> str:
@@ -70,7 +71,7 @@ def text_loss(
         shifted = _shift(ends, begun)
         again, new_marks, new_ends = chain.run(starts, height, shifted, marks)
         losses[: len(again)] = again
-        marks[: len(new_marks)] = new_marks
+        marks |= new_marks
         if new_ends is None:
             break
         if _distance(new_ends, ends) <= TOLERANCE:
@@ -104,15 +105,16 @@ class _Chain:
         starts: np.ndarray,
         height: int,
         state: LanguageModelState,
-        marks: Sequence[LanguageModelState] | None = None,
-    ) -> tuple[list[float], list[LanguageModelState], Any]:
-        """Run `height` tokens from each start: losses and states by block, and the last state.
+        marks: Mapping[int, LanguageModelState] | None = None,
+    ) -> tuple[list[float], dict[int, LanguageModelState], Any]:
+        """Run `height` tokens from each start: losses by block, states after some blocks, and the last state.
 
-        With the `marks` of an earlier run it stops at the first block whose states agree with them; the last state is then
-        None, since it is the earlier one.
+        States are kept of the first blocks and then ever more rarely, so that they do not grow with the text. With the
+        `marks` of an earlier run it stops at the first block whose states agree with them; the last state is then None,
+        since it is the earlier one.
         """
         losses: list[float] = []
-        states: list[LanguageModelState] = []
+        states: dict[int, LanguageModelState] = {}
         for block, first in enumerate(range(0, height, BLOCK)):
             stop = min(first + BLOCK, height)
             ids, targets = self._block(starts, first, stop)
@@ -121,7 +123,9 @@ class _Chain:
             )
             flat = features.reshape(-1, features.shape[-1])
             losses.append(language_model.negative_log_likelihood(self.weights, flat, targets.reshape(-1)))
-            states.append(state)
+            if block >= MARKED and block & (block - 1):
+                continue
+            states[block] = state
             if marks is not None and _distance(state, marks[block]) <= TOLERANCE:
                 return losses, states, None
         return losses, states, state

@@ -1,7 +1,7 @@
 """A language model's scores on a corpus, on the end of one, or on the very text that its training was validated on.
 
-The text is tokenised piece by piece as in training, so that the last of these gives the numbers that the run reported. Its
-tokens stand in memory, one or two bytes each; the text itself does not.
+The text is tokenised piece by piece as in training, so that the last of these gives the numbers that the run
+reported. Its tokens stand in memory, one or two bytes each; the text itself does not.
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ def recorded_text(model: Model) -> EvaluationText:
     return EvaluationText(part, facts["valid_is"], facts["valid_sha256"])
 
 
-def text_scores(
-    model: Model, options: LanguageModelOptions, text: EvaluationText
-) -> tuple[list[Score], bool]:
+def text_scores(model: Model, options: LanguageModelOptions, text: EvaluationText) -> tuple[list[Score], bool]:
     """The scores of a text, and whether it still is what its SHA-256 says.
 
     Raises CorpusError if the text cannot be read or there is none.

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from nlpseq import arrays
 
@@ -63,6 +64,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total.to(hidden.dtype)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
         return grad_hidden * grad, grad_weight * grad, grad_bias * grad, None, None, None
@@ -139,6 +141,7 @@ class _SampledCrossEntropy(torch.autograd.Function):
         return loss
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         grad_hidden, grad_rows, grad_offsets = ctx.saved_tensors
         return grad_hidden * grad, grad_rows * grad, grad_offsets * grad, None, None

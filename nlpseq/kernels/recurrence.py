@@ -12,11 +12,13 @@ loop being Python is some ten calls of torch a step: it is overhead-bound where 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from nlpseq.cells.cell import Cell, LayerWeights, State
 from nlpseq.cells.unroll import project_inputs
@@ -51,6 +53,7 @@ class _HiddenProduct:
 
     def __init__(self, weight: Tensor, gain: Tensor | None, loop: Loop) -> None:
         self.weight = weight.to(loop.operands)
+        self.transposed = self.weight.t().contiguous()  # faster in a product than a transposed view
         self.gain = gain
         self.training = loop.gradients
         self.normalised: dict[int, tuple[Tensor, Tensor]] = {}
@@ -58,9 +61,9 @@ class _HiddenProduct:
     def add_to(self, out: Tensor, hidden: Tensor, time: int) -> None:
         """out [n, R] += hidden [n, H] times the weights, normalised where there is a gain."""
         if self.gain is None and self.weight.dtype == out.dtype:
-            out.addmm_(hidden, self.weight.t())
+            out.addmm_(hidden, self.transposed)
             return
-        product = hidden.to(self.weight.dtype) @ self.weight.t()
+        product = hidden.to(self.weight.dtype) @ self.transposed
         if self.gain is None:
             out.add_(product)
             return
@@ -94,19 +97,16 @@ class _Row(NamedTuple):
     held: Tensor  # [n, H], or empty
 
 
+@dataclass
 class _Tape:
     """What a pass over time writes. Without a gradient to come, one step's buffers serve all steps."""
 
-    def __init__(self, loop: Loop, shape: tuple[int, int, int], state: tuple[Tensor, ...], *, training: bool) -> None:
-        steps, batch, width = shape
-        self.loop = loop
-        self.training = training
-        kept, size, like = steps if training else 1, state[0].shape[1], state[0]
-        cell = loop.pointwise
-        self.states = [like.new_empty(steps + 1, batch, size) for _ in state]
-        self.gates = like.new_empty(kept, batch, width)
-        self.product = self.gates if cell.additive else like.new_empty(kept, batch, width)
-        self.extra = like.new_empty(kept if cell.extra else 0, batch, size)
+    loop: Loop
+    training: bool
+    states: list[Tensor]  # [T + 1, B, H] each
+    gates: Tensor  # [T or 1, B, G*H]
+    product: Tensor  # [T or 1, B, G*H], the same as `gates` for an additive cell
+    extra: Tensor  # [T or 1, B, H], or empty
 
     def rows(self, time: int) -> int:
         """How many sequences are active at a step."""
@@ -164,6 +164,22 @@ class _Tape:
             sent.bare[time, :rows] = bare
 
 
+def _blank_tape(loop: Loop, shape: Sequence[int], state: tuple[Tensor, ...], *, training: bool) -> _Tape:
+    """A tape for from_input's `shape` (T, B, G*H), nothing written yet."""
+    steps, batch, width = shape
+    kept, size, like = steps if training else 1, state[0].shape[1], state[0]
+    cell = loop.pointwise
+    gates = like.new_empty(kept, batch, width)
+    return _Tape(
+        loop,
+        training,
+        [like.new_empty(steps + 1, batch, size) for _ in state],
+        gates,
+        gates if cell.additive else like.new_empty(kept, batch, width),
+        like.new_empty(kept if cell.extra else 0, batch, size),
+    )
+
+
 class _Sent(NamedTuple):
     """Gradients that the steps send out, [T, B, G*H] each, and room to work in."""
 
@@ -195,8 +211,8 @@ class _Recurrence(torch.autograd.Function):
         gain: Tensor | None,
         *state: Tensor,
     ) -> tuple[Tensor, ...]:
-        steps, batch, width = from_input.shape
-        tape = _Tape(loop, (steps, batch, width), state, training=loop.gradients and any(ctx.needs_input_grad))
+        steps, batch, _ = from_input.shape
+        tape = _blank_tape(loop, from_input.shape, state, training=loop.gradients and any(ctx.needs_input_grad))
         start, end = (-1, 0) if loop.reverse else (0, -1)
         for values, value in zip(tape.states, state, strict=True):
             values[start] = value
@@ -219,13 +235,12 @@ class _Recurrence(torch.autograd.Function):
         return (outputs, *(values[end].clone() for values in tape.states))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grad_results: Tensor) -> tuple[Any, ...]:
         masks, gates, product, extra, *states = ctx.saved_tensors
         loop: Loop = ctx.loop
         products: _Products = ctx.products
-        tape = _Tape.__new__(_Tape)
-        tape.loop, tape.training = loop, True
-        tape.states, tape.gates, tape.product, tape.extra = states, gates, product, extra
+        tape = _Tape(loop, True, states, gates, product, extra)
         steps, batch, _ = gates.shape
         grad_outputs, *grad_last = grad_results
         grads = [grad.clone() for grad in grad_last]

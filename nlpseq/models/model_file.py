@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors_numpy
-from safetensors import safe_open
 
 from nlpseq import __version__
 from nlpseq.errors import ModelFileError, RunError
@@ -56,7 +55,8 @@ def write_tensors(path: Path, header: Mapping[str, Any], tensors: Mapping[str, n
     """
     ordered = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
     header = {key: value for key, value in header.items() if key != CHECKSUM}
-    text = json.dumps({**header, CHECKSUM: _digest(header, ordered)})  # in ASCII: a file's name may hold bytes that are no UTF-8
+    # in ASCII, since the name of a corpus may hold bytes that are no UTF-8
+    text = json.dumps({**header, CHECKSUM: _digest(header, ordered)})
     replace_file(path, safetensors_numpy.save(ordered, {KEY: text}))
 
 
@@ -120,10 +120,10 @@ def _check_format(path: Path, header: Any) -> None:
 
 
 def _digest(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
-    """A hash of the header and of every tensor's CRC-32: it finds any damage, at five times the speed of hashing all."""
+    """A hash of the header and of each tensor's CRC-32: it finds any damage, five times as fast as a hash of all."""
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name, tensor in tensors.items():
-        found = zlib.crc32(np.ascontiguousarray(tensor))
+        found = zlib.crc32(np.ascontiguousarray(tensor).data)
         digest.update(f"{name} {tensor.dtype} {tensor.shape} {found:08x}\n".encode())
     return digest.hexdigest()
 

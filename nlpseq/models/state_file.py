@@ -1,7 +1,7 @@
 """What a language model knows of a text so far, in a file: so that reading or writing can go on another day.
 
-The file names the model it belongs to by the checksum of the model's file; in another model the numbers would mean nothing,
-and after a single step of training they would mean something else.
+The file names the model it belongs to by the checksum of the model's file; in another model the numbers would
+mean nothing, and after a single step of training they would mean something else.
 """
 
 from __future__ import annotations

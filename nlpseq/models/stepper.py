@@ -1,9 +1,10 @@
 """A language model bound to its weights, for one token after another: what generating text spends its time in.
 
-`language_model.forward` is right for stretches of text; for a single token it would look up, slice and stack far more than
-it computes. A Stepper looks everything up once and then calls the same equations, so that a step costs little more than its
-matrix-vector products. The first layer's product of a token alone is kept when it is first made, where there is room for
-all of them, so that nothing is computed for tokens that never come. NumPy only: a GPU would wait for Python.
+`language_model.forward` is right for stretches of text; for a single token it would look up, slice and stack
+far more than it computes. A Stepper looks everything up once and then calls the same equations, so that a step
+costs little more than its matrix-vector products. The first layer's product of a token alone is kept when it is
+first made, where there is room for all of them, so that nothing is computed for tokens that never come. NumPy
+only: a GPU would wait for Python.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Stepper:
             self._states[depth] = advance(self._cell, layer, product, self._states[depth], self.options.zoneout)
 
     def _product(self, tokens: Tokens) -> np.ndarray | None:
-        """The first layer's product [B, G*H] of the tokens alone; None where it has to be made of tokens and n-grams."""
+        """The first layer's product [B, G*H] of the tokens alone; None where n-grams have to go into it too."""
         if self._products is None:
             return None if self._ngrams is not None else self._make_product(tokens)
         if not self._known.issuperset(tokens):

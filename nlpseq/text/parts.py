@@ -1,7 +1,7 @@
 """A part of a corpus: what training holds out, and what an evaluation reads again.
 
-Parts are counted in characters and read from the sources each time, so that nothing is kept but two numbers; the cost is
-that a part at the end is reached by reading all that is before it.
+Parts are counted in characters and read from the sources each time, so that nothing is kept but two numbers;
+the cost is that a part at the end is reached by reading all that is before it.
 """
 
 from __future__ import annotations
@@ -68,9 +68,10 @@ def split(names: Sequence[str], whole: Measured, *, at_line_end: bool) -> tuple[
 
 
 def hold_out(names: Sequence[str], kind: str) -> tuple[CorpusPart, CorpusPart | None, Measured]:
-    """The parts that training makes for a `kind` of tokens, and the whole; only characters and bytes are cut in mid-line.
+    """The parts that training makes for a `kind` of tokens, and the whole.
 
-    Raises CorpusError if a source cannot be read.
+    Characters and bytes are cut in mid-line, longer tokens at a line's end. Raises CorpusError if a source
+    cannot be read.
     """
     whole = measure(CorpusPart(tuple(names)))
     return *split(names, whole, at_line_end=kind not in ("char", "byte")), whole

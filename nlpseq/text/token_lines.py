@@ -1,7 +1,7 @@
 """Lines of text to lines of token ids and back, and the proof that nothing is lost on the way.
 
-A line's ids stand in decimal with a space between two; a blank line has none. A line of ids that spells a newline would come
-back as two lines, so it counts as damaged, like one that holds anything but ids.
+A line's ids stand in decimal with a space between two; a blank line has none. A line of ids that spells a
+newline would come back as two lines, so it counts as damaged, like one that holds anything but ids.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import torch
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.training.options import TrainingOptions
 
-HIDDEN_SIZES = (64, 128, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536)
+HIDDEN_SIZES = (64, 96, 128, 192, 256, 320, 384, 448, 544, 640, 768, 896, 1056, 1280, 1536)
 LARGE_VOCABULARY = 8_192
 REFERENCE_SIZE = 384
 REFERENCE_WORK = 2.0e13  # floating-point operations that so many hidden units are right for

@@ -94,7 +94,7 @@ class LanguageModelRun:
         facts = Circumstances(len(self.corpus.train), self.corpus.tokeniser.size, self._seconds(), speed)
         self.model, self.training = complete(model, request.training, facts)
         self.quick_tokens = self._quick_tokens(speed)
-        self.folder.write_config(
+        self.folder.begin(
             {
                 "asked": request.as_json(),
                 "model": asdict(self.model),

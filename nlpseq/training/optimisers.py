@@ -11,7 +11,6 @@ read, and that such tables are not decayed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -51,12 +50,17 @@ class Updates:
     """An optimiser over named parameters: clipped, decayed, with its state as arrays."""
 
     def __init__(
-        self, name: str, parameters: Parameters, learning_rate: float | None, weight_decay: float, clip: float
+        self,
+        name: str,
+        parameters: Parameters,
+        learning_rate: float | None,
+        weight_decay: float | None,
+        clip: float,
     ) -> None:
         default, self.make_dense, self.make_sparse = OPTIMISERS[name]
         self.parameters = parameters
         self.learning_rate = default if learning_rate is None else learning_rate
-        self.weight_decay = weight_decay if name == "adamw" else 0.0
+        self.weight_decay = (0.01 if name == "adamw" else 0.0) if weight_decay is None else weight_decay
         self.clip = clip
         self.optimisers: dict[bool, Optimizer] = {}
         self.sparse: set[str] = set()
@@ -72,7 +76,8 @@ class Updates:
         for name, parameter in self.parameters.items():
             if parameter.grad is None:
                 continue
-            sparse = name in self.sparse if self.optimisers else parameter.grad.is_sparse and self.make_sparse is not None
+            may_be = parameter.grad.is_sparse and self.make_sparse is not None
+            sparse = name in self.sparse if self.optimisers else may_be
             parameter.grad = _in_form(parameter.grad, sparse=sparse)
             values.append(parameter.grad.values() if sparse else parameter.grad)
         norm = float(torch.nn.utils.get_total_norm(values))

@@ -19,7 +19,9 @@ class TrainingOptions:
     learning_rate: float | None = option(None, "highest learning rate [default: by optimiser]", above=0)
     warm_up: int = option(10, "steps over which the learning rate rises", minimum=0)
     anneal: float = option(0.9, "share of the run over which the rate falls to zero", minimum=0, maximum=1)
-    weight_decay: float = option(0.01, "decay of weight matrices", minimum=0)
+    weight_decay: float | None = option(
+        None, "decay of weights that are not tables [default: 0.01 for adamw]", minimum=0
+    )
     clip: float = option(1.0, "largest gradient norm", above=0)
     batch_size: int | None = option(None, "streams, or sequences, in a batch [default: by corpus]", minimum=1)
     sequence_length: int | None = option(None, "steps of back-propagation through time", minimum=1)

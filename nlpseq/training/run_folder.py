@@ -54,9 +54,12 @@ class RunFolder:
             raise RunError(
                 str(self.path), f"cannot be written: {error.strerror}", "choose another folder with --out"
             ) from error
-        if overwrite:
-            for path in (self.resume, self.path / "history.jsonl"):
-                path.unlink(missing_ok=True)
+
+    def begin(self, config: Mapping[str, Any]) -> None:
+        """Start a new run here: write its options, and only now remove what an earlier run has left."""
+        self.write_config(config)
+        for path in (self.resume, self.model, self.path / "history.jsonl"):
+            path.unlink(missing_ok=True)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write what the run was asked for and what was chosen."""
@@ -83,7 +86,7 @@ class RunFolder:
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
-            raise RunError(str(path), f"cannot be written: {error.strerror}", "free some space, add --resume") from error
+            raise RunError(str(path), f"cannot be written: {error.strerror}", "free some space, --resume") from error
 
     def save_resume(self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Write the resume file in place of the last one."""

@@ -138,4 +138,4 @@ def test_another_tokeniser_has_another_signature() -> None:
 def test_the_part_of_a_corpus_is_named_by_file_part_and_hash() -> None:
     facts = {"valid": ["data/a.txt", "b.txt"], "valid_is": "given", "valid_sha256": "0123456789abcdef"}
     assert part_name(facts) == "a.txt+b.txt#01234567"
-    assert part_name({**facts, "valid": ["a.txt"], "valid_is": "last tenth"}) == "a.txt:last-tenth#01234567"
+    assert part_name({**facts, "valid": ["a.txt"], "valid_is": "held out"}) == "a.txt:held-out#01234567"

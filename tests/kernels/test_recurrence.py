@@ -227,7 +227,7 @@ class _NewMemory(TorchDispatchMode):
 @pytest.mark.parametrize("option", ["plain", "normalised"])
 @pytest.mark.parametrize("name", CELLS)
 def test_without_a_gradient_nothing_is_kept_for_one(name: str, option: str) -> None:
-    """With the input's product given, the states of all steps are all that is new, and larger than a few steps' gates."""
+    """With the input's product given, the states of all steps are all that is new and large."""
     steps, batch, hidden = 100, 2, 3
     case = Case(name, option, (steps, batch, 4, hidden))
     width = case.cell.gates * hidden

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -47,7 +49,7 @@ def test_every_token_is_predicted_once_in_the_first_pass(shape: tuple[int, int, 
 
 def test_a_column_goes_on_where_it_stopped() -> None:
     batches = _one_pass(_columns(101, 4, 7))
-    for (_, before), (after, _) in zip(batches, batches[1:], strict=False):
+    for (_, before), (after, _) in pairwise(batches):
         assert np.array_equal(before[-1], after[0])
 
 

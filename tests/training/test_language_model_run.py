@@ -139,7 +139,8 @@ def test_a_run_killed_and_resumed_is_the_same_run_to_the_bit(tmp_path: Path) -> 
 def test_a_terminated_command_saves_and_ends_with_143(tmp_path: Path) -> None:
     corpus, out = tmp_path / "corpus.txt", tmp_path / "run"
     corpus.write_text(TEXT)
-    flags = "--tokens char --steps 100000 --hidden-size 8 --embedding-size 4 --batch-size 2 --sequence-length 5 --save-every 5"
+    sizes = "--hidden-size 8 --embedding-size 4 --batch-size 2 --sequence-length 5"
+    flags = f"--tokens char --steps 100000 --save-every 5 {sizes}"
     command = [sys.executable, "-m", "nlpseq", "train", "lm", str(corpus), "--out", str(out), *flags.split()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         until = time.monotonic() + 60

@@ -14,7 +14,7 @@ from nlpseq.training.defaults import HIDDEN_SIZES, Circumstances, complete
 from nlpseq.training.options import CorpusOptions, TrainingOptions
 
 OPTIONS = (TrainingOptions, CorpusOptions, LanguageModelOptions)
-LEFT_OPEN = {"epochs", "steps", "minutes", "learning_rate", "save_every"}  # None means something there
+LEFT_OPEN = {"epochs", "steps", "minutes", "learning_rate", "weight_decay", "save_every"}  # None means something there
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,9 @@ def test_a_run_is_overwritten_when_asked(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run")
     folder.add_to_history({"step": 1})
     folder.open(resume=False, overwrite=True)
-    assert not folder.resume.exists()
-    assert not (folder.path / "history.jsonl").exists()
+    assert folder.model.exists()  # until the new run has read its corpus
+    folder.begin({"asked": {}})
+    assert not any(path.exists() for path in (folder.resume, folder.model, folder.path / "history.jsonl"))
 
 
 @pytest.mark.parametrize("finished", [True, False])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from nlpseq.training import schedule
@@ -13,7 +15,7 @@ def test_the_rate_rises_holds_and_falls_to_nearly_nothing() -> None:
     assert rates[:11] == pytest.approx([(step + 1) / 11 for step in range(11)])
     assert rates[11:500] == [1.0] * 489
     assert rates[750] == pytest.approx(0.5)
-    assert all(after <= before for before, after in zip(rates[500:], rates[501:], strict=False))
+    assert all(after <= before for before, after in pairwise(rates[500:]))
     assert 0 < rates[-1] < 0.005
 
 

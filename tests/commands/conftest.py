@@ -1,0 +1,49 @@
+"""Running the program inside the test, and the files that break things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from nlpseq.commands.cli import app
+from nlpseq.models.model_file import save_model
+from nlpseq.text.tokenisers import ByteTokeniser
+
+ROBUSTNESS = (Path(__file__).parents[2] / "../shared/data/robustness").resolve()
+
+
+@pytest.fixture
+def nlpseq() -> Callable[..., Result]:
+    """`nlpseq("score", "-m", path, input=b"..")`: what the program does, in this process."""
+
+    def run(*arguments: object, **settings: Any) -> Result:
+        return CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False, **settings)
+
+    return run
+
+
+@pytest.fixture(params=sorted(ROBUSTNESS.rglob("*.t*")) or [None], ids=lambda path: path.name if path else "none")
+def odd_file(request: pytest.FixtureRequest) -> Iterator[bytes]:
+    """The bytes of each file that breaks things."""
+    if request.param is None:
+        pytest.skip("the robustness files are not beside this checkout")
+    yield request.param.read_bytes()
+
+
+@pytest.fixture
+def lines_of() -> Callable[[bytes], list[bytes]]:
+    """The lines of some bytes: only a newline ends one, and the last may lack it."""
+    return lambda data: data.removesuffix(b"\n").split(b"\n") if data else []
+
+
+@pytest.fixture
+def other_task(tmp_path: Path) -> Path:
+    """A model file of another task."""
+    path = tmp_path / "classifier.safetensors"
+    save_model(path, "classifier", {}, {"weight": np.zeros((2, 2), np.float32)}, ByteTokeniser(()))
+    return path

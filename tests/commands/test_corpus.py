@@ -1,0 +1,63 @@
+"""`nlpseq corpus` from the outside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from typer.testing import Result
+
+from nlpseq.text.bundled import BUNDLED
+
+Run = Callable[..., Result]
+
+
+def test_the_bundled_corpora_are_listed(nlpseq: Run) -> None:
+    lines = nlpseq("corpus", "list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(BUNDLED)
+    assert [one["name"] for one in json.loads(nlpseq("corpus", "list", "--json").stdout)] == list(BUNDLED)
+
+
+def test_a_corpus_is_shown_as_it_is(nlpseq: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("ö [bold]\x0b\u2028\n".encode())
+    done = nlpseq("corpus", "show", tmp_path / "a.txt", tmp_path / "a.txt")
+    assert done.stdout_bytes == "ö [bold]\x0b\u2028\n".encode() * 2
+    assert len(nlpseq("corpus", "show", "python-docs").stdout_bytes) > 100_000
+
+
+def test_a_sound_corpus_has_no_faults(nlpseq: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    done = nlpseq("corpus", "check", tmp_path / "a.txt")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"note: {tmp_path / 'a.txt'}: ")
+    assert nlpseq("corpus", "check", "-q", tmp_path / "a.txt").stdout == ""
+
+
+def test_a_fault_is_told_with_its_line(nlpseq: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"one\ncaf\xe9\n")
+    done = nlpseq("corpus", "check", "-q", tmp_path / "a.txt")
+    assert done.exit_code == 1
+    assert done.stdout.startswith(f"fault: {tmp_path / 'a.txt'}:2: ")
+    found = json.loads(nlpseq("corpus", "check", "--json", tmp_path / "a.txt").stdout)
+    assert {"corpus", "level", "line", "what", "hint"} == set(found[0])
+    assert "fault" in {one["level"] for one in found}
+
+
+def test_lines_that_stand_in_both_texts_are_found(nlpseq: Run, tmp_path: Path) -> None:
+    line = "this is a line that is long enough to tell one text from another\n"
+    (tmp_path / "a.txt").write_text(line * 3)
+    done = nlpseq("corpus", "check", tmp_path / "a.txt", "--against", tmp_path / "a.txt")
+    assert done.exit_code == 1
+
+
+def test_every_odd_file_is_looked_through(nlpseq: Run, odd_file: bytes, tmp_path: Path) -> None:
+    (tmp_path / "odd.txt").write_bytes(odd_file)
+    assert nlpseq("corpus", "check", tmp_path / "odd.txt").exit_code in (0, 1)
+
+
+def test_an_unknown_corpus_is_told_with_the_nearest(nlpseq: Run) -> None:
+    for verb in ("show", "check"):
+        done = nlpseq("corpus", verb, "storys")
+        assert done.exit_code == 1
+        assert "stories" in done.stderr

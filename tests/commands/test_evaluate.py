@@ -1,0 +1,102 @@
+"""`nlpseq evaluate` from the outside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+Run = Callable[..., Result]
+
+TEXT = "the cat sat on the mat.\n" * 200
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.txt"
+    path.write_text(TEXT)
+    return path
+
+
+def test_each_score_has_a_line(nlpseq: Run, model_path: Path, corpus: Path) -> None:
+    done = nlpseq("evaluate", "-m", model_path, corpus)
+    assert (done.exit_code, done.stderr) == (0, "")
+    rows = [line.split() for line in done.stdout.splitlines()]
+    names = ["loss", "perplexity", "perplexity", "bits_per_byte", "bits_per_character"]
+    assert [row[0] for row in rows] == names
+    assert [row[2] for row in rows] == ["token", "token", "word", "byte", "character"]
+    assert all(float(row[1]) > 0 and "|tok:char-" in row[3] for row in rows)
+
+
+def test_json_carries_parts_and_signatures(nlpseq: Run, model_path: Path, corpus: Path) -> None:
+    made = json.loads(nlpseq("evaluate", "-m", model_path, corpus, "--json").stdout)
+    assert made["model"] == str(model_path)
+    score = made["scores"][0]
+    assert set(score) == {"name", "value", "unit", "signature", "parts"}
+    assert score["value"] == pytest.approx(score["parts"]["nats"] / len(TEXT))
+
+
+def test_only_the_end_can_be_evaluated(nlpseq: Run, model_path: Path, corpus: Path) -> None:
+    whole = TEXT * 3
+    corpus.write_text(whole)
+    made = json.loads(nlpseq("evaluate", "-m", model_path, "--held-out", corpus, "--json").stdout)
+    assert made["scores"][0]["parts"]["characters"] == len(whole) // 10
+    assert "corpus.txt:held-out#" in made["scores"][0]["signature"]
+
+
+def test_without_a_corpus_it_is_the_text_of_training(
+    nlpseq: Run, make_model: Callable[..., Path], corpus: Path
+) -> None:
+    digest = hashlib.sha256(TEXT.encode()).hexdigest()
+    facts = {"corpus": ["x"], "train_until": None, "valid": [str(corpus)], "valid_is": "given", "valid_sha256": digest}
+    model = make_model(data=facts)
+    done = nlpseq("evaluate", "-m", model)
+    assert done.stdout == nlpseq("evaluate", "-m", model, corpus).stdout
+    assert done.stderr == ""
+    corpus.write_text(TEXT + "more\n")
+    assert "has changed since the model was trained" in nlpseq("evaluate", "-m", model).stderr
+
+
+@pytest.mark.parametrize(
+    ("contents", "said"),
+    [
+        (None, "there is no such file"),
+        (b"", "it is empty"),
+        (b"a\0b", "it is binary"),
+        (b"caf\xe9 au lait\n", "it is not UTF-8"),
+        ("hello\n".encode("utf-16"), "this is UTF-16"),
+    ],
+)
+def test_a_bad_corpus_is_told_in_one_sentence(
+    nlpseq: Run, model_path: Path, tmp_path: Path, contents: bytes | None, said: str
+) -> None:
+    path = tmp_path / "bad.txt"
+    if contents is not None:
+        path.write_bytes(contents)
+    done = nlpseq("evaluate", "-m", model_path, path)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {path}")
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("text", ["a", "\n", "ß猫\n"])
+def test_the_shortest_texts_have_scores(nlpseq: Run, model_path: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "short.txt").write_text(text, encoding="utf-8")
+    assert nlpseq("evaluate", "-m", model_path, tmp_path / "short.txt").exit_code == 0
+
+
+def test_what_cannot_be_held_out_is_refused(nlpseq: Run, model_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("short\n")
+    done = nlpseq("evaluate", "-m", model_path, "--held-out", tmp_path / "short.txt")
+    assert done.exit_code == 1
+    assert "too short" in done.stderr
+
+
+def test_a_model_that_does_not_know_its_text_asks_for_one(nlpseq: Run, model_path: Path) -> None:
+    done = nlpseq("evaluate", "-m", model_path)
+    assert done.exit_code == 1
+    assert "does not say what text it was validated on\nhint:  name a corpus" in done.stderr

@@ -1,0 +1,111 @@
+"""From a dataclass' fields to flags and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from nlpseq.commands.flags import Corpora, application, command, expanded
+from nlpseq.errors import OptionError
+from nlpseq.options import check, option
+
+KINDS = ("plain", "fancy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Soup:
+    """What is cooked."""
+
+    kind: str = option("plain", "what it is", choices=KINDS)
+    litres: float = option(1.5, "how much there is", above=0)
+    plates: int | None = option(None, "plates to fill [default: by litres]", minimum=1)
+    hot: bool = option(True, "serve it hot")
+    vegan: bool | None = option(None, "leave out the meat")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Where it is eaten."""
+
+    chairs: int = option(4, "chairs around it", minimum=1)
+    secret: str = option("", "not for everybody", hidden=True)
+
+
+@pytest.fixture
+def kitchen() -> tuple[typer.Typer, list[Any]]:
+    app, served = application("A kitchen."), []
+
+    @command(app)
+    def serve(corpus: Corpora = None, out: Path = Path("here"), *, soup: Soup, table: Table) -> None:
+        """Serve a soup."""
+        served.append((corpus, out, soup, table))
+
+    return app, served
+
+
+def _serve(kitchen: tuple[typer.Typer, list[Any]], *arguments: str) -> Any:
+    app, served = kitchen
+    CliRunner().invoke(app, arguments, catch_exceptions=False)
+    return served.pop()
+
+
+def test_what_is_left_out_is_the_dataclass_default(kitchen: Any) -> None:
+    assert _serve(kitchen) == (None, Path("here"), Soup(), Table())
+
+
+def test_flags_become_fields(kitchen: Any) -> None:
+    flags = ["--kind", "fancy", "--litres", "2", "--plates", "3", "--no-hot", "--vegan", "--chairs", "6"]
+    flags += ["--secret", "x", "--out", "there", "a", "b"]
+    soup = Soup(kind="fancy", litres=2.0, plates=3, hot=False, vegan=True)
+    assert _serve(kitchen, *flags) == (["a", "b"], Path("there"), soup, Table(chairs=6, secret="x"))
+
+
+def test_types_are_those_of_the_fields(kitchen: Any) -> None:
+    soup = _serve(kitchen, "--litres", "2", "--plates", "7", "--no-vegan")[2]
+    assert (type(soup.litres), type(soup.plates), soup.vegan) == (float, int, False)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--kind", "fanciest"], "'fanciest' is not one of plain, fancy; did you mean fancy?"),
+        (["--litres", "much"], "'much' is not a number"),
+        (["--plates", "1.5"], "'1.5' is not a whole number"),
+    ],
+)
+def test_what_spells_no_value_is_refused(kitchen: Any, flags: list[str], said: str) -> None:
+    done = CliRunner().invoke(kitchen[0], flags)
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_a_value_that_makes_no_sense_is_found_by_the_dataclass(kitchen: Any) -> None:
+    with pytest.raises(OptionError, match="--litres: must be above 0"):
+        _serve(kitchen, "--litres", "0")
+
+
+def test_help_has_a_section_for_each_dataclass(kitchen: Any) -> None:
+    shown = CliRunner().invoke(kitchen[0], ["--help"]).stdout
+    soup, table = shown.index("\nSoup:"), shown.index("\nTable:")
+    assert shown.index("Options:") < soup < shown.index("--litres") < table < shown.index("--chairs")
+    assert "[default: 1.5]" in shown
+    assert shown.count("[default: by litres]") == 1
+    assert "plain|fancy" in shown
+    assert "--secret" not in shown
+
+
+def test_the_function_keeps_its_name_and_help() -> None:
+    def serve(*, soup: Soup) -> None:
+        """Serve a soup."""
+
+    made: Callable[..., Any] = expanded(serve)
+    assert (made.__name__, made.__doc__) == ("serve", "Serve a soup.")
