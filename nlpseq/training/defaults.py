@@ -42,7 +42,7 @@ def measure_speed(operands: torch.dtype) -> float:
         begun = time.perf_counter()
         left @ right
         times.append(time.perf_counter() - begun)
-    speed = 2 * 64 * 512 * 2048 / sorted(times)[10]
+    speed = 2 * 64 * 512 * 2048 / sorted(times)[2]
     return float(2 ** (round(2 * math.log2(speed)) / 2))
 
 
@@ -62,7 +62,7 @@ def complete(
         tied=tied,
         ngrams=model.ngrams or (1 if large else 5),
     )
-    dropout = training.dropout if training.dropout is not None else _dropout(passes)
+    dropout = training.dropout if training.dropout is not None else _dropout(passes, large)
     training = replace(
         training,
         batch_size=training.batch_size or 32,
@@ -78,7 +78,7 @@ def _hidden_size(facts: Circumstances, large: bool) -> int:
     """The reference size for the reference work; parameters, the square of it, with the square root of the work."""
     wanted = REFERENCE_SIZE * (facts.seconds * facts.speed / REFERENCE_WORK) ** 0.25
     by_corpus = 32 + 0.6 * math.sqrt(facts.tokens)
-    wanted = min(wanted, by_corpus)
+    wanted = min(0.7 * wanted if large else wanted, by_corpus)
     return min(HIDDEN_SIZES, key=lambda size: abs(math.log(size / wanted)))
 
 
@@ -86,9 +86,10 @@ def _passes(facts: Circumstances, hidden: int, embedding: int, large: bool) -> f
     """About how many times the corpus will be seen."""
     output = embedding * min(facts.vocabulary_size, 4096) if large else hidden * facts.vocabulary_size
     operations = 6 * (4 * hidden * (hidden + embedding) + output)
-    return 0.5 * facts.seconds * facts.speed / operations / facts.tokens
+    return 0.8 * facts.seconds * facts.speed / operations / facts.tokens
 
 
-def _dropout(passes: float) -> float:
-    """None for a corpus that is seen a few times, up to a half for one that is seen over and over."""
-    return round(min(0.5, max(0.0, 0.15 * math.log2(max(1.0, passes / 4)))), 2)
+def _dropout(passes: float, large: bool) -> float:
+    """None for characters that are seen a few times, up to a half for a corpus that is seen over and over."""
+    share = 0.1 * math.log2(1 + passes) if large else 0.15 * math.log2(max(1.0, passes / 4))
+    return round(min(0.5, share), 2)
