@@ -1,8 +1,9 @@
 """Training tokens a second of a word language model, ours beside the usual torch.nn one, in one run.
 
 The model and the batch are those of the word_language_model example of PyTorch: two LSTM layers of 200 units, tied
-embeddings, dropout 0.2, batches of 20 x 35, SGD with a rate of 20 and gradients clipped to 0.25, full softmax, fp32. Ours is
-timed with the full softmax too and with the sampled one, which is what `train lm` chooses for a large vocabulary.
+embeddings, dropout 0.2, batches of 20 x 35, SGD with a rate of 20 and gradients clipped to 0.25, full softmax, fp32.
+Ours is timed with the full softmax too and with the sampled one, which is what `train lm` chooses for a large
+vocabulary.
 
     python benchmarks/word_training_speed.py CORPUS [--steps 30] [--rounds 3]
 """

@@ -69,13 +69,13 @@ def embed_sum(table: Array, ids: Array) -> Array:
     """Sums over the first axis of rows of `table` [V, E] for `ids` [K, ..] -> [.., E]."""
     if library(table) is np:
         return table[ids].sum(0)
-    shape = ids.shape[1:]
     bags = ids.reshape(ids.shape[0], -1).T.contiguous()
-    return library(table).nn.functional.embedding_bag(bags, table, mode="sum", sparse=_is_large(table)).reshape(*shape, -1)
+    summed = library(table).nn.functional.embedding_bag(bags, table, mode="sum", sparse=_is_large(table))
+    return summed.reshape(*ids.shape[1:], -1)
 
 
 def normalise(array: Array, gain: Array) -> Array:
-    """Layer normalisation of the last axis, without an offset (Ba et al., 2016): zero mean, unit variance, times `gain`."""
+    """Layer normalisation of the last axis (Ba et al., 2016), without an offset: zero mean, variance one, times gain."""
     centred = array - array.mean(-1, keepdims=True)
     variance = (centred * centred).mean(-1, keepdims=True)
     return centred / (variance + 1e-5) ** 0.5 * gain

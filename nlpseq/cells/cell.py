@@ -34,10 +34,10 @@ class LayerWeights(NamedTuple):
 class Cell:
     """One recurrent cell.
 
-    `step(from_input [B, G*H], from_hidden [B, G*H], state) -> state` advances by one time step.
-    `reset(from_input, from_hidden, state) -> [B, H]` is for cells whose last block reads a gated hidden state instead of
-    the hidden state itself: the caller multiplies the result with the last block of `weight_hh`, puts it in place of that
-    block of `from_hidden`, and then calls `step`.
+    `step(from_input [B, G*H], from_hidden [B, G*H], state) -> state` advances by one time step. `reset(from_input,
+    from_hidden, state) -> [B, H]` is for cells whose last block reads a gated hidden state instead of the hidden
+    state itself: the caller multiplies the result with the last block of `weight_hh`, puts it in place of that block
+    of `from_hidden`, and then calls `step`.
     """
 
     name: str

@@ -18,13 +18,14 @@ class LSTMState(NamedTuple):
 def step(from_input: Array, from_hidden: Array, state: LSTMState) -> LSTMState:
     """Advance by one time step; both products are [B, 4H], in the blocks i f g o.
 
-    The input gate i admits part of the candidate g, the forget gate f keeps part of the old memory, and the output gate o
-    decides how much of the result is shown:
+    The input gate i admits part of the candidate g, the forget gate f keeps part of the old memory, and the output
+    gate o decides how much of the result is shown:
 
         c_t = f * c_{t-1} + i * g        h_t = o * tanh(c_t)
 
-    with i, f, o sigmoids and g a tanh of the summed products. Hochreiter and Schmidhuber (1997); the forget gate is from
-    Gers et al. (2000), and its bias of one at the start from Jozefowicz et al. (2015). Laid out as in torch.nn.LSTM.
+    with i, f, o sigmoids and g a tanh of the summed products. Hochreiter and Schmidhuber (1997); the forget gate is
+    from Gers et al. (2000), and its bias of one at the start from Jozefowicz et al. (2015). Laid out as in
+    torch.nn.LSTM.
     """
     size = state.hidden.shape[-1]
     gates = from_input + from_hidden

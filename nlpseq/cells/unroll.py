@@ -26,7 +26,7 @@ def project_inputs(weights: LayerWeights, inputs: Array) -> Array:
 
 
 def project_hidden(cell: Cell, weights: LayerWeights, from_input: Array, state: State) -> Array:
-    """The hidden state's product [B, G*H] for one step, with its normalisation and, where the cell has one, its reset."""
+    """The hidden state's product [B, G*H] for one step, normalised and reset where the layer asks for it."""
     if cell.reset is None and weights.gain_hh is None:
         return arrays.project(state.hidden, weights.weight_hh, weights.bias_hh)
 

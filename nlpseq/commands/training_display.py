@@ -1,7 +1,7 @@
 """What is seen of a training run, on standard error: a live line on a terminal, else a line now and then.
 
-A line is written at each validation and, where nobody watches a terminal, every ten seconds. The live line is rich's; texts
-that the model makes never go through its markup.
+A line is written at each validation and, where nobody watches a terminal, every ten seconds. The live line is rich's;
+texts that the model makes never go through its markup.
 """
 
 from __future__ import annotations

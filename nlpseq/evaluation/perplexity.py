@@ -1,10 +1,10 @@
 """A language model over a whole text: the state carried from first to last, every token predicted once.
 
-Carrying one state makes the text one long chain, which a processor runs at a fraction of its speed. So the text is cut
-into columns that run side by side from a state of zeros, and then each column's beginning is run again from the state that
-the column before it ended in, until the states agree with those of the first run to `TOLERANCE`: from there on nothing
-would change. If a column never agrees, the next round starts from its new end. The result is that of the one long chain,
-at the price of running a few hundred tokens a column twice.
+Carrying one state makes the text one long chain, which a processor runs at a fraction of its speed. So the text is
+cut into columns that run side by side from a state of zeros, and then each column's beginning is run again from the
+state that the column before it ended in, until the states agree with those of the first run to `TOLERANCE`: from
+there on nothing would change. If a column never agrees, the next round starts from its new end. The result is that of
+the one long chain, at the price of running a few hundred tokens a column twice.
 """
 
 from __future__ import annotations

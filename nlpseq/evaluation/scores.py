@@ -1,7 +1,7 @@
 """A score with its unit, its parts and its signature.
 
-The signature says how the number was made, in the manner of sacrebleu (Post, 2018): two numbers may be compared if their
-signatures agree. A score is computed from its parts, which are kept, so that nobody has to average averages.
+The signature says how the number was made, in the manner of sacrebleu (Post, 2018): two numbers may be compared if
+their signatures agree. A score is computed from its parts, which are kept, so that nobody has to average averages.
 """
 
 from __future__ import annotations

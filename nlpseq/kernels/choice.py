@@ -1,7 +1,7 @@
 """Which kernel runs, in which precision, and the reason in words.
 
-An explicit request is met or refused with the reason; `auto` chooses, and what it chose is shown. bf16 is chosen only where
-the processor multiplies it in hardware (AMX): elsewhere it is emulated, at a quarter of the speed of fp32.
+An explicit request is met or refused with the reason; `auto` chooses, and what it chose is shown. bf16 is chosen only
+where the processor multiplies it in hardware (AMX): elsewhere it is emulated, at a quarter of the speed of fp32.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """Cross-entropy of a linear output layer, without ever holding all logits of a batch.
 
-A word model's logits are by far its largest tensor (700 tokens x 33,278 words x 4 bytes = 93 MB). Here the rows are taken
-in chunks; each chunk's logits become its softmax, its loss and its share of all three gradients while they are in cache,
-and one buffer serves every chunk. So the backward pass has nothing left to do but scale. The price: gradients are made in
-the forward pass whether or not they are used, unless no gradient is wanted at all.
+A word model's logits are by far its largest tensor (700 tokens x 33,278 words x 4 bytes = 93 MB). Here the rows are
+taken in chunks; each chunk's logits become its softmax, its loss and its share of all three gradients while they are
+in cache, and one buffer serves every chunk. So the backward pass has nothing left to do but scale. The price:
+gradients are made in the forward pass whether or not they are used, unless no gradient is wanted at all.
 
-For a vocabulary of many thousand words `sampled_cross_entropy` estimates the softmax's normaliser from some of them. It is
-several times faster, and noisy: right on average, not at each step. Validation always uses the whole vocabulary.
+For a vocabulary of many thousand words `sampled_cross_entropy` estimates the softmax's normaliser from some of them.
+It is several times faster, and noisy: right on average, not at each step. Validation always uses the whole
+vocabulary.
 """
 
 from __future__ import annotations
@@ -87,10 +88,10 @@ def linear_cross_entropy(
 class Candidates:
     """Words to estimate a softmax over a large vocabulary from.
 
-    Each step every word w is drawn with a probability pi_w = min(1, c * frequency_w ** 0.75), independently, c being such
-    that `expected` words are drawn on average. Common words are always among them; a rare one that is drawn stands for
-    1 / pi_w of its kind, so the estimated normaliser is right on average (Horvitz and Thompson, 1952; for softmax
-    Bengio and Senecal, 2008).
+    Each step every word w is drawn with a probability pi_w = min(1, c * frequency_w ** 0.75), independently, c being
+    such that `expected` words are drawn on average. Common words are always among them; a rare one that is drawn
+    stands for 1 / pi_w of its kind, so the estimated normaliser is right on average (Horvitz and Thompson, 1952; for
+    softmax Bengio and Senecal, 2008).
     """
 
     def __init__(self, frequencies: np.ndarray, expected: int = 3072) -> None:

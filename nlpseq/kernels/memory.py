@@ -1,8 +1,8 @@
 """Keep freed memory in the process.
 
-A training step allocates and frees the same few large buffers. The C library returns each to the kernel and gets it back
-page by page, which costs up to a tenth of the step. On glibc that can be switched off; the cost is that the process never
-shrinks. Elsewhere nothing is done.
+A training step allocates and frees the same few large buffers. The C library returns each to the kernel and gets it
+back page by page, which costs up to a tenth of the step. On glibc that can be switched off; the cost is that the
+process never shrinks. Elsewhere nothing is done.
 """
 
 from __future__ import annotations

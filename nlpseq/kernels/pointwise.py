@@ -1,12 +1,12 @@
 """What each cell does between two matrix products, forward and backward, in place on torch tensors.
 
-The loop over time in `recurrence` is the same for every cell; these few lines are all that differs. Writing them by hand
-instead of leaving them to autograd saves the graph of a dozen nodes a step and nearly all temporaries; the cost is a
-second statement of each cell, which the tests hold against `nlpseq.cells` in values and in every gradient.
+The loop over time in `recurrence` is the same for every cell; these few lines are all that differs. Writing them by
+hand instead of leaving them to autograd saves the graph of a dozen nodes a step and nearly all temporaries; the cost
+is a second statement of each cell, which the tests hold against `nlpseq.cells` in values and in every gradient.
 
 Rows are those of the sequences that are active at the step: n <= B. A kernel that is `additive` reads one sum of both
-products; the other (gru) needs them apart. Where a cell resets its hidden state before the last block's product, the loop
-calls `reset` between the two products, and `reset_backward` between their backward passes.
+products; the other (gru) needs them apart. Where a cell resets its hidden state before the last block's product, the
+loop calls `reset` between the two products, and `reset_backward` between their backward passes.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ tanh_backward = torch.ops.aten.tanh_backward.grad_input
 class Pointwise:
     """The pointwise part of one cell.
 
-    `forward(gates [n, G*H], product [n, G*H], previous, new, extra [n, H])`: `gates` holds the input's product (for an
-    additive cell the sum of both) and becomes the activations; `new` and `extra` are filled. `previous` and `new` are the
-    state's tensors [n, H].
+    `forward(gates [n, G*H], product [n, G*H], previous, new, extra [n, H])`: `gates` holds the input's product (for
+    an additive cell the sum of both) and becomes the activations; `new` and `extra` are filled. `previous` and `new`
+    are the state's tensors [n, H].
 
-    `backward(gates, product, previous, extra, grads, grad_gates, grad_product, scratch [n, H])`: `grads` are the state's
-    gradients [n, H] after the step and become the direct part of those before it; `grad_gates` and, if not additive,
-    `grad_product` are filled.
+    `backward(gates, product, previous, extra, grads, grad_gates, grad_product, scratch [n, H])`: `grads` are the
+    state's gradients [n, H] after the step and become the direct part of those before it; `grad_gates` and, if not
+    additive, `grad_product` are filled.
     """
 
     forward: Callable[[Tensor, Tensor, list[Tensor], list[Tensor], Tensor], None]

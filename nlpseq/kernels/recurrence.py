@@ -1,13 +1,14 @@
 """A layer over time on the CPU, with a backward pass through time written by hand.
 
-The input's product is made outside, for all steps at once, by autograd's own linear map. Inside the loop a step is one
-matrix product and the cell's pointwise part; after the backward loop each weight's gradient is one product over all steps
-instead of one a step, which is most of what is gained over torch's own GRU and RNN. Sequences are sorted by length, so a
-step works on the rows that are still active and padding costs nothing. Layer normalisation, zoneout and both directions
-run in the same loop.
+The input's product is made outside, for all steps at once, by autograd's own linear map. Inside the loop a step is
+one matrix product and the cell's pointwise part; after the backward loop each weight's gradient is one product over
+all steps instead of one a step, which is most of what is gained over torch's own GRU and RNN. Sequences are sorted by
+length, so a step works on the rows that are still active and padding costs nothing. Layer normalisation, zoneout and
+both directions run in the same loop.
 
-In bf16 the operands of the matrix products are bf16 and everything else, the state above all, is fp32. The price of the
-loop being Python is some ten calls of torch a step: it is overhead-bound where batch * hidden_size is under a few thousand.
+In bf16 the operands of the matrix products are bf16 and everything else, the state above all, is fp32. The price of
+the loop being Python is some ten calls of torch a step: it is overhead-bound where batch * hidden_size is under a few
+thousand.
 """
 
 from __future__ import annotations
@@ -322,7 +323,7 @@ def unroll(
     masks: Tensor | None = None,
     operands: torch.dtype | None = None,
 ) -> tuple[Tensor, State]:
-    """As `nlpseq.cells.unroll`, faster; `operands` is the type of the matrix products' operands, by default the state's."""
+    """As `nlpseq.cells.unroll`, faster; `operands` is the type of the products' operands, by default the state's."""
     operands = operands or state.hidden.dtype
     from_input = _project_inputs(weights, inputs, operands)
     order = counts = None

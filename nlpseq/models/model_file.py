@@ -1,8 +1,9 @@
 """One file is one model: weights, options, tokeniser, scores, and where it came from.
 
-The file is safetensors: no pickle, so reading one runs no code. Its header holds one JSON object under the key `nlpseq`,
-the tokeniser travels as a tensor of bytes, and a checksum over header and tensors tells a damaged file from a whole one.
-Weights are stored as float32, which NumPy can read; a bf16 file would be half the size and would need torch.
+The file is safetensors: no pickle, so reading one runs no code. Its header holds one JSON object under the key
+`nlpseq`, the tokeniser travels as a tensor of bytes, and a checksum over header and tensors tells a damaged file from
+a whole one. Weights are stored as float32, which NumPy can read; a bf16 file would be half the size and would need
+torch.
 
 Files are written under a temporary name, flushed to the disk and renamed: a kill or a full disk leaves the old file.
 """

@@ -1,8 +1,9 @@
 """Layers of a recurrent cell, one on the other, in one direction or both.
 
-The stack is given the function that runs one layer over time, so the same lines serve the plain loop, the fast kernels
-and every device. Noise (the dropouts of training) is an object with four methods, given by the training road; without
-one nothing is dropped. Both directions run one after the other, each on its own weights, and are joined by concatenation.
+The stack is given the function that runs one layer over time, so the same lines serve the plain loop, the fast
+kernels and every device. Noise (the dropouts of training) is an object with four methods, given by the training road;
+without one nothing is dropped. Both directions run one after the other, each on its own weights, and are joined by
+concatenation.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Noise(Protocol):
 
 
 def read_layers(weights: Mapping[str, Array], layers: int, prefix: str = "layers") -> list[Layer]:
-    """The layers' weights out of a model's dict: names are PREFIX.LAYER.FIELD, with `_reverse` for the backward ones."""
+    """The layers' weights in a model's dict: names are PREFIX.LAYER.FIELD, with `_reverse` for the backward ones."""
 
     def read(layer: int, suffix: str) -> LayerWeights:
         return LayerWeights(*(weights.get(f"{prefix}.{layer}.{field}{suffix}") for field in LayerWeights._fields))

@@ -43,9 +43,7 @@ def _read_stories() -> Iterator[str]:
     """The stories, one file after the other, each ending in a newline."""
     files = corpus_files("stories")
     if not files:
-        raise CorpusError(
-            "stories", "the bundled corpus is not there", "pip install --force-reinstall nlpseq"
-        )
+        raise CorpusError("stories", "the bundled corpus is not there", "pip install --force-reinstall nlpseq")
     for file in files:
         text = file.read_bytes().decode("utf-8")
         yield text if text.endswith("\n") else text + "\n"

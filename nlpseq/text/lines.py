@@ -42,9 +42,7 @@ def standard_input() -> int | BinaryIO:
     return sys.stdin.buffer if descriptor is None else descriptor
 
 
-def read_batches(
-    source: int | BinaryIO, budget: int = BUDGET, longest: int = LONGEST_LINE
-) -> Iterator[list[bytes]]:
+def read_batches(source: int | BinaryIO, budget: int = BUDGET, longest: int = LONGEST_LINE) -> Iterator[list[bytes]]:
     """Lines without their newlines, in batches: all that waited on the descriptor, up to `budget` bytes.
 
     Blocks only while there is no whole line. What follows the last newline is a line too, if it is not

@@ -21,9 +21,7 @@ from nlpseq.errors import TokeniserError
 
 SPACE_MARK = "\u2581"
 SAMPLE_CHARACTERS = 5_000_000
-LONGEST_RUN = (
-    300  # characters shown to sentencepiece at once in training; longer runs are cut, at a space if any
-)
+LONGEST_RUN = 300  # characters shown to sentencepiece at once in training; longer runs are cut, at a space if any
 COVERAGE = 0.9995  # share of the corpus' characters that the alphabet must cover, if half the units can
 
 _NUM_BYTES = 256

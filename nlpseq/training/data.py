@@ -1,9 +1,9 @@
 """Corpora to token streams.
 
-A corpus is read three times, a piece at a time: to measure it, to train a tokeniser on its training part, and to write its
-tokens into the run folder, where they are memory-mapped. Nothing grows with the corpus but the file on disk; the cost is
-that it is decompressed and decoded thrice. Without a validation file the last tenth of the characters is held out, at
-most half a million of them.
+A corpus is read three times, a piece at a time: to measure it, to train a tokeniser on its training part, and to
+write its tokens into the run folder, where they are memory-mapped. Nothing grows with the corpus but the file on
+disk; the cost is that it is decompressed and decoded thrice. Without a validation file the last tenth of the
+characters is held out, at most half a million of them.
 """
 
 from __future__ import annotations

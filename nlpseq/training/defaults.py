@@ -1,9 +1,10 @@
 """What is chosen where the user left it open: sizes, rates and batches, from the corpus, the budget and the machine.
 
-The choices come from runs on one megabyte of characters and two million words, recorded in benchmarks/. The rule behind
-them: a run's work is its time times the machine's speed, and the best model's parameters grow with the square root of the
-work, as its tokens do (Hoffmann et al., 2022). Small corpora are seen many times, so they want dropout. The machine's speed
-is measured by a matrix product of the size that training uses, and rounded, so that the same machine chooses the same.
+The choices come from runs on one megabyte of characters and two million words, recorded in benchmarks/. The rule
+behind them: a run's work is its time times the machine's speed, and the best model's parameters grow with the square
+root of the work, as its tokens do (Hoffmann et al., 2022). Small corpora are seen many times, so they want dropout.
+The machine's speed is measured by a matrix product of the size that training uses, and rounded, so that the same
+machine chooses the same.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Circumstances:
 
 
 def measure_speed(operands: torch.dtype) -> float:
-    """Floating-point operations a second of a [64, 512] x [512, 2048] product, rounded to a power of the square root of 2."""
+    """Operations a second of a [64, 512] x [512, 2048] product, rounded to a power of the square root of two."""
     left, right = torch.randn(64, 512).to(operands), torch.randn(512, 2048).to(operands)
     times = []
     for _ in range(40):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlpseq.decoding.sampling import Sampler, SamplingOptions
 from nlpseq.evaluation import perplexity
 from nlpseq.evaluation.scores import Score, language_model_scores
 from nlpseq.kernels import recurrence
@@ -19,13 +20,13 @@ from nlpseq.kernels.loss import Candidates, linear_cross_entropy, sampled_cross_
 from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState
 from nlpseq.models.model_file import save_model
+from nlpseq.models.stepper import Stepper
 from nlpseq.text.tokenisers import NEWLINE
 from nlpseq.training.batches import Columns, fit_batch
 from nlpseq.training.data import TokenisedCorpus
 from nlpseq.training.noise import Dropouts
 from nlpseq.training.options import TrainingOptions
 
-TASK = "language-model"
 SAMPLE_TOKENS = 60
 
 
@@ -97,11 +98,11 @@ class LanguageModelTask:
     def sample(self) -> str:
         """A line or two that the model goes on with after a newline."""
         weights = {name: value.detach().numpy() for name, value in self.parameters.items()}
-        ids, state = [NEWLINE], language_model.begin(weights, self.options, 1)
-        generator = np.random.default_rng(self.training.random_seed)
+        steps, sampler = Stepper(weights, self.options), Sampler(SamplingOptions(), str(self.training.random_seed))
+        ids = [NEWLINE]
         for _ in range(SAMPLE_TOKENS):
-            log_probabilities, state = language_model.step(weights, self.options, np.array(ids[-1:]), state)
-            ids.append(int(generator.choice(len(log_probabilities[0]), p=_tempered(log_probabilities[0]))))
+            steps.advance(ids[-1:])
+            ids.append(sampler.draw(steps.predict()[0]))
         return self.corpus.tokeniser.decode(ids[1:])
 
     def final_seconds(self, validation_seconds: float) -> float:
@@ -112,7 +113,7 @@ class LanguageModelTask:
         """Write the model with its scores so far."""
         save_model(
             path,
-            TASK,
+            language_model.TASK,
             asdict(self.options),
             {name: value.detach().numpy() for name, value in self.parameters.items()},
             self.corpus.tokeniser,
@@ -139,10 +140,3 @@ class LanguageModelTask:
             k.removeprefix("state/"): torch.from_numpy(v.copy()) for k, v in arrays.items() if k.startswith("state/")
         }
         self.state = language_model.restore_state(named, self.state)
-
-
-def _tempered(log_probabilities: np.ndarray) -> np.ndarray:
-    """Probabilities at temperature 0.8."""
-    weights = np.exp((log_probabilities - log_probabilities.max()).astype(np.float64) / 0.8)
-    probabilities: np.ndarray = weights / weights.sum()
-    return probabilities

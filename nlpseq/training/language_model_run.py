@@ -16,12 +16,12 @@ from typing import Any
 from nlpseq.errors import OptionError
 from nlpseq.kernels.choice import choose
 from nlpseq.kernels.memory import keep_freed_memory
-from nlpseq.models.language_model import LanguageModelOptions, initial_weights
+from nlpseq.models.language_model import TASK, LanguageModelOptions, initial_weights
 from nlpseq.models.model_file import TOKENISER, Model, load_model, read_tensors
 from nlpseq.options import flag
 from nlpseq.training.data import TokenisedCorpus, open_tokenised, tokenise_corpus
 from nlpseq.training.defaults import DEFAULT_SECONDS, Circumstances, complete, measure_speed
-from nlpseq.training.language_model import TASK, LanguageModelTask
+from nlpseq.training.language_model import LanguageModelTask
 from nlpseq.training.loop import Progress, Run
 from nlpseq.training.options import CorpusOptions, TrainingOptions
 from nlpseq.training.run_folder import RunFolder
@@ -80,6 +80,8 @@ class LanguageModelRun:
         """Tokenise the corpus, choose what was left open, and write both down."""
         request = self.request
         asked = request.corpus_options
+        if earlier is not None:
+            _refuse_other_tokens(earlier, asked)
         self.corpus: TokenisedCorpus = tokenise_corpus(
             request.corpus or (DEFAULT_CORPUS,),
             request.valid,
@@ -192,6 +194,17 @@ def _options_of(earlier: Model, asked: LanguageModelOptions) -> LanguageModelOpt
                 flag(one.name), f"is {there} in {earlier.path}, was {wanted}", f"leave out {flag(one.name)}"
             )
     return found
+
+
+def _refuse_other_tokens(earlier: Model, asked: CorpusOptions) -> None:
+    """A model to start from brings its tokeniser. Raises OptionError where another is asked for."""
+    found = earlier.tokeniser
+    if asked.tokens not in ("auto", found.kind):
+        raise OptionError("--tokens", f"is {found.kind} in {earlier.path}, was {asked.tokens}", "leave out --tokens")
+    if asked.vocab_size not in (None, found.size):
+        raise OptionError(
+            "--vocab-size", f"is {found.size} in {earlier.path}, was {asked.vocab_size}", "leave out --vocab-size"
+        )
 
 
 def _refuse_changes(begun: dict[str, Any], request: Request) -> None:

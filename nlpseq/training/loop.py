@@ -1,9 +1,9 @@
 """The one training loop, for every task.
 
-It knows parameters, a loss as (total, count), and a number to be made small; of texts and models it knows nothing. It is a
-generator of progress records: who runs it decides what is shown. Everything that the next step depends on is in `_state`,
-so a run that is killed and resumed is the same run to the last bit. The price is that the state is written every half
-minute, as large as the parameters three times over.
+It knows parameters, a loss as (total, count), and a number to be made small; of texts and models it knows nothing. It
+is a generator of progress records: who runs it decides what is shown. Everything that the next step depends on is in
+`_state`, so a run that is killed and resumed is the same run to the last bit. The price is that the state is written
+every half minute, as large as the parameters three times over.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Run:
         self._restore(*self.folder.load_resume())
 
     def progress(self) -> Iterator[Progress]:
-        """Train to the end. Raises RunError if the loss stays non-finite, Interrupted once a signal came and all is saved."""
+        """Train to the end. Raises RunError if the loss stays non-finite, Interrupted if a signal came, all saved."""
         budget = self._start_budget()
         last_state = self._state()
         saved = time.monotonic()

@@ -3,9 +3,9 @@
 torch's own implementations are used: an update rule is not what nlpseq exists for. Weight decay is applied to matrices
 only, decoupled from the gradient (Loshchilov and Hutter, 2019); biases and gains are left alone.
 
-The gradient of a large embedding table is sparse, and Adam then touches only the rows that a batch has read. That is what
-makes tables of a hundred thousand rows affordable; the cost is that the moments of a rare row do not decay while it is not
-read, and that such tables are not decayed.
+The gradient of a large embedding table is sparse, and Adam then touches only the rows that a batch has read. That is
+what makes tables of a hundred thousand rows affordable; the cost is that the moments of a rare row do not decay while
+it is not read, and that such tables are not decayed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _rmsprop(parameters: list[Tensor], rate: float) -> Optimizer:
     return RMSprop(parameters, lr=rate, alpha=0.99)
 
 
-# by name: the highest learning rate, the optimiser of dense gradients, and that of sparse ones, None if they are made dense
+# by name: the highest learning rate, the optimiser of dense gradients, that of sparse ones (None: they are made dense)
 OPTIMISERS: dict[str, tuple[float, Make, Make | None]] = {
     "adamw": (4e-3, *_adam(0.99)),
     "adam": (4e-3, *_adam(0.999)),

@@ -37,8 +37,8 @@ class RunFolder:
     def open(self, *, resume: bool, overwrite: bool) -> None:
         """Make the folder, or go into the one that is there.
 
-        Raises RunError if there is a run and neither `resume` nor `overwrite` was asked for, if there is nothing to resume,
-        or if the folder cannot be written.
+        Raises RunError if there is a run and neither `resume` nor `overwrite` was asked for, if there is nothing to
+        resume, or if the folder cannot be written.
         """
         used = self.model.exists() or self.resume.exists()
         if resume and not self.resume.exists():

@@ -1,8 +1,8 @@
 """The learning rate over a run, and how many steps fit a budget of time.
 
-The rate rises over the warm-up, holds, and falls in a straight line to zero over the last part of the run. What a step's
-rate is before the fall does not depend on how long the run is. So a run with a budget of minutes can time its first steps,
-fix their number from that, and still be repeated exactly by that number alone.
+The rate rises over the warm-up, holds, and falls in a straight line to zero over the last part of the run. What a
+step's rate is before the fall does not depend on how long the run is. So a run with a budget of minutes can time its
+first steps, fix their number from that, and still be repeated exactly by that number alone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Budget:
     marks: list[float] = field(default_factory=list)
 
     def steps(self, done: int) -> int | None:
-        """Called after each step: the number of steps in all once enough were timed, else None. The first is not timed."""
+        """Called after each step; the first is not timed. The number of steps in all, or None until it is known."""
         now = time.monotonic()
         self.marks.append(now)
         if len(self.marks) < 3 or now - self.started < TIMED_SHARE * self.seconds:

@@ -54,9 +54,7 @@ def test_there_are_no_files_of_an_unknown_corpus() -> None:
     assert corpus_files("no-such-corpus") == []
 
 
-@pytest.mark.skipif(
-    platform.python_implementation() != "CPython", reason="other Pythons may carry no help texts"
-)
+@pytest.mark.skipif(platform.python_implementation() != "CPython", reason="other Pythons may carry no help texts")
 def test_python_docs_come_in_the_order_of_their_names() -> None:
     from pydoc_data.topics import topics
 

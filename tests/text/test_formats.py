@@ -154,9 +154,7 @@ def test_an_empty_file_is_refused(tmp_path: Path, data: bytes) -> None:
         (b"PK\3\4\0\0", "this is a zip archive", "unzip"),
     ],
 )
-def test_what_is_not_utf8_text_is_refused_with_a_remedy(
-    tmp_path: Path, data: bytes, message: str, hint: str
-) -> None:
+def test_what_is_not_utf8_text_is_refused_with_a_remedy(tmp_path: Path, data: bytes, message: str, hint: str) -> None:
     path = tmp_path / "t"
     path.write_bytes(data)
     with pytest.raises(CorpusError, match=re.escape(message)) as caught:
@@ -344,9 +342,7 @@ def hub_errors() -> list[tuple[Exception, str]]:
 
 
 @pytest.mark.parametrize("rows", [[], [{"text": "before"}]], ids=["at once", "while reading"])
-def test_failures_of_the_hub_are_one_sentence_with_a_hint(
-    hub: Callable[..., Hub], rows: list[dict[str, Any]]
-) -> None:
+def test_failures_of_the_hub_are_one_sentence_with_a_hint(hub: Callable[..., Hub], rows: list[dict[str, Any]]) -> None:
     for error, hint in hub_errors():
         hub(rows, error)
         with pytest.raises(CorpusError, match="hf:x: the hub's data set cannot be read") as caught:

@@ -20,9 +20,9 @@ from nlpseq.text.lines import cut_lines, decode_line, read_batches, standard_inp
 ROOT = Path(__file__).parents[2]
 DATA = (ROOT / "../shared/data").resolve()
 
-INPUTS = st.lists(
-    st.sampled_from([b"\n", b"\r\n", b"\r", b"\xff", b"\0", b"\x0c", "\u2028".encode(), b"word"])
-).map(b"".join)
+INPUTS = st.lists(st.sampled_from([b"\n", b"\r\n", b"\r", b"\xff", b"\0", b"\x0c", "\u2028".encode(), b"word"])).map(
+    b"".join
+)
 
 
 def naive(data: bytes) -> list[bytes]:

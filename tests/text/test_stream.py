@@ -30,9 +30,7 @@ def test_slices_are_those_of_a_plain_list(
     plain = [token for piece in pieces for token in piece]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream_module, "PIECE", piece_tokens)
-        written = write_stream(
-            tmp_path / "tokens.arrow", (np.array(piece, np.int32) for piece in pieces), 300
-        )
+        written = write_stream(tmp_path / "tokens.arrow", (np.array(piece, np.int32) for piece in pieces), 300)
         for stream in (written, TokenStream.from_array(np.array(plain, np.uint16))):
             assert len(stream) == len(plain)
             for start, stop in [(0, len(plain)), *ends]:

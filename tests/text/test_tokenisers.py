@@ -45,9 +45,9 @@ def as_read(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
-TEXTS = st.lists(st.sampled_from(AWKWARD) | st.text(max_size=5), max_size=12).map("".join).map(
-    as_read
-) | st.binary(max_size=30).map(lambda data: data.decode("utf-8", "surrogateescape"))
+TEXTS = st.lists(st.sampled_from(AWKWARD) | st.text(max_size=5), max_size=12).map("".join).map(as_read) | st.binary(
+    max_size=30
+).map(lambda data: data.decode("utf-8", "surrogateescape"))
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +77,7 @@ def test_every_awkward_string_round_trips_alone(tokeniser: Tokeniser, text: str)
 
 @settings(deadline=None, max_examples=40)
 @given(texts=st.lists(TEXTS, max_size=4))
-def test_lines_encoded_apart_are_the_text_encoded_whole(
-    trained: dict[str, Tokeniser], texts: list[str]
-) -> None:
+def test_lines_encoded_apart_are_the_text_encoded_whole(trained: dict[str, Tokeniser], texts: list[str]) -> None:
     lines = [text.replace("\n", "") + "\n" for text in texts]
     for tokeniser in trained.values():
         for exact in (True, False):
@@ -93,9 +91,7 @@ def test_any_ids_decode(trained: dict[str, Tokeniser], ids: list[int]) -> None:
     for tokeniser in trained.values():
         known = [token for token in ids if token < tokeniser.size]
         assert isinstance(tokeniser.decode(known), str)
-        joined = b"".join(
-            tokeniser.piece(before, token) for before, token in zip([None, *known], known, strict=False)
-        )
+        joined = b"".join(tokeniser.piece(before, token) for before, token in zip([None, *known], known, strict=False))
         assert joined == tokeniser.decode_bytes(np.array(known, np.int64))
 
 
@@ -210,9 +206,7 @@ def test_words_understand_one_space_between_units() -> None:
 
 @settings(deadline=None, max_examples=80)
 @given(text=TEXTS)
-def test_inexact_words_are_the_exact_words_of_the_regular_text(
-    trained: dict[str, Tokeniser], text: str
-) -> None:
+def test_inexact_words_are_the_exact_words_of_the_regular_text(trained: dict[str, Tokeniser], text: str) -> None:
     regular = "\n".join(" ".join(filter(None, line.split(" "))) for line in text.split("\n"))
     tokeniser = trained["word"]
     assert tokeniser.encode(text, exact=False).tolist() == tokeniser.encode(regular).tolist()
@@ -228,8 +222,7 @@ def test_a_title_of_wikitext_is_four_tokens() -> None:
 @pytest.mark.skipif(not (DATA / "wikitext2").is_dir(), reason="shared/data/wikitext2 is not there")
 def test_words_of_wikitext_2_are_as_many_as_published() -> None:
     texts = {
-        name: (DATA / "wikitext2" / f"{name}.txt").read_bytes().decode("utf-8")
-        for name in ("train", "valid", "test")
+        name: (DATA / "wikitext2" / f"{name}.txt").read_bytes().decode("utf-8") for name in ("train", "valid", "test")
     }
     tokeniser = train_tokeniser("word", texts["train"].split("\n"), 100_000)
     assert tokeniser.size - 256 == 33_277
@@ -239,13 +232,9 @@ def test_words_of_wikitext_2_are_as_many_as_published() -> None:
 
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
-def test_subwords_learn_from_a_long_line_and_of_a_large_corpus(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_subwords_learn_from_a_long_line_and_of_a_large_corpus(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subwords, "SAMPLE_CHARACTERS", 20_000)
-    lines = ["the cat sat on the mat and the dog sat on the cat " * 100] * 3 + [
-        "never a mat for the dog"
-    ] * 5000
+    lines = ["the cat sat on the mat and the dog sat on the cat " * 100] * 3 + ["never a mat for the dog"] * 5000
     tokeniser = train_tokeniser(kind, lines, 330)
     assert len(tokeniser.encode("the cat")) < 7
 
@@ -269,9 +258,7 @@ def test_a_vocabulary_without_room_for_the_bytes_is_refused(kind: str) -> None:
         train_tokeniser(kind, [], 255)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"{", b"\xff\xfe", b"[]", b"{}", b"null", b"[" * 100_000, b'{"kind":"word"}']
-)
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[]", b"{}", b"null", b"[" * 100_000, b'{"kind":"word"}'])
 def test_what_is_no_tokeniser_is_refused(data: bytes) -> None:
     with pytest.raises(TokeniserError):
         load_tokeniser(data)
@@ -291,9 +278,7 @@ def document(kind: str, payload: object) -> bytes:
     """A tokeniser's file with any payload, its checksum right."""
     from nlpseq.text.tokenisers import _checksum
 
-    return json.dumps(
-        {"nlpseq-tokeniser": 1, "kind": kind, "check": _checksum(payload), "payload": payload}
-    ).encode()
+    return json.dumps({"nlpseq-tokeniser": 1, "kind": kind, "check": _checksum(payload), "payload": payload}).encode()
 
 
 @pytest.mark.parametrize(
