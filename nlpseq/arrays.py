@@ -75,7 +75,7 @@ def embed_sum(table: Array, ids: Array) -> Array:
 
 
 def normalise(array: Array, gain: Array) -> Array:
-    """Layer normalisation of the last axis (Ba et al., 2016), without an offset: zero mean, variance one, times gain."""
+    """Layer normalisation of the last axis (Ba et al., 2016): mean zero, variance one, times `gain`, and no offset."""
     centred = array - array.mean(-1, keepdims=True)
     variance = (centred * centred).mean(-1, keepdims=True)
     return centred / (variance + 1e-5) ** 0.5 * gain

@@ -156,7 +156,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="pipes and signals of POSI
 def test_a_reader_that_goes_ends_the_program_quietly() -> None:
     program = " ".join(PROGRAM)
     script = f"{program} corpus show python-docs | head -1 > /dev/null; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=180)
     assert (done.stdout, done.stderr) == ("0\n", "")
 
 
@@ -165,7 +165,7 @@ def test_a_reader_that_goes_ends_the_program_quietly() -> None:
 @pytest.mark.parametrize("arguments", [["corpus", "show", "stories"], ["--help"]], ids=" ".join)
 def test_a_full_disk_is_told_in_one_sentence(arguments: list[str]) -> None:
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([*PROGRAM, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run([*PROGRAM, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=180)
     assert done.returncode == 1
     assert "No space left" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -185,5 +185,5 @@ def test_signals_end_the_program_with_their_status(model_path: Path, number: int
     waiting.stdin.flush()
     assert waiting.stdout.readline().count(b"\t") == 3  # typing gets its answer while standard input is open
     waiting.send_signal(number)
-    _, said = waiting.communicate(timeout=30)
+    _, said = waiting.communicate(timeout=180)
     assert (waiting.returncode, said) == (status, b"")

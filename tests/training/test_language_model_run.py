@@ -143,11 +143,11 @@ def test_a_terminated_command_saves_and_ends_with_143(tmp_path: Path) -> None:
     flags = f"--tokens char --steps 100000 --save-every 5 {sizes}"
     command = [sys.executable, "-m", "nlpseq", "train", "lm", str(corpus), "--out", str(out), *flags.split()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while not (out / "resume.safetensors").exists() and process.poll() is None and time.monotonic() < until:
             time.sleep(0.02)
         process.terminate()
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=180)
     assert process.returncode == 143, stderr
     assert stdout == ""
     assert "Traceback" not in stderr
