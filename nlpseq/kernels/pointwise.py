@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,43 +22,47 @@ sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
+class Row(NamedTuple):
+    """The tensors of one step."""
+
+    gates: Tensor  # [n, G*H], the input's product, or the sum of both; becomes the activations
+    product: Tensor  # [n, G*H], the hidden state's product; the same as `gates` where the cell adds both
+    previous: list[Tensor]  # [n, H] each, the state before the step
+    held: Tensor  # [n, H], kept for the backward pass, or empty
+
+
+class SentRow(NamedTuple):
+    """The gradients that one step sends out."""
+
+    gates: Tensor  # [n, G*H], of the input's product
+    product: Tensor  # [n, G*H], of the hidden state's product; the same as `gates` for an additive cell
+    scratch: Tensor  # [n, H], room to work in
+
+
 @dataclass(frozen=True)
 class Pointwise:
     """The pointwise part of one cell.
 
-    `forward(gates [n, G*H], product [n, G*H], previous, new, extra [n, H])`: `gates` holds the input's product (for
-    an additive cell the sum of both) and becomes the activations; `new` and `extra` are filled. `previous` and `new`
-    are the state's tensors [n, H].
+    `forward(row, new)` turns the row's products into activations and fills the new state [n, H] and `row.held`.
 
-    `backward(gates, product, previous, extra, grads, grad_gates, grad_product, scratch [n, H])`: `grads` are the
-    state's gradients [n, H] after the step and become the direct part of those before it; `grad_gates` and, if not
-    additive, `grad_product` are filled.
+    `backward(row, grads, sent)` takes the gradients [n, H] of the state after the step, fills `sent`, and leaves in
+    `grads` the direct part of those of the state before it.
     """
 
-    forward: Callable[[Tensor, Tensor, list[Tensor], list[Tensor], Tensor], None]
-    backward: Callable[[Tensor, Tensor, list[Tensor], Tensor, list[Tensor], Tensor, Tensor, Tensor], None]
-    states: int = 1
+    forward: Callable[[Row, list[Tensor]], None]
+    backward: Callable[[Row, list[Tensor], SentRow], None]
     additive: bool = True
-    extra: bool = False  # whether a tensor [T, B, H] is kept for the backward pass
-    reset: Callable[[Tensor, Tensor, Tensor], None] | None = None
-    reset_backward: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], None] | None = None
+    extra: bool = False  # whether `held` is used
+    reset: Callable[[Row], None] | None = None
+    reset_backward: Callable[[Row, Tensor, Tensor, SentRow], None] | None = None
 
 
 def _rnn(activate: Callable[[Tensor], Tensor], differentiate: Callable[..., Tensor]) -> Pointwise:
-    def forward(gates: Tensor, product: Tensor, previous: list[Tensor], new: list[Tensor], extra: Tensor) -> None:
-        new[0].copy_(activate(gates))
+    def forward(row: Row, new: list[Tensor]) -> None:
+        new[0].copy_(activate(row.gates))
 
-    def backward(
-        gates: Tensor,
-        product: Tensor,
-        previous: list[Tensor],
-        extra: Tensor,
-        grads: list[Tensor],
-        grad_gates: Tensor,
-        grad_product: Tensor,
-        scratch: Tensor,
-    ) -> None:
-        differentiate(grads[0], gates, grad_input=grad_gates)
+    def backward(row: Row, grads: list[Tensor], sent: SentRow) -> None:
+        differentiate(grads[0], row.gates, grad_input=sent.gates)
         grads[0].zero_()
 
     return Pointwise(forward, backward)
@@ -67,39 +72,31 @@ def _relu_backward(grad: Tensor, output: Tensor, *, grad_input: Tensor) -> Tenso
     return torch.mul(grad, output > 0, out=grad_input)
 
 
-def _lstm_forward(gates: Tensor, product: Tensor, previous: list[Tensor], new: list[Tensor], extra: Tensor) -> None:
-    size = extra.shape[1]
+def _lstm_forward(row: Row, new: list[Tensor]) -> None:
+    size = row.held.shape[1]
     hidden, memory = new
-    gates[:, : 2 * size].sigmoid_()
-    gates[:, 2 * size : 3 * size].tanh_()
-    gates[:, 3 * size :].sigmoid_()
-    admitted, kept, candidate, shown = gates.chunk(4, 1)
-    torch.mul(kept, previous[1], out=memory)
+    row.gates[:, : 2 * size].sigmoid_()
+    row.gates[:, 2 * size : 3 * size].tanh_()
+    row.gates[:, 3 * size :].sigmoid_()
+    admitted, kept, candidate, shown = row.gates.chunk(4, 1)
+    torch.mul(kept, row.previous[1], out=memory)
     memory.addcmul_(admitted, candidate)
-    torch.tanh(memory, out=extra)
-    torch.mul(shown, extra, out=hidden)
+    torch.tanh(memory, out=row.held)
+    torch.mul(shown, row.held, out=hidden)
 
 
-def _lstm_backward(
-    gates: Tensor,
-    product: Tensor,
-    previous: list[Tensor],
-    extra: Tensor,
-    grads: list[Tensor],
-    grad_gates: Tensor,
-    grad_product: Tensor,
-    scratch: Tensor,
-) -> None:
-    admitted, kept, candidate, shown = gates.chunk(4, 1)
-    grad_admitted, grad_kept, grad_candidate, grad_shown = grad_gates.chunk(4, 1)
+def _lstm_backward(row: Row, grads: list[Tensor], sent: SentRow) -> None:
+    admitted, kept, candidate, shown = row.gates.chunk(4, 1)
+    grad_admitted, grad_kept, grad_candidate, grad_shown = sent.gates.chunk(4, 1)
     grad_hidden, grad_memory = grads
-    torch.mul(grad_hidden, extra, out=scratch)
+    scratch = sent.scratch
+    torch.mul(grad_hidden, row.held, out=scratch)
     sigmoid_backward(scratch, shown, grad_input=grad_shown)
     torch.mul(grad_hidden, shown, out=scratch)
-    grad_memory.add_(tanh_backward(scratch, extra, grad_input=scratch))
+    grad_memory.add_(tanh_backward(scratch, row.held, grad_input=scratch))
     torch.mul(grad_memory, candidate, out=scratch)
     sigmoid_backward(scratch, admitted, grad_input=grad_admitted)
-    torch.mul(grad_memory, previous[1], out=scratch)
+    torch.mul(grad_memory, row.previous[1], out=scratch)
     sigmoid_backward(scratch, kept, grad_input=grad_kept)
     torch.mul(grad_memory, admitted, out=scratch)
     tanh_backward(scratch, candidate, grad_input=grad_candidate)
@@ -107,52 +104,19 @@ def _lstm_backward(
     grad_hidden.zero_()
 
 
-def _blend(update: Tensor, candidate: Tensor, previous: Tensor, new: Tensor) -> None:
-    torch.sub(previous, candidate, out=new)
-    new.mul_(update).add_(candidate)
+def _blend(row: Row, new: list[Tensor]) -> None:
+    """h = n + z * (h' - n), with the activated blocks z and n of the row."""
+    _, update, candidate = row.gates.chunk(3, 1)
+    torch.sub(row.previous[0], candidate, out=new[0])
+    new[0].mul_(update).add_(candidate)
 
 
-def _gru_after_forward(
-    gates: Tensor, product: Tensor, previous: list[Tensor], new: list[Tensor], extra: Tensor
-) -> None:
-    size = new[0].shape[1]
-    gates[:, : 2 * size].add_(product[:, : 2 * size]).sigmoid_()
-    reset, update, candidate = gates.chunk(3, 1)
-    candidate.addcmul_(reset, product[:, 2 * size :]).tanh_()
-    _blend(update, candidate, previous[0], new[0])
-
-
-def _gru_after_backward(
-    gates: Tensor,
-    product: Tensor,
-    previous: list[Tensor],
-    extra: Tensor,
-    grads: list[Tensor],
-    grad_gates: Tensor,
-    grad_product: Tensor,
-    scratch: Tensor,
-) -> None:
-    size = scratch.shape[1]
-    reset, update, candidate = gates.chunk(3, 1)
-    grad_reset, grad_update, grad_candidate = grad_gates.chunk(3, 1)
-    _gru_blend_backward(update, candidate, previous[0], grads[0], grad_update, grad_candidate, scratch)
-    torch.mul(grad_candidate, product[:, 2 * size :], out=scratch)
-    sigmoid_backward(scratch, reset, grad_input=grad_reset)
-    grad_product[:, : 2 * size].copy_(grad_gates[:, : 2 * size])
-    torch.mul(grad_candidate, reset, out=grad_product[:, 2 * size :])
-
-
-def _gru_blend_backward(
-    update: Tensor,
-    candidate: Tensor,
-    previous: Tensor,
-    grad_hidden: Tensor,
-    grad_update: Tensor,
-    grad_candidate: Tensor,
-    scratch: Tensor,
-) -> None:
-    """Through h = n + z * (h' - n): fills the gradients of z and n before their activations, and leaves that of h'."""
-    torch.sub(previous, candidate, out=scratch)
+def _blend_backward(row: Row, grads: list[Tensor], sent: SentRow) -> None:
+    """Through `_blend`: fills the gradients of z and n before their activations, and leaves that of h'."""
+    _, update, candidate = row.gates.chunk(3, 1)
+    _, grad_update, grad_candidate = sent.gates.chunk(3, 1)
+    grad_hidden, scratch = grads[0], sent.scratch
+    torch.sub(row.previous[0], candidate, out=scratch)
     scratch.mul_(grad_hidden)
     sigmoid_backward(scratch, update, grad_input=grad_update)
     torch.mul(grad_hidden, update, out=scratch)
@@ -161,70 +125,55 @@ def _gru_blend_backward(
     grad_hidden.copy_(scratch)
 
 
-def _gru_before_reset(gates: Tensor, hidden: Tensor, extra: Tensor) -> None:
-    """Activate the blocks r and z of `gates`, and fill `extra` with r * h."""
-    size = extra.shape[1]
-    gates[:, : 2 * size].sigmoid_()
-    torch.mul(gates[:, :size], hidden, out=extra)
+def _gru_forward(row: Row, new: list[Tensor]) -> None:
+    size = new[0].shape[1]
+    row.gates[:, : 2 * size].add_(row.product[:, : 2 * size]).sigmoid_()
+    reset, _, candidate = row.gates.chunk(3, 1)
+    candidate.addcmul_(reset, row.product[:, 2 * size :]).tanh_()
+    _blend(row, new)
 
 
-def _gru_before_forward(
-    gates: Tensor, product: Tensor, previous: list[Tensor], new: list[Tensor], extra: Tensor
-) -> None:
-    _, update, candidate = gates.chunk(3, 1)
-    candidate.tanh_()
-    _blend(update, candidate, previous[0], new[0])
+def _gru_backward(row: Row, grads: list[Tensor], sent: SentRow) -> None:
+    size = sent.scratch.shape[1]
+    reset = row.gates[:, :size]
+    _blend_backward(row, grads, sent)
+    grad_candidate = sent.gates[:, 2 * size :]
+    torch.mul(grad_candidate, row.product[:, 2 * size :], out=sent.scratch)
+    sigmoid_backward(sent.scratch, reset, grad_input=sent.gates[:, :size])
+    sent.product[:, : 2 * size].copy_(sent.gates[:, : 2 * size])
+    torch.mul(grad_candidate, reset, out=sent.product[:, 2 * size :])
 
 
-def _gru_before_backward(
-    gates: Tensor,
-    product: Tensor,
-    previous: list[Tensor],
-    extra: Tensor,
-    grads: list[Tensor],
-    grad_gates: Tensor,
-    grad_product: Tensor,
-    scratch: Tensor,
-) -> None:
-    _, update, candidate = gates.chunk(3, 1)
-    _, grad_update, grad_candidate = grad_gates.chunk(3, 1)
-    _gru_blend_backward(update, candidate, previous[0], grads[0], grad_update, grad_candidate, scratch)
+def _reset(row: Row) -> None:
+    """Activate the blocks r and z, and hold r * h."""
+    size = row.held.shape[1]
+    row.gates[:, : 2 * size].sigmoid_()
+    torch.mul(row.gates[:, :size], row.previous[0], out=row.held)
 
 
-def _gru_before_reset_backward(
-    gates: Tensor,
-    hidden: Tensor,
-    grad_extra: Tensor,
-    grad_hidden: Tensor,
-    grad_gates: Tensor,
-    scratch: Tensor,
-) -> None:
-    """Through r * h: adds to `grad_hidden`, and fills the block r of `grad_gates`."""
-    size = hidden.shape[1]
-    reset = gates[:, :size]
-    grad_hidden.addcmul_(grad_extra, reset)
-    torch.mul(grad_extra, hidden, out=scratch)
-    sigmoid_backward(scratch, reset, grad_input=grad_gates[:, :size])
+def _reset_backward(row: Row, grad_held: Tensor, grad_hidden: Tensor, sent: SentRow) -> None:
+    """Through r * h: adds to `grad_hidden` [n, H], and fills the gradient of r before its activation."""
+    size = row.held.shape[1]
+    reset = row.gates[:, :size]
+    grad_hidden.addcmul_(grad_held, reset)
+    torch.mul(grad_held, row.previous[0], out=sent.scratch)
+    sigmoid_backward(sent.scratch, reset, grad_input=sent.gates[:, :size])
 
 
-RNN_TANH = _rnn(Tensor.tanh_, tanh_backward)
-RNN_RELU = _rnn(Tensor.relu_, _relu_backward)
-RNN_SIGMOID = _rnn(Tensor.sigmoid_, sigmoid_backward)
-LSTM = Pointwise(_lstm_forward, _lstm_backward, states=2, extra=True)
-GRU = Pointwise(_gru_after_forward, _gru_after_backward, additive=False)
-GRU_RESET_BEFORE = Pointwise(
-    _gru_before_forward,
-    _gru_before_backward,
-    extra=True,
-    reset=_gru_before_reset,
-    reset_backward=_gru_before_reset_backward,
-)
+def _reset_before_forward(row: Row, new: list[Tensor]) -> None:
+    size = row.held.shape[1]
+    row.gates[:, 2 * size :].tanh_()
+    _blend(row, new)
 
+
+# by the names of nlpseq.cells.CELLS
 POINTWISE: dict[str, Pointwise] = {
-    "rnn": RNN_TANH,
-    "rnn-relu": RNN_RELU,
-    "rnn-sigmoid": RNN_SIGMOID,
-    "lstm": LSTM,
-    "gru": GRU,
-    "gru-reset-before": GRU_RESET_BEFORE,
+    "rnn": _rnn(Tensor.tanh_, tanh_backward),
+    "rnn-relu": _rnn(Tensor.relu_, _relu_backward),
+    "rnn-sigmoid": _rnn(Tensor.sigmoid_, sigmoid_backward),
+    "lstm": Pointwise(_lstm_forward, _lstm_backward, extra=True),
+    "gru": Pointwise(_gru_forward, _gru_backward, additive=False),
+    "gru-reset-before": Pointwise(
+        _reset_before_forward, _blend_backward, extra=True, reset=_reset, reset_backward=_reset_backward
+    ),
 }

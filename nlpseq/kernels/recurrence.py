@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from nlpseq.cells.cell import Cell, LayerWeights, State
 from nlpseq.cells.unroll import project_inputs
-from nlpseq.kernels.pointwise import POINTWISE, Pointwise
+from nlpseq.kernels.pointwise import POINTWISE, Pointwise, Row, SentRow
 
 EPSILON = 1e-5  # as in nlpseq.arrays.normalise
 
@@ -89,15 +89,6 @@ class _HiddenProduct:
         return grad
 
 
-class _Row(NamedTuple):
-    """The views of a tape at one step; n sequences are active."""
-
-    gate: Tensor  # [n, G*H]
-    linear: Tensor  # [n, G*H], the hidden state's product; the same as `gate` where the cell adds both
-    previous: list[Tensor]  # [n, H] each
-    held: Tensor  # [n, H], or empty
-
-
 @dataclass
 class _Tape:
     """What a pass over time writes. Without a gradient to come, one step's buffers serve all steps."""
@@ -113,10 +104,10 @@ class _Tape:
         """How many sequences are active at a step."""
         return self.states[0].shape[1] if self.loop.counts is None else self.loop.counts[time]
 
-    def at(self, time: int, before: int) -> _Row:
+    def at(self, time: int, before: int) -> Row:
         """The views for the step at `time`, whose state before it is in slot `before`."""
         rows, slot = self.rows(time), time if self.training else 0
-        return _Row(
+        return Row(
             self.gates[slot, :rows],
             self.product[slot, :rows],
             [values[before, :rows] for values in self.states],
@@ -129,38 +120,38 @@ class _Tape:
             self.extra[time, rows:] = 0
 
     def advance(
-        self, row: _Row, new: list[Tensor], from_input: Tensor, bias: Tensor, products: _Products, time: int
+        self, row: Row, new: list[Tensor], from_input: Tensor, bias: Tensor, products: _Products, time: int
     ) -> None:
         """One step: fills the row's activations and the new state."""
         cell, (first, last) = self.loop.pointwise, products
         if cell.additive:
-            torch.add(from_input, bias, out=row.gate)
+            torch.add(from_input, bias, out=row.gates)
         else:
-            row.gate.copy_(from_input)
-            row.linear.copy_(bias.expand_as(row.linear))
+            row.gates.copy_(from_input)
+            row.product.copy_(bias.expand_as(row.product))
         if last is None or cell.reset is None:
-            first.add_to(row.linear, row.previous[0], time)
+            first.add_to(row.product, row.previous[0], time)
         else:
             size = row.held.shape[1]
-            first.add_to(row.gate[:, :-size], row.previous[0], time)
-            cell.reset(row.gate, row.previous[0], row.held)
-            last.add_to(row.gate[:, -size:], row.held, time)
-        cell.forward(row.gate, row.linear, row.previous, new, row.held)
+            first.add_to(row.gates[:, :-size], row.previous[0], time)
+            cell.reset(row)
+            last.add_to(row.gates[:, -size:], row.held, time)
+        cell.forward(row, new)
 
-    def retreat(self, row: _Row, grads: list[Tensor], sent: _Sent, products: _Products, time: int) -> None:
+    def retreat(self, row: Row, grads: list[Tensor], sent: _Sent, products: _Products, time: int) -> None:
         """One step back: fills the gradients that the step sends out, and turns `grads` into those before the step."""
-        cell, (first, last), rows = self.loop.pointwise, products, row.gate.shape[0]
-        gate, product, scratch = sent.gates[time, :rows], sent.product[time, :rows], sent.scratch[:rows]
-        cell.backward(row.gate, row.linear, row.previous, row.held, grads, gate, product, scratch)
+        cell, (first, last), rows = self.loop.pointwise, products, row.gates.shape[0]
+        out = SentRow(sent.gates[time, :rows], sent.product[time, :rows], sent.scratch[:rows])
+        cell.backward(row, grads, out)
         if last is None or cell.reset_backward is None:
-            bare = first.backward(product, grads[0], time)
+            bare = first.backward(out.product, grads[0], time)
         else:
             size = row.held.shape[1]
-            grad_held = torch.zeros_like(scratch)
-            tail = last.backward(gate[:, -size:], grad_held, time)
-            cell.reset_backward(row.gate, row.previous[0], grad_held, grads[0], gate, scratch)
-            head = first.backward(gate[:, :-size], grads[0], time)
-            bare = gate if first.gain is None else torch.cat([head, tail], 1)
+            grad_held = torch.zeros_like(out.scratch)
+            tail = last.backward(out.gates[:, -size:], grad_held, time)
+            cell.reset_backward(row, grad_held, grads[0], out)
+            head = first.backward(out.gates[:, :-size], grads[0], time)
+            bare = out.gates if first.gain is None else torch.cat([head, tail], 1)
         if first.gain is not None:
             sent.bare[time, :rows] = bare
 
