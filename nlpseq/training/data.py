@@ -121,5 +121,6 @@ def open_tokenised(folder: Path) -> TokenisedCorpus:
         raise CorpusError(
             facts["corpus"][0],
             f"needs at least 2 tokens, has {len(train)} for training and {len(valid)} for validation",
+            "name a longer text, or more than one",
         )
     return TokenisedCorpus(load_tokeniser(data), train, valid, frequencies, TextSize(**facts["valid_size"]), facts)

@@ -70,7 +70,11 @@ class LanguageModelRun:
         if request.resume:
             self._take_up()
         else:
-            self._set_out(earlier)
+            try:
+                self._set_out(earlier)
+            except BaseException:
+                self.folder.abandon()
+                raise
         self.task = self._make_task(earlier)
         self.run = Run(self.task, self.training, self.folder, started=self.started)
         if request.resume:
@@ -85,7 +89,7 @@ class LanguageModelRun:
         self.corpus: TokenisedCorpus = tokenise_corpus(
             request.corpus or (DEFAULT_CORPUS,),
             request.valid,
-            self.folder.tokens,
+            self.folder.fresh,
             tokens=asked.tokens,
             vocabulary_size=asked.vocab_size,
             tokeniser=None if earlier is None else earlier.tokeniser,

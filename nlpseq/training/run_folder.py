@@ -1,10 +1,13 @@
 """What a run keeps on disk.
 
-model.safetensors    the best model so far
-resume.safetensors   everything that the next step depends on, so that a resumed run is the same run to the last bit
-history.jsonl        a line for each validation
-config.json          the options, and what was chosen where they were left open
-tokens/              the tokenised corpus, as long as the run is not finished
+    model.safetensors    the best model so far
+    resume.safetensors   everything that the next step depends on, so that a resumed run is the same run to the last bit
+    history.jsonl        a line for each validation
+    config.json          the options, and what was chosen where they were left open
+    tokens/              the tokenised corpus, as long as the run is not finished
+
+A new run touches nothing of an older one in its folder until its corpus is read: tokens are written beside the old ones
+and renamed. The cost is that for a moment both are on disk.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,8 @@ class RunFolder:
         self.model = path / NAME
         self.resume = path / RESUME
         self.tokens = path / "tokens"
+        self.fresh = path / f".tokens-{os.getpid()}"  # those of a run that has not begun
+        self.made: list[Path] = []
 
     def open(self, *, resume: bool, overwrite: bool) -> None:
         """Make the folder, or go into the one that is there.
@@ -45,9 +51,11 @@ class RunFolder:
             found = "the run in it is finished" if self.model.exists() else "no run was found in it"
             raise RunError(str(self.path), f"cannot be resumed: {found}", "leave out --resume")
         if used and not (resume or overwrite):
-            raise RunError(str(self.path), "holds a run already", "add --resume, --overwrite or --out FOLDER")
+            go_on = "--resume, " if self.resume.exists() else ""
+            raise RunError(str(self.path), "holds a run already", f"add {go_on}--overwrite or --out FOLDER")
+        self.made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
-            self.tokens.mkdir(parents=True, exist_ok=True)
+            (self.tokens if resume else self.fresh).mkdir(parents=True, exist_ok=True)
             if not os.access(self.path, os.W_OK):
                 raise PermissionError(0, "Permission denied")
         except OSError as error:
@@ -60,6 +68,17 @@ class RunFolder:
         self.write_config(config)
         for path in (self.resume, self.model, self.path / "history.jsonl"):
             path.unlink(missing_ok=True)
+        shutil.rmtree(self.tokens, ignore_errors=True)
+        self.fresh.rename(self.tokens)
+        for left in self.path.glob(".tokens-*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """Remove what a run that could not begin has made, and nothing else."""
+        shutil.rmtree(self.fresh, ignore_errors=True)
+        for folder in self.made:
+            with suppress(OSError):
+                folder.rmdir()
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write what the run was asked for and what was chosen."""

@@ -17,6 +17,7 @@ def _run(path: Path) -> RunFolder:
     """A folder with an unfinished run."""
     folder = RunFolder(path)
     folder.open(resume=False, overwrite=False)
+    folder.begin({"asked": {}})
     folder.model.write_bytes(b"model")
     folder.save_resume({"step": 3}, {"a": np.arange(3)})
     return folder
@@ -37,7 +38,15 @@ def test_a_run_is_overwritten_when_asked(tmp_path: Path) -> None:
     folder.open(resume=False, overwrite=True)
     assert folder.model.exists()  # until the new run has read its corpus
     folder.begin({"asked": {}})
+    assert folder.tokens.exists() and not folder.fresh.exists()
     assert not any(path.exists() for path in (folder.resume, folder.model, folder.path / "history.jsonl"))
+
+
+def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "runs" / "one")
+    folder.open(resume=False, overwrite=False)
+    folder.abandon()
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -92,7 +101,12 @@ def test_a_full_disk_leaves_the_last_state(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(RunError, match="No space left"):
         folder.save_resume({"step": 4}, {"a": np.ones(3)})
     assert folder.load_resume()[0]["step"] == 3
-    assert sorted(path.name for path in folder.path.iterdir()) == ["model.safetensors", "resume.safetensors", "tokens"]
+    assert sorted(path.name for path in folder.path.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "resume.safetensors",
+        "tokens",
+    ]
 
 
 def test_the_configuration_comes_back_or_is_refused(tmp_path: Path) -> None:
@@ -120,4 +134,4 @@ def test_the_history_is_a_line_a_record_and_refuses_in_a_sentence(tmp_path: Path
 def test_a_finished_run_keeps_its_model_alone(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run")
     folder.finish()
-    assert [path.name for path in folder.path.iterdir()] == ["model.safetensors"]
+    assert [path.name for path in folder.path.iterdir()] == ["config.json", "model.safetensors"]
