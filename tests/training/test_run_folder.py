@@ -134,4 +134,4 @@ def test_the_history_is_a_line_a_record_and_refuses_in_a_sentence(tmp_path: Path
 def test_a_finished_run_keeps_its_model_alone(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run")
     folder.finish()
-    assert [path.name for path in folder.path.iterdir()] == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.path.iterdir()) == ["config.json", "model.safetensors"]
