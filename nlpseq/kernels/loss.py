@@ -91,7 +91,8 @@ class Candidates:
     Each step every word w is drawn with a probability pi_w = min(1, c * frequency_w ** 0.75), independently, c being
     such that `expected` words are drawn on average. Common words are always among them; a rare one that is drawn
     stands for 1 / pi_w of its kind, so the estimated normaliser is right on average (Horvitz and Thompson, 1952; for
-    softmax Bengio and Senecal, 2008).
+    softmax Bengio and Senecal, 2008). The batch's own targets are always among them too: they are the rare words that
+    a context makes likely, and without them the estimate would miss most of its mass most of the time.
     """
 
     def __init__(self, frequencies: np.ndarray, expected: int = 3072) -> None:
@@ -102,11 +103,11 @@ class Candidates:
             low, high = (scale, high) if np.minimum(1, scale * weights).sum() < expected else (low, scale)
         self.probability = torch.from_numpy(np.minimum(1, high * weights)).float()
 
-    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Ids [S] of the words drawn, and -log pi of each [S]."""
-        size = len(self.probability)
-        ids = (torch.rand(size, generator=generator) < self.probability).nonzero()[:, 0]
-        return ids, -self.probability[ids].log()
+    def draw(self, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Ids [S] of the words drawn for a batch with `targets` [N], and -log pi of each [S]."""
+        probability = self.probability.index_fill(0, targets, 1.0)
+        ids = (torch.rand(len(probability), generator=generator) < probability).nonzero()[:, 0]
+        return ids, -probability[ids].log()
 
 
 class _SampledCrossEntropy(torch.autograd.Function):

@@ -92,5 +92,5 @@ def _passes(facts: Circumstances, hidden: int, embedding: int, large: bool) -> f
 
 def _dropout(passes: float, large: bool) -> float:
     """None for characters that are seen a few times, up to a half for a corpus that is seen over and over."""
-    share = 0.1 * math.log2(1 + passes) if large else 0.15 * math.log2(max(1.0, passes / 2.5))
+    share = 0.15 * math.log2(1 + passes) if large else 0.15 * math.log2(max(1.0, passes / 2.5))
     return round(min(0.5, share), 2)

@@ -76,7 +76,7 @@ class LanguageModelTask:
         flat, wanted = features.flatten(0, 1), targets.flatten()
         if self.candidates is None:
             return linear_cross_entropy(flat, weight, bias, wanted, self.choice.operands), wanted.numel()
-        drawn = self.candidates.draw(self.generator)
+        drawn = self.candidates.draw(wanted, self.generator)
         loss = sampled_cross_entropy(flat, weight, bias, wanted, drawn, self.choice.operands)
         return loss, wanted.numel()
 

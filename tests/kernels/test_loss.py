@@ -16,6 +16,8 @@ Close = Callable[..., None]
 
 ROWS, SIZE, WORDS = 13, 5, 11
 
+NO_TARGETS = torch.empty(0, dtype=torch.long)
+
 
 def _case(dtype: torch.dtype = torch.float64, words: int = WORDS) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Hidden states, weights, bias and targets."""
@@ -87,7 +89,7 @@ def test_a_hopeless_target_costs_much_and_not_infinity() -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_sampling_every_word_gives_the_full_loss(expected: int, dtype: torch.dtype, assert_close: Close) -> None:
     *given, targets = _case(dtype)
-    drawn = Candidates(np.arange(WORDS), expected).draw(torch.Generator().manual_seed(0))
+    drawn = Candidates(np.arange(WORDS), expected).draw(targets, torch.Generator().manual_seed(0))
     assert len(drawn[0]) == WORDS
     kind = str(dtype).removeprefix("torch.")
     found, wanted = sampled_cross_entropy(*given, targets, drawn), _torchs(*given, targets)
@@ -98,7 +100,7 @@ def test_sampling_every_word_gives_the_full_loss(expected: int, dtype: torch.dty
 
 def test_gradients_of_the_sampled_loss_agree_with_finite_differences() -> None:
     *given, targets = _case(words=30)
-    drawn = Candidates(np.arange(30), 12).draw(torch.Generator().manual_seed(1))
+    drawn = Candidates(np.arange(30), 12).draw(targets[:2], torch.Generator().manual_seed(1))
     assert 0 < len(drawn[0]) < 30
     assert torch.autograd.gradcheck(lambda *values: sampled_cross_entropy(*values, targets, drawn), given)
 
@@ -121,7 +123,7 @@ def test_the_estimated_normaliser_is_right_on_average() -> None:
     own = logits[0, targets[0]]
     estimates = torch.stack(
         [
-            sampled_cross_entropy(hidden[:1], weight, bias, targets[:1], candidates.draw(generator)).add(own).exp()
+            sampled_cross_entropy(hidden[:1], weight, bias, targets[:1], candidates.draw(targets[1:], generator)).add(own).exp()
             for _ in range(draws)
         ]
     )
@@ -141,14 +143,21 @@ def test_words_are_drawn_as_often_as_was_said() -> None:
     generator = torch.Generator().manual_seed(0)
     counts = torch.zeros(len(frequencies))
     for _ in range(2000):
-        ids, correction = candidates.draw(generator)
+        ids, correction = candidates.draw(NO_TARGETS, generator)
         assert torch.allclose(correction, -candidates.probability[ids].log())
         counts[ids] += 1
     spread = (candidates.probability * (1 - candidates.probability) / 2000).sqrt()
     assert ((counts / 2000 - candidates.probability).abs() <= 4.5 * spread + 1e-9).all()
 
 
+def test_the_batchs_targets_are_always_drawn_and_stand_for_themselves() -> None:
+    candidates, targets = Candidates(np.ones(1000), 10), torch.tensor([7, 900, 7])
+    ids, correction = candidates.draw(targets, torch.Generator().manual_seed(0))
+    assert {7, 900} <= set(ids.tolist())
+    assert (correction[torch.isin(ids, targets)] == 0).all()
+
+
 def test_the_same_seed_draws_the_same_words() -> None:
     candidates = Candidates(np.arange(500), 50)
-    one, same = (candidates.draw(torch.Generator().manual_seed(3))[0] for _ in range(2))
+    one, same = (candidates.draw(NO_TARGETS, torch.Generator().manual_seed(3))[0] for _ in range(2))
     assert torch.equal(one, same)
