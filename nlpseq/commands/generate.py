@@ -12,6 +12,7 @@ from nlpseq.commands.flags import LANGUAGE_MODEL, Json, ModelPath, Quiet, Random
 from nlpseq.decoding.generation import Generated, Generator
 from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.errors import OptionError
+from nlpseq.models.state_file import check_state_target
 from nlpseq.text.lines import read_batches, standard_input, write_lines
 from nlpseq.text.tokenisers import to_utf8
 
@@ -63,6 +64,8 @@ def generate(
     """
     lines = seed == "-"
     _check_together(lines=lines, samples=samples, save_state=save_state)
+    if "" in (stop or ()):
+        raise OptionError("--stop", "must be a text, was empty", "leave out --stop")
     stops = [*(stop or ()), *(["\n"] if lines else [])]
     generator = Generator(model, sampling, random_seed=random_seed, length=length, stops=stops)
     if state is not None:
@@ -80,6 +83,8 @@ def _check_together(*, lines: bool, samples: int, save_state: Path | None) -> No
         raise OptionError("--samples", "goes with one seed; --seed - makes one line from each line")
     if save_state is not None and (lines or samples > 1):
         raise OptionError("--save-state", "saves the state after one text, and here there may be several")
+    if save_state is not None:
+        check_state_target(save_state)
 
 
 def _stream(generator: Generator, seed: str, samples: int, save_state: Path | None, *, echo: bool) -> None:

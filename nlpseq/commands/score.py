@@ -14,6 +14,7 @@ from nlpseq.errors import OptionError
 from nlpseq.evaluation.line_scores import LineScore, LineScorer, StreamScorer
 from nlpseq.models import language_model
 from nlpseq.models.state_file import load_state
+from nlpseq.models.state_file import check_state_target
 from nlpseq.models.state_file import save_state as write_state
 from nlpseq.text.lines import OK, TOO_LONG, read_batches, standard_input, write_lines
 from nlpseq.text.tokenisers import NEWLINE
@@ -54,6 +55,8 @@ def score(
       nlpseq score --json < sentences.txt | jq .bits_per_byte
       tail -f log | nlpseq score --follow
     """
+    if save_state is not None:
+        check_state_target(save_state)
     if not follow and (state or save_state):
         raise OptionError("--state" if state else "--save-state", "goes with --follow")
     loaded, options = language_model.load(model)

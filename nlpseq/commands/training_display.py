@@ -55,7 +55,8 @@ def _now_and_then() -> Callable[[Progress], None]:
         if progress.validation is None and not progress.note and time.monotonic() - last < EVERY_SECONDS:
             return
         last = time.monotonic()
-        output.note(describe(progress))
+        for line in (describe(progress), *sample(progress)):
+            output.note(line)
 
     return show
 
@@ -70,7 +71,8 @@ def _live() -> Iterator[Callable[[Progress], None]]:
 
         def show(progress: Progress) -> None:
             if progress.validation is not None or progress.note:
-                live.console.print(Text(describe(progress)), soft_wrap=True, highlight=False)
+                for line in (describe(progress), *sample(progress)):
+                    live.console.print(Text(line), soft_wrap=True, highlight=False)
             live.update(Text(describe(progress), no_wrap=True, overflow="ellipsis"))
 
         yield show
@@ -92,10 +94,13 @@ def describe(progress: Progress) -> str:
         parts.append(f"{_clock(progress.seconds_left)} left")
     if progress.validation is not None:
         best = " (best)" if progress.best else ""
-        parts.append(f"valid {progress.validation:.4f}{best}")
-    if progress.sample:
-        parts.append(f"sample {progress.sample!r}")
+        parts.append(f"quick valid {progress.validation:.4f}{best}")
     return "  ".join(parts)
+
+
+def sample(progress: Progress) -> list[str]:
+    """What the model wrote at a validation, as a line of its own, or nothing."""
+    return [f"  sample {progress.sample!r}"] if progress.sample else []
 
 
 def _perplexity(loss: float) -> str:

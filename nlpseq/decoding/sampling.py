@@ -26,6 +26,8 @@ import numpy as np
 
 from nlpseq.options import check, option
 
+COLDEST = 1e-6  # below it the likeliest token is taken: log-probabilities divided by less would overflow
+
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions:
@@ -58,7 +60,7 @@ class Sampler:
         if self._penalises:
             log_probabilities = self._penalised(log_probabilities)
         temperature = self.options.temperature
-        if temperature == 0:
+        if temperature < COLDEST:
             token = int(log_probabilities.argmax())
         else:
             if temperature != 1:

@@ -22,7 +22,7 @@ from nlpseq.models.language_model import LanguageModelOptions, LanguageModelStat
 from nlpseq.models.stack import Unroll
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
-TOLERANCE = 1e-6  # between states, whose values are about one
+TOLERANCE = 1e-6  # between states, relative to one more than their size: an LSTM's memory can reach a hundred
 BLOCK = 64  # steps between two looks at the states
 MARKED = 16  # blocks whose states are all kept; after them, those at powers of two
 
@@ -163,6 +163,6 @@ def _last_column(state: LanguageModelState) -> LanguageModelState:
 
 
 def _distance(one: LanguageModelState, other: LanguageModelState) -> float:
-    """The largest difference between any two hidden values of two states."""
-    differences = map_state(lambda a, b: abs(a - b), one, other)
+    """The largest difference between any two values of two states, relative to one more than the value."""
+    differences = map_state(lambda a, b: abs(a - b) / (1 + abs(a)), one, other)
     return max(float(value.max()) for layer in differences.layers for state in layer for value in state)

@@ -97,7 +97,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
     except OSError as error:
         raise ModelFileError(str(path), f"cannot be read: {error.strerror or error}") from error
     except (SafetensorError, ValueError, TypeError) as error:
-        raise ModelFileError(str(path), f"is damaged, or not a model file: {error}") from error
+        raise ModelFileError(
+            str(path), f"is damaged, or not a model file: {error}", "train it again, or copy it again"
+        ) from error
     expected = header.pop(CHECKSUM, "")
     if expected != _digest(header, tensors):
         raise ModelFileError(

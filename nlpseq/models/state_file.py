@@ -27,6 +27,14 @@ def save_state(path: Path, model: Model, state: LanguageModelState, last: int) -
         raise RunError(error.where, error.what, "name another file") from error
 
 
+def check_state_target(path: Path) -> None:
+    """Raises RunError if no file can be written there: before work is done whose state would be lost."""
+    if path.is_dir():
+        raise RunError(str(path), "is a folder, not a file", f"--save-state {path / 'NAME.state'}")
+    if not path.absolute().parent.is_dir():
+        raise RunError(str(path), f"there is no folder {path.parent}", f"mkdir -p {path.parent}")
+
+
 def load_state(path: Path, model: Model, options: LanguageModelOptions) -> tuple[LanguageModelState, int]:
     """The state of one text, and the last token that was read.
 

@@ -238,6 +238,8 @@ def read_hub(name: str) -> Iterator[str]:
     from datasets import load_dataset
 
     repository, _, configuration = name.removeprefix(HUB).partition(":")
+    if not repository:
+        raise CorpusError(name, "it names no data set", f"{HUB}NAME or {HUB}NAME:CONFIG")
     gathered: list[str] = []
     waiting = 0
     found = False

@@ -103,7 +103,7 @@ class LanguageModelTask:
         for _ in range(SAMPLE_TOKENS):
             steps.advance(ids[-1:])
             ids.append(sampler.draw(steps.predict()[0]))
-        return self.corpus.tokeniser.decode(ids[1:])
+        return self.corpus.tokeniser.decode_bytes(ids[1:]).decode("utf-8", "replace")
 
     def final_seconds(self, validation_seconds: float) -> float:
         """The exact evaluation runs all tokens, and the beginning of each column twice."""

@@ -150,10 +150,12 @@ class LanguageModelRun:
 
     def summary(self) -> str:
         """What was decided, in one line."""
-        count = sum(value.numel() for value in self.task.parameters.values())
+        sizes = {name: value.numel() / 1e6 for name, value in self.task.parameters.items()}
+        ngrams = sizes.get("ngrams.weight", 0.0)
+        of_which = f" ({ngrams:.2f} M for n-grams)" if ngrams else ""
         tokeniser, model = self.corpus.tokeniser, self.model
         return (
-            f"{model.cell} {model.layers}x{model.hidden_size} | {count / 1e6:.2f} M parameters | "
+            f"{model.cell} {model.layers}x{model.hidden_size} | {sum(sizes.values()):.2f} M parameters{of_which} | "
             f"{tokeniser.kind} vocabulary of {tokeniser.size:,} | {len(self.corpus.train):,} tokens | "
             f"{self.choice.reason} | random seed {self.training.random_seed}"
         )

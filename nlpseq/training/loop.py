@@ -104,6 +104,7 @@ class Run:
         self.tokens = 0
         self.seconds = 0.0  # spent in steps, in earlier sessions too
         self.signal_number: int | None = None
+        self._stopped_within_a_step = False
 
     def _given_total(self) -> int | None:
         if self.options.steps is not None:
@@ -124,6 +125,9 @@ class Run:
         while self.total is None or self.step < self.total:
             begun = time.monotonic()
             result = self._one_step()
+            if self._stopped_within_a_step:
+                self.folder.save_resume(*last_state)
+                raise Interrupted(self.signal_number or signal.SIGINT)
             if result is None:
                 yield self._recover(last_state)
                 continue
@@ -133,6 +137,9 @@ class Run:
             if budget is not None and self.total is None:
                 self.total = budget.steps(self.step)
             loss_now, best = self._validation()
+            if loss_now is not None and not math.isfinite(loss_now):
+                yield self._recover(last_state)
+                continue
             yield self._record(loss, norm, count, loss_now, best)
             if self._due(saved) or self.signal_number is not None:
                 last_state = self._state()
@@ -159,11 +166,17 @@ class Run:
         return time.monotonic() - saved > SAVE_SECONDS
 
     def _one_step(self) -> tuple[float, float, int] | None:
-        """One update: loss per token, gradient norm, tokens; None if either is not finite, with nothing updated."""
+        """One update: loss per token, gradient norm, tokens; None if nothing was updated.
+
+        That is where loss or norm are not finite, or where a signal came between two accumulated batches.
+        """
         share = self.rate_scale * rate(self.step, self.total, self.options.warm_up, self.options.anneal)
         self.updates.clear()
         total, count = 0.0, 0
-        for _ in range(self.options.accumulate):
+        for batch in range(self.options.accumulate):
+            if batch and self.signal_number is not None:
+                self._stopped_within_a_step = True
+                return None
             loss, tokens = self.task.batch_loss()
             (loss / (tokens * self.options.accumulate)).backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
@@ -186,6 +199,8 @@ class Run:
             return None, False
         with self.averaged():
             loss = self.task.validate()
+            if not math.isfinite(loss):
+                return loss, False
             best = loss < self.best
             if best or not self.folder.model.exists():
                 self.task.save(self.folder.model, self.step, loss)
@@ -281,7 +296,7 @@ def stopping_on_signals(run: Run) -> Iterator[None]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         if run.signal_number is not None:
-            raise KeyboardInterrupt
+            raise Interrupted(number)
         run.signal_number = number
 
     held = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}

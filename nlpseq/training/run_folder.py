@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from nlpseq import __version__
-from nlpseq.errors import ModelFileError, RunError
+from nlpseq.errors import ModelFileError, OptionError, RunError
 from nlpseq.models.model_file import FORMAT, NAME, read_tensors, replace_file, write_tensors
 
 RESUME = "resume.safetensors"
@@ -43,13 +43,17 @@ class RunFolder:
     def open(self, *, resume: bool, overwrite: bool) -> None:
         """Make the folder, or go into the one that is there.
 
-        Raises RunError if there is a run and neither `resume` nor `overwrite` was asked for, if there is nothing to
+        Raises OptionError if both `resume` and `overwrite` are asked for, RunError if there is a run and neither `resume` nor `overwrite` was asked for, if there is nothing to
         resume, or if the folder cannot be written.
         """
+        if resume and overwrite:
+            raise OptionError("--resume and --overwrite", "ask for opposite things: give one of them")
         used = self.model.exists() or self.resume.exists()
         if resume and not self.resume.exists():
-            found = "the run in it is finished" if self.model.exists() else "no run was found in it"
-            raise RunError(str(self.path), f"cannot be resumed: {found}", "leave out --resume")
+            found, hint = "no run was found in it", "leave out --resume"
+            if self.model.exists():
+                found, hint = "the run in it is finished", f"--init-from {self.path} --out FOLDER starts from its model"
+            raise RunError(str(self.path), f"cannot be resumed: {found}", hint)
         if used and not (resume or overwrite):
             go_on = "--resume, " if self.resume.exists() else ""
             raise RunError(str(self.path), "holds a run already", f"add {go_on}--overwrite or --out FOLDER")

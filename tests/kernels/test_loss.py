@@ -123,7 +123,9 @@ def test_the_estimated_normaliser_is_right_on_average() -> None:
     own = logits[0, targets[0]]
     estimates = torch.stack(
         [
-            sampled_cross_entropy(hidden[:1], weight, bias, targets[:1], candidates.draw(targets[1:], generator)).add(own).exp()
+            sampled_cross_entropy(hidden[:1], weight, bias, targets[:1], candidates.draw(targets[1:], generator))
+            .add(own)
+            .exp()
             for _ in range(draws)
         ]
     )
