@@ -13,8 +13,7 @@ from nlpseq.commands.flags import LANGUAGE_MODEL, Json, ModelPath, Quiet, applic
 from nlpseq.errors import OptionError
 from nlpseq.evaluation.line_scores import LineScore, LineScorer, StreamScorer
 from nlpseq.models import language_model
-from nlpseq.models.state_file import load_state
-from nlpseq.models.state_file import check_state_target
+from nlpseq.models.state_file import check_state_target, load_state
 from nlpseq.models.state_file import save_state as write_state
 from nlpseq.text.lines import OK, TOO_LONG, read_batches, standard_input, write_lines
 from nlpseq.text.tokenisers import NEWLINE

@@ -1,7 +1,7 @@
 """The training road. Everything here but `options` imports torch.
 
     options.py         what steers a training run
-    defaults.py        what is chosen where the user left it open: sizes, rates, batches, from corpus, budget and machine
+    defaults.py        what is chosen where the user left it open, from corpus, budget and machine
     data.py            corpora to token streams: reading, splitting, tokenising, the run's files of tokens
     batches.py         columns of a token stream, with truncated back-propagation through time
     noise.py           the dropouts

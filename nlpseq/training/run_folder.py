@@ -43,8 +43,8 @@ class RunFolder:
     def open(self, *, resume: bool, overwrite: bool) -> None:
         """Make the folder, or go into the one that is there.
 
-        Raises OptionError if both `resume` and `overwrite` are asked for, RunError if there is a run and neither `resume` nor `overwrite` was asked for, if there is nothing to
-        resume, or if the folder cannot be written.
+        Raises OptionError if both `resume` and `overwrite` are asked for, and RunError if there is a run and neither
+        is, if there is nothing to resume, or if the folder cannot be written.
         """
         if resume and overwrite:
             raise OptionError("--resume and --overwrite", "ask for opposite things: give one of them")

@@ -34,6 +34,11 @@ def test_temperature_zero_takes_the_likeliest() -> None:
     assert set(_drawn(temperature=0)) == {1}
 
 
+@pytest.mark.parametrize("temperature", [1e-7, 1e-100, 1e-308])
+def test_next_to_no_temperature_takes_the_likeliest_too(temperature: float) -> None:
+    assert set(_drawn(10, temperature=temperature)) == {1}
+
+
 def test_a_low_temperature_sharpens_and_a_high_one_flattens() -> None:
     assert _drawn(temperature=0.3)[1] > _drawn(temperature=1)[1] > _drawn(temperature=5)[1]
 

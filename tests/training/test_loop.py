@@ -187,6 +187,39 @@ def test_a_loss_that_stays_not_finite_ends_the_run_and_says_so(tmp_path: Path) -
     assert 0 < float(ended.value.hint.split()[1]) < 0.1
 
 
+def test_a_validation_that_is_not_finite_is_rolled_back_and_saves_nothing(tmp_path: Path) -> None:
+    task = Bowl()
+    plain = task.validate
+    task.validate = lambda: math.nan if len(task.validations) == 1 and plain() else plain()  # type: ignore[method-assign]
+    records = list(_run(task, tmp_path, steps=6, validations=3, save_every=1).progress())
+    notes = [record.note for record in records if record.note]
+    assert len(notes) == 1 and "non-finite at step 4" in notes[0]
+    assert records[-1].step == 6
+    assert "nan" not in (tmp_path / "history.jsonl").read_text().lower()
+
+
+def test_a_signal_between_accumulated_batches_drops_the_step(tmp_path: Path) -> None:
+    task = Bowl()
+    run = _run(task, tmp_path, steps=3, accumulate=5)
+    plain = task.batch_loss
+
+    def batch_loss() -> tuple[Tensor, int]:
+        if task.calls == 7:
+            run.signal_number = signal.SIGTERM
+        return plain()
+
+    task.batch_loss = batch_loss  # type: ignore[method-assign]
+    with pytest.raises(Interrupted):
+        list(run.progress())
+    assert task.calls == 8
+    task.batch_loss = plain  # type: ignore[method-assign]
+    again = Bowl()
+    list(_run(again, tmp_path, resume=True, steps=3, accumulate=5).progress())
+    whole = Bowl()
+    list(_run(whole, tmp_path / "whole", steps=3, accumulate=5).progress())
+    assert torch.equal(again.parameters["weight"], whole.parameters["weight"])
+
+
 def _interrupt(run: Run, at: int) -> None:
     with pytest.raises(Interrupted) as came:
         for record in run.progress():
@@ -218,5 +251,5 @@ def test_a_signal_lets_the_step_in_hand_end_and_a_second_one_does_not_wait(tmp_p
                 signal.raise_signal(signal.SIGTERM)
     assert run.step == 3
     assert signal.getsignal(signal.SIGTERM) == before
-    with pytest.raises(KeyboardInterrupt), stopping_on_signals(run):
+    with pytest.raises(Interrupted), stopping_on_signals(run):
         signal.raise_signal(signal.SIGINT)

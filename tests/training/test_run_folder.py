@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nlpseq.errors import RunError
+from nlpseq.errors import OptionError, RunError
 from nlpseq.training.run_folder import RunFolder
 
 
@@ -40,6 +40,11 @@ def test_a_run_is_overwritten_when_asked(tmp_path: Path) -> None:
     folder.begin({"asked": {}})
     assert folder.tokens.exists() and not folder.fresh.exists()
     assert not any(path.exists() for path in (folder.resume, folder.model, folder.path / "history.jsonl"))
+
+
+def test_resuming_and_overwriting_at_once_is_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="opposite"):
+        _run(tmp_path / "run").open(resume=True, overwrite=True)
 
 
 def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
