@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from nlpseq.commands import output
+from nlpseq.decoding.generation import sample_text
 from nlpseq.errors import Interrupted
 from nlpseq.training.language_model_run import LanguageModelRun
 from nlpseq.training.loop import Progress, stopping_on_signals
 
 EVERY_SECONDS = 10.0
+SAMPLE_TOKENS = 60
 
 
 def show_training(run: LanguageModelRun, *, quiet: bool) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def show_training(run: LanguageModelRun, *, quiet: bool) -> dict[str, Any]:
     output.note(run.summary(), quiet=quiet)
     for note in run.notes:
         output.note(f"note: {note}", quiet=quiet)
-    with stopping_on_signals(run.run), _display(quiet) as show:
+    with stopping_on_signals(run.run), _display(run, quiet) as show:
         try:
             for progress in run.progress():
                 show(progress)
@@ -37,17 +39,17 @@ def show_training(run: LanguageModelRun, *, quiet: bool) -> dict[str, Any]:
 
 
 @contextmanager
-def _display(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+def _display(run: LanguageModelRun, quiet: bool) -> Iterator[Callable[[Progress], None]]:
     if quiet:
         yield lambda progress: None
     elif sys.stderr.isatty():
-        with _live() as show:
+        with _live(run) as show:
             yield show
     else:
-        yield _now_and_then()
+        yield _now_and_then(run)
 
 
-def _now_and_then() -> Callable[[Progress], None]:
+def _now_and_then(run: LanguageModelRun) -> Callable[[Progress], None]:
     last = time.monotonic()
 
     def show(progress: Progress) -> None:
@@ -55,14 +57,14 @@ def _now_and_then() -> Callable[[Progress], None]:
         if progress.validation is None and not progress.note and time.monotonic() - last < EVERY_SECONDS:
             return
         last = time.monotonic()
-        for line in (describe(progress), *sample(progress)):
+        for line in _lines(run, progress):
             output.note(line)
 
     return show
 
 
 @contextmanager
-def _live() -> Iterator[Callable[[Progress], None]]:
+def _live(run: LanguageModelRun) -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -71,11 +73,20 @@ def _live() -> Iterator[Callable[[Progress], None]]:
 
         def show(progress: Progress) -> None:
             if progress.validation is not None or progress.note:
-                for line in (describe(progress), *sample(progress)):
+                for line in _lines(run, progress):
                     live.console.print(Text(line), soft_wrap=True, highlight=False)
             live.update(Text(describe(progress), no_wrap=True, overflow="ellipsis"))
 
         yield show
+
+
+def _lines(run: LanguageModelRun, progress: Progress) -> list[str]:
+    """The step in a line, and at a validation something short that the model writes in another."""
+    if progress.validation is None:
+        return [describe(progress)]
+    seed, tokeniser = run.training.random_seed, run.corpus.tokeniser
+    text = sample_text(run.task.weights(), run.model, tokeniser, tokens=SAMPLE_TOKENS, random_seed=seed)
+    return [describe(progress), f"  sample {text!r}"]
 
 
 def describe(progress: Progress) -> str:
@@ -96,11 +107,6 @@ def describe(progress: Progress) -> str:
         best = " (best)" if progress.best else ""
         parts.append(f"quick valid {progress.validation:.4f}{best}")
     return "  ".join(parts)
-
-
-def sample(progress: Progress) -> list[str]:
-    """What the model wrote at a validation, as a line of its own, or nothing."""
-    return [f"  sample {progress.sample!r}"] if progress.sample else []
 
 
 def _perplexity(loss: float) -> str:

@@ -17,12 +17,24 @@ import numpy as np
 from nlpseq.decoding.continuation import Continuation, lengthen
 from nlpseq.decoding.sampling import Sampler, SamplingOptions
 from nlpseq.models import language_model
-from nlpseq.models.language_model import LanguageModelState
+from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
 from nlpseq.models.state_file import load_state, save_state
 from nlpseq.models.stepper import Stepper
-from nlpseq.text.tokenisers import NEWLINE, to_utf8
+from nlpseq.text.tokenisers import NEWLINE, Tokeniser, to_utf8
 
 SIDE_BY_SIDE = 32  # texts; more of them hardly share more, and hold more memory
+
+
+def sample_text(
+    weights: Weights, options: LanguageModelOptions, tokeniser: Tokeniser, *, tokens: int, random_seed: int
+) -> str:
+    """A short text of so many tokens after a newline, as a look at a model in training."""
+    steps, sampler = Stepper(weights, options), Sampler(SamplingOptions(), str(random_seed))
+    ids = [NEWLINE]
+    for _ in range(tokens):
+        steps.advance(ids[-1:])
+        ids.append(sampler.draw(steps.predict()[0]))
+    return tokeniser.decode_bytes(ids[1:]).decode("utf-8", "replace")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nlpseq.decoding.sampling import Sampler, SamplingOptions
 from nlpseq.evaluation import perplexity
 from nlpseq.evaluation.scores import Score, language_model_scores
 from nlpseq.kernels import recurrence
@@ -20,14 +19,10 @@ from nlpseq.kernels.loss import Candidates, linear_cross_entropy, sampled_cross_
 from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState
 from nlpseq.models.model_file import save_model
-from nlpseq.models.stepper import Stepper
-from nlpseq.text.tokenisers import NEWLINE
 from nlpseq.training.batches import Columns, fit_batch
 from nlpseq.training.data import TokenisedCorpus
 from nlpseq.training.noise import Dropouts
 from nlpseq.training.options import TrainingOptions
-
-SAMPLE_TOKENS = 60
 
 
 class LanguageModelTask:
@@ -95,15 +90,9 @@ class LanguageModelTask:
         signature = perplexity.signature(self.corpus.tokeniser, perplexity.part_name(self.corpus.facts))
         return language_model_scores(nats, self.corpus.valid_size, signature)
 
-    def sample(self) -> str:
-        """A line or two that the model goes on with after a newline."""
-        weights = {name: value.detach().numpy() for name, value in self.parameters.items()}
-        steps, sampler = Stepper(weights, self.options), Sampler(SamplingOptions(), str(self.training.random_seed))
-        ids = [NEWLINE]
-        for _ in range(SAMPLE_TOKENS):
-            steps.advance(ids[-1:])
-            ids.append(sampler.draw(steps.predict()[0]))
-        return self.corpus.tokeniser.decode_bytes(ids[1:]).decode("utf-8", "replace")
+    def weights(self) -> dict[str, np.ndarray]:
+        """The parameters as they are now, as NumPy arrays on the same memory."""
+        return {name: value.detach().numpy() for name, value in self.parameters.items()}
 
     def final_seconds(self, validation_seconds: float) -> float:
         """The exact evaluation runs all tokens, and the beginning of each column twice."""
@@ -115,7 +104,7 @@ class LanguageModelTask:
             path,
             language_model.TASK,
             asdict(self.options),
-            {name: value.detach().numpy() for name, value in self.parameters.items()},
+            self.weights(),
             self.corpus.tokeniser,
             scores=[score.as_json() for score in scores or ()],
             data=self.corpus.facts,

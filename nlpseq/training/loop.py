@@ -47,9 +47,6 @@ class Task(Protocol):
     def validate(self) -> float:
         """The loss per token on (some of) the validation part, in nats."""
 
-    def sample(self) -> str:
-        """Something short that the model makes, to be looked at."""
-
     def final_seconds(self, validation_seconds: float) -> float:
         """How long the evaluation after the last step will take."""
 
@@ -77,7 +74,6 @@ class Progress:
     rate: float
     validation: float | None = None  # nats per token
     best: bool = False
-    sample: str = ""  # what the model wrote at a validation
     note: str = ""
 
 
@@ -239,7 +235,6 @@ class Run:
             share * self.rate_scale * self.updates.learning_rate,
             validation,
             best,
-            "" if validation is None else self.task.sample(),
         )
 
     def _recover(self, state: tuple[dict[str, Any], dict[str, np.ndarray]]) -> Progress:

@@ -45,9 +45,6 @@ class Bowl:
         self.validations.append(float((self.parameters["weight"].detach() - 3).square().sum()))
         return self.validations[-1]
 
-    def sample(self) -> str:
-        return "sample"
-
     def final_seconds(self, validation_seconds: float) -> float:
         return 0.0
 
@@ -78,8 +75,6 @@ def test_a_run_goes_to_its_last_step_and_learns(tmp_path: Path) -> None:
     assert [record.step for record in records if record.validation is not None] == [10, 20, 30, 40, 50]
     assert records[-1].loss < 0.1 * records[0].loss
     assert records[-1].seconds_left == 0
-    assert records[9].sample == "sample"
-    assert records[8].sample == ""
 
 
 def test_epochs_are_passes_over_the_corpus(tmp_path: Path) -> None:
