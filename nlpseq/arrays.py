@@ -50,7 +50,9 @@ def relu(array: Array) -> Array:
 def project(inputs: Array, weight: Array, bias: Array | None = None) -> Array:
     """A linear map of the last axis: inputs [.., I], weight [O, I], bias [O] -> [.., O]."""
     product = inputs @ weight.T
-    return product if bias is None else product + bias
+    if bias is None:
+        return product
+    return np.add(product, bias, out=product) if library(product) is np else product + bias
 
 
 def embed(table: Array, ids: Array) -> Array:
@@ -87,6 +89,15 @@ def log_softmax(logits: Array) -> Array:
         return logits.log_softmax(-1)
     shifted = logits - logits.max(-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+def log_sum_exp(array: Array) -> Array:
+    """log(sum(exp(x))) over the last axis."""
+    if library(array) is not np:
+        return array.logsumexp(-1)
+    largest = array.max(-1, keepdims=True)
+    shifted = array - largest
+    return np.log(np.exp(shifted, out=shifted).sum(-1)) + largest[..., 0]
 
 
 def pick(array: Array, ids: Array) -> Array:

@@ -18,6 +18,7 @@ LEVELS = [
     {"commands"},
     {"training", "decoding", "evaluation", "insight"},
     {"models", "kernels"},
+    {"native"},
     {"cells", "text"},
     {"arrays", "errors", "options"},
 ]

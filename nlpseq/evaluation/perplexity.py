@@ -4,11 +4,13 @@ Carrying one state makes the text one long chain, which a processor runs at a fr
 cut into columns that run side by side from a state of zeros, and then each column's beginning is run again from the
 state that the column before it ended in, until the states agree with those of the first run to `TOLERANCE`: from
 there on nothing would change. If a column never agrees, the next round starts from its new end. The result is that of
-the one long chain, at the price of running a few hundred tokens a column twice.
+the one long chain, at the price of running a few hundred tokens a column twice. Where a large vocabulary makes the
+output far dearer than the layers, the states are settled first, without it, and then all is run once more with it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -66,10 +68,11 @@ def text_loss(
     height = len(tokens) // columns
     starts = height * np.arange(columns)
     begun = language_model.begin(weights, options, columns)
-    losses, marks, ends = chain.run(starts, height, begun)
+    settle_first = exact and columns > 1 and _output_is_dear(weights)
+    losses, marks, ends = chain.run(starts, height, begun, silent=settle_first)
     while exact and columns > 1:
         shifted = _shift(ends, begun)
-        again, new_marks, new_ends = chain.run(starts, height, shifted, marks)
+        again, new_marks, new_ends = chain.run(starts, height, shifted, marks, silent=settle_first)
         losses[: len(again)] = again
         marks |= new_marks
         if new_ends is None:
@@ -77,10 +80,18 @@ def text_loss(
         if _distance(new_ends, ends) <= TOLERANCE:
             break
         ends = new_ends
+    if settle_first:
+        losses, _, ends = chain.run(starts, height, _shift(ends, begun))
     rest = len(tokens) - height * columns
     last = _last_column(ends)
     tail = chain.run(np.array([height * columns]), rest, last)[0] if rest else []
     return float(sum(losses) + sum(tail))
+
+
+def _output_is_dear(weights: Weights) -> bool:
+    """Whether a token's output takes several times the arithmetic of its layers."""
+    layers = sum(math.prod(value.shape) for name, value in weights.items() if name.startswith("layers."))
+    return math.prod(language_model.output_layer(weights)[0].shape) > 4 * layers
 
 
 class _Chain:
@@ -106,12 +117,14 @@ class _Chain:
         height: int,
         state: LanguageModelState,
         marks: Mapping[int, LanguageModelState] | None = None,
+        *,
+        silent: bool = False,
     ) -> tuple[list[float], dict[int, LanguageModelState], Any]:
         """Run `height` tokens from each start: losses by block, states after some blocks, and the last state.
 
         States are kept of the first blocks and then ever more rarely, so that they do not grow with the text. With the
         `marks` of an earlier run it stops at the first block whose states agree with them; the last state is then None,
-        since it is the earlier one.
+        since it is the earlier one. With `silent` there are states only, and no losses.
         """
         losses: list[float] = []
         states: dict[int, LanguageModelState] = {}
@@ -121,8 +134,9 @@ class _Chain:
             features, state = language_model.forward(
                 self.weights, self.options, ids, state, run_layer=self.run_layer, **self.settings
             )
-            flat = features.reshape(-1, features.shape[-1])
-            losses.append(language_model.negative_log_likelihood(self.weights, flat, targets.reshape(-1)))
+            if not silent:
+                flat = features.reshape(-1, features.shape[-1])
+                losses.append(language_model.negative_log_likelihood(self.weights, flat, targets.reshape(-1)))
             if block >= MARKED and block & (block - 1):
                 continue
             states[block] = state

@@ -279,11 +279,12 @@ def map_state(function: Callable[..., Array], *states: LanguageModelState) -> La
 def token_losses(weights: Weights, features: Array, targets: Array, rows: int = 0) -> np.ndarray:
     """-log p(target) in nats [N] for features [N, E or H], some `rows` at a time so that logits stay small."""
     rows = rows or max(1, (1 << 22) // weights["output.bias"].shape[0])
-    parts = [
-        arrays.pick(log_probabilities(weights, features[start : start + rows]), targets[start : start + rows])
-        for start in range(0, features.shape[0], rows)
-    ]
-    return -np.concatenate([arrays.to_numpy(part) for part in parts] or [np.empty(0, np.float32)])
+    parts = []
+    for start in range(0, features.shape[0], rows):
+        logits = arrays.project(features[start : start + rows], *output_layer(weights))
+        chosen = arrays.pick(logits, targets[start : start + rows])
+        parts.append(arrays.to_numpy(arrays.log_sum_exp(logits) - chosen))
+    return np.concatenate(parts or [np.empty(0, np.float32)])
 
 
 def negative_log_likelihood(weights: Weights, features: Array, targets: Array, rows: int = 0) -> float:

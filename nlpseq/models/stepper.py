@@ -3,14 +3,15 @@
 `language_model.forward` is right for stretches of text; for a single token it would look up, slice and stack
 far more than it computes. A Stepper looks everything up once and then calls the same equations, so that a step
 costs little more than its matrix-vector products. The first layer's product of a token alone is kept when it is
-first made, where there is room for all of them, so that nothing is computed for tokens that never come. NumPy
-only: a GPU would wait for Python.
+first made, where there is room for all of them, so that nothing is computed for tokens that never come. A single
+text is advanced by the compiled step of `nlpseq.native` where there is one; several are, and everything else is,
+by NumPy. Not for a GPU: it would wait for Python.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,11 +20,27 @@ from nlpseq.cells.unroll import advance, project_inputs
 from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
 from nlpseq.models.stack import read_layers
+from nlpseq.native.library import Unavailable
+from nlpseq.native.stack import NativeLinear, NativeStack
 
 KEPT_BYTES = 1 << 27  # of the first layer's products
 READ_STEPS = 256  # of a long stretch at once
 
 Tokens = Sequence[int]
+
+
+class _Native(NamedTuple):
+    """What native code takes over for a single text."""
+
+    stack: NativeStack
+    projection: NativeLinear | None
+    output: NativeLinear
+
+    def predict(self) -> np.ndarray:
+        """The next token's log-probabilities [1, V] in nats."""
+        if self.projection is not None:
+            self.projection.apply()
+        return self.output.log_softmax()
 
 
 class Stepper:
@@ -55,13 +72,26 @@ class Stepper:
     @property
     def state(self) -> LanguageModelState:
         """All that is known of the texts so far."""
-        recent = np.array(self._recent, np.int64).reshape(len(self._recent), len(self._states[0].hidden))
-        return LanguageModelState(tuple((one,) for one in self._states), recent)
+        states = self._states if self._native is None else self._native.stack.states
+        recent = np.array(self._recent, np.int64).reshape(len(self._recent), len(states[0].hidden))
+        return LanguageModelState(tuple((one,) for one in states), recent)
 
     @state.setter
     def state(self, state: LanguageModelState) -> None:
         self._states: list[Any] = [directions[0] for directions in state.layers]
         self._recent: list[list[int]] = state.recent.tolist()  # oldest first, B tokens each
+        self._native = self._open_native() if len(self._states[0].hidden) == 1 else None
+
+    def _open_native(self) -> _Native | None:
+        """What advances a single text in native code, or None where that is not possible."""
+        projection = self.weights.get("output.projection")
+        try:
+            stack = NativeStack(self._cell, self._layers, self._states, self.options.zoneout, self._products)
+            projected = None if projection is None else NativeLinear(projection, None, stack.hidden)
+            features = stack.hidden if projected is None else projected.outputs
+            return _Native(stack, projected, NativeLinear(*language_model.output_layer(self.weights), features))
+        except Unavailable:
+            return None
 
     def read(self, tokens: np.ndarray) -> None:
         """Go on by tokens [T, B], as a stretch."""
@@ -71,35 +101,31 @@ class Stepper:
 
     def advance(self, tokens: Tokens) -> None:
         """Go on by one token in each of the B texts."""
+        inputs = self._inputs(tokens)
+        if self._native is not None:
+            self._native.stack.advance(None if self._products is None else tokens[0], inputs)
+            return
         first = self._layers[0]
-        product = self._product(tokens)
-        if self._ngrams is not None:
-            rows = self._ngram_rows(tokens)
-            summed = arrays.embed_sum(self._ngrams, rows)
-            if product is None:
-                product = project_inputs(first, self._embedding.take(tokens, 0) + summed)
-            else:
-                product = product + arrays.project(summed, first.weight_ih)
+        product = None if self._products is None else self._products.take(tokens, 0)
+        if inputs is not None:
+            made = project_inputs(first, inputs) if product is None else arrays.project(inputs, first.weight_ih)
+            product = made if product is None else product + made
         for depth, layer in enumerate(self._layers):
             if depth:
                 product = project_inputs(layer, self._states[depth - 1].hidden)
             self._states[depth] = advance(self._cell, layer, product, self._states[depth], self.options.zoneout)
 
-    def _product(self, tokens: Tokens) -> np.ndarray | None:
-        """The first layer's product [B, G*H] of the tokens alone; None where n-grams have to go into it too."""
+    def _inputs(self, tokens: Tokens) -> np.ndarray | None:
+        """What the first layer reads beside the products of tokens that are kept; sees to it that those are there."""
+        extra = None if self._ngrams is None else arrays.embed_sum(self._ngrams, self._ngram_rows(tokens))
         if self._products is None:
-            return None if self._ngrams is not None else self._make_product(tokens)
+            embedded: np.ndarray = self._embedding.take(tokens, 0)
+            return embedded if extra is None else embedded + extra
         if not self._known.issuperset(tokens):
             fresh = sorted(set(tokens) - self._known)
-            self._products[fresh] = self._make_product(fresh)
+            self._products[fresh] = project_inputs(self._layers[0], self._embedding.take(fresh, 0))
             self._known.update(fresh)
-        if len(tokens) == 1:  # a view costs a third of a copy
-            return self._products[tokens[0] : tokens[0] + 1]
-        return self._products.take(tokens, 0)
-
-    def _make_product(self, tokens: Tokens) -> np.ndarray:
-        product: np.ndarray = project_inputs(self._layers[0], self._embedding.take(tokens, 0))
-        return product
+        return extra
 
     def _ngram_rows(self, tokens: Tokens) -> list[list[int]]:
         """Rows [n - 1, B] of the n-grams that the tokens end; remembers the tokens."""
@@ -112,6 +138,8 @@ class Stepper:
 
     def predict(self) -> np.ndarray:
         """The next token's log-probabilities [B, V] in nats, for each text."""
+        if self._native is not None:
+            return self._native.predict()
         features = language_model.output_features(self.weights, self._states[-1].hidden)
         predicted: np.ndarray = language_model.log_probabilities(self.weights, features)
         return predicted
@@ -119,5 +147,6 @@ class Stepper:
     def choose(self, texts: Sequence[int]) -> None:
         """Go on with some of the texts only, or with some of them several times."""
         rows = list(texts)
-        self._states = [type(one)(*(values[rows] for values in one)) for one in self._states]
-        self._recent = [[tokens[row] for row in rows] for tokens in self._recent]
+        state = self.state
+        layers = tuple((type(one)(*(values[rows] for values in one)),) for (one,) in state.layers)
+        self.state = LanguageModelState(layers, state.recent[:, rows])

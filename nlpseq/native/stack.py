@@ -1,0 +1,137 @@
+"""A recurrent stack with one text in it, advanced by the compiled step.
+
+The state lives here and is changed in place, so that no array is made in a step. Weights stay where they are: this
+holds their addresses, and the arrays themselves so that they live as long. Asking an array for its address takes
+longer than a small product, so what changes in each step is copied to a place that is known.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nlpseq.cells import Cell, LayerWeights
+from nlpseq.cells.cell import State
+from nlpseq.native.library import Unavailable, load_library
+
+CELLS = ("rnn", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before")  # in the order of step.c
+
+
+class _Layer(ctypes.Structure):
+    """`struct layer` of step.c."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("cell", "gates", "inputs", "hidden_size")),
+        *((f"{name}_ih", ctypes.c_void_p) for name in ("weight", "bias", "gain")),
+        *((f"{name}_hh", ctypes.c_void_p) for name in ("weight", "bias", "gain")),
+        *((name, ctypes.c_void_p) for name in ("from_input", "from_hidden", "reset", "hidden", "memory")),
+        ("zoneout", ctypes.c_double),
+    )
+
+
+class NativeStack:
+    """The layers of one text and their state."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        layers: Sequence[LayerWeights],
+        states: Sequence[State],
+        zoneout: float,
+        products: np.ndarray | None = None,
+    ) -> None:
+        """Start from states of [1, H]; `products` [V, G*H] are those of tokens, for the first layer.
+
+        Raises Unavailable where the compiled step cannot run these layers.
+        """
+        self._library = load_library()
+        if cell.name not in CELLS:
+            raise Unavailable(f"it has no {cell.name} cell")
+        self._state = cell.state
+        self._states = [[np.array(value) for value in one] for one in states]
+        self._arrays: list[np.ndarray] = []  # kept alive
+        described = [
+            self._describe(CELLS.index(cell.name), cell.gates, weights, state, zoneout)
+            for weights, state in zip(layers, self._states, strict=True)
+        ]
+        self._layers = (_Layer * len(described))(*described)
+        self.hidden = self._states[-1][0]  # [1, H] of the last layer; the next step changes it
+        assert layers[0].weight_ih is not None
+        self._inputs = np.empty((1, layers[0].weight_ih.shape[1]), np.float32)
+        self._inputs_address = self._address(self._inputs)
+        self._products = None if products is None else self._address(products)
+        self._row_bytes = 4 * len(layers[0].weight_hh)
+
+    def _describe(
+        self, cell: int, gates: int, weights: LayerWeights, state: list[np.ndarray], zoneout: float
+    ) -> _Layer:
+        rows, size = weights.weight_hh.shape
+        assert weights.weight_ih is not None
+        room = [np.empty(length, np.float32) for length in (rows, rows, size)]
+        memory = state[1] if len(state) > 1 else None
+        values = {
+            **weights._asdict(),
+            **dict(zip(("from_input", "from_hidden", "reset"), room, strict=True)),
+            "hidden": state[0],
+            "memory": memory,
+        }
+        addresses = {name: None if value is None else self._address(value) for name, value in values.items()}
+        inputs = weights.weight_ih.shape[1]
+        return _Layer(cell=cell, gates=gates, inputs=inputs, hidden_size=size, zoneout=zoneout, **addresses)
+
+    def _address(self, array: np.ndarray) -> int:
+        self._arrays.append(array)
+        return address(array)
+
+    def advance(self, token: int | None, inputs: np.ndarray | None) -> None:
+        """Go on by a step: with a token's product of the table, with an input [1, I], or with both.
+
+        Given both, the input's product is added, which is not possible under layer normalisation.
+        """
+        product = None
+        if token is not None:
+            assert self._products is not None
+            product = self._products + int(token) * self._row_bytes
+        if inputs is not None:
+            self._inputs[:] = inputs
+        self._library.nlpseq_advance(
+            self._layers, len(self._layers), product, None if inputs is None else self._inputs_address
+        )
+
+    @property
+    def states(self) -> list[Any]:
+        """A copy of each layer's state."""
+        return [self._state(*(value.copy() for value in one)) for one in self._states]
+
+
+class NativeLinear:
+    """A linear map of one vector, which always lies in the same place."""
+
+    def __init__(self, weight: np.ndarray, bias: np.ndarray | None, inputs: np.ndarray) -> None:
+        """weight [O, I], bias [O], inputs [1, I]. Raises Unavailable."""
+        self._library = load_library()
+        self.outputs = np.empty((1, len(weight)), np.float32)  # the next call changes them
+        self._arrays = (weight, bias, inputs)
+        arrays = (weight, bias, inputs, self.outputs)
+        self._addresses = [None if array is None else address(array) for array in arrays]
+        self._shape = weight.shape
+
+    def apply(self) -> None:
+        """Make the outputs [1, O] of what the inputs are now."""
+        self._library.nlpseq_product(*self._addresses, *self._shape)
+
+    def log_softmax(self) -> np.ndarray:
+        """Make the outputs, and their log-probabilities [1, O] in nats: a new array."""
+        self.apply()
+        self._library.nlpseq_log_softmax(self._addresses[-1], len(self.outputs[0]))
+        return self.outputs.copy()
+
+
+def address(array: np.ndarray) -> int:
+    """Where an array's numbers begin. Raises Unavailable where they are not 32-bit floats in order."""
+    if array.dtype != np.float32 or not array.flags.c_contiguous:
+        raise Unavailable("it reads 32-bit floats only")
+    return array.ctypes.data

@@ -1,0 +1,337 @@
+/* One text, one token at a time: a recurrent stack's products and cells on a few cores.
+
+   A step reads every weight once and does two operations with each, so it runs at the speed of memory, and what is
+   left to win is everything that is not reading weights: calls, temporary arrays, waiting for threads. Matrices are cut
+   into pieces of rows. The caller takes pieces from the front, helpers from the back; a helper that the system has put
+   aside is not waited for unless it holds a piece, so a busy machine slows a step down by its share and not by a time
+   slice. Each processor's own instructions are used through clones that the loader chooses from. */
+
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2,fma", "default")))
+#else
+#define FOR_EACH_PROCESSOR
+#endif
+
+#if defined(__x86_64__)
+#define PAUSE() __builtin_ia32_pause()
+#else
+#define PAUSE() ((void)0)
+#endif
+
+enum {
+    LANES = 16,
+    AHEAD = 512, /* numbers from the one in use to the one asked for: a processor follows no row by itself as fast */
+    PIECE_BYTES = 1 << 16,
+    PATIENCE = 2000 /* pauses before a helper goes to sleep, about 0.1 ms */
+};
+
+typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+enum cell { RNN_TANH, RNN_RELU, RNN_SIGMOID, LSTM, GRU, GRU_RESET_BEFORE };
+
+/* One layer. Shapes as in torch.nn: weight_ih [G*H, I], weight_hh [G*H, H], the rest [G*H]; a gain may be NULL. */
+struct layer {
+    int64_t cell, gates, inputs, hidden_size;
+    const float *weight_ih, *bias_ih, *gain_ih;
+    const float *weight_hh, *bias_hh, *gain_hh;
+    float *from_input, *from_hidden, *reset; /* room: [G*H], [G*H], [H] */
+    float *hidden, *memory;                  /* the state: [H], and [H] or NULL */
+    double zoneout;
+};
+
+/* ---- products ---- */
+
+struct product {
+    const float *weight, *bias, *input; /* [rows, columns], [rows] or NULL, [columns] */
+    float *out;                         /* [rows] */
+    int64_t rows, columns, piece;       /* rows of a piece */
+};
+
+static inline float total(lanes values) {
+    float sum = 0;
+    for (int lane = 0; lane < LANES; lane++) sum += values[lane];
+    return sum;
+}
+
+FOR_EACH_PROCESSOR
+static void multiply_rows(const struct product *job, int64_t first, int64_t last) {
+    const int64_t columns = job->columns, whole = columns - columns % LANES;
+    const float *input = job->input;
+    int64_t row = first;
+    for (; row + 4 <= last; row += 4) {
+        const float *weight = job->weight + row * columns;
+        lanes sums[4] = {{0}, {0}, {0}, {0}};
+        for (int64_t column = 0; column < whole; column += LANES) {
+            const lanes values = *(const lanes *)(input + column);
+            for (int one = 0; one < 4; one++) {
+                __builtin_prefetch(weight + one * columns + column + AHEAD);
+                sums[one] += *(const lanes *)(weight + one * columns + column) * values;
+            }
+        }
+        for (int one = 0; one < 4; one++) {
+            float sum = total(sums[one]);
+            for (int64_t column = whole; column < columns; column++) sum += weight[one * columns + column] * input[column];
+            job->out[row + one] = job->bias ? sum + job->bias[row + one] : sum;
+        }
+    }
+    for (; row < last; row++) {
+        float sum = job->bias ? job->bias[row] : 0;
+        for (int64_t column = 0; column < columns; column++) sum += job->weight[row * columns + column] * input[column];
+        job->out[row] = sum;
+    }
+}
+
+/* ---- the helpers ---- */
+
+static struct {
+    _Atomic uint64_t free_pieces; /* [front, back): front in the upper half, back in the lower */
+    _Atomic int64_t unfinished;
+    _Atomic int sleeping;
+    atomic_flag taken; /* by a caller; another thread that calls meanwhile works alone */
+    struct product job;
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    int helpers;
+} pool = {.taken = ATOMIC_FLAG_INIT, .lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER};
+
+static int any_free(void) {
+    const uint64_t pieces = atomic_load(&pool.free_pieces);
+    return pieces >> 32 < (pieces & UINT32_MAX);
+}
+
+/* Take a piece from the front or the back and multiply it; 0 where none is left. */
+static int work_on_one(int from_back) {
+    uint64_t pieces = atomic_load(&pool.free_pieces);
+    uint64_t front, back;
+    do {
+        front = pieces >> 32, back = pieces & UINT32_MAX;
+        if (front >= back) return 0;
+    } while (!atomic_compare_exchange_weak(&pool.free_pieces, &pieces, from_back ? pieces - 1 : pieces + (1ull << 32)));
+    const int64_t first = (int64_t)(from_back ? back - 1 : front) * pool.job.piece;
+    const int64_t last = first + pool.job.piece < pool.job.rows ? first + pool.job.piece : pool.job.rows;
+    multiply_rows(&pool.job, first, last);
+    atomic_fetch_sub(&pool.unfinished, 1);
+    return 1;
+}
+
+static void *help(void *unused) {
+    for (;;) {
+        for (int waited = 0; waited < PATIENCE; waited++) {
+            if (work_on_one(1)) waited = 0;
+            PAUSE();
+        }
+        pthread_mutex_lock(&pool.lock);
+        atomic_fetch_add(&pool.sleeping, 1);
+        while (!any_free()) pthread_cond_wait(&pool.work, &pool.lock);
+        atomic_fetch_sub(&pool.sleeping, 1);
+        pthread_mutex_unlock(&pool.lock);
+    }
+    return unused;
+}
+
+/* Let so many threads work on products, the caller among them. Only the first call counts. */
+void nlpseq_start(int threads) {
+    if (atomic_flag_test_and_set(&pool.taken)) return;
+    while (pool.helpers < threads - 1) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, help, NULL)) break;
+        pthread_detach(thread);
+        pool.helpers++;
+    }
+    atomic_flag_clear(&pool.taken);
+}
+
+/* out = weight @ input + bias */
+void nlpseq_product(
+    const float *weight, const float *bias, const float *input, float *out, int64_t rows, int64_t columns) {
+    struct product job = {weight, bias, input, out, rows, columns, PIECE_BYTES / 4 / columns / 4 * 4 + 4};
+    const int64_t pieces = (rows + job.piece - 1) / job.piece;
+    if (pieces < 2 || !pool.helpers || atomic_flag_test_and_set(&pool.taken)) {
+        multiply_rows(&job, 0, rows);
+        return;
+    }
+    pool.job = job;
+    atomic_store(&pool.unfinished, pieces);
+    atomic_store(&pool.free_pieces, (uint64_t)pieces);
+    if (atomic_load(&pool.sleeping)) {
+        pthread_mutex_lock(&pool.lock);
+        pthread_cond_broadcast(&pool.work);
+        pthread_mutex_unlock(&pool.lock);
+    }
+    while (work_on_one(0)) continue;
+    while (atomic_load(&pool.unfinished)) PAUSE();
+    atomic_flag_clear(&pool.taken);
+}
+
+/* ---- functions of single values ---- */
+
+/* exp(x) to two units in the last place, for x in [-87, 88]; beyond it the nearer end's value. NaN stays NaN. */
+static inline float exponential(float x) {
+    x = x < -87 ? -87 : x;
+    x = x > 88 ? 88 : x;
+    const float shifted = x * 1.44269504f + 12582912.0f; /* the whole part ends up in the lowest bits */
+    const float whole = shifted - 12582912.0f;
+    const float rest = x - whole * 0.693359375f + whole * 2.12194440e-4f; /* ln 2 in two parts */
+    float value = 1.0f / 5040;
+    value = value * rest + 1.0f / 720;
+    value = value * rest + 1.0f / 120;
+    value = value * rest + 1.0f / 24;
+    value = value * rest + 1.0f / 6;
+    value = value * rest + 0.5f;
+    value = value * rest + 1.0f;
+    value = value * rest + 1.0f;
+    uint32_t bits;
+    memcpy(&bits, &shifted, 4);
+    bits = (bits + 127) << 23;
+    float power;
+    memcpy(&power, &bits, 4);
+    return value * power;
+}
+
+FOR_EACH_PROCESSOR
+static void sigmoid(float *values, int64_t size) {
+    for (int64_t j = 0; j < size; j++) values[j] = 1 / (1 + exponential(-values[j]));
+}
+
+FOR_EACH_PROCESSOR
+static void hyperbolic_tangent(float *values, int64_t size) {
+    for (int64_t j = 0; j < size; j++) values[j] = 2 / (1 + exponential(-2 * values[j])) - 1;
+}
+
+FOR_EACH_PROCESSOR
+static void add(float *values, const float *others, int64_t size) {
+    for (int64_t j = 0; j < size; j++) values[j] += others[j];
+}
+
+FOR_EACH_PROCESSOR
+static void multiply(float *values, const float *others, int64_t size) {
+    for (int64_t j = 0; j < size; j++) values[j] *= others[j];
+}
+
+/* state = fresh, but for the share of the old state that zoneout keeps */
+FOR_EACH_PROCESSOR
+static void renew(float *state, const float *fresh, float kept, int64_t size) {
+    for (int64_t j = 0; j < size; j++) state[j] = fresh[j] + kept * (state[j] - fresh[j]);
+}
+
+/* ---- cells: the equations of nlpseq.cells ---- */
+
+static void normalise(float *values, const float *gain, const float *bias, int64_t size) {
+    double sum = 0, squares = 0;
+    for (int64_t j = 0; j < size; j++) sum += values[j];
+    const double mean = sum / (double)size;
+    for (int64_t j = 0; j < size; j++) squares += (values[j] - mean) * (values[j] - mean);
+    const float scale = (float)(1 / sqrt(squares / (double)size + 1e-5));
+    for (int64_t j = 0; j < size; j++) values[j] = (values[j] - (float)mean) * scale * gain[j] + bias[j];
+}
+
+/* The product with some rows of weight_hh, normalised where the layer asks for it. */
+static void project_hidden(const struct layer *layer, const float *hidden, int64_t first, int64_t rows) {
+    const int64_t size = layer->hidden_size;
+    float *out = layer->from_hidden + first;
+    const float *bias = layer->bias_hh + first;
+    nlpseq_product(layer->weight_hh + first * size, layer->gain_hh ? NULL : bias, hidden, out, rows, size);
+    if (layer->gain_hh) normalise(out, layer->gain_hh + first, bias, rows);
+}
+
+/* The cell itself. Its gates are worked out in place, in from_input; for the second form of the gru, whose hidden state
+   is reset before its product, the caller has put that product into from_hidden. */
+static void step(const struct layer *layer) {
+    const int64_t size = layer->hidden_size;
+    const float kept = (float)layer->zoneout;
+    float *gates = layer->from_input, *from_hidden = layer->from_hidden, *hidden = layer->hidden;
+    const int gated = layer->cell == GRU || layer->cell == GRU_RESET_BEFORE;
+    float *candidate = gates + 2 * size;
+
+    if (gated) {
+        float *reset = gates, *update = gates + size;
+        add(gates, from_hidden, 2 * size);
+        sigmoid(gates, 2 * size);
+        if (layer->cell == GRU) multiply(from_hidden + 2 * size, reset, size);
+        add(candidate, from_hidden + 2 * size, size);
+        hyperbolic_tangent(candidate, size);
+        for (int64_t j = 0; j < size; j++) candidate[j] += update[j] * (hidden[j] - candidate[j]);
+        renew(hidden, candidate, kept, size);
+        return;
+    }
+    add(gates, from_hidden, layer->gates * size);
+    if (layer->cell == LSTM) {
+        float *admitted = gates, *forgotten = gates + size, *shown = gates + 3 * size;
+        sigmoid(gates, 2 * size);
+        hyperbolic_tangent(candidate, size);
+        sigmoid(shown, size);
+        multiply(candidate, admitted, size);
+        multiply(forgotten, layer->memory, size);
+        add(candidate, forgotten, size);
+        memcpy(admitted, candidate, 4 * (size_t)size);
+        hyperbolic_tangent(admitted, size);
+        multiply(shown, admitted, size);
+        renew(layer->memory, candidate, kept, size);
+        renew(hidden, shown, kept, size);
+        return;
+    }
+    if (layer->cell == RNN_TANH) hyperbolic_tangent(gates, size);
+    if (layer->cell == RNN_SIGMOID) sigmoid(gates, size);
+    if (layer->cell == RNN_RELU)
+        for (int64_t j = 0; j < size; j++) gates[j] = gates[j] < 0 ? 0 : gates[j];
+    renew(hidden, gates, kept, size);
+}
+
+static void project_inputs(const struct layer *layer, const float *input) {
+    const int64_t rows = layer->gates * layer->hidden_size;
+    const float *bias = layer->gain_ih ? NULL : layer->bias_ih;
+    nlpseq_product(layer->weight_ih, bias, input, layer->from_input, rows, layer->inputs);
+    if (layer->gain_ih) normalise(layer->from_input, layer->gain_ih, layer->bias_ih, rows);
+}
+
+/* Advance all layers by one step. The first layer's input comes as its finished product [G*H], as a vector [I], or as
+   both, whose products are then added (not under layer normalisation). */
+void nlpseq_advance(const struct layer *layers, int64_t depth, const float *product, const float *input) {
+    for (const struct layer *layer = layers; layer < layers + depth; layer++) {
+        const int64_t size = layer->hidden_size, rows = layer->gates * size;
+        if (layer > layers)
+            project_inputs(layer, layer[-1].hidden);
+        else if (!product)
+            project_inputs(layer, input);
+        else if (input)
+            nlpseq_product(layer->weight_ih, product, input, layer->from_input, rows, layer->inputs);
+        else
+            memcpy(layer->from_input, product, 4 * (size_t)rows);
+        if (layer->cell == GRU_RESET_BEFORE) {
+            project_hidden(layer, layer->hidden, 0, rows - size);
+            memcpy(layer->reset, layer->from_input, 4 * (size_t)size);
+            add(layer->reset, layer->from_hidden, size);
+            sigmoid(layer->reset, size);
+            multiply(layer->reset, layer->hidden, size);
+            project_hidden(layer, layer->reset, rows - size, size);
+        } else {
+            project_hidden(layer, layer->hidden, 0, rows);
+        }
+        step(layer);
+    }
+}
+
+/* values = values - log(sum(exp(values))) */
+FOR_EACH_PROCESSOR
+void nlpseq_log_softmax(float *values, int64_t size) {
+    float largest = values[0];
+    for (int64_t j = 1; j < size; j++) largest = values[j] > largest ? values[j] : largest;
+    double sum = 0;
+    for (int64_t start = 0; start < size; start += 4096) {
+        float sums[LANES] = {0};
+        const int64_t end = start + 4096 < size ? start + 4096 : size;
+        int64_t j = start;
+        for (; j + LANES <= end; j += LANES)
+            for (int lane = 0; lane < LANES; lane++) sums[lane] += exponential(values[j + lane] - largest);
+        for (; j < end; j++) sums[0] += exponential(values[j] - largest);
+        for (int lane = 0; lane < LANES; lane++) sum += sums[lane];
+    }
+    const float offset = largest + (float)log(sum);
+    for (int64_t j = 0; j < size; j++) values[j] -= offset;
+}

@@ -1,0 +1,179 @@
+"""The compiled step against the cells' own equations, and what happens where there is none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nlpseq.cells import CELLS, LayerWeights
+from nlpseq.cells.unroll import advance, project_inputs, zero_state
+from nlpseq.models import language_model
+from nlpseq.models.language_model import LanguageModelOptions
+from nlpseq.models.stepper import Stepper
+from nlpseq.native import library, stack
+from nlpseq.native.library import Unavailable
+from nlpseq.native.stack import NativeLinear, NativeStack
+
+Close = Callable[..., None]
+
+try:
+    library.load_library()
+except Unavailable as reason:
+    pytest.skip(f"no compiled step: {reason}", allow_module_level=True)
+
+INPUTS, HIDDEN, WORDS = 19, 37, 23
+
+
+def _layers(cell: Any, normalised: bool, depth: int = 2) -> list[LayerWeights]:
+    generator = np.random.default_rng(1)
+    rows = cell.gates * HIDDEN
+
+    def draw(*shape: int) -> np.ndarray:
+        return generator.normal(0, 0.3, shape).astype(np.float32)
+
+    return [
+        LayerWeights(
+            draw(rows, HIDDEN if layer else INPUTS),
+            draw(rows, HIDDEN),
+            draw(rows),
+            draw(rows),
+            1 + draw(rows) if normalised else None,
+            1 + draw(rows) if normalised else None,
+        )
+        for layer in range(depth)
+    ]
+
+
+@pytest.mark.parametrize("given", ["product", "inputs", "both"])
+@pytest.mark.parametrize("zoneout", [0.0, 0.3])
+@pytest.mark.parametrize("normalised", [False, True])
+@pytest.mark.parametrize("name", CELLS)
+def test_the_step_is_the_cells(name: str, normalised: bool, zoneout: float, given: str, assert_close: Close) -> None:
+    if normalised and given == "both":
+        pytest.skip("a normalised product is not the sum of two")
+    cell = CELLS[name]
+    layers = _layers(cell, normalised)
+    generator = np.random.default_rng(2)
+    products = generator.normal(size=(WORDS, cell.gates * HIDDEN)).astype(np.float32)
+    states = [zero_state(cell, 1, HIDDEN, layers[0].weight_hh) for _ in layers]
+    native = NativeStack(cell, layers, states, zoneout, products)
+    for token in range(9):
+        inputs = generator.normal(size=(1, INPUTS)).astype(np.float32)
+        product = {
+            "product": products[token : token + 1],
+            "inputs": project_inputs(layers[0], inputs),
+            "both": products[token : token + 1] + inputs @ np.asarray(layers[0].weight_ih).T,
+        }[given]
+        native.advance(None if given == "inputs" else token, None if given == "product" else inputs)
+        for depth, weights in enumerate(layers):
+            if depth:
+                product = project_inputs(weights, states[depth - 1].hidden)
+            states[depth] = advance(cell, weights, product, states[depth], zoneout)
+    for found, expected in zip(native.states, states, strict=True):
+        for field in expected._fields:
+            assert_close(getattr(found, field), getattr(expected, field), "float32", field)
+    assert (native.hidden == native.states[-1].hidden).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (7, 16), (1030, 517), (5, 40_000), (33_001, 64)])
+def test_a_product_is_that_of_float64(shape: tuple[int, int]) -> None:
+    generator = np.random.default_rng(3)
+    weight, bias = generator.normal(size=shape), generator.normal(size=shape[0])
+    inputs = generator.normal(size=(1, shape[1]))
+    linear = NativeLinear(*(array.astype(np.float32) for array in (weight, bias, inputs)))
+    linear.apply()
+    assert abs(linear.outputs - (inputs @ weight.T + bias)).max() < 1e-6 * shape[1] ** 0.5 * 10
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 256, 9001])
+def test_log_softmax_is_that_of_float64(size: int) -> None:
+    bias = np.random.default_rng(4).normal(0, 30, size)  # far apart, so that most of the terms vanish
+    one = np.ones((1, 1), np.float32)
+    found = NativeLinear(np.zeros((size, 1), np.float32), bias.astype(np.float32), one).log_softmax()
+    expected = bias - np.logaddexp.reduce(bias)
+    assert abs(found - expected).max() < 1e-4 * 0.3
+    assert abs(np.exp(found.astype(np.float64)).sum() - 1) < 1e-5
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_extreme_products_saturate_and_nan_stays(name: str) -> None:
+    cell = CELLS[name]
+    layers = _layers(cell, False, depth=1)
+    products = np.stack([np.full(cell.gates * HIDDEN, value, np.float32) for value in (1e30, -1e30, np.nan)])
+    for token in range(2):
+        states = [zero_state(cell, 1, HIDDEN, layers[0].weight_hh)]
+        native = NativeStack(cell, layers, states, 0.0, products)
+        native.advance(token, None)
+        expected = advance(cell, layers[0], products[token : token + 1], states[0])
+        np.testing.assert_allclose(native.hidden, expected.hidden, rtol=1e-6, atol=1e-7)
+    native.advance(2, None)
+    assert np.isnan(native.hidden).all()
+
+
+def _weights() -> tuple[dict[str, np.ndarray], LanguageModelOptions]:
+    options = LanguageModelOptions(hidden_size=160, embedding_size=40, tied=False, ngrams=1)
+    return language_model.initial_weights(options, 256, 1), options
+
+
+def _follow(tokens: list[int]) -> np.ndarray:
+    stepper = Stepper(*_weights())
+    for token in tokens:
+        stepper.advance([token])
+    return stepper.predict()
+
+
+def test_texts_in_several_threads_do_not_meet() -> None:
+    texts = [[(7 * place + text) % 256 for place in range(200)] for text in range(4)]
+    expected = [_follow(text) for text in texts]
+    with ThreadPoolExecutor(4) as threads:
+        for found, alone in zip(threads.map(_follow, texts), expected, strict=True):
+            assert (found == alone).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_works_without_the_helpers() -> None:
+    expected = _follow([1, 2, 3])
+    child = os.fork()
+    if not child:
+        os._exit(0 if (_follow([1, 2, 3]) == expected).all() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_without_the_library_numpy_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    native = _follow([5, 6, 5])
+
+    def missing() -> Any:
+        raise Unavailable("nobody compiled it")
+
+    monkeypatch.setattr(stack, "load_library", missing)
+    monkeypatch.setattr(library, "load_library", missing)
+    assert abs(_follow([5, 6, 5]) - native).max() < 1e-5
+    assert library.describe() == "NumPy (nobody compiled it)"
+
+
+def test_a_broken_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    broken = tmp_path / "_step.so"
+    broken.write_bytes(b"\x7fELF and no more")
+    monkeypatch.setattr(library, "find_spec", lambda _: type("Spec", (), {"origin": str(broken)}))
+    with pytest.raises(Unavailable, match="cannot be loaded"):
+        library.load_library.__wrapped__()
+
+
+def test_what_it_cannot_run_is_left_to_numpy() -> None:
+    cell = CELLS["lstm"]
+    layers = [LayerWeights(*(None if v is None else v.astype(np.float64) for v in one)) for one in _layers(cell, False)]
+    states = [zero_state(cell, 1, HIDDEN, layers[0].weight_hh) for _ in layers]
+    with pytest.raises(Unavailable, match="32-bit"):
+        NativeStack(cell, layers, states, 0.0)
+
+
+@pytest.mark.parametrize(("wanted", "expected"), [("1", 1), ("3", 3), ("1000", 16), ("0", 1)])
+def test_threads_follow_the_users_setting(wanted: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    assert library.threads() == expected
