@@ -103,13 +103,14 @@ def decode(
     from nlpseq.kernels import decode_timing
     from nlpseq.models.language_model import LanguageModelOptions
     from nlpseq.models.model_file import load_model
+    from nlpseq.native.library import describe
 
     if model is None:
         options, weights = decode_timing.RANDOM_MODEL, decode_timing.random_weights()
     else:
         loaded = load_model(model, "language-model")
         options, weights = LanguageModelOptions(**loaded.options), loaded.weights
-    output.note(_conditions(), quiet=quiet)
+    output.note(f"{_conditions()}; ours: {describe()}", quiet=quiet)
     timing = decode_timing.measure_decode(weights, options, length, repeats)
     if json:
         output.write_json(timing.as_json())

@@ -91,7 +91,7 @@ def text_loss(
 def _output_is_dear(weights: Weights) -> bool:
     """Whether a token's output takes several times the arithmetic of its layers."""
     layers = sum(math.prod(value.shape) for name, value in weights.items() if name.startswith("layers."))
-    return math.prod(language_model.output_layer(weights)[0].shape) > 4 * layers
+    return bool(math.prod(language_model.output_layer(weights)[0].shape) > 4 * layers)
 
 
 class _Chain:

@@ -1,9 +1,9 @@
 """How many tokens a second a language model generates in one stream, beside the same model stepped with torch.nn.
 
-Ours is the running road as `nlpseq generate` takes it: NumPy, one step after another. The other side keeps embedding
-and output as they are and runs the recurrent layers as one module of torch.nn. What torch.nn knows no layer for
-(vectors of n-grams, layer normalisation, zoneout) is left out there, to its favour. Both draw each token by the same
-few lines.
+Ours is the running road as `nlpseq generate` takes it, one step after another, compiled or in NumPy. The other side
+keeps embedding and output as they are and runs the recurrent layers as one module of torch.nn. What torch.nn knows no
+layer for (vectors of n-grams, layer normalisation, zoneout) is left out there, to its favour. Both draw each token by
+the same few lines.
 """
 
 from __future__ import annotations

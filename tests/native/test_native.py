@@ -49,13 +49,14 @@ def _layers(cell: Any, normalised: bool, depth: int = 2) -> list[LayerWeights]:
     ]
 
 
-@pytest.mark.parametrize("given", ["product", "inputs", "both"])
+# A normalised product is not the sum of two, so nothing asks for both there.
+FIRST_LAYERS = [(False, "product"), (False, "inputs"), (False, "both"), (True, "product"), (True, "inputs")]
+
+
+@pytest.mark.parametrize(("normalised", "given"), FIRST_LAYERS)
 @pytest.mark.parametrize("zoneout", [0.0, 0.3])
-@pytest.mark.parametrize("normalised", [False, True])
 @pytest.mark.parametrize("name", CELLS)
-def test_the_step_is_the_cells(name: str, normalised: bool, zoneout: float, given: str, assert_close: Close) -> None:
-    if normalised and given == "both":
-        pytest.skip("a normalised product is not the sum of two")
+def test_the_step_is_the_cells(name: str, zoneout: float, normalised: bool, given: str, assert_close: Close) -> None:
     cell = CELLS[name]
     layers = _layers(cell, normalised)
     generator = np.random.default_rng(2)
@@ -87,7 +88,7 @@ def test_a_product_is_that_of_float64(shape: tuple[int, int]) -> None:
     inputs = generator.normal(size=(1, shape[1]))
     linear = NativeLinear(*(array.astype(np.float32) for array in (weight, bias, inputs)))
     linear.apply()
-    assert abs(linear.outputs - (inputs @ weight.T + bias)).max() < 1e-6 * shape[1] ** 0.5 * 10
+    assert abs(linear.outputs - (inputs @ weight.T + bias)).max() < 1e-5 * shape[1] ** 0.5
 
 
 @pytest.mark.parametrize("size", [1, 15, 16, 256, 9001])
@@ -96,7 +97,7 @@ def test_log_softmax_is_that_of_float64(size: int) -> None:
     one = np.ones((1, 1), np.float32)
     found = NativeLinear(np.zeros((size, 1), np.float32), bias.astype(np.float32), one).log_softmax()
     expected = bias - np.logaddexp.reduce(bias)
-    assert abs(found - expected).max() < 1e-4 * 0.3
+    assert abs(found - expected).max() < 3e-5
     assert abs(np.exp(found.astype(np.float64)).sum() - 1) < 1e-5
 
 
