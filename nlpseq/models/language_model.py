@@ -35,6 +35,7 @@ from nlpseq.options import check, option
 from nlpseq.text.tokenisers import NEWLINE
 
 TASK = "language-model"
+NGRAM_BUCKETS = 16384
 
 Weights = Mapping[str, Array]
 
@@ -63,7 +64,7 @@ class LanguageModelOptions:
         minimum=1,
         maximum=8,
     )
-    ngram_buckets: int = option(16384, "vectors for the n-grams of each length", minimum=1, maximum=1 << 22)
+    ngram_buckets: int = option(NGRAM_BUCKETS, "vectors for the n-grams of each length", minimum=1, maximum=1 << 22)
     layer_normalisation: bool = option(False, "normalise the products of each layer")
     zoneout: float = option(0.0, "share of units that keep their old state", minimum=0, below=1)
     initial: str = option("orthogonal", "initial values of weights", choices=tuple(INITIAL_VALUES))
@@ -74,6 +75,8 @@ class LanguageModelOptions:
             raise OptionError("--activation", f"is an option of the rnn cell, the cell is {self.cell}")
         if self.cell != "gru" and self.reset_before:
             raise OptionError("--reset-before", f"is an option of the gru cell, the cell is {self.cell}")
+        if self.ngrams == 1 and self.ngram_buckets != NGRAM_BUCKETS:
+            raise OptionError("--ngram-buckets", "is an option of n-grams, and there are none", "--ngrams 4")
 
     @property
     def recurrent_cell(self) -> Cell:

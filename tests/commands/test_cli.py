@@ -59,6 +59,7 @@ def test_the_version_is_shown(nlpseq: Run) -> None:
         (["generate", "--temperature", "-1"], "must be at least 0, was -1"),
         (["train", "lm", "--cell", "lsmt"], "did you mean lstm?"),
         (["train", "lm", "--cell", "lstm", "--activation", "relu"], "is an option of the rnn cell"),
+        (["train", "lm", "--ngrams", "1", "--ngram-buckets", "50"], "is an option of n-grams"),
     ],
 )
 def test_wrong_usage_is_told_in_one_line_with_status_2(nlpseq: Run, arguments: list[str], said: str) -> None:
@@ -187,3 +188,24 @@ def test_signals_end_the_program_with_their_status(model_path: Path, number: int
     waiting.send_signal(number)
     _, said = waiting.communicate(timeout=180)
     assert (waiting.returncode, said) == (status, b"")
+
+
+@posix
+@pytest.mark.parametrize(("ignored", "status"), [(False, -signal.SIGINT), (True, 0)])
+def test_a_ctrl_c_while_the_program_is_imported_ends_it_without_a_traceback(ignored: bool, status: int) -> None:
+    program = """
+import builtins, os, signal, sys
+def interrupted(name, *rest, imported=builtins.__import__):
+    if name == "typer":
+        os.kill(os.getpid(), signal.SIGINT)
+    return imported(name, *rest)
+if len(sys.argv) > 1:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+builtins.__import__ = interrupted
+from nlpseq.__main__ import main
+sys.argv[1:] = ["--version"]
+main()
+"""
+    started = [sys.executable, "-c", program, *["ignore"] * ignored]
+    done = subprocess.run(started, capture_output=True, text=True, timeout=180)
+    assert (done.returncode, done.stderr) == (status, "")
