@@ -10,7 +10,7 @@ import typer
 
 from nlpseq.cells import CELLS
 from nlpseq.commands import output
-from nlpseq.commands.flags import Json, Quiet, application, command
+from nlpseq.commands.flags import Json, Precision, Quiet, application, command
 from nlpseq.errors import OptionError
 
 if TYPE_CHECKING:
@@ -94,13 +94,19 @@ def cells(
 
 @command(app)
 def decode(
-    model: SomeModel = None, length: Length = 200, repeats: Repeats = 7, quiet: Quiet = False, json: Json = False
+    model: SomeModel = None,
+    length: Length = 200,
+    repeats: Repeats = 7,
+    precision: Precision = "fp32",
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Time the generation of one stream of text.
 
-    The model is run as `nlpseq generate` runs it, in turns with the same model stepped with torch.nn.
+    The model is run as `nlpseq generate` runs it, in turns with the same model stepped with torch.nn in fp32.
     """
     from nlpseq.kernels import decode_timing
+    from nlpseq.models import language_model
     from nlpseq.models.language_model import LanguageModelOptions
     from nlpseq.models.model_file import load_model
     from nlpseq.native.library import describe
@@ -110,6 +116,7 @@ def decode(
     else:
         loaded = load_model(model, "language-model")
         options, weights = LanguageModelOptions(**loaded.options), loaded.weights
+    weights = language_model.rounded(weights, precision)
     output.note(f"{_conditions()}; ours: {describe()}", quiet=quiet)
     timing = decode_timing.measure_decode(weights, options, length, repeats)
     if json:

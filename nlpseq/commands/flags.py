@@ -35,6 +35,10 @@ ModelPath = Annotated[Path, typer.Option("--model", "-m", metavar="PATH", help="
 RandomSeed = Annotated[
     int | None, typer.Option("--random-seed", metavar="N", min=0, help="Draw the same again. [default: by chance]")
 ]
+Precision = Annotated[
+    Literal["fp32", "bf16"],
+    typer.Option(help="Numbers of the model's matrices; bf16 halves what each token of a text has to read."),
+]
 Corpora = Annotated[
     list[str] | None,
     typer.Argument(metavar="CORPUS", help="Text files (.gz and .xz too), bundled corpora, or hf:NAME[:CONFIG]."),

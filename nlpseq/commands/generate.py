@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nlpseq.commands import output
-from nlpseq.commands.flags import LANGUAGE_MODEL, Json, ModelPath, Quiet, RandomSeed, application, command
+from nlpseq.commands.flags import LANGUAGE_MODEL, Json, ModelPath, Precision, Quiet, RandomSeed, application, command
 from nlpseq.decoding.generation import Generated, Generator
 from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.errors import OptionError
@@ -44,6 +44,7 @@ def generate(
     state: State = None,
     save_state: SaveState = None,
     random_seed: RandomSeed = None,
+    precision: Precision = "fp32",
     json: Json = False,
     quiet: Quiet = False,
     *,
@@ -67,7 +68,7 @@ def generate(
     if "" in (stop or ()):
         raise OptionError("--stop", "must be a text, was empty", "leave out --stop")
     stops = [*(stop or ()), *(["\n"] if lines else [])]
-    generator = Generator(model, sampling, random_seed=random_seed, length=length, stops=stops)
+    generator = Generator(model, sampling, random_seed=random_seed, length=length, stops=stops, precision=precision)
     if state is not None:
         generator.resume(state)
     if lines:

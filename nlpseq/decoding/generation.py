@@ -49,13 +49,21 @@ class Generator:
     """A language model that continues texts."""
 
     def __init__(
-        self, path: Path, sampling: SamplingOptions, *, random_seed: int | None, length: int, stops: Sequence[str] = ()
+        self,
+        path: Path,
+        sampling: SamplingOptions,
+        *,
+        random_seed: int | None,
+        length: int,
+        stops: Sequence[str] = (),
+        precision: str = "fp32",
     ) -> None:
         """Raises ModelFileError if there is no such model.
 
-        Without a `random_seed` one is drawn. `length` is counted in tokens, the prompt's not among them.
+        Without a `random_seed` one is drawn. `length` is counted in tokens, the prompt's not among them. `precision`
+        is that of the weights, as in `language_model.rounded`.
         """
-        self.model, self.options = language_model.load(path)
+        self.model, self.options = language_model.load(path, precision)
         self.sampling = sampling
         self.random_seed = int.from_bytes(os.urandom(4), "big") if random_seed is None else random_seed
         self.length = length

@@ -16,7 +16,7 @@ batch it is made once per token of the vocabulary and looked up, which saves up 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -295,11 +295,29 @@ def negative_log_likelihood(weights: Weights, features: Array, targets: Array, r
     return float(token_losses(weights, features, targets, rows).sum(dtype=np.float64))
 
 
-def load(path: Path) -> tuple[Model, LanguageModelOptions]:
-    """A language model from its file or run folder. Raises ModelFileError as `load_model` does."""
+def rounded(weights: dict[str, np.ndarray], precision: str) -> dict[str, np.ndarray]:
+    """Weights whose matrices hold only numbers that `precision` can hold: "fp32", or "bf16", which has eight bits.
+
+    bf16 rounds to the nearest, ties to even. Arithmetic stays in 32 bits.
+    """
+    if precision == "fp32":
+        return weights
+
+    def nearest(matrix: np.ndarray) -> np.ndarray:
+        bits = matrix.view(np.uint32)
+        return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+    return {name: nearest(value) if value.ndim == 2 else value for name, value in weights.items()}
+
+
+def load(path: Path, precision: str = "fp32") -> tuple[Model, LanguageModelOptions]:
+    """A language model from its file or run folder, its weights `rounded`.
+
+    Raises ModelFileError as `load_model` does.
+    """
     model = load_model(path, TASK)
     try:
-        return model, LanguageModelOptions(**model.options)
+        return replace(model, weights=rounded(model.weights, precision)), LanguageModelOptions(**model.options)
     except (TypeError, OptionError) as error:
         hint = "pip install --upgrade nlpseq"
         raise ModelFileError(str(model.path), f"has options that this version does not know: {error}", hint) from error

@@ -80,10 +80,16 @@ class Stepper:
     def state(self, state: LanguageModelState) -> None:
         self._states: list[Any] = [directions[0] for directions in state.layers]
         self._recent: list[list[int]] = state.recent.tolist()  # oldest first, B tokens each
-        self._native = self._open_native() if len(self._states[0].hidden) == 1 else None
+        self._native: _Native | None = None
+        self._opened = False
 
-    def _open_native(self) -> _Native | None:
-        """What advances a single text in native code, or None where that is not possible."""
+    def _open_native(self) -> None:
+        """Hand a single text over to native code, where that is possible; when it is first advanced, not before."""
+        self._opened = True
+        if len(self._states[0].hidden) == 1:
+            self._native = self._make_native()
+
+    def _make_native(self) -> _Native | None:
         projection = self.weights.get("output.projection")
         try:
             stack = NativeStack(self._cell, self._layers, self._states, self.options.zoneout, self._products)
@@ -101,6 +107,8 @@ class Stepper:
 
     def advance(self, tokens: Tokens) -> None:
         """Go on by one token in each of the B texts."""
+        if not self._opened:
+            self._open_native()
         inputs = self._inputs(tokens)
         if self._native is not None:
             self._native.stack.advance(None if self._products is None else tokens[0], inputs)

@@ -32,7 +32,7 @@ def load_library() -> ctypes.CDLL:
         library = ctypes.CDLL(spec.origin)
         pointer, size = ctypes.c_void_p, ctypes.c_int64
         library.nlpseq_start.argtypes = [ctypes.c_int]
-        library.nlpseq_product.argtypes = [pointer, pointer, pointer, pointer, size, size]
+        library.nlpseq_product.argtypes = [pointer, pointer, pointer, pointer]
         library.nlpseq_advance.argtypes = [pointer, size, pointer, pointer]
         library.nlpseq_log_softmax.argtypes = [pointer, size]
     except (OSError, AttributeError) as error:

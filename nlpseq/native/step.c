@@ -4,7 +4,8 @@
    left to win is everything that is not reading weights: calls, temporary arrays, waiting for threads. Matrices are cut
    into pieces of rows. The caller takes pieces from the front, helpers from the back; a helper that the system has put
    aside is not waited for unless it holds a piece, so a busy machine slows a step down by its share and not by a time
-   slice. Each processor's own instructions are used through clones that the loader chooses from. */
+   slice. A matrix may be given as bf16, the upper halves of 32-bit floats, which is half as much to read; arithmetic is
+   in 32 bits either way. Each processor's own instructions are used through clones that the loader chooses from. */
 
 #include <math.h>
 #include <pthread.h>
@@ -26,20 +27,28 @@
 
 enum {
     LANES = 16,
-    AHEAD = 512, /* numbers from the one in use to the one asked for: a processor follows no row by itself as fast */
+    AHEAD = 2048, /* bytes from those in use to those asked for: left to itself a processor follows rows more slowly */
     PIECE_BYTES = 1 << 16,
     PATIENCE = 2000 /* pauses before a helper goes to sleep, about 0.1 ms */
 };
 
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint32_t words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 
 enum cell { RNN_TANH, RNN_RELU, RNN_SIGMOID, LSTM, GRU, GRU_RESET_BEFORE };
 
+/* A matrix [rows, columns]: 32-bit floats, or bf16 where `halved`. */
+struct matrix {
+    const void *numbers;
+    int64_t rows, columns, halved;
+};
+
 /* One layer. Shapes as in torch.nn: weight_ih [G*H, I], weight_hh [G*H, H], the rest [G*H]; a gain may be NULL. */
 struct layer {
-    int64_t cell, gates, inputs, hidden_size;
-    const float *weight_ih, *bias_ih, *gain_ih;
-    const float *weight_hh, *bias_hh, *gain_hh;
+    int64_t cell, gates, hidden_size;
+    struct matrix weight_ih, weight_hh;
+    const float *bias_ih, *gain_ih, *bias_hh, *gain_hh;
     float *from_input, *from_hidden, *reset; /* room: [G*H], [G*H], [H] */
     float *hidden, *memory;                  /* the state: [H], and [H] or NULL */
     double zoneout;
@@ -48,9 +57,10 @@ struct layer {
 /* ---- products ---- */
 
 struct product {
-    const float *weight, *bias, *input; /* [rows, columns], [rows] or NULL, [columns] */
-    float *out;                         /* [rows] */
-    int64_t rows, columns, piece;       /* rows of a piece */
+    struct matrix weight;
+    const float *bias, *input; /* [rows] or NULL, [columns] */
+    float *out;                /* [rows] */
+    int64_t piece;             /* rows of a piece */
 };
 
 static inline float total(lanes values) {
@@ -59,30 +69,48 @@ static inline float total(lanes values) {
     return sum;
 }
 
+static inline float number(const struct matrix *weight, int64_t place) {
+    if (!weight->halved) return ((const float *)weight->numbers)[place];
+    const uint32_t bits = (uint32_t)((const uint16_t *)weight->numbers)[place] << 16;
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+/* Rows first to last, four at a time; LOAD makes lanes of the numbers from a place on, SIZE is that of a number. */
+#define MULTIPLY_ROWS(LOAD, SIZE)                                                                      \
+    for (; row + 4 <= last; row += 4) {                                                                \
+        lanes sums[4] = {{0}, {0}, {0}, {0}};                                                          \
+        for (int64_t column = 0; column < whole; column += LANES) {                                    \
+            const lanes values = *(const lanes *)(input + column);                                     \
+            for (int one = 0; one < 4; one++) {                                                        \
+                const char *place = numbers + ((row + one) * columns + column) * SIZE;                 \
+                __builtin_prefetch(place + AHEAD);                                                     \
+                sums[one] += LOAD * values;                                                            \
+            }                                                                                          \
+        }                                                                                              \
+        for (int one = 0; one < 4; one++) {                                                            \
+            float sum = total(sums[one]);                                                              \
+            for (int64_t column = whole; column < columns; column++)                                   \
+                sum += number(&job->weight, (row + one) * columns + column) * input[column];           \
+            job->out[row + one] = job->bias ? sum + job->bias[row + one] : sum;                        \
+        }                                                                                              \
+    }
+
 FOR_EACH_PROCESSOR
 static void multiply_rows(const struct product *job, int64_t first, int64_t last) {
-    const int64_t columns = job->columns, whole = columns - columns % LANES;
+    const int64_t columns = job->weight.columns, whole = columns - columns % LANES;
     const float *input = job->input;
+    const char *numbers = job->weight.numbers;
     int64_t row = first;
-    for (; row + 4 <= last; row += 4) {
-        const float *weight = job->weight + row * columns;
-        lanes sums[4] = {{0}, {0}, {0}, {0}};
-        for (int64_t column = 0; column < whole; column += LANES) {
-            const lanes values = *(const lanes *)(input + column);
-            for (int one = 0; one < 4; one++) {
-                __builtin_prefetch(weight + one * columns + column + AHEAD);
-                sums[one] += *(const lanes *)(weight + one * columns + column) * values;
-            }
-        }
-        for (int one = 0; one < 4; one++) {
-            float sum = total(sums[one]);
-            for (int64_t column = whole; column < columns; column++) sum += weight[one * columns + column] * input[column];
-            job->out[row + one] = job->bias ? sum + job->bias[row + one] : sum;
-        }
-    }
+    if (job->weight.halved)
+        MULTIPLY_ROWS((lanes)(__builtin_convertvector(*(const halves *)place, words) << 16), 2)
+    else
+        MULTIPLY_ROWS(*(const lanes *)place, 4)
     for (; row < last; row++) {
         float sum = job->bias ? job->bias[row] : 0;
-        for (int64_t column = 0; column < columns; column++) sum += job->weight[row * columns + column] * input[column];
+        for (int64_t column = 0; column < columns; column++)
+            sum += number(&job->weight, row * columns + column) * input[column];
         job->out[row] = sum;
     }
 }
@@ -114,7 +142,7 @@ static int work_on_one(int from_back) {
         if (front >= back) return 0;
     } while (!atomic_compare_exchange_weak(&pool.free_pieces, &pieces, from_back ? pieces - 1 : pieces + (1ull << 32)));
     const int64_t first = (int64_t)(from_back ? back - 1 : front) * pool.job.piece;
-    const int64_t last = first + pool.job.piece < pool.job.rows ? first + pool.job.piece : pool.job.rows;
+    const int64_t last = first + pool.job.piece < pool.job.weight.rows ? first + pool.job.piece : pool.job.weight.rows;
     multiply_rows(&pool.job, first, last);
     atomic_fetch_sub(&pool.unfinished, 1);
     return 1;
@@ -148,10 +176,10 @@ void nlpseq_start(int threads) {
 }
 
 /* out = weight @ input + bias */
-void nlpseq_product(
-    const float *weight, const float *bias, const float *input, float *out, int64_t rows, int64_t columns) {
-    struct product job = {weight, bias, input, out, rows, columns, PIECE_BYTES / 4 / columns / 4 * 4 + 4};
-    const int64_t pieces = (rows + job.piece - 1) / job.piece;
+void nlpseq_product(const struct matrix *weight, const float *bias, const float *input, float *out) {
+    const int64_t row_bytes = weight->columns * (weight->halved ? 2 : 4);
+    struct product job = {*weight, bias, input, out, PIECE_BYTES / row_bytes / 4 * 4 + 4};
+    const int64_t rows = weight->rows, pieces = (rows + job.piece - 1) / job.piece;
     if (pieces < 2 || !pool.helpers || atomic_flag_test_and_set(&pool.taken)) {
         multiply_rows(&job, 0, rows);
         return;
@@ -233,10 +261,12 @@ static void normalise(float *values, const float *gain, const float *bias, int64
 
 /* The product with some rows of weight_hh, normalised where the layer asks for it. */
 static void project_hidden(const struct layer *layer, const float *hidden, int64_t first, int64_t rows) {
-    const int64_t size = layer->hidden_size;
+    struct matrix some = layer->weight_hh;
+    some.numbers = (const char *)some.numbers + first * some.columns * (some.halved ? 2 : 4);
+    some.rows = rows;
     float *out = layer->from_hidden + first;
     const float *bias = layer->bias_hh + first;
-    nlpseq_product(layer->weight_hh + first * size, layer->gain_hh ? NULL : bias, hidden, out, rows, size);
+    nlpseq_product(&some, layer->gain_hh ? NULL : bias, hidden, out);
     if (layer->gain_hh) normalise(out, layer->gain_hh + first, bias, rows);
 }
 
@@ -284,10 +314,8 @@ static void step(const struct layer *layer) {
 }
 
 static void project_inputs(const struct layer *layer, const float *input) {
-    const int64_t rows = layer->gates * layer->hidden_size;
-    const float *bias = layer->gain_ih ? NULL : layer->bias_ih;
-    nlpseq_product(layer->weight_ih, bias, input, layer->from_input, rows, layer->inputs);
-    if (layer->gain_ih) normalise(layer->from_input, layer->gain_ih, layer->bias_ih, rows);
+    nlpseq_product(&layer->weight_ih, layer->gain_ih ? NULL : layer->bias_ih, input, layer->from_input);
+    if (layer->gain_ih) normalise(layer->from_input, layer->gain_ih, layer->bias_ih, layer->weight_ih.rows);
 }
 
 /* Advance all layers by one step. The first layer's input comes as its finished product [G*H], as a vector [I], or as
@@ -300,7 +328,7 @@ void nlpseq_advance(const struct layer *layers, int64_t depth, const float *prod
         else if (!product)
             project_inputs(layer, input);
         else if (input)
-            nlpseq_product(layer->weight_ih, product, input, layer->from_input, rows, layer->inputs);
+            nlpseq_product(&layer->weight_ih, product, input, layer->from_input);
         else
             memcpy(layer->from_input, product, 4 * (size_t)rows);
         if (layer->cell == GRU_RESET_BEFORE) {

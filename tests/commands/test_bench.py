@@ -99,7 +99,7 @@ def test_decode_times_a_model_beside_torch(tmp_path: Path, options: dict[str, An
 
 def test_decode_of_a_cell_that_torch_has_not(tmp_path: Path) -> None:
     path = _model(tmp_path, cell="gru", reset_before=True)
-    done = _run("decode", "-m", str(path), "--length", "3", "--repeats", "1", "-q")
+    done = _run("decode", "-m", str(path), "--length", "3", "--repeats", "1", "--precision", "bf16", "-q")
     assert done.stdout.splitlines()[2].split(maxsplit=1) == ["torch.nn", "has no such cell"]
     assert done.stderr == ""
 

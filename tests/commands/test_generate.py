@@ -127,3 +127,15 @@ def test_a_model_of_another_task_is_refused(nlpseq: Run, other_task: Path) -> No
     done = nlpseq("generate", "-m", other_task)
     assert done.exit_code == 1
     assert "is a classifier, a language-model is needed" in done.stderr
+
+
+def test_the_precision_is_that_of_the_models_numbers(nlpseq: Run, model_path: Path) -> None:
+    def log_probability(precision: str) -> float:
+        flags = ["--length", "20", "--random-seed", "1", "--precision", precision, "--json"]
+        done = nlpseq("generate", "-m", str(model_path), "--seed", "the cat", "--top-k", "1", *flags)
+        assert done.exit_code == 0, done.stderr
+        return float(json.loads(done.stdout)["log_probability"])
+
+    exact, rounded = log_probability("fp32"), log_probability("bf16")
+    assert rounded != exact
+    assert rounded == pytest.approx(exact, rel=0.05)

@@ -17,7 +17,7 @@ from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.stepper import Stepper
 from nlpseq.native import library, stack
 from nlpseq.native.library import Unavailable
-from nlpseq.native.stack import NativeLinear, NativeStack
+from nlpseq.native.stack import NativeLinear, NativeStack, upper_halves
 
 Close = Callable[..., None]
 
@@ -49,16 +49,23 @@ def _layers(cell: Any, normalised: bool, depth: int = 2) -> list[LayerWeights]:
     ]
 
 
+def _rounded(weights: LayerWeights, precision: str) -> LayerWeights:
+    named = {name: value for name, value in weights._asdict().items() if value is not None}
+    return weights._replace(**language_model.rounded(named, precision))
+
+
 # A normalised product is not the sum of two, so nothing asks for both there.
 FIRST_LAYERS = [(False, "product"), (False, "inputs"), (False, "both"), (True, "product"), (True, "inputs")]
 
 
 @pytest.mark.parametrize(("normalised", "given"), FIRST_LAYERS)
-@pytest.mark.parametrize("zoneout", [0.0, 0.3])
+@pytest.mark.parametrize(("zoneout", "precision"), [(0.0, "fp32"), (0.3, "fp32"), (0.3, "bf16")])
 @pytest.mark.parametrize("name", CELLS)
-def test_the_step_is_the_cells(name: str, zoneout: float, normalised: bool, given: str, assert_close: Close) -> None:
+def test_the_step_is_the_cells(
+    name: str, zoneout: float, precision: str, normalised: bool, given: str, assert_close: Close
+) -> None:
     cell = CELLS[name]
-    layers = _layers(cell, normalised)
+    layers = [_rounded(one, precision) for one in _layers(cell, normalised)]
     generator = np.random.default_rng(2)
     products = generator.normal(size=(WORDS, cell.gates * HIDDEN)).astype(np.float32)
     states = [zero_state(cell, 1, HIDDEN, layers[0].weight_hh) for _ in layers]
@@ -81,14 +88,26 @@ def test_the_step_is_the_cells(name: str, zoneout: float, normalised: bool, give
     assert (native.hidden == native.states[-1].hidden).all()
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (7, 16), (1030, 517), (5, 40_000), (33_001, 64)])
-def test_a_product_is_that_of_float64(shape: tuple[int, int]) -> None:
+def test_a_product_is_that_of_float64(shape: tuple[int, int], precision: str) -> None:
     generator = np.random.default_rng(3)
-    weight, bias = generator.normal(size=shape), generator.normal(size=shape[0])
-    inputs = generator.normal(size=(1, shape[1]))
-    linear = NativeLinear(*(array.astype(np.float32) for array in (weight, bias, inputs)))
+    drawn = {"weight": shape, "bias": shape[:1], "inputs": (1, shape[1])}
+    arrays = {name: generator.normal(size=size).astype(np.float32) for name, size in drawn.items()}
+    arrays["weight"] = language_model.rounded({"weight": arrays["weight"]}, precision)["weight"]
+    linear = NativeLinear(**arrays)
     linear.apply()
+    weight, bias, inputs = (array.astype(np.float64) for array in arrays.values())
     assert abs(linear.outputs - (inputs @ weight.T + bias)).max() < 1e-5 * shape[1] ** 0.5
+
+
+def test_only_what_loses_nothing_is_kept_in_16_bits() -> None:
+    whole = np.array([[1.0, -0.5], [3.0, 2.0**-130]], np.float32)
+    kept = upper_halves(whole)
+    assert kept is not None
+    assert ((kept.astype(np.uint32) << 16).view(np.float32) == whole).all()
+    whole[1, 0] = 1 + 2.0**-8  # nine bits
+    assert upper_halves(whole) is None
 
 
 @pytest.mark.parametrize("size", [1, 15, 16, 256, 9001])
