@@ -75,8 +75,6 @@ class LanguageModelOptions:
             raise OptionError("--activation", f"is an option of the rnn cell, the cell is {self.cell}")
         if self.cell != "gru" and self.reset_before:
             raise OptionError("--reset-before", f"is an option of the gru cell, the cell is {self.cell}")
-        if self.ngrams == 1 and self.ngram_buckets != NGRAM_BUCKETS:
-            raise OptionError("--ngram-buckets", "is an option of n-grams, and there are none", "--ngrams 4")
 
     @property
     def recurrent_cell(self) -> Cell:

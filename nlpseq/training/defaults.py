@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from nlpseq.models.language_model import LanguageModelOptions
+from nlpseq.errors import OptionError
+from nlpseq.models.language_model import NGRAM_BUCKETS, LanguageModelOptions
 from nlpseq.training.options import TrainingOptions
 
 HIDDEN_SIZES = (64, 96, 128, 192, 256, 320, 384, 448, 544, 640, 768, 896, 1056, 1280, 1536)
@@ -50,7 +51,7 @@ def measure_speed(operands: torch.dtype) -> float:
 def complete(
     model: LanguageModelOptions, training: TrainingOptions, facts: Circumstances
 ) -> tuple[LanguageModelOptions, TrainingOptions]:
-    """The options with nothing left open; what the user has set stays."""
+    """The options with nothing left open; what the user has set stays. Raises OptionError if it would have no effect."""
     large = facts.vocabulary_size > LARGE_VOCABULARY
     tied = large if model.tied is None else model.tied
     hidden = model.hidden_size or _hidden_size(facts, large)
@@ -63,6 +64,8 @@ def complete(
         tied=tied,
         ngrams=model.ngrams or (1 if large else 5),
     )
+    if model.ngrams == 1 and model.ngram_buckets != NGRAM_BUCKETS:
+        raise OptionError("--ngram-buckets", "is an option of n-grams, and there are none", "--ngrams 4")
     dropout = training.dropout if training.dropout is not None else _dropout(passes, large)
     training = replace(
         training,

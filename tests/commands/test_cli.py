@@ -59,7 +59,6 @@ def test_the_version_is_shown(nlpseq: Run) -> None:
         (["generate", "--temperature", "-1"], "must be at least 0, was -1"),
         (["train", "lm", "--cell", "lsmt"], "did you mean lstm?"),
         (["train", "lm", "--cell", "lstm", "--activation", "relu"], "is an option of the rnn cell"),
-        (["train", "lm", "--ngrams", "1", "--ngram-buckets", "50"], "is an option of n-grams"),
     ],
 )
 def test_wrong_usage_is_told_in_one_line_with_status_2(nlpseq: Run, arguments: list[str], said: str) -> None:

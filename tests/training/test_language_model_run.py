@@ -18,7 +18,7 @@ import pytest
 
 from nlpseq.errors import CorpusError, Interrupted, ModelFileError, NlpseqError, OptionError, RunError
 from nlpseq.models import language_model as lm
-from nlpseq.models.language_model import LanguageModelOptions
+from nlpseq.models.language_model import NGRAM_BUCKETS, LanguageModelOptions
 from nlpseq.models.model_file import NAME, Model, load_model, read_tensors
 from nlpseq.training.language_model_run import LanguageModelRun, Request
 from nlpseq.training.options import CorpusOptions, TrainingOptions
@@ -68,7 +68,7 @@ def _same_weights(one: Model, other: Model) -> bool:
 
 def test_a_tiny_text_is_learned_by_heart(tmp_path: Path) -> None:
     plain = {"dropout": 0.0, "input_dropout": 0.0, "weight_drop": 0.0, "average": 0.0}
-    sizes = {"hidden_size": 24, "ngrams": 1, "embedding_size": 16}
+    sizes = {"hidden_size": 24, "ngrams": 1, "ngram_buckets": NGRAM_BUCKETS, "embedding_size": 16}
     request = _request(tmp_path / "run", SENTENCE, steps=150, model=sizes, learning_rate=0.02, save_every=1000, **plain)
     result = _train(request)
     assert result["steps"] == 150

@@ -116,6 +116,13 @@ def test_what_was_set_stays(facts: Circumstances) -> None:
     assert {name: getattr(training, name) for name in settings} == settings
 
 
+@pytest.mark.parametrize(("given", "vocabulary"), [({"ngrams": 1}, 257), ({}, 50_000)])
+def test_buckets_without_ngrams_are_refused(given: dict[str, Any], vocabulary: int) -> None:
+    model = LanguageModelOptions(ngram_buckets=50, **given)
+    with pytest.raises(OptionError, match="--ngram-buckets: is an option of n-grams"):
+        complete(model, TrainingOptions(), Circumstances(1_000_000, vocabulary, 60.0, 1e11))
+
+
 def test_more_time_gives_a_model_that_is_no_smaller() -> None:
     sizes = [
         complete(LanguageModelOptions(), TrainingOptions(), Circumstances(1_000_000, 257, seconds, 1e11))[0].hidden_size
