@@ -51,7 +51,7 @@ def measure_speed(operands: torch.dtype) -> float:
 def complete(
     model: LanguageModelOptions, training: TrainingOptions, facts: Circumstances
 ) -> tuple[LanguageModelOptions, TrainingOptions]:
-    """The options with nothing left open; what the user has set stays. Raises OptionError if it would have no effect."""
+    """The options with nothing left open; what the user has set stays. Raises OptionError where it has no effect."""
     large = facts.vocabulary_size > LARGE_VOCABULARY
     tied = large if model.tied is None else model.tied
     hidden = model.hidden_size or _hidden_size(facts, large)
