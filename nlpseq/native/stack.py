@@ -11,6 +11,7 @@ by that, and there is half as much to read.
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from nlpseq.cells import Cell, LayerWeights
 from nlpseq.cells.cell import State
 from nlpseq.native.library import Unavailable, load_library
 
+LANES = 16  # of step.c
 CELLS = ("rnn", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before")  # in the order of step.c
 
 
@@ -145,15 +147,26 @@ def describe_matrix(weight: np.ndarray) -> tuple[np.ndarray, _Matrix]:
     upper = upper_halves(weight)
     if upper is None:
         return weight, _Matrix(numbers, *weight.shape, False)
-    return upper, _Matrix(upper.ctypes.data, *weight.shape, True)
+    packed = pack(upper)
+    return packed, _Matrix(packed.ctypes.data, *weight.shape, True)
 
 
 def upper_halves(weight: np.ndarray) -> np.ndarray | None:
     """32-bit floats as bf16, the upper 16 of their bits, where the lower ones are all zero; else None."""
     bits = weight.view(np.uint32)
-    if (bits[0] & 0xFFFF).any() or (bits & 0xFFFF).any():  # the first row mostly decides
+    if sys.byteorder != "little" or (bits[0] & 0xFFFF).any() or (bits & 0xFFFF).any():  # the first row mostly decides
         return None
     return (bits >> 16).astype(np.uint16)
+
+
+def pack(upper: np.ndarray) -> np.ndarray:
+    """bf16 [O, I] in the order of `struct matrix`: of each 32 columns, the first 16 and the others by turns."""
+    rows, columns = upper.shape
+    packed = upper.copy()
+    whole = columns - columns % (2 * LANES)
+    groups = upper[:, :whole].reshape(rows, -1, 2, LANES)
+    packed[:, :whole] = groups.swapaxes(2, 3).reshape(rows, whole)
+    return packed
 
 
 def address(array: np.ndarray) -> int:

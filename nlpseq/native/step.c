@@ -33,12 +33,13 @@ enum {
 };
 
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef uint32_t words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+typedef uint32_t words __attribute__((vector_size(4 * LANES), aligned(2), may_alias));
 
 enum cell { RNN_TANH, RNN_RELU, RNN_SIGMOID, LSTM, GRU, GRU_RESET_BEFORE };
 
-/* A matrix [rows, columns]: 32-bit floats, or bf16 where `halved`. */
+/* A matrix [rows, columns]: 32-bit floats, or bf16 where `halved`. Each 32 columns of bf16 lie in 16 words, the first 16
+   in their lower halves and the others in the upper ones, so that a shift and a mask make floats of them; the columns
+   that are left over lie one after another. */
 struct matrix {
     const void *numbers;
     int64_t rows, columns, halved;
@@ -69,48 +70,59 @@ static inline float total(lanes values) {
     return sum;
 }
 
-static inline float number(const struct matrix *weight, int64_t place) {
-    if (!weight->halved) return ((const float *)weight->numbers)[place];
-    const uint32_t bits = (uint32_t)((const uint16_t *)weight->numbers)[place] << 16;
+static inline float number(const struct matrix *weight, int64_t row, int64_t column) {
+    const int64_t start = row * weight->columns;
+    if (!weight->halved) return ((const float *)weight->numbers)[start + column];
+    const int64_t within = column % (2 * LANES), group = column - within;
+    const int64_t place = group + 2 * LANES > weight->columns ? column : group + within % LANES * 2 + within / LANES;
+    const uint32_t bits = (uint32_t)((const uint16_t *)weight->numbers)[start + place] << 16;
     float value;
     memcpy(&value, &bits, 4);
     return value;
 }
 
-/* Rows first to last, four at a time; LOAD makes lanes of the numbers from a place on, SIZE is that of a number. */
-#define MULTIPLY_ROWS(LOAD, SIZE)                                                                      \
-    for (; row + 4 <= last; row += 4) {                                                                \
-        lanes sums[4] = {{0}, {0}, {0}, {0}};                                                          \
-        for (int64_t column = 0; column < whole; column += LANES) {                                    \
-            const lanes values = *(const lanes *)(input + column);                                     \
-            for (int one = 0; one < 4; one++) {                                                        \
-                const char *place = numbers + ((row + one) * columns + column) * SIZE;                 \
-                __builtin_prefetch(place + AHEAD);                                                     \
-                sums[one] += LOAD * values;                                                            \
-            }                                                                                          \
-        }                                                                                              \
-        for (int one = 0; one < 4; one++) {                                                            \
-            float sum = total(sums[one]);                                                              \
-            for (int64_t column = whole; column < columns; column++)                                   \
-                sum += number(&job->weight, (row + one) * columns + column) * input[column];           \
-            job->out[row + one] = job->bias ? sum + job->bias[row + one] : sum;                        \
-        }                                                                                              \
-    }
-
+/* Rows first to last, four at a time. */
 FOR_EACH_PROCESSOR
 static void multiply_rows(const struct product *job, int64_t first, int64_t last) {
-    const int64_t columns = job->weight.columns, whole = columns - columns % LANES;
+    const struct matrix *weight = &job->weight;
+    const int64_t columns = weight->columns, whole = columns - columns % (weight->halved ? 2 * LANES : LANES);
     const float *input = job->input;
-    const char *numbers = job->weight.numbers;
     int64_t row = first;
-    if (job->weight.halved)
-        MULTIPLY_ROWS((lanes)(__builtin_convertvector(*(const halves *)place, words) << 16), 2)
-    else
-        MULTIPLY_ROWS(*(const lanes *)place, 4)
+    for (; row + 4 <= last; row += 4) {
+        lanes sums[4] = {{0}, {0}, {0}, {0}};
+        if (weight->halved) {
+            const uint16_t *numbers = (const uint16_t *)weight->numbers + row * columns;
+            for (int64_t column = 0; column < whole; column += 2 * LANES) {
+                const lanes values = *(const lanes *)(input + column);
+                const lanes others = *(const lanes *)(input + column + LANES);
+                for (int one = 0; one < 4; one++) {
+                    const uint16_t *place = numbers + one * columns + column;
+                    __builtin_prefetch((const char *)place + AHEAD);
+                    const words both = *(const words *)place;
+                    sums[one] += (lanes)(both << 16) * values + (lanes)(both & 0xFFFF0000) * others;
+                }
+            }
+        } else {
+            const float *numbers = (const float *)weight->numbers + row * columns;
+            for (int64_t column = 0; column < whole; column += LANES) {
+                const lanes values = *(const lanes *)(input + column);
+                for (int one = 0; one < 4; one++) {
+                    const float *place = numbers + one * columns + column;
+                    __builtin_prefetch((const char *)place + AHEAD);
+                    sums[one] += *(const lanes *)place * values;
+                }
+            }
+        }
+        for (int one = 0; one < 4; one++) {
+            float sum = total(sums[one]);
+            for (int64_t column = whole; column < columns; column++)
+                sum += number(weight, row + one, column) * input[column];
+            job->out[row + one] = job->bias ? sum + job->bias[row + one] : sum;
+        }
+    }
     for (; row < last; row++) {
         float sum = job->bias ? job->bias[row] : 0;
-        for (int64_t column = 0; column < columns; column++)
-            sum += number(&job->weight, row * columns + column) * input[column];
+        for (int64_t column = 0; column < columns; column++) sum += number(weight, row, column) * input[column];
         job->out[row] = sum;
     }
 }
