@@ -22,21 +22,29 @@ def threads() -> int:
     return max(1, min(int(wanted) if wanted.isdecimal() else allowed, MOST_THREADS))
 
 
-@cache
-def load_library() -> ctypes.CDLL:
-    """The library, its helper threads started. Raises Unavailable."""
-    spec = find_spec(MODULE)
+def open_library(module: str) -> ctypes.CDLL:
+    """A compiled part of this package. Raises Unavailable."""
+    spec = find_spec(module)
     if spec is None or spec.origin is None:
         raise Unavailable("the package was built without a C compiler")
     try:
-        library = ctypes.CDLL(spec.origin)
+        return ctypes.CDLL(spec.origin)
+    except OSError as error:
+        raise Unavailable(f"{spec.origin} cannot be loaded: {error}") from error
+
+
+@cache
+def load_library() -> ctypes.CDLL:
+    """The library of the step, its helper threads started. Raises Unavailable."""
+    library = open_library(MODULE)
+    try:
         pointer, size = ctypes.c_void_p, ctypes.c_int64
         library.nlpseq_start.argtypes = [ctypes.c_int]
         library.nlpseq_product.argtypes = [pointer, pointer, pointer, pointer]
         library.nlpseq_advance.argtypes = [pointer, size, pointer, pointer]
         library.nlpseq_log_softmax.argtypes = [pointer, size]
-    except (OSError, AttributeError) as error:
-        raise Unavailable(f"{spec.origin} cannot be loaded: {error}") from error
+    except AttributeError as error:
+        raise Unavailable(f"{library._name} is not of this version: {error}") from error
     for function in (library.nlpseq_start, library.nlpseq_product, library.nlpseq_advance, library.nlpseq_log_softmax):
         function.restype = None
     library.nlpseq_start(threads())

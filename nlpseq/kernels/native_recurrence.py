@@ -1,0 +1,308 @@
+"""A layer over time by the compiled loop of `nlpseq.native`, under autograd.
+
+The input's product is made outside, for all steps at once, by autograd's own linear map, and the weights' gradients are
+each one product over all steps after the backward loop. Between them a call into C does everything: no time is spent
+on calls of torch, temporary arrays and waiting for threads, and the recurrent weights are packed once for all steps.
+Sequences of unequal length are sorted, and their real steps laid one after another, so that padding takes part in
+nothing. The price is a second statement of each cell, in C, which the tests hold against `nlpseq.cells`.
+
+In bf16 the products' operands are rounded and the state stays in fp32. Where the processor has no bf16 products, they
+are made in fp32 of rounded numbers, which is four times faster than torch's emulation; gradients are then not rounded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from nlpseq.cells.cell import Cell, LayerWeights, State
+from nlpseq.cells.unroll import project_inputs
+from nlpseq.native import recurrence as native
+from nlpseq.native.library import Unavailable
+
+ADDITIVE = ("rnn", "rnn-relu", "rnn-sigmoid", "lstm", "gru-reset-before")  # both products have the same gradient
+
+
+@cache
+def unavailable() -> str | None:
+    """Why the compiled loop cannot run here, or None."""
+    try:
+        native.load_library()
+    except Unavailable as reason:
+        return str(reason)
+    return None
+
+
+def describe() -> str:
+    """In a few words what the compiled loop uses here."""
+    threads = _threads().wanted
+    named = native.instructions()[-1] or "no vector instructions in particular"
+    return f"compiled loop ({named}, {threads} thread{'s' * (threads > 1)})"
+
+
+def _threads() -> native.Threads:
+    libraries = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*"))
+    return native.openmp_threads(str(libraries[0]) if libraries else None, torch.get_num_threads())
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where each real step of each sequence lies: N of them, time after time, of sequences sorted by length."""
+
+    steps: int
+    batch: int
+    rows: Tensor  # [T], active sequences
+    offsets: Tensor  # [T]
+    order: Tensor | None = None  # [B], the sequences, longest first; None: all are of one length
+    lengths: Tensor | None = None  # [B], in that order
+    slots: Tensor | None = None  # [N], in [T, B] of sorted sequences
+    given: Tensor | None = None  # [N], in [T, B] of sequences as they were given
+
+    def gather(self, array: Tensor) -> Tensor:
+        """Of [T, B, W], as it was given, the real steps [N, W]."""
+        flat = array.reshape(self.steps * self.batch, -1)
+        if self.given is None:
+            return flat
+        gathered: Tensor = _Gather.apply(flat, self.given)  # type: ignore[no-untyped-call]
+        return gathered
+
+
+@lru_cache(maxsize=64)
+def _full(steps: int, batch: int) -> Places:
+    return Places(steps, batch, torch.full((steps,), batch), torch.arange(steps) * batch)
+
+
+def _places(steps: int, batch: int, lengths: Tensor | None) -> Places:
+    if lengths is None:
+        return _full(steps, batch)
+    lengths, order = lengths.sort(descending=True, stable=True)
+    active = torch.arange(steps)[:, None] < lengths[None, :]
+    rows = active.sum(1)
+    time, sequence = active.nonzero(as_tuple=True)
+    slots, given = time * batch + sequence, time * batch + order[sequence]
+    return Places(steps, batch, rows, rows.cumsum(0) - rows, order, lengths, slots, given)
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of [M, W] that are each taken once."""
+
+    @staticmethod
+    def forward(ctx: Any, array: Tensor, index: Tensor) -> Tensor:
+        ctx.count = array.shape[0]
+        ctx.save_for_backward(index)
+        return array.index_select(0, index)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        (index,) = ctx.saved_tensors
+        return grad.new_zeros(ctx.count, grad.shape[1]).index_copy_(0, index, grad), None
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """How a recurrence runs, apart from its tensors."""
+
+    cell: Cell
+    places: Places
+    reverse: bool
+    zoneout: float
+    half: bool
+    gradients: bool  # whether any may be asked for
+    overwrite: bool  # whether from_input is nobody else's
+    kind: int | None  # of instructions
+    share: int
+
+    def run(self, tensors: dict[str, Tensor | None], *, training: bool, backward: bool, want_first: bool = False) -> None:
+        """Hand everything over to the compiled loop; all tensors are contiguous and of one type."""
+        like = tensors["weight"]
+        assert like is not None
+        arguments = {name: None if value is None else value.data_ptr() for name, value in tensors.items()}
+        native.run(
+            {
+                **arguments,
+                "cell": native.CELLS.index(self.cell.name),
+                "gates": self.cell.gates,
+                "steps": self.places.steps,
+                "batch": self.places.batch,
+                "size": like.shape[1],
+                "reverse": self.reverse,
+                "training": training,
+                "half": self.half and not backward,
+                "share": self.share,
+                "want_first": want_first,
+                "zoneout": self.zoneout,
+                "rows": self.places.rows.data_ptr(),
+                "offsets": self.places.offsets.data_ptr(),
+            },
+            backward=backward,
+            doubles=like.dtype == torch.float64,
+            threads=_threads(),
+            kind=self.kind,
+        )
+
+
+class _Recurrence(torch.autograd.Function):
+    """The loop over time: from_input [N, G*H] and a state to hidden states [N, H] and the last state."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        loop: Loop,
+        masks: Tensor | None,  # [N, H]
+        from_input: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        gain: Tensor | None,
+        *state: Tensor,
+    ) -> tuple[Tensor, ...]:
+        places = loop.places
+        training = loop.gradients and any(ctx.needs_input_grad)
+        tensors: dict[str, Tensor | None] = {"weight": weight, "bias": bias, "gain": gain, "masks": masks}
+        tensors |= _room(loop, from_input, gain, state, training=training)
+        loop.run({**tensors, "from_input": from_input}, training=training, backward=False)
+        hidden, memory = tensors["hidden"], tensors["memory"]
+        assert hidden is not None
+        last = [_last(loop, hidden)]
+        if memory is not None:
+            last.append(_last(loop, memory) if training else memory)
+        if training:
+            names = [name for name, value in tensors.items() if value is not None]
+            ctx.loop, ctx.names = loop, names
+            ctx.save_for_backward(*(tensors[name] for name in names))
+        after = hidden[:-1] if loop.reverse else hidden[1:]
+        outputs = after.flatten(0, 1)
+        return (outputs if places.slots is None else outputs.index_select(0, places.slots), *last)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_results: Tensor) -> tuple[Any, ...]:
+        loop: Loop = ctx.loop
+        tensors: dict[str, Tensor | None] = dict(zip(ctx.names, ctx.saved_tensors, strict=True))
+        activations, hidden = tensors["activations"], tensors["hidden"]
+        assert activations is not None and hidden is not None
+        grad_outputs, *grad_last = grad_results
+        grads = [grad.clone(memory_format=torch.contiguous_format) for grad in grad_last]
+        grad_gates = torch.empty_like(activations)
+        grad_product = grad_gates if loop.cell.name in ADDITIVE else torch.empty_like(activations)
+        bare = grad_product if tensors.get("gain") is None else torch.empty_like(activations)
+        sent = {"grad_gates": grad_gates, "grad_product": grad_product, "grad_bare": bare}
+        carried = dict(zip(("grad_hidden", "grad_memory"), grads, strict=False))
+        loop.run(
+            {**tensors, **sent, **carried, "grad_outputs": grad_outputs.contiguous()},
+            training=True,
+            backward=True,
+            want_first=ctx.needs_input_grad[6],
+        )
+        slots = loop.places.slots
+        before = (hidden[1:] if loop.reverse else hidden[:-1]).flatten(0, 1)
+        before = before if slots is None else before.index_select(0, slots)
+        reset = tensors.get("held") if loop.cell.reset is not None else None
+        grad_weight = _weight_gradient(bare, before, reset)
+        normalised = tensors.get("normalised")
+        grad_gain = None if normalised is None else (grad_product * normalised).sum(0)
+        return (None, None, grad_gates, grad_weight, grad_product.sum(0), grad_gain, *grads)
+
+
+def _room(
+    loop: Loop, from_input: Tensor, gain: Tensor | None, state: tuple[Tensor, ...], *, training: bool
+) -> dict[str, Tensor | None]:
+    """What the loop writes: states, and what the backward pass needs. Without training that is one step's, if any."""
+    places, (batch, size) = loop.places, state[0].shape
+    start = -1 if loop.reverse else 0
+    kept = from_input.shape[0] if training else batch
+    resets = loop.cell.reset is not None
+    room: dict[str, Tensor | None] = {"hidden": from_input.new_empty(places.steps + 1, batch, size), "memory": None}
+    room["hidden"][start] = state[0]  # type: ignore[index]
+    if len(state) > 1:
+        if training:
+            room["memory"] = from_input.new_empty(places.steps + 1, batch, size)
+            room["memory"][start] = state[1]
+        else:
+            room["memory"] = state[1].clone(memory_format=torch.contiguous_format)
+    if training and loop.overwrite:
+        room["activations"] = from_input
+    elif training or resets:
+        room["activations"] = from_input.new_empty(kept, from_input.shape[1])
+    if resets or (training and loop.cell.name == "gru"):
+        room["held"] = from_input.new_empty(kept, size)
+    if training and gain is not None:
+        room["normalised"] = torch.empty_like(from_input)
+        room["deviation"] = from_input.new_empty(kept, 2)
+    return room
+
+
+def _last(loop: Loop, states: Tensor) -> Tensor:
+    """The state after each sequence's last step, of states in all slots [T + 1, B, H]."""
+    lengths = loop.places.lengths
+    if loop.reverse:
+        return states[0].clone()
+    if lengths is None:
+        return states[-1].clone()
+    return states[lengths, torch.arange(states.shape[1])]
+
+
+def _weight_gradient(grad: Tensor, before: Tensor, reset: Tensor | None) -> Tensor:
+    """One product over all steps: grad [N, G*H], hidden states before each step [N, H] -> [G*H, H]."""
+    if reset is None:
+        return grad.t() @ before
+    size = before.shape[1]
+    return torch.cat([grad[:, :-size].t() @ before, grad[:, -size:].t() @ reset])
+
+
+def unroll(
+    cell: Cell,
+    weights: LayerWeights,
+    inputs: Tensor,
+    state: State,
+    lengths: Tensor | None = None,
+    *,
+    reverse: bool = False,
+    zoneout: float = 0.0,
+    masks: Tensor | None = None,
+    operands: torch.dtype | None = None,
+    kind: int | None = None,
+    share: int = native.AUTOMATIC,
+) -> tuple[Tensor, State]:
+    """As `nlpseq.cells.unroll`, faster; `operands` is the type of the products' operands, by default the state's.
+
+    `kind` (of `nlpseq.native.recurrence.instructions`) and `share` are the processor's to choose, and the tests'.
+    """
+    half = operands not in (None, state.hidden.dtype)
+    steps, batch = inputs.shape[:2]
+    places = _places(steps, batch, lengths)
+    from_input = _project_inputs(weights, places.gather(inputs), half=half)
+    if places.order is not None:
+        state = cell.state(*(value[places.order] for value in state))
+    masks = None if masks is None else places.gather(masks.to(from_input.dtype)).contiguous()
+    own = weights.weight_ih is not None
+    loop = Loop(cell, places, reverse, zoneout, half, torch.is_grad_enabled(), own, kind, share)
+    recurrent = (weights.weight_hh, weights.bias_hh, weights.gain_hh)
+    outputs, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
+        loop, masks, from_input.contiguous(), *(None if one is None else one.contiguous() for one in recurrent), *state
+    )
+    if places.order is None or places.given is None:
+        return outputs.view(steps, batch, -1), cell.state(*last)
+    padded = outputs.new_zeros(steps * batch, outputs.shape[1]).index_copy(0, places.given, outputs)
+    back = places.order.argsort()
+    return padded.view(steps, batch, -1), cell.state(*(value[back] for value in last))
+
+
+def _project_inputs(weights: LayerWeights, inputs: Tensor, *, half: bool) -> Tensor:
+    """The input's product for all steps [N, G*H]; in full precision it is the plain loop's own."""
+    if weights.weight_ih is None:
+        return inputs
+    weight = weights.weight_ih
+    if half:
+        inputs, weight = (one.to(torch.bfloat16).to(one.dtype) for one in (inputs, weight))
+    if weights.gain_ih is None:
+        return torch.nn.functional.linear(inputs, weight, weights.bias_ih)
+    if half:
+        weights = weights._replace(weight_ih=weight)
+    return project_inputs(weights, inputs)  # type: ignore[no-any-return]

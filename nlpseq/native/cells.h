@@ -1,0 +1,292 @@
+/* What each cell does between two matrix products, forward and backward: the equations of nlpseq.cells, a vector of units
+   at a time. Included once for each type and processor.
+
+   A product comes as a tile that was made a moment ago, or as rows of a buffer where layer normalisation had to see them
+   whole: either way gate g of unit u lies at row * row_stride + g * gate_stride + u - first. Backward there is one value
+   for each unit, the gradient that the step after sends to the hidden state through its product; NULL means none. */
+
+/* One step, as the functions below see it. */
+struct NAME(step) {
+    const struct recurrence *layer;
+    int64_t place;      /* of the first sequence in arrays of N */
+    int64_t kept_place; /* the same in what is kept for the backward pass, which without training is kept for one step */
+    const real *hidden_before, *memory_before;   /* [B, H] */
+    real *hidden_after, *memory_after;           /* [B, H] */
+    real *operand, *reset_operand;               /* [B, H]: the new state, and r * h, as the next products read them */
+    real *grad_operand;                          /* [B, G*H]: gradients as the products read them */
+};
+
+struct NAME(tile) {
+    int64_t row, rows, first, last; /* sequences, and units first to last */
+    const real *product;
+    int64_t row_stride, gate_stride;
+};
+
+typedef void (*NAME(finish))(const struct NAME(step) *, const struct NAME(tile) *);
+
+/* Pointers for one sequence and vector of units. */
+struct NAME(here) {
+    int64_t count, size;     /* lanes in use, and H */
+    const real *product;     /* may be NULL, backward */
+    int64_t gate_stride;
+    const real *from_input, *bias, *hidden_before, *memory_before, *mask;
+    real *activations, *held, *hidden_after, *memory_after, *operand, *reset_operand;
+    const real *grad_output;
+    real *grad_hidden, *grad_memory, *grad_gates, *grad_product, *grad_operand;
+    real zoneout;
+    int half, training;
+};
+
+INLINE const real *NAME(at)(const void *array, int64_t offset) { return array ? (const real *)array + offset : NULL; }
+
+INLINE struct NAME(here) NAME(locate)(const struct NAME(step) *step, const struct NAME(tile) *tile, int64_t row,
+                                      int64_t unit) {
+    const struct recurrence *layer = step->layer;
+    const int64_t size = layer->size, width = layer->gates * size, sequence = tile->row + row;
+    const int64_t place = step->place + sequence, kept = step->kept_place + sequence, state = sequence * size + unit;
+    const int64_t inside = row * tile->row_stride + unit - tile->first;
+    struct NAME(here) here = {
+        .count = tile->last - unit,
+        .size = size,
+        .product = NAME(at)(tile->product, inside),
+        .gate_stride = tile->gate_stride,
+        .from_input = NAME(at)(layer->from_input, place * width + unit),
+        .bias = NAME(at)(layer->bias, unit),
+        .hidden_before = step->hidden_before + state,
+        .memory_before = NAME(at)(step->memory_before, state),
+        .mask = NAME(at)(layer->masks, place * size + unit),
+        .activations = (real *)NAME(at)(layer->activations, kept * width + unit),
+        .held = (real *)NAME(at)(layer->held, kept * size + unit),
+        .hidden_after = (real *)NAME(at)(step->hidden_after, state),
+        .memory_after = (real *)NAME(at)(step->memory_after, state),
+        .operand = (real *)NAME(at)(step->operand, state),
+        .reset_operand = (real *)NAME(at)(step->reset_operand, state),
+        .grad_output = NAME(at)(layer->grad_outputs, place * size + unit),
+        .grad_hidden = (real *)NAME(at)(layer->grad_hidden, state),
+        .grad_memory = (real *)NAME(at)(layer->grad_memory, state),
+        .grad_gates = (real *)NAME(at)(layer->grad_gates, place * width + unit),
+        .grad_product = (real *)NAME(at)(layer->grad_product, place * width + unit),
+        .grad_operand = (real *)NAME(at)(step->grad_operand, sequence * width + unit),
+        .zoneout = (real)layer->zoneout,
+        .half = layer->half != 0,
+        .training = layer->training != 0,
+    };
+    return here;
+}
+
+/* ---- forward ---- */
+
+/* A gate before its activation. */
+INLINE vec NAME(summed)(const struct NAME(here) *here, int64_t gate) {
+    return NAME(load)(here->from_input + gate * here->size, here->count) +
+           NAME(load)(here->product + gate * here->gate_stride, here->count) +
+           NAME(load)(here->bias + gate * here->size, here->count);
+}
+
+INLINE void NAME(keep)(const struct NAME(here) *here, int64_t gate, vec activation) {
+    if (here->training) NAME(store)(here->activations + gate * here->size, activation, here->count);
+}
+
+/* The share of the old state that zoneout keeps. */
+INLINE vec NAME(share)(const struct NAME(here) *here) {
+    if (here->mask) return NAME(load)(here->mask, here->count);
+    return (vec){0} + here->zoneout;
+}
+
+INLINE vec NAME(zoned)(const struct NAME(here) *here, vec fresh, const real *before) {
+    if (here->zoneout == 0) return fresh;
+    return fresh + NAME(share)(here) * (NAME(load)(before, here->count) - fresh);
+}
+
+INLINE void NAME(show)(const struct NAME(here) *here, vec hidden) {
+    hidden = NAME(zoned)(here, hidden, here->hidden_before);
+    NAME(store)(here->hidden_after, hidden, here->count);
+    if (here->operand) NAME(store)(here->operand, NAME(rounded)(hidden), here->count);
+}
+
+INLINE void NAME(rnn_forward)(const struct NAME(here) *here, const int cell) {
+    vec value = NAME(summed)(here, 0);
+    if (cell == RNN_TANH) value = NAME(hyperbolic_tangent)(value);
+    if (cell == RNN_SIGMOID) value = NAME(sigmoid)(value);
+    if (cell == RNN_RELU) value = NAME(choose)(value < 0, (vec){0}, value);
+    NAME(keep)(here, 0, value);
+    NAME(show)(here, value);
+}
+
+INLINE void NAME(lstm_forward)(const struct NAME(here) *here) {
+    const vec admitted = NAME(sigmoid)(NAME(summed)(here, 0)), kept = NAME(sigmoid)(NAME(summed)(here, 1));
+    const vec candidate = NAME(hyperbolic_tangent)(NAME(summed)(here, 2)), shown = NAME(sigmoid)(NAME(summed)(here, 3));
+    NAME(keep)(here, 0, admitted);
+    NAME(keep)(here, 1, kept);
+    NAME(keep)(here, 2, candidate);
+    NAME(keep)(here, 3, shown);
+    const vec memory = kept * NAME(load)(here->memory_before, here->count) + admitted * candidate;
+    NAME(store)(here->memory_after, NAME(zoned)(here, memory, here->memory_before), here->count);
+    NAME(show)(here, shown * NAME(hyperbolic_tangent)(memory));
+}
+
+INLINE void NAME(blend)(const struct NAME(here) *here, vec update, vec candidate) {
+    NAME(show)(here, candidate + update * (NAME(load)(here->hidden_before, here->count) - candidate));
+}
+
+INLINE void NAME(gru_forward)(const struct NAME(here) *here) {
+    const vec reset = NAME(sigmoid)(NAME(summed)(here, 0)), update = NAME(sigmoid)(NAME(summed)(here, 1));
+    const vec product = NAME(load)(here->product + 2 * here->gate_stride, here->count) +
+                        NAME(load)(here->bias + 2 * here->size, here->count);
+    const vec from_input = NAME(load)(here->from_input + 2 * here->size, here->count);
+    const vec candidate = NAME(hyperbolic_tangent)(from_input + reset * product);
+    NAME(keep)(here, 0, reset);
+    NAME(keep)(here, 1, update);
+    NAME(keep)(here, 2, candidate);
+    if (here->training) NAME(store)(here->held, product, here->count);
+    NAME(blend)(here, update, candidate);
+}
+
+/* The second form of the gru, up to the product of r * h; `product` holds two gates. */
+INLINE void NAME(reset_forward)(const struct NAME(here) *here) {
+    const vec reset = NAME(sigmoid)(NAME(summed)(here, 0));
+    NAME(store)(here->activations, reset, here->count);
+    NAME(store)(here->activations + here->size, NAME(sigmoid)(NAME(summed)(here, 1)), here->count);
+    const vec gated = reset * NAME(load)(here->hidden_before, here->count);
+    NAME(store)(here->held, gated, here->count);
+    if (here->reset_operand) NAME(store)(here->reset_operand, NAME(rounded)(gated), here->count);
+}
+
+/* And from there on; `product` holds the last gate only. */
+INLINE void NAME(gru_reset_before_forward)(const struct NAME(here) *here) {
+    const vec candidate = NAME(hyperbolic_tangent)(NAME(load)(here->from_input + 2 * here->size, here->count) +
+                                                   NAME(load)(here->product, here->count) +
+                                                   NAME(load)(here->bias + 2 * here->size, here->count));
+    NAME(keep)(here, 2, candidate);
+    NAME(blend)(here, NAME(load)(here->activations + here->size, here->count), candidate);
+}
+
+/* ---- backward ---- */
+
+INLINE vec NAME(through_sigmoid)(vec grad, vec output) { return grad * output * (1 - output); }
+INLINE vec NAME(through_tanh)(vec grad, vec output) { return grad * (1 - output * output); }
+
+INLINE vec NAME(activation)(const struct NAME(here) *here, int64_t gate) {
+    return NAME(load)(here->activations + gate * here->size, here->count);
+}
+
+/* A gradient of both products. */
+INLINE void NAME(send)(const struct NAME(here) *here, int64_t gate, vec grad) {
+    NAME(store)(here->grad_gates + gate * here->size, grad, here->count);
+    if (here->grad_product != here->grad_gates) NAME(store)(here->grad_product + gate * here->size, grad, here->count);
+    if (here->grad_operand) NAME(store)(here->grad_operand + gate * here->size, NAME(rounded)(grad), here->count);
+}
+
+/* The gradient of the hidden state after the step, and what of it zoneout leads past the step. */
+INLINE vec NAME(receive)(const struct NAME(here) *here, vec *past) {
+    vec grad = NAME(load)(here->grad_hidden, here->count) + NAME(load)(here->grad_output, here->count);
+    if (here->product) grad += NAME(load)(here->product, here->count);
+    *past = (vec){0};
+    if (here->zoneout == 0) return grad;
+    *past = grad * NAME(share)(here);
+    return grad - *past;
+}
+
+INLINE void NAME(rnn_backward)(const struct NAME(here) *here, const int cell) {
+    const vec output = NAME(activation)(here, 0);
+    vec past, grad = NAME(receive)(here, &past);
+    if (cell == RNN_TANH) grad = NAME(through_tanh)(grad, output);
+    if (cell == RNN_SIGMOID) grad = NAME(through_sigmoid)(grad, output);
+    if (cell == RNN_RELU) grad = NAME(choose)(output > 0, grad, (vec){0});
+    NAME(send)(here, 0, grad);
+    NAME(store)(here->grad_hidden, past, here->count);
+}
+
+INLINE void NAME(lstm_backward)(const struct NAME(here) *here) {
+    const vec admitted = NAME(activation)(here, 0), kept = NAME(activation)(here, 1);
+    const vec candidate = NAME(activation)(here, 2), shown = NAME(activation)(here, 3);
+    const vec before = NAME(load)(here->memory_before, here->count);
+    const vec squashed = NAME(hyperbolic_tangent)(kept * before + admitted * candidate);
+    vec past, grad_hidden = NAME(receive)(here, &past);
+    NAME(store)(here->grad_hidden, past, here->count);
+    vec grad_memory = NAME(load)(here->grad_memory, here->count);
+    past = (vec){0};
+    if (here->zoneout != 0) {
+        past = grad_memory * NAME(share)(here);
+        grad_memory -= past;
+    }
+    grad_memory += NAME(through_tanh)(grad_hidden * shown, squashed);
+    NAME(store)(here->grad_memory, grad_memory * kept + past, here->count);
+    NAME(send)(here, 0, NAME(through_sigmoid)(grad_memory * candidate, admitted));
+    NAME(send)(here, 1, NAME(through_sigmoid)(grad_memory * before, kept));
+    NAME(send)(here, 2, NAME(through_tanh)(grad_memory * admitted, candidate));
+    NAME(send)(here, 3, NAME(through_sigmoid)(grad_hidden * squashed, shown));
+}
+
+/* Through h = n + z * (h' - n): sends the gradient of z, leaves that of h', and returns that of n. */
+INLINE vec NAME(blend_backward)(const struct NAME(here) *here) {
+    const vec update = NAME(activation)(here, 1), candidate = NAME(activation)(here, 2);
+    vec past, grad = NAME(receive)(here, &past);
+    const vec direct = grad * update;
+    NAME(store)(here->grad_hidden, direct + past, here->count);
+    const vec difference = NAME(load)(here->hidden_before, here->count) - candidate;
+    NAME(send)(here, 1, NAME(through_sigmoid)(grad * difference, update));
+    return NAME(through_tanh)(grad - direct, candidate);
+}
+
+INLINE void NAME(gru_backward)(const struct NAME(here) *here) {
+    const vec reset = NAME(activation)(here, 0), grad_candidate = NAME(blend_backward)(here);
+    const vec grad_product = grad_candidate * reset;
+    NAME(send)(here, 0, NAME(through_sigmoid)(grad_candidate * NAME(load)(here->held, here->count), reset));
+    NAME(store)(here->grad_gates + 2 * here->size, grad_candidate, here->count);
+    NAME(store)(here->grad_product + 2 * here->size, grad_product, here->count);
+    if (here->grad_operand)
+        NAME(store)(here->grad_operand + 2 * here->size, NAME(rounded)(grad_product), here->count);
+}
+
+INLINE void NAME(gru_reset_before_backward)(const struct NAME(here) *here) {
+    const vec grad_candidate = NAME(blend_backward)(here);
+    NAME(send)(here, 2, grad_candidate);
+}
+
+/* Through r * h, whose gradient is in `product`. */
+INLINE void NAME(reset_backward)(const struct NAME(here) *here) {
+    const vec reset = NAME(activation)(here, 0), before = NAME(load)(here->hidden_before, here->count);
+    const vec grad = NAME(load)(here->product, here->count);
+    NAME(store)(here->grad_hidden, NAME(load)(here->grad_hidden, here->count) + grad * reset, here->count);
+    NAME(send)(here, 0, NAME(through_sigmoid)(grad * before, reset));
+}
+
+/* ---- tables ---- */
+
+#define FINISH(name, call)                                                                                \
+    static void NAME(finish_##name)(const struct NAME(step) *step, const struct NAME(tile) *tile) {       \
+        for (int64_t row = 0; row < tile->rows; row++)                                                    \
+            for (int64_t unit = tile->first; unit < tile->last; unit += LANES) {                          \
+                const struct NAME(here) here = NAME(locate)(step, tile, row, unit);                       \
+                call;                                                                                     \
+            }                                                                                             \
+    }
+
+FINISH(rnn_tanh, NAME(rnn_forward)(&here, RNN_TANH))
+FINISH(rnn_relu, NAME(rnn_forward)(&here, RNN_RELU))
+FINISH(rnn_sigmoid, NAME(rnn_forward)(&here, RNN_SIGMOID))
+FINISH(lstm, NAME(lstm_forward)(&here))
+FINISH(gru, NAME(gru_forward)(&here))
+FINISH(reset, NAME(reset_forward)(&here))
+FINISH(gru_reset_before, NAME(gru_reset_before_forward)(&here))
+FINISH(rnn_tanh_backward, NAME(rnn_backward)(&here, RNN_TANH))
+FINISH(rnn_relu_backward, NAME(rnn_backward)(&here, RNN_RELU))
+FINISH(rnn_sigmoid_backward, NAME(rnn_backward)(&here, RNN_SIGMOID))
+FINISH(lstm_backward, NAME(lstm_backward)(&here))
+FINISH(gru_backward, NAME(gru_backward)(&here))
+FINISH(gru_reset_before_backward, NAME(gru_reset_before_backward)(&here))
+FINISH(reset_backward, NAME(reset_backward)(&here))
+/* The gradient of sequences that the step before does not see, and of the first state. */
+FINISH(carry, NAME(store)(here.grad_hidden, NAME(load)(here.grad_hidden, here.count) +
+                                                NAME(load)(here.product, here.count), here.count))
+
+/* In the order of enum cell. */
+static const NAME(finish) NAME(forward_of)[] = {
+    NAME(finish_rnn_tanh), NAME(finish_rnn_relu), NAME(finish_rnn_sigmoid),
+    NAME(finish_lstm),     NAME(finish_gru),      NAME(finish_gru_reset_before),
+};
+static const NAME(finish) NAME(backward_of)[] = {
+    NAME(finish_rnn_tanh_backward), NAME(finish_rnn_relu_backward), NAME(finish_rnn_sigmoid_backward),
+    NAME(finish_lstm_backward),     NAME(finish_gru_backward),      NAME(finish_gru_reset_before_backward),
+};

@@ -1,0 +1,210 @@
+/* Sequential recurrent cells over time: the threads, the shares of the work, and the choice of instructions.
+
+   The same few headers are compiled for three kinds of processor and two types, and the processor decides when it runs.
+   Threads are those that the caller's own library already has (an OpenMP runtime, given as three functions): two teams
+   that both spin while they wait would take each other's cores. */
+
+#define _GNU_SOURCE
+#include "recurrence.h"
+
+#include <math.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define JOIN(name, variant) name##_##variant
+#define EXPAND(name, variant) JOIN(name, variant)
+#define NAME(name) EXPAND(name, VARIANT)
+
+#if defined(__x86_64__)
+#define PAUSE() __builtin_ia32_pause()
+#else
+#define PAUSE() ((void)0)
+#endif
+
+enum { MOST_ROWS = 12, PATIENCE = 1 << 14, CACHE = 1 << 20 };
+
+/* An OpenMP runtime's own functions; `parallel` is NULL where there is one thread only. */
+struct threads {
+    void (*parallel)(void (*)(void *), void *, unsigned, unsigned);
+    int (*number)(void), (*count)(void);
+    int64_t wanted;
+};
+
+struct team {
+    int threads;
+    enum share share;
+    int (*number)(void);
+    atomic_int arrived, round;
+};
+
+static int this_thread(const struct team *team) { return team->threads > 1 ? team->number() : 0; }
+
+static void wait_for_everyone(struct team *team) {
+    if (team->threads == 1) return;
+    const int round = atomic_load(&team->round);
+    if (atomic_fetch_add(&team->arrived, 1) == team->threads - 1) {
+        atomic_store(&team->arrived, 0);
+        atomic_fetch_add(&team->round, 1);
+        return;
+    }
+    for (int waited = 0; atomic_load_explicit(&team->round, memory_order_acquire) == round; waited++) {
+        if (waited > PATIENCE)
+            sched_yield();
+        else
+            PAUSE();
+    }
+}
+
+/* Between phases; threads with sequences of their own need not wait. */
+static void wait_for_all(struct team *team) {
+    if (team->share == UNITS) wait_for_everyone(team);
+}
+
+/* What a thread works on: all units of some sequences, or some vectors of units of all sequences. */
+struct part {
+    int64_t first_row, last_row, first_vector, last_vector;
+};
+
+/* The first sequence of the thread `one`, so that each thread has as many steps to do. */
+static int64_t first_sequence(const struct team *team, const struct recurrence *layer, int64_t one) {
+    int64_t total = 0, before = 0, row = 0, length = layer->steps;
+    for (int64_t time = 0; time < layer->steps; time++) total += layer->rows[time];
+    for (; row < layer->batch && before * team->threads < total * one; row++) {
+        while (length > 0 && layer->rows[length - 1] <= row) length--;
+        before += length;
+    }
+    return one == team->threads ? layer->batch : row;
+}
+
+static struct part part_of(const struct team *team, const struct recurrence *layer, int64_t vectors) {
+    const int64_t one = this_thread(team);
+    if (team->share == UNITS)
+        return (struct part){0, layer->batch, vectors * one / team->threads, vectors * (one + 1) / team->threads};
+    return (struct part){first_sequence(team, layer, one), first_sequence(team, layer, one + 1), 0, vectors};
+}
+
+struct region {
+    void (*work)(void *, struct team *);
+    void *job;
+    const struct threads *threads;
+    const struct recurrence *layer;
+    int64_t bytes;
+    struct team team;
+    atomic_int ready;
+};
+
+static void settle(struct region *region, int threads) {
+    const struct recurrence *layer = region->layer;
+    region->team.threads = threads;
+    region->team.number = region->threads->number;
+    region->team.share = layer->share != AUTOMATIC                                          ? (enum share)layer->share
+                         : region->bytes <= CACHE * 3 / 4 && layer->batch >= 4 * threads ? SEQUENCES
+                                                                                            : UNITS;
+}
+
+static void enter(void *given) {
+    struct region *region = given;
+    if (region->threads->number() == 0) {
+        settle(region, region->threads->count());
+        atomic_store(&region->ready, 1);
+    }
+    while (!atomic_load(&region->ready)) PAUSE();
+    region->work(region->job, &region->team);
+}
+
+static void run_team(const struct threads *threads, const struct recurrence *layer, int64_t bytes,
+                     void (*work)(void *, struct team *), void *job) {
+    struct region region = {.work = work, .job = job, .threads = threads, .layer = layer, .bytes = bytes};
+    if (threads->parallel && threads->wanted > 1) {
+        threads->parallel(enter, &region, (unsigned)threads->wanted, 0);
+        return;
+    }
+    settle(&region, 1);
+    work(job, &region.team);
+}
+
+/* ---- the variants ---- */
+
+#define COEFFICIENTS_float \
+    ((const float[]){1.f / 5040, 1.f / 720, 1.f / 120, 1.f / 24, 1.f / 6, 0.5f})
+#define COEFFICIENTS_double                                                                                    \
+    ((const double[]){1. / 6227020800, 1. / 479001600, 1. / 39916800, 1. / 3628800, 1. / 362880, 1. / 40320,   \
+                      1. / 5040, 1. / 720, 1. / 120, 1. / 24, 1. / 6, 0.5})
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define CHOOSES
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx2,fma")
+#define VECTOR_BYTES 64
+#define REGISTERS 32
+#define VARIANT float_avx512
+#include "variant_float.h"
+#undef VARIANT
+#define VARIANT double_avx512
+#include "variant_double.h"
+#undef VARIANT
+#undef VECTOR_BYTES
+#undef REGISTERS
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#define VECTOR_BYTES 32
+#define REGISTERS 16
+#define VARIANT float_avx2
+#include "variant_float.h"
+#undef VARIANT
+#define VARIANT double_avx2
+#include "variant_double.h"
+#undef VARIANT
+#undef VECTOR_BYTES
+#undef REGISTERS
+#pragma GCC pop_options
+#endif
+
+#define VECTOR_BYTES 16
+#define REGISTERS 16
+#define VARIANT float_plain
+#include "variant_float.h"
+#undef VARIANT
+#define VARIANT double_plain
+#include "variant_double.h"
+#undef VARIANT
+
+typedef int (*variant)(const struct recurrence *, int, const struct threads *);
+
+static const struct {
+    const char *name;
+    variant run[2];
+} VARIANTS[] = {
+    {"", {run_float_plain, run_double_plain}},
+#ifdef CHOOSES
+    {"AVX2", {run_float_avx2, run_double_avx2}},
+    {"AVX-512", {run_float_avx512, run_double_avx512}},
+#endif
+};
+
+/* The best kind of instructions that this processor has: a number for nlpseq_recurrence. */
+int nlpseq_recurrence_best(void) {
+#ifdef CHOOSES
+    __builtin_cpu_init();
+    const int quick = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (quick && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) return 2;
+    if (quick) return 1;
+#endif
+    return 0;
+}
+
+/* What those are called; empty for none in particular. */
+const char *nlpseq_recurrence_name(int kind) { return VARIANTS[kind].name; }
+
+/* Run a layer forward or backward with the instructions of a kind, on so many threads at most. 1 where there is no
+   memory for it, else 0. */
+int nlpseq_recurrence(const struct recurrence *layer, int backward, int doubles, int kind, const struct threads *threads) {
+    return VARIANTS[kind].run[doubles != 0](layer, backward, threads);
+}

@@ -1,0 +1,123 @@
+/* Vectors of `real`, their functions, and the product of a few rows with a packed panel. Included once for each type and
+   processor, which say how wide a vector is, VECTOR_BYTES, and how many there are, REGISTERS. */
+
+#define vec NAME(vec)
+#define ints NAME(ints)
+typedef real vec __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+typedef integer ints __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+
+#undef LANES
+#define LANES ((int64_t)(VECTOR_BYTES / sizeof(real)))
+
+INLINE vec NAME(load)(const real *place, int64_t count) {
+    if (count >= LANES) return *(const vec *)place;
+    vec values = {0};
+    for (int64_t lane = 0; lane < count; lane++) values[lane] = place[lane];
+    return values;
+}
+
+INLINE void NAME(store)(real *place, vec values, int64_t count) {
+    if (count >= LANES)
+        *(vec *)place = values;
+    else
+        for (int64_t lane = 0; lane < count; lane++) place[lane] = values[lane];
+}
+
+INLINE vec NAME(choose)(ints condition, vec chosen, vec other) {
+    return (vec)((condition & (ints)chosen) | (~condition & (ints)other));
+}
+
+/* exp(x) - 1 with full relative precision, for |x| <= LIMIT; beyond it the value there. NaN stays NaN. */
+INLINE vec NAME(exponential_minus_one)(vec x) {
+    const vec limit = (vec){0} + LIMIT;
+    x = NAME(choose)(x > limit, limit, x);
+    x = NAME(choose)(x < -limit, -limit, x);
+    const vec shifted = x * (real)1.44269504088896340736 + MAGIC; /* the whole part ends up in the lowest bits */
+    const vec whole = shifted - MAGIC;
+    const vec rest = x - whole * LN2_HIGH - whole * LN2_LOW;
+    vec value = (vec){0} + COEFFICIENTS[0];
+#pragma GCC unroll 16
+    for (unsigned one = 1; one < sizeof COEFFICIENTS / sizeof *COEFFICIENTS; one++) value = value * rest + COEFFICIENTS[one];
+    value = value * rest * rest + rest;
+    const vec power = (vec)(((ints)shifted + BIAS) << MANTISSA);
+    return value * power + (power - 1);
+}
+
+INLINE vec NAME(reciprocal)(vec x) {
+#ifdef QUICK_RECIPROCAL
+    return QUICK_RECIPROCAL(x);
+#else
+    return 1 / x;
+#endif
+}
+
+INLINE vec NAME(sigmoid)(vec x) { return NAME(reciprocal)(NAME(exponential_minus_one)(-x) + 2); }
+
+INLINE vec NAME(hyperbolic_tangent)(vec x) {
+    const vec grown = NAME(exponential_minus_one)(x + x);
+    return grown * NAME(reciprocal)(grown + 2);
+}
+
+/* To bf16, to the nearest and of two the even one, kept in the upper half of 32 bits. */
+INLINE vec NAME(rounded)(vec x) {
+#if MANTISSA == 23
+    const ints bits = (ints)x;
+    return (vec)((bits + 0x7FFF + ((bits >> 16) & 1)) & (integer)0xFFFF0000);
+#else
+    return x;
+#endif
+}
+
+/* ---- products ---- */
+
+/* A panel is [depth, vectors, LANES], and out [rows, vectors, LANES]: out = left [rows, depth] @ panel. */
+INLINE void NAME(multiply_fixed)(const int rows, const int vectors, int64_t depth, const real *left, int64_t stride,
+                                 const real *panel, real *out) {
+    vec sums[MOST_ROWS][4];
+#pragma GCC unroll 16
+    for (int row = 0; row < rows; row++)
+#pragma GCC unroll 4
+        for (int one = 0; one < vectors; one++) sums[row][one] = (vec){0};
+    for (int64_t k = 0; k < depth; k++) {
+        vec right[4];
+#pragma GCC unroll 4
+        for (int one = 0; one < vectors; one++) right[one] = *(const vec *)(panel + (k * vectors + one) * LANES);
+#pragma GCC unroll 16
+        for (int row = 0; row < rows; row++) {
+            const real value = left[row * stride + k];
+#pragma GCC unroll 4
+            for (int one = 0; one < vectors; one++) sums[row][one] += value * right[one];
+        }
+    }
+#pragma GCC unroll 16
+    for (int row = 0; row < rows; row++)
+#pragma GCC unroll 4
+        for (int one = 0; one < vectors; one++) *(vec *)(out + (row * vectors + one) * LANES) = sums[row][one];
+}
+
+#define FIXED(rows, vectors)                                                            \
+    case (vectors)*16 + (rows):                                                         \
+        NAME(multiply_fixed)(rows, vectors, depth, left, stride, panel, out);           \
+        break;
+
+static void NAME(multiply)(int rows, int vectors, int64_t depth, const real *left, int64_t stride, const real *panel,
+                           real *out) {
+    switch (vectors * 16 + rows) {
+        FIXED(1, 1) FIXED(2, 1) FIXED(3, 1) FIXED(4, 1) FIXED(5, 1) FIXED(6, 1) FIXED(7, 1) FIXED(8, 1)
+        FIXED(1, 2) FIXED(2, 2) FIXED(3, 2) FIXED(4, 2) FIXED(5, 2) FIXED(6, 2)
+        FIXED(1, 3) FIXED(2, 3) FIXED(3, 3) FIXED(4, 3)
+        FIXED(1, 4) FIXED(2, 4) FIXED(3, 4)
+#if REGISTERS >= 32
+        FIXED(9, 1) FIXED(10, 1) FIXED(11, 1) FIXED(12, 1)
+        FIXED(7, 2) FIXED(8, 2) FIXED(9, 2) FIXED(10, 2) FIXED(11, 2) FIXED(12, 2)
+        FIXED(5, 3) FIXED(6, 3) FIXED(7, 3) FIXED(8, 3)
+        FIXED(4, 4) FIXED(5, 4) FIXED(6, 4)
+#endif
+    }
+}
+
+/* How many rows a tile of so many vectors may have. */
+INLINE int64_t NAME(most_rows)(int64_t vectors) {
+    static const int8_t most[2][5] = {{0, 8, 6, 4, 3}, {0, 12, 12, 8, 6}};
+    return most[REGISTERS >= 32][vectors];
+}
