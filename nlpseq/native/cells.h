@@ -26,7 +26,8 @@ typedef void (*NAME(finish))(const struct NAME(step) *, const struct NAME(tile) 
 
 /* Pointers for one sequence and vector of units. */
 struct NAME(here) {
-    int64_t count, size;     /* lanes in use, and H */
+    lanes used;
+    int64_t size; /* H */
     const real *product;     /* may be NULL, backward */
     int64_t gate_stride;
     const real *from_input, *bias, *hidden_before, *memory_before, *mask;
@@ -34,7 +35,7 @@ struct NAME(here) {
     const real *grad_output;
     real *grad_hidden, *grad_memory, *grad_gates, *grad_product, *grad_operand;
     real zoneout;
-    int half, training;
+    int zones, training;
 };
 
 INLINE const real *NAME(at)(const void *array, int64_t offset) { return array ? (const real *)array + offset : NULL; }
@@ -46,7 +47,7 @@ INLINE struct NAME(here) NAME(locate)(const struct NAME(step) *step, const struc
     const int64_t place = step->place + sequence, kept = step->kept_place + sequence, state = sequence * size + unit;
     const int64_t inside = row * tile->row_stride + unit - tile->first;
     struct NAME(here) here = {
-        .count = tile->last - unit,
+        .used = NAME(first)(tile->last - unit),
         .size = size,
         .product = NAME(at)(tile->product, inside),
         .gate_stride = tile->gate_stride,
@@ -68,40 +69,63 @@ INLINE struct NAME(here) NAME(locate)(const struct NAME(step) *step, const struc
         .grad_product = (real *)NAME(at)(layer->grad_product, place * width + unit),
         .grad_operand = (real *)NAME(at)(step->grad_operand, sequence * width + unit),
         .zoneout = (real)layer->zoneout,
-        .half = layer->half != 0,
+        .zones = layer->zoneout != 0,
         .training = layer->training != 0,
     };
     return here;
+}
+
+INLINE void NAME(ask_for)(const void *array, int64_t row, int64_t width, int64_t unit, int64_t count) {
+    const char *place = (const char *)((const real *)array + row * width + unit);
+    if (array)
+        for (int64_t byte = 0; byte < count * (int64_t)sizeof(real); byte += 64) __builtin_prefetch(place + byte);
+}
+
+/* Have the memory that a tile needs brought near while its product is made: it lies in as many places as there are
+   sequences and gates, which no processor guesses. */
+INLINE void NAME(prepare)(const struct NAME(step) *step, int64_t row, int64_t rows, int64_t unit, int64_t count) {
+    const struct recurrence *layer = step->layer;
+    const int64_t size = layer->size, width = layer->gates * size;
+    for (int64_t one = row; one < row + rows; one++) {
+        const int64_t place = step->place + one;
+        for (int64_t gate = 0; gate < layer->gates; gate++) {
+            const int64_t column = gate * size + unit;
+            NAME(ask_for)(layer->grad_outputs ? layer->activations : layer->from_input, place, width, column, count);
+            NAME(ask_for)(layer->grad_gates, place, width, column, count);
+        }
+        NAME(ask_for)(layer->grad_outputs, place, size, unit, count);
+        NAME(ask_for)(step->memory_before, one, size, unit, count);
+    }
 }
 
 /* ---- forward ---- */
 
 /* A gate before its activation. */
 INLINE vec NAME(summed)(const struct NAME(here) *here, int64_t gate) {
-    return NAME(load)(here->from_input + gate * here->size, here->count) +
-           NAME(load)(here->product + gate * here->gate_stride, here->count) +
-           NAME(load)(here->bias + gate * here->size, here->count);
+    return NAME(load)(here->from_input + gate * here->size, here->used) +
+           NAME(load)(here->product + gate * here->gate_stride, here->used) +
+           NAME(load)(here->bias + gate * here->size, here->used);
 }
 
 INLINE void NAME(keep)(const struct NAME(here) *here, int64_t gate, vec activation) {
-    if (here->training) NAME(store)(here->activations + gate * here->size, activation, here->count);
+    if (here->training) NAME(store)(here->activations + gate * here->size, activation, here->used);
 }
 
 /* The share of the old state that zoneout keeps. */
 INLINE vec NAME(share)(const struct NAME(here) *here) {
-    if (here->mask) return NAME(load)(here->mask, here->count);
+    if (here->mask) return NAME(load)(here->mask, here->used);
     return (vec){0} + here->zoneout;
 }
 
 INLINE vec NAME(zoned)(const struct NAME(here) *here, vec fresh, const real *before) {
-    if (here->zoneout == 0) return fresh;
-    return fresh + NAME(share)(here) * (NAME(load)(before, here->count) - fresh);
+    if (!here->zones) return fresh;
+    return fresh + NAME(share)(here) * (NAME(load)(before, here->used) - fresh);
 }
 
 INLINE void NAME(show)(const struct NAME(here) *here, vec hidden) {
     hidden = NAME(zoned)(here, hidden, here->hidden_before);
-    NAME(store)(here->hidden_after, hidden, here->count);
-    if (here->operand) NAME(store)(here->operand, NAME(rounded)(hidden), here->count);
+    NAME(store)(here->hidden_after, hidden, here->used);
+    if (here->operand) NAME(store)(here->operand, NAME(rounded)(hidden), here->used);
 }
 
 INLINE void NAME(rnn_forward)(const struct NAME(here) *here, const int cell) {
@@ -120,45 +144,45 @@ INLINE void NAME(lstm_forward)(const struct NAME(here) *here) {
     NAME(keep)(here, 1, kept);
     NAME(keep)(here, 2, candidate);
     NAME(keep)(here, 3, shown);
-    const vec memory = kept * NAME(load)(here->memory_before, here->count) + admitted * candidate;
-    NAME(store)(here->memory_after, NAME(zoned)(here, memory, here->memory_before), here->count);
+    const vec memory = kept * NAME(load)(here->memory_before, here->used) + admitted * candidate;
+    NAME(store)(here->memory_after, NAME(zoned)(here, memory, here->memory_before), here->used);
     NAME(show)(here, shown * NAME(hyperbolic_tangent)(memory));
 }
 
 INLINE void NAME(blend)(const struct NAME(here) *here, vec update, vec candidate) {
-    NAME(show)(here, candidate + update * (NAME(load)(here->hidden_before, here->count) - candidate));
+    NAME(show)(here, candidate + update * (NAME(load)(here->hidden_before, here->used) - candidate));
 }
 
 INLINE void NAME(gru_forward)(const struct NAME(here) *here) {
     const vec reset = NAME(sigmoid)(NAME(summed)(here, 0)), update = NAME(sigmoid)(NAME(summed)(here, 1));
-    const vec product = NAME(load)(here->product + 2 * here->gate_stride, here->count) +
-                        NAME(load)(here->bias + 2 * here->size, here->count);
-    const vec from_input = NAME(load)(here->from_input + 2 * here->size, here->count);
+    const vec product = NAME(load)(here->product + 2 * here->gate_stride, here->used) +
+                        NAME(load)(here->bias + 2 * here->size, here->used);
+    const vec from_input = NAME(load)(here->from_input + 2 * here->size, here->used);
     const vec candidate = NAME(hyperbolic_tangent)(from_input + reset * product);
     NAME(keep)(here, 0, reset);
     NAME(keep)(here, 1, update);
     NAME(keep)(here, 2, candidate);
-    if (here->training) NAME(store)(here->held, product, here->count);
+    if (here->training) NAME(store)(here->held, product, here->used);
     NAME(blend)(here, update, candidate);
 }
 
 /* The second form of the gru, up to the product of r * h; `product` holds two gates. */
 INLINE void NAME(reset_forward)(const struct NAME(here) *here) {
     const vec reset = NAME(sigmoid)(NAME(summed)(here, 0));
-    NAME(store)(here->activations, reset, here->count);
-    NAME(store)(here->activations + here->size, NAME(sigmoid)(NAME(summed)(here, 1)), here->count);
-    const vec gated = reset * NAME(load)(here->hidden_before, here->count);
-    NAME(store)(here->held, gated, here->count);
-    if (here->reset_operand) NAME(store)(here->reset_operand, NAME(rounded)(gated), here->count);
+    NAME(store)(here->activations, reset, here->used);
+    NAME(store)(here->activations + here->size, NAME(sigmoid)(NAME(summed)(here, 1)), here->used);
+    const vec gated = reset * NAME(load)(here->hidden_before, here->used);
+    NAME(store)(here->held, gated, here->used);
+    if (here->reset_operand) NAME(store)(here->reset_operand, NAME(rounded)(gated), here->used);
 }
 
 /* And from there on; `product` holds the last gate only. */
 INLINE void NAME(gru_reset_before_forward)(const struct NAME(here) *here) {
-    const vec candidate = NAME(hyperbolic_tangent)(NAME(load)(here->from_input + 2 * here->size, here->count) +
-                                                   NAME(load)(here->product, here->count) +
-                                                   NAME(load)(here->bias + 2 * here->size, here->count));
+    const vec candidate = NAME(hyperbolic_tangent)(NAME(load)(here->from_input + 2 * here->size, here->used) +
+                                                   NAME(load)(here->product, here->used) +
+                                                   NAME(load)(here->bias + 2 * here->size, here->used));
     NAME(keep)(here, 2, candidate);
-    NAME(blend)(here, NAME(load)(here->activations + here->size, here->count), candidate);
+    NAME(blend)(here, NAME(load)(here->activations + here->size, here->used), candidate);
 }
 
 /* ---- backward ---- */
@@ -167,22 +191,22 @@ INLINE vec NAME(through_sigmoid)(vec grad, vec output) { return grad * output * 
 INLINE vec NAME(through_tanh)(vec grad, vec output) { return grad * (1 - output * output); }
 
 INLINE vec NAME(activation)(const struct NAME(here) *here, int64_t gate) {
-    return NAME(load)(here->activations + gate * here->size, here->count);
+    return NAME(load)(here->activations + gate * here->size, here->used);
 }
 
 /* A gradient of both products. */
 INLINE void NAME(send)(const struct NAME(here) *here, int64_t gate, vec grad) {
-    NAME(store)(here->grad_gates + gate * here->size, grad, here->count);
-    if (here->grad_product != here->grad_gates) NAME(store)(here->grad_product + gate * here->size, grad, here->count);
-    if (here->grad_operand) NAME(store)(here->grad_operand + gate * here->size, NAME(rounded)(grad), here->count);
+    NAME(store)(here->grad_gates + gate * here->size, grad, here->used);
+    if (here->grad_product != here->grad_gates) NAME(store)(here->grad_product + gate * here->size, grad, here->used);
+    if (here->grad_operand) NAME(store)(here->grad_operand + gate * here->size, NAME(rounded)(grad), here->used);
 }
 
 /* The gradient of the hidden state after the step, and what of it zoneout leads past the step. */
 INLINE vec NAME(receive)(const struct NAME(here) *here, vec *past) {
-    vec grad = NAME(load)(here->grad_hidden, here->count) + NAME(load)(here->grad_output, here->count);
-    if (here->product) grad += NAME(load)(here->product, here->count);
+    vec grad = NAME(load)(here->grad_hidden, here->used) + NAME(load)(here->grad_output, here->used);
+    if (here->product) grad += NAME(load)(here->product, here->used);
     *past = (vec){0};
-    if (here->zoneout == 0) return grad;
+    if (!here->zones) return grad;
     *past = grad * NAME(share)(here);
     return grad - *past;
 }
@@ -194,24 +218,24 @@ INLINE void NAME(rnn_backward)(const struct NAME(here) *here, const int cell) {
     if (cell == RNN_SIGMOID) grad = NAME(through_sigmoid)(grad, output);
     if (cell == RNN_RELU) grad = NAME(choose)(output > 0, grad, (vec){0});
     NAME(send)(here, 0, grad);
-    NAME(store)(here->grad_hidden, past, here->count);
+    NAME(store)(here->grad_hidden, past, here->used);
 }
 
 INLINE void NAME(lstm_backward)(const struct NAME(here) *here) {
     const vec admitted = NAME(activation)(here, 0), kept = NAME(activation)(here, 1);
     const vec candidate = NAME(activation)(here, 2), shown = NAME(activation)(here, 3);
-    const vec before = NAME(load)(here->memory_before, here->count);
+    const vec before = NAME(load)(here->memory_before, here->used);
     const vec squashed = NAME(hyperbolic_tangent)(kept * before + admitted * candidate);
     vec past, grad_hidden = NAME(receive)(here, &past);
-    NAME(store)(here->grad_hidden, past, here->count);
-    vec grad_memory = NAME(load)(here->grad_memory, here->count);
+    NAME(store)(here->grad_hidden, past, here->used);
+    vec grad_memory = NAME(load)(here->grad_memory, here->used);
     past = (vec){0};
-    if (here->zoneout != 0) {
+    if (here->zones) {
         past = grad_memory * NAME(share)(here);
         grad_memory -= past;
     }
     grad_memory += NAME(through_tanh)(grad_hidden * shown, squashed);
-    NAME(store)(here->grad_memory, grad_memory * kept + past, here->count);
+    NAME(store)(here->grad_memory, grad_memory * kept + past, here->used);
     NAME(send)(here, 0, NAME(through_sigmoid)(grad_memory * candidate, admitted));
     NAME(send)(here, 1, NAME(through_sigmoid)(grad_memory * before, kept));
     NAME(send)(here, 2, NAME(through_tanh)(grad_memory * admitted, candidate));
@@ -223,8 +247,8 @@ INLINE vec NAME(blend_backward)(const struct NAME(here) *here) {
     const vec update = NAME(activation)(here, 1), candidate = NAME(activation)(here, 2);
     vec past, grad = NAME(receive)(here, &past);
     const vec direct = grad * update;
-    NAME(store)(here->grad_hidden, direct + past, here->count);
-    const vec difference = NAME(load)(here->hidden_before, here->count) - candidate;
+    NAME(store)(here->grad_hidden, direct + past, here->used);
+    const vec difference = NAME(load)(here->hidden_before, here->used) - candidate;
     NAME(send)(here, 1, NAME(through_sigmoid)(grad * difference, update));
     return NAME(through_tanh)(grad - direct, candidate);
 }
@@ -232,11 +256,11 @@ INLINE vec NAME(blend_backward)(const struct NAME(here) *here) {
 INLINE void NAME(gru_backward)(const struct NAME(here) *here) {
     const vec reset = NAME(activation)(here, 0), grad_candidate = NAME(blend_backward)(here);
     const vec grad_product = grad_candidate * reset;
-    NAME(send)(here, 0, NAME(through_sigmoid)(grad_candidate * NAME(load)(here->held, here->count), reset));
-    NAME(store)(here->grad_gates + 2 * here->size, grad_candidate, here->count);
-    NAME(store)(here->grad_product + 2 * here->size, grad_product, here->count);
+    NAME(send)(here, 0, NAME(through_sigmoid)(grad_candidate * NAME(load)(here->held, here->used), reset));
+    NAME(store)(here->grad_gates + 2 * here->size, grad_candidate, here->used);
+    NAME(store)(here->grad_product + 2 * here->size, grad_product, here->used);
     if (here->grad_operand)
-        NAME(store)(here->grad_operand + 2 * here->size, NAME(rounded)(grad_product), here->count);
+        NAME(store)(here->grad_operand + 2 * here->size, NAME(rounded)(grad_product), here->used);
 }
 
 INLINE void NAME(gru_reset_before_backward)(const struct NAME(here) *here) {
@@ -246,21 +270,28 @@ INLINE void NAME(gru_reset_before_backward)(const struct NAME(here) *here) {
 
 /* Through r * h, whose gradient is in `product`. */
 INLINE void NAME(reset_backward)(const struct NAME(here) *here) {
-    const vec reset = NAME(activation)(here, 0), before = NAME(load)(here->hidden_before, here->count);
-    const vec grad = NAME(load)(here->product, here->count);
-    NAME(store)(here->grad_hidden, NAME(load)(here->grad_hidden, here->count) + grad * reset, here->count);
+    const vec reset = NAME(activation)(here, 0), before = NAME(load)(here->hidden_before, here->used);
+    const vec grad = NAME(load)(here->product, here->used);
+    NAME(store)(here->grad_hidden, NAME(load)(here->grad_hidden, here->used) + grad * reset, here->used);
     NAME(send)(here, 0, NAME(through_sigmoid)(grad * before, reset));
 }
 
 /* ---- tables ---- */
 
-#define FINISH(name, call)                                                                                \
-    static void NAME(finish_##name)(const struct NAME(step) *step, const struct NAME(tile) *tile) {       \
-        for (int64_t row = 0; row < tile->rows; row++)                                                    \
-            for (int64_t unit = tile->first; unit < tile->last; unit += LANES) {                          \
-                const struct NAME(here) here = NAME(locate)(step, tile, row, unit);                       \
-                call;                                                                                     \
-            }                                                                                             \
+/* What a cell does with a tile. In the most common case, no zoneout and no half precision, the compiler is told so. */
+#define FINISH(name, call)                                                                              \
+    static void NAME(finish_##name)(const struct NAME(step) *step, const struct NAME(tile) *tile) {     \
+        const int bare = step->layer->zoneout == 0 && !step->layer->half;                               \
+        for (int64_t unit = tile->first; unit < tile->last; unit += LANES)                              \
+            for (int64_t row = 0; row < tile->rows; row++) {                                            \
+                struct NAME(here) here = NAME(locate)(step, tile, row, unit);                           \
+                if (bare) {                                                                             \
+                    here.zones = 0, here.operand = here.reset_operand = here.grad_operand = NULL;       \
+                    call;                                                                               \
+                } else {                                                                                \
+                    call;                                                                               \
+                }                                                                                       \
+            }                                                                                           \
     }
 
 FINISH(rnn_tanh, NAME(rnn_forward)(&here, RNN_TANH))
@@ -278,8 +309,8 @@ FINISH(gru_backward, NAME(gru_backward)(&here))
 FINISH(gru_reset_before_backward, NAME(gru_reset_before_backward)(&here))
 FINISH(reset_backward, NAME(reset_backward)(&here))
 /* The gradient of sequences that the step before does not see, and of the first state. */
-FINISH(carry, NAME(store)(here.grad_hidden, NAME(load)(here.grad_hidden, here.count) +
-                                                NAME(load)(here.product, here.count), here.count))
+FINISH(carry, NAME(store)(here.grad_hidden, NAME(load)(here.grad_hidden, here.used) +
+                                                NAME(load)(here.product, here.used), here.used))
 
 /* In the order of enum cell. */
 static const NAME(finish) NAME(forward_of)[] = {

@@ -41,7 +41,7 @@ static void NAME(pack_panel)(const struct recurrence *layer, const struct NAME(p
         for (int64_t k = 0; k < product->depth; k++)
             for (int64_t one = 0; one < columns; one++) {
                 const real *place = weight + (product->row + k) * size + (vector + one) * LANES;
-                const vec values = NAME(load)(place, units - one * LANES);
+                const vec values = NAME(load)(place, NAME(first)(units - one * LANES));
                 *(vec *)(panel + (k * columns + one) * LANES) = layer->half ? NAME(rounded)(values) : values;
             }
         return;
@@ -53,7 +53,7 @@ static void NAME(pack_panel)(const struct recurrence *layer, const struct NAME(p
             const int64_t deep = product->depth - start < LANES ? product->depth - start : LANES;
             for (int64_t lane = 0; lane < LANES; lane++) {
                 vec values = {0};
-                if (unit + lane < units) values = NAME(load)(weight + (row + lane) * size + start, deep);
+                if (unit + lane < units) values = NAME(load)(weight + (row + lane) * size + start, NAME(first)(deep));
                 if (layer->half) values = NAME(rounded)(values);
                 for (int64_t k = 0; k < deep; k++) panel[((start + k) * columns + one) * LANES + lane] = values[k];
             }
@@ -70,32 +70,64 @@ static void NAME(pack)(const struct NAME(worker) *worker, const struct NAME(prod
     }
 }
 
-/* Rows of a product, given to `finish` tile by tile, or put into the buffer where that is NULL. */
+/* A tile that is made goes to `finish`, or into the buffer where that is NULL. */
+static void NAME(pass_on)(const struct NAME(worker) *worker, const struct NAME(product) *product,
+                          const struct NAME(step) *step, const struct NAME(tile) *tile, NAME(finish) finish) {
+    if (finish) {
+        finish(step, tile);
+        return;
+    }
+    const int64_t size = worker->layer->size, width = worker->layer->gates * size;
+    for (int64_t row = 0; row < tile->rows; row++)
+        for (int64_t gate = 0; gate < product->gates; gate++) {
+            real *place = worker->buffer + (tile->row + row) * width + product->row + gate * size + tile->first;
+            memcpy(place, tile->product + row * tile->row_stride + gate * LANES,
+                   sizeof(real) * (size_t)(tile->last - tile->first));
+        }
+}
+
+/* Some rows of a product with one panel. The panel is taken in parts that stay in the nearest cache for all rows. */
+static void NAME(multiply_panel)(const struct NAME(worker) *worker, const struct NAME(product) *product, int64_t vector,
+                                 int64_t taken, const real *left, int64_t stride, int64_t first, int64_t last,
+                                 const struct NAME(step) *step, NAME(finish) finish) {
+    real made[AT_ONCE * 4 * LANES] __attribute__((aligned(64)));
+    const int64_t size = worker->layer->size, columns = product->gates * taken, most = NAME(most_rows)(columns);
+    const int64_t tiles = (last - first + most - 1) / most;
+    const real *panel = NAME(panel)(product, vector);
+    const real *end = NAME(panel)(product, worker->part.last_vector), *start = NAME(panel)(product, worker->part.first_vector);
+    struct NAME(tile) tile = {.first = vector * LANES, .row_stride = columns * LANES, .gate_stride = LANES};
+    tile.last = (vector + taken) * LANES < size ? (vector + taken) * LANES : size;
+    for (int64_t k = 0; k < product->depth; k += DEPTH) {
+        struct NAME(operands) operands = {.stride = stride, .add = k > 0, .panel = panel + k * columns * LANES};
+        const int finished = product->depth - k <= DEPTH;
+        operands.depth = finished ? product->depth - k : DEPTH;
+        operands.hurry = columns * VECTOR_BYTES / tiles;
+        const real *next = operands.panel + operands.depth * columns * LANES;
+        operands.next = (const char *)(next < end ? next : start);
+        real *out = made;
+        for (int64_t row = first, rows; row < last; row += rows, out += rows * columns * LANES) {
+            rows = (last - row) / ((last - row + most - 1) / most);
+            operands.left = left + row * stride + k;
+            if (finished) NAME(prepare)(step, row, rows, tile.first, tile.last - tile.first);
+            NAME(multiply)((int)rows, (int)columns, &operands, out);
+            operands.next += operands.depth * operands.hurry;
+            if (!finished) continue;
+            tile.row = row, tile.rows = rows, tile.product = out;
+            NAME(pass_on)(worker, product, step, &tile, finish);
+        }
+    }
+}
+
 static void NAME(multiply_rows)(const struct NAME(worker) *worker, const struct NAME(product) *product, const real *left,
                                 int64_t stride, int64_t first, int64_t last, const struct NAME(step) *step,
                                 NAME(finish) finish) {
-    real made[MOST_ROWS * 4 * LANES] __attribute__((aligned(64)));
-    const int64_t size = worker->layer->size, width = worker->layer->gates * size;
     if (first < worker->part.first_row) first = worker->part.first_row;
     if (last > worker->part.last_row) last = worker->part.last_row;
     for (int64_t vector = worker->part.first_vector, taken; vector < worker->part.last_vector; vector += taken) {
         taken = NAME(panel_vectors)(product, worker->part.last_vector - vector);
-        const int64_t columns = product->gates * taken, most = NAME(most_rows)(columns);
-        const real *panel = NAME(panel)(product, vector);
-        const int64_t unit = vector * LANES, end = (vector + taken) * LANES;
         for (int64_t row = first, rows; row < last; row += rows) {
-            rows = (last - row) / ((last - row + most - 1) / most);
-            NAME(multiply)((int)rows, (int)columns, product->depth, left + row * stride, stride, panel, made);
-            const struct NAME(tile) tile = {row, rows, unit, end < size ? end : size, made, columns * LANES, LANES};
-            if (finish) {
-                finish(step, &tile);
-                continue;
-            }
-            for (int64_t one = 0; one < rows; one++)
-                for (int64_t gate = 0; gate < product->gates; gate++) {
-                    real *place = worker->buffer + (row + one) * width + product->row + gate * size + unit;
-                    memcpy(place, made + (one * columns + gate) * LANES, sizeof(real) * (size_t)(tile.last - unit));
-                }
+            rows = last - row < AT_ONCE ? last - row : AT_ONCE;
+            NAME(multiply_panel)(worker, product, vector, taken, left, stride, row, row + rows, step, finish);
         }
     }
 }
@@ -107,7 +139,7 @@ INLINE real NAME(total)(const real *values, const real *others, real shift, int6
     real sum = 0;
     int64_t j = 0;
     for (; j + LANES <= size; j += LANES)
-        sums += (NAME(load)(values + j, LANES) - shift) * (others ? NAME(load)(others + j, LANES) - shift : (vec){0} + 1);
+        sums += (NAME(load)(values + j, NAME(first)(LANES)) - shift) * (others ? NAME(load)(others + j, NAME(first)(LANES)) - shift : (vec){0} + 1);
     for (; j < size; j++) sum += (values[j] - shift) * (others ? others[j] - shift : 1);
     for (int64_t lane = 0; lane < LANES; lane++) sum += sums[lane];
     return sum;
@@ -127,9 +159,9 @@ static void NAME(normalise)(const struct NAME(worker) *worker, const struct NAME
     real *normalised = layer->training ? (real *)layer->normalised + place * width + start : NULL;
     if (layer->training) ((real *)layer->deviation)[place * 2 + (start > 0)] = deviation;
     for (int64_t j = 0; j < size; j += LANES) {
-        const vec value = (NAME(load)(values + j, size - j) - mean) * deviation;
-        if (normalised) NAME(store)(normalised + j, value, size - j);
-        NAME(store)(values + j, value * NAME(load)(gain + j, size - j), size - j);
+        const vec value = (NAME(load)(values + j, NAME(first)(size - j)) - mean) * deviation;
+        if (normalised) NAME(store)(normalised + j, value, NAME(first)(size - j));
+        NAME(store)(values + j, value * NAME(load)(gain + j, NAME(first)(size - j)), NAME(first)(size - j));
     }
 }
 
@@ -145,13 +177,13 @@ static void NAME(normalise_backward)(const struct NAME(worker) *worker, const st
     const real deviation = ((const real *)layer->deviation)[place * 2 + (start > 0)];
     real *bare = (real *)layer->grad_bare + place * width + start;
     for (int64_t j = 0; j < size; j += LANES)
-        NAME(store)(bare + j, NAME(load)(grad + j, size - j) * NAME(load)(gain + j, size - j), size - j);
+        NAME(store)(bare + j, NAME(load)(grad + j, NAME(first)(size - j)) * NAME(load)(gain + j, NAME(first)(size - j)), NAME(first)(size - j));
     const real mean = NAME(total)(bare, NULL, 0, size) / (real)size;
     const real shared = NAME(total)(bare, normalised, 0, size) / (real)size;
     for (int64_t j = 0; j < size; j += LANES) {
-        const vec value = NAME(load)(bare + j, size - j) - mean - NAME(load)(normalised + j, size - j) * shared;
-        NAME(store)(bare + j, value * deviation, size - j);
-        if (operand) NAME(store)(operand + row * width + start + j, NAME(rounded)(value * deviation), size - j);
+        const vec value = NAME(load)(bare + j, NAME(first)(size - j)) - mean - NAME(load)(normalised + j, NAME(first)(size - j)) * shared;
+        NAME(store)(bare + j, value * deviation, NAME(first)(size - j));
+        if (operand) NAME(store)(operand + row * width + start + j, NAME(rounded)(value * deviation), NAME(first)(size - j));
     }
 }
 
@@ -349,9 +381,9 @@ static void NAME(begin)(const struct NAME(job) *job, real *operands) {
             memcpy(states[one] + (time + 1) * slot + old, states[one] + start * slot + old, sizeof(real) * (size_t)fresh);
         }
     for (int64_t j = 0; operands && j < slot; j += LANES) {
-        const vec value = NAME(rounded)(NAME(load)(states[0] + start * slot + j, slot - j));
-        NAME(store)(operands + j, value, slot - j);
-        NAME(store)(operands + slot + j, value, slot - j);
+        const vec value = NAME(rounded)(NAME(load)(states[0] + start * slot + j, NAME(first)(slot - j)));
+        NAME(store)(operands + j, value, NAME(first)(slot - j));
+        NAME(store)(operands + slot + j, value, NAME(first)(slot - j));
     }
 }
 

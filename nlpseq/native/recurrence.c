@@ -26,7 +26,10 @@
 #define PAUSE() ((void)0)
 #endif
 
-enum { MOST_ROWS = 12, PATIENCE = 1 << 14, CACHE = 1 << 20 };
+#ifndef DEPTH
+#define DEPTH 128
+#endif
+enum { MOST_ROWS = 12, AT_ONCE = 128, PATIENCE = 1 << 14, CACHE = 1 << 20 };
 
 /* An OpenMP runtime's own functions; `parallel` is NULL where there is one thread only. */
 struct threads {
@@ -138,6 +141,7 @@ static void run_team(const struct threads *threads, const struct recurrence *lay
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define CHOOSES
+#include <immintrin.h>
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx2,fma")
 #define VECTOR_BYTES 64

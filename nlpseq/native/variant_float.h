@@ -23,3 +23,4 @@
 #undef COEFFICIENTS
 #undef vec
 #undef ints
+#undef lanes

@@ -9,29 +9,55 @@ typedef integer ints __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(re
 #undef LANES
 #define LANES ((int64_t)(VECTOR_BYTES / sizeof(real)))
 
-INLINE vec NAME(load)(const real *place, int64_t count) {
-    if (count >= LANES) return *(const vec *)place;
+/* The first lanes of a vector, those in use. */
+#if VECTOR_BYTES == 64
+#define lanes uint32_t
+INLINE lanes NAME(first)(int64_t count) { return count >= LANES ? ~0u : (1u << count) - 1; }
+#if MANTISSA == 23
+INLINE vec NAME(load)(const real *place, lanes used) { return (vec)_mm512_maskz_loadu_ps((__mmask16)used, place); }
+INLINE void NAME(store)(real *place, vec values, lanes used) {
+    _mm512_mask_storeu_ps(place, (__mmask16)used, (__m512)values);
+}
+#else
+INLINE vec NAME(load)(const real *place, lanes used) { return (vec)_mm512_maskz_loadu_pd((__mmask8)used, place); }
+INLINE void NAME(store)(real *place, vec values, lanes used) {
+    _mm512_mask_storeu_pd(place, (__mmask8)used, (__m512d)values);
+}
+#endif
+#else
+#define lanes int64_t
+INLINE lanes NAME(first)(int64_t count) { return count; }
+INLINE vec NAME(load)(const real *place, lanes used) {
+    if (used >= LANES) return *(const vec *)place;
     vec values = {0};
-    for (int64_t lane = 0; lane < count; lane++) values[lane] = place[lane];
+    for (int64_t lane = 0; lane < used; lane++) values[lane] = place[lane];
     return values;
 }
-
-INLINE void NAME(store)(real *place, vec values, int64_t count) {
-    if (count >= LANES)
+INLINE void NAME(store)(real *place, vec values, lanes used) {
+    if (used >= LANES)
         *(vec *)place = values;
     else
-        for (int64_t lane = 0; lane < count; lane++) place[lane] = values[lane];
+        for (int64_t lane = 0; lane < used; lane++) place[lane] = values[lane];
 }
+#endif
 
 INLINE vec NAME(choose)(ints condition, vec chosen, vec other) {
     return (vec)((condition & (ints)chosen) | (~condition & (ints)other));
 }
 
+/* x, or what is nearest to it in [-limit, limit]; NaN stays NaN. */
+INLINE vec NAME(within)(vec x, vec limit) {
+#if VECTOR_BYTES == 64 && MANTISSA == 23
+    return (vec)_mm512_max_ps((__m512)-limit, _mm512_min_ps((__m512)limit, (__m512)x));
+#else
+    x = NAME(choose)(x > limit, limit, x);
+    return NAME(choose)(x < -limit, -limit, x);
+#endif
+}
+
 /* exp(x) - 1 with full relative precision, for |x| <= LIMIT; beyond it the value there. NaN stays NaN. */
 INLINE vec NAME(exponential_minus_one)(vec x) {
-    const vec limit = (vec){0} + LIMIT;
-    x = NAME(choose)(x > limit, limit, x);
-    x = NAME(choose)(x < -limit, -limit, x);
+    x = NAME(within)(x, (vec){0} + LIMIT);
     const vec shifted = x * (real)1.44269504088896340736 + MAGIC; /* the whole part ends up in the lowest bits */
     const vec whole = shifted - MAGIC;
     const vec rest = x - whole * LN2_HIGH - whole * LN2_LOW;
@@ -44,8 +70,9 @@ INLINE vec NAME(exponential_minus_one)(vec x) {
 }
 
 INLINE vec NAME(reciprocal)(vec x) {
-#ifdef QUICK_RECIPROCAL
-    return QUICK_RECIPROCAL(x);
+#if VECTOR_BYTES == 64 && MANTISSA == 23
+    const vec guess = (vec)_mm512_rcp14_ps((__m512)x); /* 14 bits, and twice as many after a step of Newton's */
+    return guess * (2 - x * guess);
 #else
     return 1 / x;
 #endif
@@ -70,16 +97,28 @@ INLINE vec NAME(rounded)(vec x) {
 
 /* ---- products ---- */
 
-/* A panel is [depth, vectors, LANES], and out [rows, vectors, LANES]: out = left [rows, depth] @ panel. */
-INLINE void NAME(multiply_fixed)(const int rows, const int vectors, int64_t depth, const real *left, int64_t stride,
-                                 const real *panel, real *out) {
+/* Part of a product: a panel is [depth, vectors, LANES] and out [rows, vectors, LANES]. out = left [rows, depth] @ panel,
+   or with `add` out += that. Meanwhile `hurry` bytes a row of the panel are asked for from `next` on: what is read next. */
+struct NAME(operands) {
+    int64_t depth, stride, hurry;
+    const real *left, *panel;
+    const char *next;
+    int add;
+};
+
+INLINE void NAME(multiply_fixed)(const int rows, const int vectors, const struct NAME(operands) *given, real *out) {
+    const int64_t depth = given->depth, stride = given->stride, hurry = given->hurry;
+    const real *left = given->left, *panel = given->panel;
+    const char *next = given->next;
     vec sums[MOST_ROWS][4];
 #pragma GCC unroll 16
     for (int row = 0; row < rows; row++)
 #pragma GCC unroll 4
-        for (int one = 0; one < vectors; one++) sums[row][one] = (vec){0};
+        for (int one = 0; one < vectors; one++)
+            sums[row][one] = given->add ? *(const vec *)(out + (row * vectors + one) * LANES) : (vec){0};
     for (int64_t k = 0; k < depth; k++) {
         vec right[4];
+        __builtin_prefetch(next + k * hurry, 0, 2);
 #pragma GCC unroll 4
         for (int one = 0; one < vectors; one++) right[one] = *(const vec *)(panel + (k * vectors + one) * LANES);
 #pragma GCC unroll 16
@@ -97,11 +136,10 @@ INLINE void NAME(multiply_fixed)(const int rows, const int vectors, int64_t dept
 
 #define FIXED(rows, vectors)                                                            \
     case (vectors)*16 + (rows):                                                         \
-        NAME(multiply_fixed)(rows, vectors, depth, left, stride, panel, out);           \
+        NAME(multiply_fixed)(rows, vectors, given, out);           \
         break;
 
-static void NAME(multiply)(int rows, int vectors, int64_t depth, const real *left, int64_t stride, const real *panel,
-                           real *out) {
+static void NAME(multiply)(int rows, int vectors, const struct NAME(operands) *given, real *out) {
     switch (vectors * 16 + rows) {
         FIXED(1, 1) FIXED(2, 1) FIXED(3, 1) FIXED(4, 1) FIXED(5, 1) FIXED(6, 1) FIXED(7, 1) FIXED(8, 1)
         FIXED(1, 2) FIXED(2, 2) FIXED(3, 2) FIXED(4, 2) FIXED(5, 2) FIXED(6, 2)
