@@ -51,12 +51,15 @@ static void NAME(pack_panel)(const struct recurrence *layer, const struct NAME(p
             const int64_t unit = product->gates > 1 ? 0 : one * LANES, gate = product->gates > 1 ? one : 0;
             const int64_t row = product->row + gate * size + vector * LANES + unit;
             const int64_t deep = product->depth - start < LANES ? product->depth - start : LANES;
+            vec block[LANES];
             for (int64_t lane = 0; lane < LANES; lane++) {
-                vec values = {0};
-                if (unit + lane < units) values = NAME(load)(weight + (row + lane) * size + start, NAME(first)(deep));
-                if (layer->half) values = NAME(rounded)(values);
-                for (int64_t k = 0; k < deep; k++) panel[((start + k) * columns + one) * LANES + lane] = values[k];
+                const real *place = weight + (row + lane) * size + start;
+                block[lane] = unit + lane < units ? NAME(load)(place, NAME(first)(deep)) : (vec){0};
             }
+            NAME(transpose)(block);
+            for (int64_t k = 0; k < deep; k++)
+                *(vec *)(panel + ((start + k) * columns + one) * LANES) =
+                    layer->half ? NAME(rounded)(block[k]) : block[k];
         }
 }
 
@@ -97,10 +100,11 @@ static void NAME(multiply_panel)(const struct NAME(worker) *worker, const struct
     const real *end = NAME(panel)(product, worker->part.last_vector), *start = NAME(panel)(product, worker->part.first_vector);
     struct NAME(tile) tile = {.first = vector * LANES, .row_stride = columns * LANES, .gate_stride = LANES};
     tile.last = (vector + taken) * LANES < size ? (vector + taken) * LANES : size;
-    for (int64_t k = 0; k < product->depth; k += DEPTH) {
-        struct NAME(operands) operands = {.stride = stride, .add = k > 0, .panel = panel + k * columns * LANES};
-        const int finished = product->depth - k <= DEPTH;
-        operands.depth = finished ? product->depth - k : DEPTH;
+    for (int64_t k = 0, deep; k < product->depth; k += deep) {
+        deep = (product->depth - k) / ((product->depth - k + DEPTH - 1) / DEPTH);
+        struct NAME(operands) operands = {.depth = deep, .stride = stride, .add = k > 0};
+        const int finished = k + deep == product->depth;
+        operands.panel = panel + k * columns * LANES;
         operands.hurry = columns * VECTOR_BYTES / tiles;
         const real *next = operands.panel + operands.depth * columns * LANES;
         operands.next = (const char *)(next < end ? next : start);

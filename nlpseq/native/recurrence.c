@@ -27,7 +27,7 @@
 #endif
 
 #ifndef DEPTH
-#define DEPTH 128
+#define DEPTH 256
 #endif
 enum { MOST_ROWS = 12, AT_ONCE = 128, PATIENCE = 1 << 14, CACHE = 1 << 20 };
 

@@ -95,6 +95,25 @@ INLINE vec NAME(rounded)(vec x) {
 #endif
 }
 
+/* Turn rows into columns, by exchanging ever larger blocks. */
+INLINE void NAME(transpose)(vec rows[LANES]) {
+#pragma GCC unroll 4
+    for (int64_t block = 1; block < LANES; block *= 2) {
+        ints low, high; /* places in the first row and, from LANES on, the second */
+        for (integer lane = 0; lane < LANES; lane++) {
+            low[lane] = lane & block ? lane - block + LANES : lane;
+            high[lane] = lane & block ? lane + LANES : lane + block;
+        }
+#pragma GCC unroll 16
+        for (int64_t one = 0; one < LANES; one++) {
+            if (one & block) continue;
+            const vec first = rows[one], second = rows[one + block];
+            rows[one] = __builtin_shuffle(first, second, low);
+            rows[one + block] = __builtin_shuffle(first, second, high);
+        }
+    }
+}
+
 /* ---- products ---- */
 
 /* Part of a product: a panel is [depth, vectors, LANES] and out [rows, vectors, LANES]. out = left [rows, depth] @ panel,
