@@ -6,8 +6,9 @@ on calls of torch, temporary arrays and waiting for threads, and the recurrent w
 Sequences of unequal length are sorted, and their real steps laid one after another, so that padding takes part in
 nothing. The price is a second statement of each cell, in C, which the tests hold against `nlpseq.cells`.
 
-In bf16 the products' operands are rounded and the state stays in fp32. Where the processor has no bf16 products, they
-are made in fp32 of rounded numbers, which is four times faster than torch's emulation; gradients are then not rounded.
+In bf16 the products' operands are rounded and the state stays in fp32. Where the processor has no matrix tiles (AMX),
+they are made in fp32 of rounded numbers, which is four times faster than torch's emulation of bf16; gradients are then
+not rounded.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nlpseq.cells.cell import Cell, LayerWeights, State
-from nlpseq.cells.unroll import project_inputs
+from nlpseq.kernels.eager_recurrence import EPSILON
 from nlpseq.native import recurrence as native
 from nlpseq.native.library import Unavailable
 
@@ -113,7 +114,7 @@ class Loop:
     places: Places
     reverse: bool
     zoneout: float
-    half: bool
+    half: int  # of native.FULL and so on
     gradients: bool  # whether any may be asked for
     overwrite: bool  # whether from_input is nobody else's
     kind: int | None  # of instructions
@@ -134,7 +135,7 @@ class Loop:
                 "size": like.shape[1],
                 "reverse": self.reverse,
                 "training": training,
-                "half": self.half and not backward,
+                "half": native.FULL if backward and self.half == native.ROUNDED else self.half,
                 "share": self.share,
                 "want_first": want_first,
                 "zoneout": self.zoneout,
@@ -204,7 +205,7 @@ class _Recurrence(torch.autograd.Function):
         before = (hidden[1:] if loop.reverse else hidden[:-1]).flatten(0, 1)
         before = before if slots is None else before.index_select(0, slots)
         reset = tensors.get("held") if loop.cell.reset is not None else None
-        grad_weight = _weight_gradient(bare, before, reset)
+        grad_weight = _weight_gradient(loop, bare, before, reset)
         normalised = tensors.get("normalised")
         grad_gain = None if normalised is None else (grad_product * normalised).sum(0)
         return (None, None, grad_gates, grad_weight, grad_product.sum(0), grad_gain, *grads)
@@ -248,12 +249,15 @@ def _last(loop: Loop, states: Tensor) -> Tensor:
     return states[lengths, torch.arange(states.shape[1])]
 
 
-def _weight_gradient(grad: Tensor, before: Tensor, reset: Tensor | None) -> Tensor:
+def _weight_gradient(loop: Loop, grad: Tensor, before: Tensor, reset: Tensor | None) -> Tensor:
     """One product over all steps: grad [N, G*H], hidden states before each step [N, H] -> [G*H, H]."""
+    if loop.half >= native.TILES_IN_HARDWARE:
+        grad, before, reset = (one if one is None else one.to(torch.bfloat16) for one in (grad, before, reset))
     if reset is None:
-        return grad.t() @ before
+        return (grad.t() @ before).float() if loop.half else grad.t() @ before
     size = before.shape[1]
-    return torch.cat([grad[:, :-size].t() @ before, grad[:, -size:].t() @ reset])
+    made = torch.cat([grad[:, :-size].t() @ before, grad[:, -size:].t() @ reset])
+    return made.float() if loop.half else made
 
 
 def unroll(
@@ -269,15 +273,18 @@ def unroll(
     operands: torch.dtype | None = None,
     kind: int | None = None,
     share: int = native.AUTOMATIC,
+    half: int | None = None,
 ) -> tuple[Tensor, State]:
     """As `nlpseq.cells.unroll`, faster; `operands` is the type of the products' operands, by default the state's.
 
-    `kind` (of `nlpseq.native.recurrence.instructions`) and `share` are the processor's to choose, and the tests'.
+    `kind` (of `nlpseq.native.recurrence.instructions`), `share` and `half` are the processor's to choose, and the tests'.
     """
-    half = operands not in (None, state.hidden.dtype)
+    if half is None:
+        low = operands not in (None, state.hidden.dtype)
+        half = native.FULL if not low else native.TILES_IN_HARDWARE if native.has_tiles() else native.ROUNDED
     steps, batch = inputs.shape[:2]
     places = _places(steps, batch, lengths)
-    from_input = _project_inputs(weights, places.gather(inputs), half=half)
+    from_input = _project_inputs(weights, places.gather(inputs), half)
     if places.order is not None:
         state = cell.state(*(value[places.order] for value in state))
     masks = None if masks is None else places.gather(masks.to(from_input.dtype)).contiguous()
@@ -294,15 +301,19 @@ def unroll(
     return padded.view(steps, batch, -1), cell.state(*(value[back] for value in last))
 
 
-def _project_inputs(weights: LayerWeights, inputs: Tensor, *, half: bool) -> Tensor:
+def _project_inputs(weights: LayerWeights, inputs: Tensor, half: int) -> Tensor:
     """The input's product for all steps [N, G*H]; in full precision it is the plain loop's own."""
     if weights.weight_ih is None:
         return inputs
     weight = weights.weight_ih
+    if half >= native.TILES_IN_HARDWARE:
+        product = torch.nn.functional.linear(inputs.bfloat16(), weight.bfloat16()).float()
+        if weights.gain_ih is not None:
+            product = torch.nn.functional.layer_norm(product, product.shape[-1:], weights.gain_ih, None, EPSILON)
+        return product + weights.bias_ih
     if half:
-        inputs, weight = (one.to(torch.bfloat16).to(one.dtype) for one in (inputs, weight))
+        inputs, weight = (one.bfloat16().float() for one in (inputs, weight))
     if weights.gain_ih is None:
         return torch.nn.functional.linear(inputs, weight, weights.bias_ih)
-    if half:
-        weights = weights._replace(weight_ih=weight)
-    return project_inputs(weights, inputs)  # type: ignore[no-any-return]
+    product = torch.nn.functional.linear(inputs, weight)
+    return torch.nn.functional.layer_norm(product, product.shape[-1:], weights.gain_ih, None, EPSILON) + weights.bias_ih

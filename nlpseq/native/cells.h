@@ -12,8 +12,9 @@ struct NAME(step) {
     int64_t kept_place; /* the same in what is kept for the backward pass, which without training is kept for one step */
     const real *hidden_before, *memory_before;   /* [B, H] */
     real *hidden_after, *memory_after;           /* [B, H] */
-    real *operand, *reset_operand;               /* [B, H]: the new state, and r * h, as the next products read them */
-    real *grad_operand;                          /* [B, G*H]: gradients as the products read them */
+    char *operand, *reset_operand; /* [B, H]: the new state, and r * h, as the next products read them */
+    char *grad_operand;            /* [B, G*H]: gradients as the products read them */
+    int64_t operand_stride, operand_bytes;
 };
 
 struct NAME(tile) {
@@ -31,9 +32,11 @@ struct NAME(here) {
     const real *product;     /* may be NULL, backward */
     int64_t gate_stride;
     const real *from_input, *bias, *hidden_before, *memory_before, *mask;
-    real *activations, *held, *hidden_after, *memory_after, *operand, *reset_operand;
+    real *activations, *held, *hidden_after, *memory_after;
     const real *grad_output;
-    real *grad_hidden, *grad_memory, *grad_gates, *grad_product, *grad_operand;
+    real *grad_hidden, *grad_memory, *grad_gates, *grad_product;
+    char *operand, *reset_operand, *grad_operand;
+    int64_t operand_bytes;
     real zoneout;
     int zones, training;
 };
@@ -46,6 +49,7 @@ INLINE struct NAME(here) NAME(locate)(const struct NAME(step) *step, const struc
     const int64_t size = layer->size, width = layer->gates * size, sequence = tile->row + row;
     const int64_t place = step->place + sequence, kept = step->kept_place + sequence, state = sequence * size + unit;
     const int64_t inside = row * tile->row_stride + unit - tile->first;
+    const int64_t operand = (sequence * step->operand_stride + unit) * step->operand_bytes;
     struct NAME(here) here = {
         .used = NAME(first)(tile->last - unit),
         .size = size,
@@ -60,14 +64,15 @@ INLINE struct NAME(here) NAME(locate)(const struct NAME(step) *step, const struc
         .held = (real *)NAME(at)(layer->held, kept * size + unit),
         .hidden_after = (real *)NAME(at)(step->hidden_after, state),
         .memory_after = (real *)NAME(at)(step->memory_after, state),
-        .operand = (real *)NAME(at)(step->operand, state),
-        .reset_operand = (real *)NAME(at)(step->reset_operand, state),
+        .operand = step->operand ? step->operand + operand : NULL,
+        .reset_operand = step->reset_operand ? step->reset_operand + operand : NULL,
+        .grad_operand = step->grad_operand ? step->grad_operand + operand : NULL,
+        .operand_bytes = step->operand_bytes,
         .grad_output = NAME(at)(layer->grad_outputs, place * size + unit),
         .grad_hidden = (real *)NAME(at)(layer->grad_hidden, state),
         .grad_memory = (real *)NAME(at)(layer->grad_memory, state),
         .grad_gates = (real *)NAME(at)(layer->grad_gates, place * width + unit),
         .grad_product = (real *)NAME(at)(layer->grad_product, place * width + unit),
-        .grad_operand = (real *)NAME(at)(step->grad_operand, sequence * width + unit),
         .zoneout = (real)layer->zoneout,
         .zones = layer->zoneout != 0,
         .training = layer->training != 0,
@@ -111,6 +116,18 @@ INLINE void NAME(keep)(const struct NAME(here) *here, int64_t gate, vec activati
     if (here->training) NAME(store)(here->activations + gate * here->size, activation, here->used);
 }
 
+/* Hand a value on as the next product's operand. */
+INLINE void NAME(give)(char *place, int64_t bytes, vec value, lanes used) {
+#if WITH_TILES
+    if (bytes == 2) {
+        NAME(store_short)((uint16_t *)place, value, used);
+        return;
+    }
+#endif
+    (void)bytes;
+    NAME(store)((real *)place, NAME(rounded)(value), used);
+}
+
 /* The share of the old state that zoneout keeps. */
 INLINE vec NAME(share)(const struct NAME(here) *here) {
     if (here->mask) return NAME(load)(here->mask, here->used);
@@ -125,7 +142,7 @@ INLINE vec NAME(zoned)(const struct NAME(here) *here, vec fresh, const real *bef
 INLINE void NAME(show)(const struct NAME(here) *here, vec hidden) {
     hidden = NAME(zoned)(here, hidden, here->hidden_before);
     NAME(store)(here->hidden_after, hidden, here->used);
-    if (here->operand) NAME(store)(here->operand, NAME(rounded)(hidden), here->used);
+    if (here->operand) NAME(give)(here->operand, here->operand_bytes, hidden, here->used);
 }
 
 INLINE void NAME(rnn_forward)(const struct NAME(here) *here, const int cell) {
@@ -173,7 +190,7 @@ INLINE void NAME(reset_forward)(const struct NAME(here) *here) {
     NAME(store)(here->activations + here->size, NAME(sigmoid)(NAME(summed)(here, 1)), here->used);
     const vec gated = reset * NAME(load)(here->hidden_before, here->used);
     NAME(store)(here->held, gated, here->used);
-    if (here->reset_operand) NAME(store)(here->reset_operand, NAME(rounded)(gated), here->used);
+    if (here->reset_operand) NAME(give)(here->reset_operand, here->operand_bytes, gated, here->used);
 }
 
 /* And from there on; `product` holds the last gate only. */
@@ -194,11 +211,16 @@ INLINE vec NAME(activation)(const struct NAME(here) *here, int64_t gate) {
     return NAME(load)(here->activations + gate * here->size, here->used);
 }
 
+INLINE void NAME(send_operand)(const struct NAME(here) *here, int64_t gate, vec grad) {
+    char *place = here->grad_operand;
+    if (place) NAME(give)(place + gate * here->size * here->operand_bytes, here->operand_bytes, grad, here->used);
+}
+
 /* A gradient of both products. */
 INLINE void NAME(send)(const struct NAME(here) *here, int64_t gate, vec grad) {
     NAME(store)(here->grad_gates + gate * here->size, grad, here->used);
     if (here->grad_product != here->grad_gates) NAME(store)(here->grad_product + gate * here->size, grad, here->used);
-    if (here->grad_operand) NAME(store)(here->grad_operand + gate * here->size, NAME(rounded)(grad), here->used);
+    NAME(send_operand)(here, gate, grad);
 }
 
 /* The gradient of the hidden state after the step, and what of it zoneout leads past the step. */
@@ -259,8 +281,7 @@ INLINE void NAME(gru_backward)(const struct NAME(here) *here) {
     NAME(send)(here, 0, NAME(through_sigmoid)(grad_candidate * NAME(load)(here->held, here->used), reset));
     NAME(store)(here->grad_gates + 2 * here->size, grad_candidate, here->used);
     NAME(store)(here->grad_product + 2 * here->size, grad_product, here->used);
-    if (here->grad_operand)
-        NAME(store)(here->grad_operand + 2 * here->size, NAME(rounded)(grad_product), here->used);
+    NAME(send_operand)(here, 2, grad_product);
 }
 
 INLINE void NAME(gru_reset_before_backward)(const struct NAME(here) *here) {

@@ -7,8 +7,9 @@
 /* A product with some rows of the recurrent weights, or, backward, with their transpose. */
 struct NAME(product) {
     int64_t depth, gates, row; /* gates: blocks of H columns; row: the first of the weight's */
+    int64_t padded;            /* depth as it lies in a panel */
     int transposed;
-    real *panels; /* [vectors of units, depth, gates, LANES] */
+    char *panels; /* [vectors of units, padded, gates, LANES] */
 };
 
 struct NAME(worker) {
@@ -17,49 +18,67 @@ struct NAME(worker) {
     struct part part;
     struct NAME(product) first, second; /* the second only where a state is reset before it */
     real *buffer;                       /* [B, G*H], where there is a gain */
-    real *operands, *reset_operand;     /* in half precision: [2, B, H] or [2, B, G*H]; [B, H] */
+    char *operands, *reset_operand;     /* in half precision: [2, B, H] or [2, B, G*H]; [B, H] */
+    int64_t operand_stride, operand_bytes;
 };
 
 INLINE int64_t NAME(vectors)(int64_t size) { return (size + LANES - 1) / LANES; }
+
+INLINE int64_t NAME(padded)(const struct recurrence *layer, int64_t size) {
+    return layer->half >= TILES_IN_HARDWARE ? (size + TILE_DEPTH - 1) / TILE_DEPTH * TILE_DEPTH : size;
+}
+
+INLINE int64_t NAME(operand_size)(const struct recurrence *layer) {
+    return layer->half >= TILES_IN_HARDWARE ? 2 : (int64_t)sizeof(real);
+}
 
 /* How many of the vectors that are left make the next panel. */
 INLINE int64_t NAME(panel_vectors)(const struct NAME(product) *product, int64_t left) {
     return product->gates > 1 ? 1 : left / ((left + 3) / 4);
 }
 
-INLINE real *NAME(panel)(const struct NAME(product) *product, int64_t vector) {
-    return product->panels + vector * product->depth * product->gates * LANES;
+INLINE char *NAME(panel)(const struct NAME(worker) *worker, const struct NAME(product) *product, int64_t vector) {
+    return product->panels + vector * product->padded * product->gates * LANES * worker->operand_bytes;
 }
 
-static void NAME(pack_panel)(const struct recurrence *layer, const struct NAME(product) *product, int64_t vector,
-                             int64_t taken) {
-    const real *weight = layer->weight;
-    const int64_t size = layer->size, columns = product->gates * taken;
-    real *panel = NAME(panel)(product, vector);
-    const int64_t units = size - vector * LANES;
-    if (product->transposed) {
-        for (int64_t k = 0; k < product->depth; k++)
-            for (int64_t one = 0; one < columns; one++) {
-                const real *place = weight + (product->row + k) * size + (vector + one) * LANES;
-                const vec values = NAME(load)(place, NAME(first)(units - one * LANES));
-                *(vec *)(panel + (k * columns + one) * LANES) = layer->half ? NAME(rounded)(values) : values;
-            }
-        return;
+/* Rows `start` and on of a panel's column, at most LANES. */
+static void NAME(read_block)(const struct recurrence *layer, const struct NAME(product) *product, int64_t vector,
+                             int64_t one, int64_t start, vec block[LANES]) {
+    const int64_t unit = (vector + (product->gates > 1 ? 0 : one)) * LANES, gate = product->gates > 1 ? one : 0;
+    const int64_t units = layer->size - unit, deep = product->depth - start;
+    const lanes used = NAME(first)(units < LANES ? units : LANES), down = NAME(first)(deep < LANES ? deep : LANES);
+    const real *weight = (const real *)layer->weight + product->row * layer->size;
+    for (int64_t lane = 0; lane < LANES; lane++) {
+        block[lane] = (vec){0};
+        if (product->transposed && lane < deep)
+            block[lane] = NAME(load)(weight + (start + lane) * layer->size + unit, used);
+        else if (!product->transposed && lane < units && deep > 0)
+            block[lane] = NAME(load)(weight + (gate * layer->size + unit + lane) * layer->size + start, down);
     }
-    for (int64_t start = 0; start < product->depth; start += LANES)
+    if (!product->transposed) NAME(transpose)(block);
+}
+
+static void NAME(pack_panel)(const struct NAME(worker) *worker, const struct NAME(product) *product, int64_t vector,
+                             int64_t taken) {
+    const int64_t columns = product->gates * taken;
+    char *panel = NAME(panel)(worker, product, vector);
+    vec block[LANES];
+    for (int64_t start = 0; start < product->padded; start += LANES)
         for (int64_t one = 0; one < columns; one++) {
-            const int64_t unit = product->gates > 1 ? 0 : one * LANES, gate = product->gates > 1 ? one : 0;
-            const int64_t row = product->row + gate * size + vector * LANES + unit;
-            const int64_t deep = product->depth - start < LANES ? product->depth - start : LANES;
-            vec block[LANES];
-            for (int64_t lane = 0; lane < LANES; lane++) {
-                const real *place = weight + (row + lane) * size + start;
-                block[lane] = unit + lane < units ? NAME(load)(place, NAME(first)(deep)) : (vec){0};
+            NAME(read_block)(worker->layer, product, vector, one, start, block);
+            for (int64_t k = start; k < start + LANES && k < product->padded; k++) {
+                vec values = block[k - start];
+                if (worker->layer->half) values = NAME(rounded)(values);
+#if WITH_TILES
+                if (worker->operand_bytes == 2) { /* pairs of rows in the halves of a word */
+                    uint16_t *place = (uint16_t *)panel + (k / TILE_DEPTH * columns + one) * TILE_DEPTH * LANES;
+                    place += k % TILE_DEPTH / 2 * 2 * LANES + k % 2;
+                    for (int64_t lane = 0; lane < LANES; lane++) place[2 * lane] = (uint16_t)(((ints)values)[lane] >> 16);
+                    continue;
+                }
+#endif
+                *(vec *)((real *)panel + (k * columns + one) * LANES) = values;
             }
-            NAME(transpose)(block);
-            for (int64_t k = 0; k < deep; k++)
-                *(vec *)(panel + ((start + k) * columns + one) * LANES) =
-                    layer->half ? NAME(rounded)(block[k]) : block[k];
         }
 }
 
@@ -69,7 +88,7 @@ static void NAME(pack)(const struct NAME(worker) *worker, const struct NAME(prod
     for (int64_t vector = worker->part.first_vector, taken; vector < worker->part.last_vector; vector += taken, turn++) {
         taken = NAME(panel_vectors)(product, worker->part.last_vector - vector);
         if (team->share == UNITS || turn % team->threads == this_thread(team))
-            NAME(pack_panel)(worker->layer, product, vector, taken);
+            NAME(pack_panel)(worker, product, vector, taken);
     }
 }
 
@@ -89,32 +108,48 @@ static void NAME(pass_on)(const struct NAME(worker) *worker, const struct NAME(p
         }
 }
 
-/* Some rows of a product with one panel. The panel is taken in parts that stay in the nearest cache for all rows. */
+/* Some rows of a product with part of a panel, from its row k on. */
+INLINE void NAME(multiply_part)(const struct NAME(worker) *worker, int64_t rows, int64_t columns, int64_t k,
+                                struct NAME(operands) *operands, real *out) {
+#if WITH_TILES
+    if (worker->operand_bytes == 2) {
+        const struct tile_operands tiles = {operands->depth, operands->stride, (const uint16_t *)operands->left,
+                                            (const uint16_t *)operands->panel, k > 0};
+        multiply_tiles[worker->layer->half == TILES_IMITATED]((int)rows, (int)columns, &tiles, out);
+        return;
+    }
+#endif
+    (void)worker;
+    operands->add = k > 0;
+    NAME(multiply)((int)rows, (int)columns, operands, out);
+}
+
+/* Some rows of a product with one panel. The panel is taken in parts that stay in the nearest caches for all rows. */
 static void NAME(multiply_panel)(const struct NAME(worker) *worker, const struct NAME(product) *product, int64_t vector,
-                                 int64_t taken, const real *left, int64_t stride, int64_t first, int64_t last,
+                                 int64_t taken, const char *left, int64_t stride, int64_t first, int64_t last,
                                  const struct NAME(step) *step, NAME(finish) finish) {
     real made[AT_ONCE * 4 * LANES] __attribute__((aligned(64)));
-    const int64_t size = worker->layer->size, columns = product->gates * taken, most = NAME(most_rows)(columns);
-    const int64_t tiles = (last - first + most - 1) / most;
-    const real *panel = NAME(panel)(product, vector);
-    const real *end = NAME(panel)(product, worker->part.last_vector), *start = NAME(panel)(product, worker->part.first_vector);
+    const int64_t size = worker->layer->size, columns = product->gates * taken, bytes = worker->operand_bytes;
+    const int64_t most = bytes == 2 ? TILE_ROWS : NAME(most_rows)(columns), tiles = (last - first + most - 1) / most;
+    const char *panel = NAME(panel)(worker, product, vector), *end = NAME(panel)(worker, product, worker->part.last_vector);
     struct NAME(tile) tile = {.first = vector * LANES, .row_stride = columns * LANES, .gate_stride = LANES};
     tile.last = (vector + taken) * LANES < size ? (vector + taken) * LANES : size;
-    for (int64_t k = 0, deep; k < product->depth; k += deep) {
-        deep = (product->depth - k) / ((product->depth - k + DEPTH - 1) / DEPTH);
-        struct NAME(operands) operands = {.depth = deep, .stride = stride, .add = k > 0};
-        const int finished = k + deep == product->depth;
-        operands.panel = panel + k * columns * LANES;
-        operands.hurry = columns * VECTOR_BYTES / tiles;
-        const real *next = operands.panel + operands.depth * columns * LANES;
-        operands.next = (const char *)(next < end ? next : start);
+    for (int64_t k = 0, deep; k < product->padded; k += deep) {
+        deep = (product->padded - k) / ((product->padded - k + DEPTH - 1) / DEPTH);
+        if (bytes == 2) deep = deep / TILE_DEPTH * TILE_DEPTH;
+        const int finished = k + deep == product->padded;
+        const int64_t line = columns * LANES * bytes;
+        struct NAME(operands) operands = {.depth = deep, .stride = stride, .hurry = line / tiles};
+        operands.panel = (const real *)(panel + k * line);
+        operands.next = panel + (k + deep) * line;
+        if (operands.next == end) operands.next = NAME(panel)(worker, product, worker->part.first_vector);
         real *out = made;
         for (int64_t row = first, rows; row < last; row += rows, out += rows * columns * LANES) {
             rows = (last - row) / ((last - row + most - 1) / most);
-            operands.left = left + row * stride + k;
+            operands.left = (const real *)(left + (row * stride + k) * bytes);
             if (finished) NAME(prepare)(step, row, rows, tile.first, tile.last - tile.first);
-            NAME(multiply)((int)rows, (int)columns, &operands, out);
-            operands.next += operands.depth * operands.hurry;
+            NAME(multiply_part)(worker, rows, columns, k, &operands, out);
+            operands.next += deep * operands.hurry;
             if (!finished) continue;
             tile.row = row, tile.rows = rows, tile.product = out;
             NAME(pass_on)(worker, product, step, &tile, finish);
@@ -122,7 +157,8 @@ static void NAME(multiply_panel)(const struct NAME(worker) *worker, const struct
     }
 }
 
-static void NAME(multiply_rows)(const struct NAME(worker) *worker, const struct NAME(product) *product, const real *left,
+/* Rows [first, last) of a product as far as they are this thread's; `left` has rows of `stride` operands. */
+static void NAME(multiply_rows)(const struct NAME(worker) *worker, const struct NAME(product) *product, const void *left,
                                 int64_t stride, int64_t first, int64_t last, const struct NAME(step) *step,
                                 NAME(finish) finish) {
     if (first < worker->part.first_row) first = worker->part.first_row;
@@ -138,13 +174,19 @@ static void NAME(multiply_rows)(const struct NAME(worker) *worker, const struct 
 
 /* ---- layer normalisation ---- */
 
-INLINE real NAME(total)(const real *values, const real *others, real shift, int64_t size) {
+/* The sum of (a - shift) * (b - shift), or of a - shift where b is NULL. */
+INLINE real NAME(total)(const real *a, const real *b, real shift, int64_t size) {
     vec sums = {0};
     real sum = 0;
     int64_t j = 0;
-    for (; j + LANES <= size; j += LANES)
-        sums += (NAME(load)(values + j, NAME(first)(LANES)) - shift) * (others ? NAME(load)(others + j, NAME(first)(LANES)) - shift : (vec){0} + 1);
-    for (; j < size; j++) sum += (values[j] - shift) * (others ? others[j] - shift : 1);
+    for (; j + LANES <= size; j += LANES) {
+        const vec one = *(const vec *)(a + j) - shift;
+        if (b)
+            sums += one * (*(const vec *)(b + j) - shift);
+        else
+            sums += one;
+    }
+    for (; j < size; j++) sum += (a[j] - shift) * (b ? b[j] - shift : 1);
     for (int64_t lane = 0; lane < LANES; lane++) sum += sums[lane];
     return sum;
 }
@@ -163,15 +205,16 @@ static void NAME(normalise)(const struct NAME(worker) *worker, const struct NAME
     real *normalised = layer->training ? (real *)layer->normalised + place * width + start : NULL;
     if (layer->training) ((real *)layer->deviation)[place * 2 + (start > 0)] = deviation;
     for (int64_t j = 0; j < size; j += LANES) {
-        const vec value = (NAME(load)(values + j, NAME(first)(size - j)) - mean) * deviation;
-        if (normalised) NAME(store)(normalised + j, value, NAME(first)(size - j));
-        NAME(store)(values + j, value * NAME(load)(gain + j, NAME(first)(size - j)), NAME(first)(size - j));
+        const lanes used = NAME(first)(size - j);
+        const vec value = (NAME(load)(values + j, used) - mean) * deviation;
+        if (normalised) NAME(store)(normalised + j, value, used);
+        NAME(store)(values + j, value * NAME(load)(gain + j, used), used);
     }
 }
 
 /* Back through it: from grad_product to grad_bare, and to the operand of the next product. */
 static void NAME(normalise_backward)(const struct NAME(worker) *worker, const struct NAME(step) *step, int64_t row,
-                                     const struct NAME(product) *product, real *operand) {
+                                     const struct NAME(product) *product, char *operand) {
     const struct recurrence *layer = worker->layer;
     const int64_t width = layer->gates * layer->size, start = product->row, place = step->place + row;
     const int64_t size = start ? layer->size : layer->cell == GRU_RESET_BEFORE ? 2 * layer->size : width;
@@ -180,14 +223,19 @@ static void NAME(normalise_backward)(const struct NAME(worker) *worker, const st
     const real *normalised = (const real *)layer->normalised + place * width + start;
     const real deviation = ((const real *)layer->deviation)[place * 2 + (start > 0)];
     real *bare = (real *)layer->grad_bare + place * width + start;
-    for (int64_t j = 0; j < size; j += LANES)
-        NAME(store)(bare + j, NAME(load)(grad + j, NAME(first)(size - j)) * NAME(load)(gain + j, NAME(first)(size - j)), NAME(first)(size - j));
+    if (operand) operand += (row * worker->operand_stride + start) * worker->operand_bytes;
+    for (int64_t j = 0; j < size; j += LANES) {
+        const lanes used = NAME(first)(size - j);
+        NAME(store)(bare + j, NAME(load)(grad + j, used) * NAME(load)(gain + j, used), used);
+    }
     const real mean = NAME(total)(bare, NULL, 0, size) / (real)size;
     const real shared = NAME(total)(bare, normalised, 0, size) / (real)size;
     for (int64_t j = 0; j < size; j += LANES) {
-        const vec value = NAME(load)(bare + j, NAME(first)(size - j)) - mean - NAME(load)(normalised + j, NAME(first)(size - j)) * shared;
-        NAME(store)(bare + j, value * deviation, NAME(first)(size - j));
-        if (operand) NAME(store)(operand + row * width + start + j, NAME(rounded)(value * deviation), NAME(first)(size - j));
+        const lanes used = NAME(first)(size - j);
+        const vec centred = NAME(load)(bare + j, used) - mean - NAME(load)(normalised + j, used) * shared;
+        NAME(store)(bare + j, centred * deviation, used);
+        if (operand)
+            NAME(give)(operand + j * worker->operand_bytes, worker->operand_bytes, centred * deviation, used);
     }
 }
 
@@ -204,11 +252,11 @@ INLINE void NAME(whole_rows)(const struct NAME(worker) *worker, int64_t active, 
 /* ---- forward ---- */
 
 /* One product and what follows it. */
-static void NAME(forward_phase)(const struct NAME(worker) *worker, const struct NAME(product) *product, const real *left,
+static void NAME(forward_phase)(const struct NAME(worker) *worker, const struct NAME(product) *product, const void *left,
                                 const struct NAME(step) *step, int64_t active, NAME(finish) finish) {
     const struct recurrence *layer = worker->layer;
     const int64_t size = layer->size, width = layer->gates * size;
-    NAME(multiply_rows)(worker, product, left, size, 0, active, step, layer->gain ? NULL : finish);
+    NAME(multiply_rows)(worker, product, left, worker->operand_stride, 0, active, step, layer->gain ? NULL : finish);
     wait_for_all(worker->team);
     if (!layer->gain) return;
     int64_t first, last;
@@ -220,11 +268,17 @@ static void NAME(forward_phase)(const struct NAME(worker) *worker, const struct 
     wait_for_all(worker->team);
 }
 
+/* The operands of one slot or step, in half precision; else NULL. Those of two are kept. */
+INLINE char *NAME(operand_slot)(const struct NAME(worker) *worker, int64_t slot) {
+    const int64_t bytes = worker->layer->batch * worker->operand_stride * worker->operand_bytes;
+    return worker->operands ? worker->operands + (slot & 1) * bytes : NULL;
+}
+
 static struct NAME(step) NAME(make_step)(const struct NAME(worker) *worker, int64_t time, int backward) {
     const struct recurrence *layer = worker->layer;
     const int64_t before = layer->reverse ? time + 1 : time, after = layer->reverse ? time : time + 1;
     const int64_t slot = layer->batch * layer->size;
-    real *hidden = layer->hidden, *memory = layer->memory, *operands = worker->operands;
+    real *hidden = layer->hidden, *memory = layer->memory;
     return (struct NAME(step)){
         .layer = layer,
         .place = layer->offsets[time],
@@ -233,26 +287,28 @@ static struct NAME(step) NAME(make_step)(const struct NAME(worker) *worker, int6
         .hidden_after = hidden + after * slot,
         .memory_before = layer->training ? NAME(at)(memory, before * slot) : memory,
         .memory_after = layer->training ? (real *)NAME(at)(memory, after * slot) : memory,
-        .operand = operands && !backward ? operands + (after & 1) * slot : NULL,
+        .operand = backward ? NULL : NAME(operand_slot)(worker, after),
         .reset_operand = worker->reset_operand,
-        .grad_operand = operands && backward && !layer->gain ? operands + (time & 1) * slot * layer->gates : NULL,
+        .grad_operand = backward && !layer->gain ? NAME(operand_slot)(worker, time) : NULL,
+        .operand_stride = worker->operand_stride,
+        .operand_bytes = worker->operand_bytes,
     };
 }
 
 static void NAME(forward)(const struct NAME(worker) *worker) {
     const struct recurrence *layer = worker->layer;
-    const int64_t slot = layer->batch * layer->size;
     for (int64_t turn = 0; turn < layer->steps; turn++) {
         const int64_t time = layer->reverse ? layer->steps - 1 - turn : turn;
         const struct NAME(step) step = NAME(make_step)(worker, time, 0);
         const int64_t before = layer->reverse ? time + 1 : time;
-        const real *left = worker->operands ? worker->operands + (before & 1) * slot : step.hidden_before;
+        const void *left = NAME(operand_slot)(worker, before);
+        if (!left) left = step.hidden_before;
         const NAME(finish) finish = NAME(forward_of)[layer->cell];
         if (layer->cell != GRU_RESET_BEFORE) {
             NAME(forward_phase)(worker, &worker->first, left, &step, layer->rows[time], finish);
             continue;
         }
-        const real *gated = (const real *)layer->held + step.kept_place * layer->size;
+        const void *gated = (const real *)layer->held + step.kept_place * layer->size;
         NAME(forward_phase)(worker, &worker->first, left, &step, layer->rows[time], NAME(finish_reset));
         if (worker->reset_operand) gated = worker->reset_operand;
         NAME(forward_phase)(worker, &worker->second, gated, &step, layer->rows[time], finish);
@@ -261,12 +317,12 @@ static void NAME(forward)(const struct NAME(worker) *worker) {
 
 /* ---- backward ---- */
 
-/* The gradients of a step as the product reads them: rows of G*H. */
-INLINE const real *NAME(sent_by)(const struct NAME(worker) *worker, int64_t time) {
+/* The gradients of a step as the product reads them, from a gate on. */
+INLINE const void *NAME(sent_by)(const struct NAME(worker) *worker, int64_t time, int64_t gate) {
     const struct recurrence *layer = worker->layer;
-    const int64_t width = layer->gates * layer->size;
-    if (worker->operands) return worker->operands + (time & 1) * layer->batch * width;
-    return (const real *)layer->grad_bare + layer->offsets[time] * width;
+    const int64_t width = layer->gates * layer->size, column = gate * layer->size;
+    if (worker->operands) return NAME(operand_slot)(worker, time) + column * worker->operand_bytes;
+    return (const real *)layer->grad_bare + layer->offsets[time] * width + column;
 }
 
 /* The cell alone, where no later step sends anything back. */
@@ -284,21 +340,21 @@ static void NAME(finish_rows)(const struct NAME(worker) *worker, const struct NA
 static void NAME(backward_phase)(const struct NAME(worker) *worker, const struct NAME(step) *step, int64_t time,
                                  int64_t later) {
     const struct recurrence *layer = worker->layer;
-    const int64_t width = layer->gates * layer->size, active = layer->rows[time];
+    const int64_t stride = worker->operand_stride, active = layer->rows[time];
     const int64_t sending = later < 0 ? 0 : layer->rows[later], both = active < sending ? active : sending;
     const NAME(finish) finish = NAME(backward_of)[layer->cell];
-    const real *left = later < 0 ? NULL : NAME(sent_by)(worker, later);
+    const void *left = later < 0 ? NULL : NAME(sent_by)(worker, later, 0);
     if (!layer->gain) {
-        NAME(multiply_rows)(worker, &worker->first, left, width, 0, both, step, finish);
-        NAME(multiply_rows)(worker, &worker->first, left, width, both, sending, step, NAME(finish_carry));
+        NAME(multiply_rows)(worker, &worker->first, left, stride, 0, both, step, finish);
+        NAME(multiply_rows)(worker, &worker->first, left, stride, both, sending, step, NAME(finish_carry));
         NAME(finish_rows)(worker, step, both, active, finish);
         wait_for_all(worker->team);
         return;
     }
-    NAME(multiply_rows)(worker, &worker->first, left, width, 0, sending, step, NAME(finish_carry));
+    NAME(multiply_rows)(worker, &worker->first, left, stride, 0, sending, step, NAME(finish_carry));
     wait_for_all(worker->team);
     const int resets = layer->cell == GRU_RESET_BEFORE;
-    real *operand = worker->operands ? worker->operands + (time & 1) * layer->batch * width : NULL;
+    char *operand = NAME(operand_slot)(worker, time);
     int64_t first, last;
     NAME(whole_rows)(worker, active, &first, &last);
     for (int64_t row = first; row < last; row++) {
@@ -311,12 +367,12 @@ static void NAME(backward_phase)(const struct NAME(worker) *worker, const struct
 /* Back through the product of r * h. */
 static void NAME(reset_phase)(const struct NAME(worker) *worker, const struct NAME(step) *step, int64_t time) {
     const struct recurrence *layer = worker->layer;
-    const int64_t width = layer->gates * layer->size, active = layer->rows[time];
-    const real *left = NAME(sent_by)(worker, time) + worker->second.row;
-    NAME(multiply_rows)(worker, &worker->second, left, width, 0, active, step, NAME(finish_reset_backward));
+    const int64_t stride = worker->operand_stride, active = layer->rows[time];
+    const void *left = NAME(sent_by)(worker, time, 2);
+    NAME(multiply_rows)(worker, &worker->second, left, stride, 0, active, step, NAME(finish_reset_backward));
     wait_for_all(worker->team);
     if (!layer->gain) return;
-    real *operand = worker->operands ? worker->operands + (time & 1) * layer->batch * width : NULL;
+    char *operand = NAME(operand_slot)(worker, time);
     int64_t first, last;
     NAME(whole_rows)(worker, active, &first, &last);
     for (int64_t row = first; row < last; row++)
@@ -336,7 +392,7 @@ static void NAME(backward)(const struct NAME(worker) *worker) {
         later = time;
     }
     if (layer->want_first && later >= 0)
-        NAME(multiply_rows)(worker, &worker->first, NAME(sent_by)(worker, later), layer->gates * layer->size, 0,
+        NAME(multiply_rows)(worker, &worker->first, NAME(sent_by)(worker, later, 0), worker->operand_stride, 0,
                             layer->rows[later], &step, NAME(finish_carry));
 }
 
@@ -345,38 +401,38 @@ static void NAME(backward)(const struct NAME(worker) *worker) {
 struct NAME(job) {
     const struct recurrence *layer;
     int backward;
-    real *memory; /* room for panels, buffer and operands, in this order */
+    char *memory; /* room for panels, buffer and operands, in this order, each from a new line of the cache on */
 };
 
-INLINE int64_t NAME(panel_room)(const struct recurrence *layer) {
-    return NAME(vectors)(layer->size) * LANES * layer->gates * layer->size;
-}
+INLINE int64_t NAME(line)(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-/* How many numbers a call needs room for. */
-static int64_t NAME(room)(const struct recurrence *layer, int backward) {
-    const int64_t slot = layer->batch * layer->size;
-    int64_t room = NAME(panel_room)(layer) + (layer->gain ? layer->gates * slot : 0);
-    if (layer->half) room += 2 * slot * (backward ? layer->gates : 1) + slot;
-    return room;
-}
-
-static struct NAME(worker) NAME(make_worker)(const struct NAME(job) *job, struct team *team) {
-    const struct recurrence *layer = job->layer;
-    const int64_t size = layer->size, slot = layer->batch * size, resets = layer->cell == GRU_RESET_BEFORE;
-    struct NAME(worker) worker = {.layer = layer, .team = team, .part = part_of(team, layer, NAME(vectors)(size))};
-    const int64_t gates = resets ? 2 : layer->gates, split = NAME(vectors)(size) * LANES * gates * size;
-    worker.first = (struct NAME(product)){size, gates, 0, job->backward, job->memory};
-    worker.second = (struct NAME(product)){size, 1, 2 * size, job->backward, job->memory + split};
-    if (job->backward) worker.first.depth = gates * size, worker.first.gates = 1;
-    real *next = job->memory + NAME(panel_room)(layer);
-    if (layer->gain) worker.buffer = next, next += layer->gates * slot;
-    if (layer->half) worker.operands = next, worker.reset_operand = next + 2 * slot * (job->backward ? layer->gates : 1);
-    return worker;
+/* What a worker has of the job's memory; without any, how much it would need. */
+static int64_t NAME(lay_out)(const struct NAME(job) *job, struct NAME(worker) *worker) {
+    const struct recurrence *layer = worker->layer;
+    const int64_t size = layer->size, resets = layer->cell == GRU_RESET_BEFORE, columns = NAME(vectors)(size) * LANES;
+    const int64_t gates = resets ? 2 : layer->gates, width = layer->gates * size, bytes = NAME(operand_size)(layer);
+    worker->first = (struct NAME(product)){.depth = size, .gates = gates, .transposed = job->backward};
+    worker->second = (struct NAME(product)){.depth = size, .gates = 1, .row = 2 * size, .transposed = job->backward};
+    if (job->backward) worker->first.depth = gates * size, worker->first.gates = 1;
+    worker->first.padded = NAME(padded)(layer, worker->first.depth);
+    worker->second.padded = NAME(padded)(layer, size);
+    worker->operand_bytes = bytes;
+    worker->operand_stride = NAME(padded)(layer, job->backward ? width : size);
+    char *next = job->memory;
+    worker->first.panels = next, next += NAME(line)(worker->first.padded * worker->first.gates * columns * bytes);
+    if (resets) worker->second.panels = next, next += NAME(line)(worker->second.padded * columns * bytes);
+    if (layer->gain) worker->buffer = (real *)next, next += NAME(line)(layer->batch * width * (int64_t)sizeof(real));
+    if (layer->half) {
+        const int64_t slot = layer->batch * worker->operand_stride * bytes;
+        worker->operands = next, next += NAME(line)(2 * slot + TILE_DEPTH * bytes);
+        worker->reset_operand = next, next += NAME(line)(slot + TILE_DEPTH * bytes);
+    }
+    return next - job->memory;
 }
 
 /* The first state as the first product reads it; and in reverse, where a sequence begins later than the first step. */
-static void NAME(begin)(const struct NAME(job) *job, real *operands) {
-    const struct recurrence *layer = job->layer;
+static void NAME(begin)(const struct NAME(worker) *worker) {
+    const struct recurrence *layer = worker->layer;
     const int64_t size = layer->size, slot = layer->batch * size, start = layer->reverse ? layer->steps : 0;
     real *states[] = {layer->hidden, layer->training ? layer->memory : NULL};
     for (int one = 0; one < 2; one++)
@@ -384,30 +440,42 @@ static void NAME(begin)(const struct NAME(job) *job, real *operands) {
             const int64_t old = layer->rows[time + 1] * size, fresh = layer->rows[time] * size - old;
             memcpy(states[one] + (time + 1) * slot + old, states[one] + start * slot + old, sizeof(real) * (size_t)fresh);
         }
-    for (int64_t j = 0; operands && j < slot; j += LANES) {
-        const vec value = NAME(rounded)(NAME(load)(states[0] + start * slot + j, NAME(first)(slot - j)));
-        NAME(store)(operands + j, value, NAME(first)(slot - j));
-        NAME(store)(operands + slot + j, value, NAME(first)(slot - j));
-    }
+    for (int64_t row = 0; layer->half && row < layer->batch; row++)
+        for (int64_t j = 0; j < size; j += LANES) {
+            const lanes used = NAME(first)(size - j);
+            const vec value = NAME(load)(states[0] + start * slot + row * size + j, used);
+            const int64_t place = (row * worker->operand_stride + j) * worker->operand_bytes;
+            NAME(give)(NAME(operand_slot)(worker, 0) + place, worker->operand_bytes, value, used);
+            NAME(give)(NAME(operand_slot)(worker, 1) + place, worker->operand_bytes, value, used);
+        }
 }
 
 static void NAME(work)(void *given, struct team *team) {
     const struct NAME(job) *job = given;
-    const struct NAME(worker) worker = NAME(make_worker)(job, team);
-    if (!job->backward && this_thread(team) == 0) NAME(begin)(job, worker.operands);
+    struct NAME(worker) worker = {.layer = job->layer, .team = team};
+    worker.part = part_of(team, job->layer, NAME(vectors)(job->layer->size));
+    NAME(lay_out)(job, &worker);
+    if (!job->backward && this_thread(team) == 0) NAME(begin)(&worker);
     NAME(pack)(&worker, &worker.first);
-    if (job->layer->cell == GRU_RESET_BEFORE) NAME(pack)(&worker, &worker.second);
+    if (worker.second.panels) NAME(pack)(&worker, &worker.second);
     wait_for_everyone(team);
     (job->backward ? NAME(backward) : NAME(forward))(&worker);
+    if (job->layer->half == TILES_IN_HARDWARE) release_tiles();
 }
 
 static int NAME(run)(const struct recurrence *layer, int backward, const struct threads *threads) {
     struct NAME(job) job = {layer, backward, NULL};
+    struct NAME(worker) worker = {.layer = layer};
+    const int64_t bytes = NAME(lay_out)(&job, &worker);
     void *memory;
-    if (posix_memalign(&memory, 64, sizeof(real) * (size_t)(NAME(room)(layer, backward) + LANES))) return 1;
+    if (posix_memalign(&memory, 64, (size_t)bytes)) return 1;
     job.memory = memory;
-    const int64_t bytes = NAME(panel_room)(layer) * (int64_t)sizeof(real);
-    run_team(threads, layer, bytes, NAME(work), &job);
+    if (layer->half) {
+        NAME(lay_out)(&job, &worker);
+        memset(worker.operands, 0, (size_t)(job.memory + bytes - worker.operands));
+    }
+    run_team(threads, layer, worker.first.padded * worker.first.gates * NAME(vectors)(layer->size) * LANES * worker.operand_bytes,
+             NAME(work), &job);
     free(memory);
     return 0;
 }

@@ -29,7 +29,7 @@
 #ifndef DEPTH
 #define DEPTH 256
 #endif
-enum { MOST_ROWS = 12, AT_ONCE = 128, PATIENCE = 1 << 14, CACHE = 1 << 20 };
+enum { TILE_ROWS = 16, TILE_DEPTH = 32, MOST_ROWS = 12, AT_ONCE = 128, PATIENCE = 1 << 14, CACHE = 1 << 20 };
 
 /* An OpenMP runtime's own functions; `parallel` is NULL where there is one thread only. */
 struct threads {
@@ -130,6 +130,109 @@ static void run_team(const struct threads *threads, const struct recurrence *lay
     settle(&region, 1);
     work(job, &region.team);
 }
+
+/* ---- tiles ---- */
+
+struct tile_operands {
+    int64_t depth, stride;
+    const uint16_t *left, *panel;
+    int add;
+};
+
+#define TILES(name) name##_imitated
+#define START(some) struct { int rows; union { float sums[16][16]; uint16_t halves[16][32]; } tiles[8]; } machine = {.rows = some}
+#define ROWS_OF(tile) ((tile) < 5 ? machine.rows : 16)
+#define LOAD(tile, from, line)                                                                 \
+    for (int row = 0; row < ROWS_OF(tile); row++)                                              \
+        memcpy(machine.tiles[tile].halves[row], (const char *)(from) + row * (line), 64)
+#define STORE(tile, to, line)                                                                  \
+    for (int row = 0; row < machine.rows; row++)                                               \
+        memcpy((char *)(to) + row * (line), machine.tiles[tile].halves[row], 64)
+#define ZERO(tile) memset(&machine.tiles[tile], 0, sizeof machine.tiles[tile])
+#define DOT(to, left, right)                                                                    \
+    for (int row = 0; row < machine.rows; row++)                                                \
+        for (int pair = 0; pair < 16; pair++)                                                   \
+            for (int column = 0; column < 32; column++)                                         \
+                machine.tiles[to].sums[row][column / 2] +=                                      \
+                    widened(machine.tiles[left].halves[row][2 * pair + column % 2]) *           \
+                    widened(machine.tiles[right].halves[pair][column])
+
+static inline float widened(uint16_t half) {
+    const uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+#include "tiles.h"
+#undef TILES
+#undef START
+#undef LOAD
+#undef STORE
+#undef ZERO
+#undef DOT
+
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#include <cpuid.h>
+#include <immintrin.h>
+#include <sys/syscall.h>
+#pragma GCC push_options
+#pragma GCC target("amx-tile,amx-bf16")
+#define TILES(name) name##_in_hardware
+#define START(rows) configure_tiles(rows)
+#define LOAD(tile, from, line) _tile_loadd(tile, from, line)
+#define STORE(tile, to, line) _tile_stored(tile, to, line)
+#define ZERO(tile) _tile_zero(tile)
+#define DOT(to, left, right) _tile_dpbf16ps(to, left, right)
+
+static _Thread_local int configured_rows;
+
+static void configure_tiles(int rows) {
+    if (configured_rows == rows) return;
+    struct {
+        uint8_t palette, start, unused[14];
+        uint16_t bytes[16];
+        uint8_t rows[16];
+    } configuration = {.palette = 1};
+    for (int tile = 0; tile < 8; tile++) configuration.bytes[tile] = 64, configuration.rows[tile] = tile < 5 ? (uint8_t)rows : 16;
+    _tile_loadconfig(&configuration);
+    configured_rows = rows;
+}
+
+static void release_tiles(void) {
+    if (configured_rows) _tile_release();
+    configured_rows = 0;
+}
+
+#include "tiles.h"
+#pragma GCC pop_options
+
+/* Whether the processor has tiles, the system lets us use them, and they multiply as the imitated ones do. */
+int nlpseq_recurrence_has_tiles(void) {
+    enum { BF16 = 1 << 22, TILE = 1 << 24, REQUEST = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & BF16) || !(d & TILE)) return 0;
+    if (syscall(SYS_arch_prctl, REQUEST, TILE_DATA)) return 0;
+    uint16_t left[9 * 64], panel[64 * 4 * 16];
+    float found[9 * 4 * 16], wanted[9 * 4 * 16];
+    for (int j = 0; j < 9 * 64; j++) left[j] = (uint16_t)(0x3F80 + j * 37 % 256);
+    for (int j = 0; j < 64 * 4 * 16; j++) panel[j] = (uint16_t)(0xBF80 - j * 61 % 512);
+    const struct tile_operands given = {64, 64, left, panel, 0};
+    multiply_in_hardware(9, 4, &given, found);
+    release_tiles();
+    multiply_imitated(9, 4, &given, wanted);
+    for (int j = 0; j < 9 * 4 * 16; j++)
+        if (!(fabsf(found[j] - wanted[j]) <= 1e-4f * fabsf(wanted[j]))) return 0;
+    return 1;
+}
+#else
+#define multiply_in_hardware multiply_imitated
+static void release_tiles(void) {}
+int nlpseq_recurrence_has_tiles(void) { return 0; }
+#endif
+
+static void (*const multiply_tiles[])(int, int, const struct tile_operands *, float *) = {multiply_in_hardware,
+                                                                                          multiply_imitated};
 
 /* ---- the variants ---- */
 

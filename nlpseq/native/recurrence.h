@@ -15,11 +15,15 @@ enum cell { RNN_TANH, RNN_RELU, RNN_SIGMOID, LSTM, GRU, GRU_RESET_BEFORE };
    no waiting, and else the units, which needs a barrier in every step. */
 enum share { AUTOMATIC, UNITS, SEQUENCES };
 
+/* Operands as they are given; rounded to bf16 and multiplied in 32 bits; multiplied on the processor's tiles, or on ones
+   that are imitated. The last two are for AVX-512 and 32-bit floats only. */
+enum half { FULL, ROUNDED, TILES_IN_HARDWARE, TILES_IMITATED };
+
 struct recurrence {
     int64_t cell, gates, steps, batch, size;
     int64_t reverse;  /* from the last step to the first */
     int64_t training; /* keep what the backward pass needs */
-    int64_t half;     /* operands of the products are rounded to bf16 */
+    int64_t half;     /* operands of the products are rounded to bf16: `enum half` */
     int64_t share;
     int64_t want_first; /* backward: the gradient of the first hidden state is wanted */
     double zoneout;

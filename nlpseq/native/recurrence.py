@@ -15,6 +15,7 @@ from nlpseq.native.library import Unavailable, open_library
 MODULE = "nlpseq.native._recurrence"
 CELLS = ("rnn", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before")  # in the order of recurrence.h
 AUTOMATIC, UNITS, SEQUENCES = range(3)  # who does what: `enum share` of recurrence.h
+FULL, ROUNDED, TILES_IN_HARDWARE, TILES_IMITATED = range(4)  # what products are made of: `enum half`
 
 INTEGERS = ("cell", "gates", "steps", "batch", "size", "reverse", "training", "half", "share", "want_first")
 ADDRESSES = (
@@ -59,6 +60,12 @@ def instructions() -> tuple[str, ...]:
     """What this processor may run, the plainest first: names of instruction sets, empty for none in particular."""
     library = load_library()
     return tuple(library.nlpseq_recurrence_name(kind).decode() for kind in range(library.nlpseq_recurrence_best() + 1))
+
+
+@cache
+def has_tiles() -> bool:
+    """Whether this processor multiplies bf16 numbers on matrix tiles (AMX), and was seen to do it right."""
+    return instructions()[-1] == "AVX-512" and bool(load_library().nlpseq_recurrence_has_tiles())
 
 
 @cache

@@ -24,3 +24,4 @@
 #undef vec
 #undef ints
 #undef lanes
+#undef WITH_TILES

@@ -95,6 +95,17 @@ INLINE vec NAME(rounded)(vec x) {
 #endif
 }
 
+#if VECTOR_BYTES == 64 && MANTISSA == 23
+#define WITH_TILES 1
+/* The same, as 16 bits each. */
+INLINE void NAME(store_short)(uint16_t *place, vec values, lanes used) {
+    const ints bits = (ints)NAME(rounded)(values);
+    _mm512_mask_cvtepi32_storeu_epi16(place, (__mmask16)used, _mm512_srli_epi32((__m512i)bits, 16));
+}
+#else
+#define WITH_TILES 0
+#endif
+
 /* Turn rows into columns, by exchanging ever larger blocks. */
 INLINE void NAME(transpose)(vec rows[LANES]) {
 #pragma GCC unroll 4
