@@ -120,7 +120,9 @@ class Loop:
     kind: int | None  # of instructions
     share: int
 
-    def run(self, tensors: dict[str, Tensor | None], *, training: bool, backward: bool, want_first: bool = False) -> None:
+    def run(
+        self, tensors: dict[str, Tensor | None], *, training: bool, backward: bool, want_first: bool = False
+    ) -> None:
         """Hand everything over to the compiled loop; all tensors are contiguous and of one type."""
         like = tensors["weight"]
         assert like is not None

@@ -80,7 +80,12 @@ def openmp_threads(path: str | None, wanted: int) -> Threads:
 
 
 def run(
-    arguments: Mapping[str, int | float | None], *, backward: bool, doubles: bool, threads: Threads, kind: int | None = None
+    arguments: Mapping[str, int | float | None],
+    *,
+    backward: bool,
+    doubles: bool,
+    threads: Threads,
+    kind: int | None = None,
 ) -> None:
     """Run a layer over time; `arguments` are the fields of Layer, `kind` an index of `instructions()`, by default the last.
 
