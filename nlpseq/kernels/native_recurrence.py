@@ -160,6 +160,7 @@ class _Recurrence(torch.autograd.Function):
         loop: Loop,
         masks: Tensor | None,  # [N, H]
         from_input: Tensor,
+        input_bias: Tensor | None,
         weight: Tensor,
         bias: Tensor,
         gain: Tensor | None,
@@ -169,7 +170,8 @@ class _Recurrence(torch.autograd.Function):
         training = loop.gradients and any(ctx.needs_input_grad)
         tensors: dict[str, Tensor | None] = {"weight": weight, "bias": bias, "gain": gain, "masks": masks}
         tensors |= _room(loop, from_input, gain, state, training=training)
-        loop.run({**tensors, "from_input": from_input}, training=training, backward=False)
+        given = {"from_input": from_input, "input_bias": input_bias}
+        loop.run({**tensors, **given}, training=training, backward=False)
         hidden, memory = tensors["hidden"], tensors["memory"]
         assert hidden is not None
         last = [_last(loop, hidden)]
@@ -201,7 +203,7 @@ class _Recurrence(torch.autograd.Function):
             {**tensors, **sent, **carried, "grad_outputs": grad_outputs.contiguous()},
             training=True,
             backward=True,
-            want_first=ctx.needs_input_grad[6],
+            want_first=ctx.needs_input_grad[7],
         )
         slots = loop.places.slots
         before = (hidden[1:] if loop.reverse else hidden[:-1]).flatten(0, 1)
@@ -210,7 +212,10 @@ class _Recurrence(torch.autograd.Function):
         grad_weight = _weight_gradient(loop, bare, before, reset)
         normalised = tensors.get("normalised")
         grad_gain = None if normalised is None else (grad_product * normalised).sum(0)
-        return (None, None, grad_gates, grad_weight, grad_product.sum(0), grad_gain, *grads)
+        grad_bias = grad_product.sum(0)
+        wanted = ctx.needs_input_grad[3]
+        grad_input_bias = None if not wanted else grad_bias if grad_product is grad_gates else grad_gates.sum(0)
+        return (None, None, grad_gates, grad_input_bias, grad_weight, grad_bias, grad_gain, *grads)
 
 
 def _room(
@@ -292,9 +297,10 @@ def unroll(
     masks = None if masks is None else places.gather(masks.to(from_input.dtype)).contiguous()
     own = weights.weight_ih is not None
     loop = Loop(cell, places, reverse, zoneout, half, torch.is_grad_enabled(), own, kind, share)
-    recurrent = (weights.weight_hh, weights.bias_hh, weights.gain_hh)
+    input_bias = weights.bias_ih if own else None
+    given = (from_input, input_bias, weights.weight_hh, weights.bias_hh, weights.gain_hh)
     outputs, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        loop, masks, from_input.contiguous(), *(None if one is None else one.contiguous() for one in recurrent), *state
+        loop, masks, *(None if one is None else one.contiguous() for one in given), *state
     )
     if places.order is None or places.given is None:
         return outputs.view(steps, batch, -1), cell.state(*last)
@@ -304,18 +310,16 @@ def unroll(
 
 
 def _project_inputs(weights: LayerWeights, inputs: Tensor, half: int) -> Tensor:
-    """The input's product for all steps [N, G*H]; in full precision it is the plain loop's own."""
-    if weights.weight_ih is None:
-        return inputs
+    """The input's product for all steps [N, G*H], its bias not yet added."""
     weight = weights.weight_ih
+    if weight is None:
+        return inputs
     if half >= native.TILES_IN_HARDWARE:
-        product = torch.nn.functional.linear(inputs.bfloat16(), weight.bfloat16()).float()
-        if weights.gain_ih is not None:
-            product = torch.nn.functional.layer_norm(product, product.shape[-1:], weights.gain_ih, None, EPSILON)
-        return product + weights.bias_ih
-    if half:
-        inputs, weight = (one.bfloat16().float() for one in (inputs, weight))
+        product = (inputs.bfloat16() @ weight.bfloat16().t()).float()
+    elif half:
+        product = inputs.bfloat16().float() @ weight.bfloat16().float().t()
+    else:
+        product = inputs @ weight.t()
     if weights.gain_ih is None:
-        return torch.nn.functional.linear(inputs, weight, weights.bias_ih)
-    product = torch.nn.functional.linear(inputs, weight)
-    return torch.nn.functional.layer_norm(product, product.shape[-1:], weights.gain_ih, None, EPSILON) + weights.bias_ih
+        return product
+    return torch.nn.functional.layer_norm(product, product.shape[-1:], weights.gain_ih, None, EPSILON)

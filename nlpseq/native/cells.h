@@ -31,7 +31,7 @@ struct NAME(here) {
     int64_t size; /* H */
     const real *product;     /* may be NULL, backward */
     int64_t gate_stride;
-    const real *from_input, *bias, *hidden_before, *memory_before, *mask;
+    const real *from_input, *input_bias, *bias, *hidden_before, *memory_before, *mask;
     real *activations, *held, *hidden_after, *memory_after;
     const real *grad_output;
     real *grad_hidden, *grad_memory, *grad_gates, *grad_product;
@@ -56,6 +56,7 @@ INLINE struct NAME(here) NAME(locate)(const struct NAME(step) *step, const struc
         .product = NAME(at)(tile->product, inside),
         .gate_stride = tile->gate_stride,
         .from_input = NAME(at)(layer->from_input, place * width + unit),
+        .input_bias = NAME(at)(layer->input_bias, unit),
         .bias = NAME(at)(layer->bias, unit),
         .hidden_before = step->hidden_before + state,
         .memory_before = NAME(at)(step->memory_before, state),
@@ -105,9 +106,16 @@ INLINE void NAME(prepare)(const struct NAME(step) *step, int64_t row, int64_t ro
 
 /* ---- forward ---- */
 
+/* The input's product for a gate. */
+INLINE vec NAME(from_input)(const struct NAME(here) *here, int64_t gate) {
+    const vec product = NAME(load)(here->from_input + gate * here->size, here->used);
+    if (!here->input_bias) return product;
+    return product + NAME(load)(here->input_bias + gate * here->size, here->used);
+}
+
 /* A gate before its activation. */
 INLINE vec NAME(summed)(const struct NAME(here) *here, int64_t gate) {
-    return NAME(load)(here->from_input + gate * here->size, here->used) +
+    return NAME(from_input)(here, gate) +
            NAME(load)(here->product + gate * here->gate_stride, here->used) +
            NAME(load)(here->bias + gate * here->size, here->used);
 }
@@ -174,8 +182,7 @@ INLINE void NAME(gru_forward)(const struct NAME(here) *here) {
     const vec reset = NAME(sigmoid)(NAME(summed)(here, 0)), update = NAME(sigmoid)(NAME(summed)(here, 1));
     const vec product = NAME(load)(here->product + 2 * here->gate_stride, here->used) +
                         NAME(load)(here->bias + 2 * here->size, here->used);
-    const vec from_input = NAME(load)(here->from_input + 2 * here->size, here->used);
-    const vec candidate = NAME(hyperbolic_tangent)(from_input + reset * product);
+    const vec candidate = NAME(hyperbolic_tangent)(NAME(from_input)(here, 2) + reset * product);
     NAME(keep)(here, 0, reset);
     NAME(keep)(here, 1, update);
     NAME(keep)(here, 2, candidate);
@@ -195,7 +202,7 @@ INLINE void NAME(reset_forward)(const struct NAME(here) *here) {
 
 /* And from there on; `product` holds the last gate only. */
 INLINE void NAME(gru_reset_before_forward)(const struct NAME(here) *here) {
-    const vec candidate = NAME(hyperbolic_tangent)(NAME(load)(here->from_input + 2 * here->size, here->used) +
+    const vec candidate = NAME(hyperbolic_tangent)(NAME(from_input)(here, 2) +
                                                    NAME(load)(here->product, here->used) +
                                                    NAME(load)(here->bias + 2 * here->size, here->used));
     NAME(keep)(here, 2, candidate);

@@ -29,7 +29,7 @@ struct recurrence {
     double zoneout;
     const int64_t *rows, *offsets;         /* [T] */
     const void *weight, *bias, *gain;      /* [G*H, H], [G*H], [G*H] or NULL */
-    const void *from_input;                /* [N, G*H] */
+    const void *from_input, *input_bias;   /* [N, G*H]; [G*H], or NULL where it is added already */
     const void *masks;                     /* [N, H] of 0 and 1, or NULL */
     void *hidden, *memory;                 /* [T + 1, B, H]: the state before step t in slot t, or t + 1 in reverse */
     void *activations;                     /* [N, G*H], may be from_input; without training [B, G*H], if used at all */

@@ -19,7 +19,20 @@ FULL, ROUNDED, TILES_IN_HARDWARE, TILES_IMITATED = range(4)  # what products are
 
 INTEGERS = ("cell", "gates", "steps", "batch", "size", "reverse", "training", "half", "share", "want_first")
 ADDRESSES = (
-    *("rows", "offsets", "weight", "bias", "gain", "from_input", "masks", "hidden", "memory", "activations", "held"),
+    *(
+        "rows",
+        "offsets",
+        "weight",
+        "bias",
+        "gain",
+        "from_input",
+        "input_bias",
+        "masks",
+        "hidden",
+        "memory",
+        "activations",
+        "held",
+    ),
     *("normalised", "deviation", "grad_outputs", "grad_hidden", "grad_memory"),
     *("grad_gates", "grad_product", "grad_bare"),
 )
