@@ -42,6 +42,13 @@ def tanh(array: Array) -> Array:
     return library(array).tanh(array)
 
 
+def softplus(array: Array) -> Array:
+    """log(1 + exp(x))."""
+    if library(array) is not np:
+        return library(array).nn.functional.softplus(array)
+    return np.logaddexp(array.dtype.type(0), array)
+
+
 def relu(array: Array) -> Array:
     """max(x, 0)."""
     return array.clip(0)

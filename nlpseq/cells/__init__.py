@@ -1,7 +1,7 @@
 """Recurrent cells: each one file, each one pure step.
 
 Legend of dimensions, for this folder and for `kernels`: B batch, T time, I input size, H hidden size, G number of gate
-blocks (1 for rnn, 4 for lstm, 3 for gru).
+blocks (1 for rnn, 4 for lstm, 3 for gru and minlstm, 2 for mingru).
 
 A cell knows nothing of time, layers, direction or padding. It is given the two products [B, G*H] that its caller has
 made, one from the input and one from its own last hidden state, and returns the next state. So the input's product can
@@ -9,7 +9,8 @@ be one large matrix product over all time steps, and every way of running over t
 Block order, weight shapes and biases are those of torch.nn, so weights move both ways unchanged.
 
     cell.py      the record that describes a cell, and the weights of one layer
-    rnn.py lstm.py gru.py   the cells
+    rnn.py lstm.py gru.py   the sequential cells
+    mingru.py minlstm.py    the parallel cells, which have no recurrent weights
     initial.py   initial values of weights
     unroll.py    the plain loop over time: the definition of what is right, on NumPy and on torch
 """
@@ -17,9 +18,13 @@ Block order, weight shapes and biases are those of torch.nn, so weights move bot
 from nlpseq.cells.cell import Cell, LayerWeights
 from nlpseq.cells.gru import GRU, GRU_RESET_BEFORE
 from nlpseq.cells.lstm import LSTM
+from nlpseq.cells.mingru import MINGRU
+from nlpseq.cells.minlstm import MINLSTM
 from nlpseq.cells.rnn import RNN_RELU, RNN_SIGMOID, RNN_TANH
 from nlpseq.cells.unroll import unroll
 
-CELLS: dict[str, Cell] = {cell.name: cell for cell in (RNN_TANH, RNN_RELU, RNN_SIGMOID, LSTM, GRU, GRU_RESET_BEFORE)}
+CELLS: dict[str, Cell] = {
+    cell.name: cell for cell in (RNN_TANH, RNN_RELU, RNN_SIGMOID, LSTM, GRU, GRU_RESET_BEFORE, MINGRU, MINLSTM)
+}
 
 __all__ = ["CELLS", "Cell", "LayerWeights", "unroll"]

@@ -23,9 +23,9 @@ class LayerWeights(NamedTuple):
     """
 
     weight_ih: Array | None  # [G*H, I]
-    weight_hh: Array  # [G*H, H]
+    weight_hh: Array | None  # [G*H, H]; a parallel cell has neither this nor what belongs to it
     bias_ih: Array | None  # [G*H]
-    bias_hh: Array  # [G*H]
+    bias_hh: Array | None  # [G*H]
     gain_ih: Array | None = None  # [G*H], layer normalisation of the input's product
     gain_hh: Array | None = None  # [G*H], layer normalisation of the hidden state's product
 
@@ -38,6 +38,8 @@ class Cell:
     from_hidden, state) -> [B, H]` is for cells whose last block reads a gated hidden state instead of the hidden
     state itself: the caller multiplies the result with the last block of `weight_hh`, puts it in place of that block
     of `from_hidden`, and then calls `step`.
+
+    The gates of a `parallel` cell read the input only: it has no recurrent weights, and `from_hidden` is None.
     """
 
     name: str
@@ -45,4 +47,5 @@ class Cell:
     state: type  # the NamedTuple of its state
     step: Callable[[Array, Array, State], State]
     reset: Callable[[Array, Array, State], Array] | None = None
-    forget_block: int | None = None  # the block whose bias starts at one
+    parallel: bool = False
+    initial_biases: tuple[float, ...] = ()  # of each block; none: zero

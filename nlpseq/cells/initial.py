@@ -70,21 +70,19 @@ def layer_values(
     """Initial weights of one layer in one direction, by the names of `LayerWeights`, as float32.
 
     `initial` names the recurrent weights' values; the input's weights are `normal` where that is `orthogonal`, and the
-    same otherwise. Biases are zero, but that of a forget gate is one.
+    same otherwise. Biases are the cell's own, by default zero.
     """
     recurrent = INITIAL_VALUES[initial]
     from_input = normal if initial == "orthogonal" else recurrent
     width = cell.gates * hidden_size
-    bias = np.zeros(width)
-    if cell.forget_block is not None:
-        bias[cell.forget_block * hidden_size : (cell.forget_block + 1) * hidden_size] = 1.0
     blocks = range(cell.gates)
-    values = {
-        "weight_ih": np.concatenate([from_input(generator, hidden_size, input_size) for _ in blocks]),
-        "weight_hh": np.concatenate([recurrent(generator, hidden_size, hidden_size) for _ in blocks]),
-        "bias_ih": bias,
-        "bias_hh": np.zeros(width),
-    }
+    values = {"weight_ih": np.concatenate([from_input(generator, hidden_size, input_size) for _ in blocks])}
+    if not cell.parallel:
+        values["weight_hh"] = np.concatenate([recurrent(generator, hidden_size, hidden_size) for _ in blocks])
+    values["bias_ih"] = np.repeat(cell.initial_biases or np.zeros(cell.gates), hidden_size)
+    sides = ["ih"] if cell.parallel else ["ih", "hh"]
+    if not cell.parallel:
+        values["bias_hh"] = np.zeros(width)
     if layer_normalisation:
-        values |= {"gain_ih": np.ones(width), "gain_hh": np.ones(width)}
+        values |= {f"gain_{side}": np.ones(width) for side in sides}
     return {name: value.astype(np.float32) for name, value in values.items()}

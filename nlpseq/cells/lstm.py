@@ -36,4 +36,4 @@ def step(from_input: Array, from_hidden: Array, state: LSTMState) -> LSTMState:
     return LSTMState(shown * tanh(memory), memory)
 
 
-LSTM = Cell("lstm", 4, LSTMState, step, forget_block=1)
+LSTM = Cell("lstm", 4, LSTMState, step, initial_biases=(0.0, 1.0, 0.0, 0.0))

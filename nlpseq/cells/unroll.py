@@ -25,8 +25,14 @@ def project_inputs(weights: LayerWeights, inputs: Array) -> Array:
     return arrays.normalise(arrays.project(inputs, weights.weight_ih), weights.gain_ih) + weights.bias_ih
 
 
-def project_hidden(cell: Cell, weights: LayerWeights, from_input: Array, state: State) -> Array:
-    """The hidden state's product [B, G*H] for one step, normalised and reset where the layer asks for it."""
+def project_hidden(cell: Cell, weights: LayerWeights, from_input: Array, state: State) -> Array | None:
+    """The hidden state's product [B, G*H] for one step, normalised and reset where the layer asks for it.
+
+    None for a parallel cell, which has none.
+    """
+    if cell.parallel:
+        return None
+    assert weights.weight_hh is not None and weights.bias_hh is not None
     if cell.reset is None and weights.gain_hh is None:
         return arrays.project(state.hidden, weights.weight_hh, weights.bias_hh)
 

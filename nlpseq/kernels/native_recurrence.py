@@ -27,7 +27,7 @@ from nlpseq.kernels.eager_recurrence import EPSILON
 from nlpseq.native import recurrence as native
 from nlpseq.native.library import Unavailable
 
-ADDITIVE = ("rnn", "rnn-relu", "rnn-sigmoid", "lstm", "gru-reset-before")  # both products have the same gradient
+APART = ("gru",)  # its two products have gradients of their own
 
 
 @cache
@@ -124,7 +124,7 @@ class Loop:
         self, tensors: dict[str, Tensor | None], *, training: bool, backward: bool, want_first: bool = False
     ) -> None:
         """Hand everything over to the compiled loop; all tensors are contiguous and of one type."""
-        like = tensors["weight"]
+        like = tensors["hidden"]
         assert like is not None
         arguments = {name: None if value is None else value.data_ptr() for name, value in tensors.items()}
         native.run(
@@ -134,7 +134,7 @@ class Loop:
                 "gates": self.cell.gates,
                 "steps": self.places.steps,
                 "batch": self.places.batch,
-                "size": like.shape[1],
+                "size": like.shape[2],
                 "reverse": self.reverse,
                 "training": training,
                 "half": native.FULL if backward and self.half == native.ROUNDED else self.half,
@@ -161,8 +161,8 @@ class _Recurrence(torch.autograd.Function):
         masks: Tensor | None,  # [N, H]
         from_input: Tensor,
         input_bias: Tensor | None,
-        weight: Tensor,
-        bias: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
         gain: Tensor | None,
         *state: Tensor,
     ) -> tuple[Tensor, ...]:
@@ -195,7 +195,7 @@ class _Recurrence(torch.autograd.Function):
         grad_outputs, *grad_last = grad_results
         grads = [grad.clone(memory_format=torch.contiguous_format) for grad in grad_last]
         grad_gates = torch.empty_like(activations)
-        grad_product = grad_gates if loop.cell.name in ADDITIVE else torch.empty_like(activations)
+        grad_product = grad_gates if loop.cell.name not in APART else torch.empty_like(activations)
         bare = grad_product if tensors.get("gain") is None else torch.empty_like(activations)
         sent = {"grad_gates": grad_gates, "grad_product": grad_product, "grad_bare": bare}
         carried = dict(zip(("grad_hidden", "grad_memory"), grads, strict=False))
@@ -205,6 +205,11 @@ class _Recurrence(torch.autograd.Function):
             backward=True,
             want_first=ctx.needs_input_grad[7],
         )
+        wanted = ctx.needs_input_grad[3]
+        grad_bias = grad_product.sum(0) if wanted or not loop.cell.parallel else None
+        grad_input_bias = None if not wanted else grad_bias if grad_product is grad_gates else grad_gates.sum(0)
+        if loop.cell.parallel:
+            return (None, None, grad_gates, grad_input_bias, None, None, None, *grads)
         slots = loop.places.slots
         before = (hidden[1:] if loop.reverse else hidden[:-1]).flatten(0, 1)
         before = before if slots is None else before.index_select(0, slots)
@@ -212,9 +217,6 @@ class _Recurrence(torch.autograd.Function):
         grad_weight = _weight_gradient(loop, bare, before, reset)
         normalised = tensors.get("normalised")
         grad_gain = None if normalised is None else (grad_product * normalised).sum(0)
-        grad_bias = grad_product.sum(0)
-        wanted = ctx.needs_input_grad[3]
-        grad_input_bias = None if not wanted else grad_bias if grad_product is grad_gates else grad_gates.sum(0)
         return (None, None, grad_gates, grad_input_bias, grad_weight, grad_bias, grad_gain, *grads)
 
 
@@ -238,7 +240,7 @@ def _room(
         room["activations"] = from_input
     elif training or resets:
         room["activations"] = from_input.new_empty(kept, from_input.shape[1])
-    if resets or (training and loop.cell.name == "gru"):
+    if resets or (training and loop.cell.name in APART):
         room["held"] = from_input.new_empty(kept, size)
     if training and gain is not None:
         room["normalised"] = torch.empty_like(from_input)
@@ -284,7 +286,7 @@ def unroll(
 ) -> tuple[Tensor, State]:
     """As `nlpseq.cells.unroll`, faster; `operands` is the type of the products' operands, by default the state's.
 
-    `kind` (of `nlpseq.native.recurrence.instructions`), `share` and `half` are the processor's to choose, and the tests'.
+    `kind` (of `nlpseq.native.recurrence.instructions`), `share` and `half` are the processor's to choose, and tests'.
     """
     if half is None:
         low = operands not in (None, state.hidden.dtype)

@@ -1,7 +1,8 @@
 """A layer over time on the CPU, as fast as this machine can: which of the loops runs it.
 
 The compiled loop is several times faster than the eager one; that is what runs where the package was built without a C
-compiler, or its compiled part is broken.
+compiler, or its compiled part is broken. The eager loop has no parallel cells: all of them is pointwise, and there the
+plain loop is as good.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from nlpseq.cells import unroll as plain_unroll
 from nlpseq.cells.cell import Cell, LayerWeights, State
 from nlpseq.kernels import eager_recurrence, native_recurrence
 
@@ -18,8 +20,12 @@ def unroll(
     cell: Cell, weights: LayerWeights, inputs: Tensor, state: State, lengths: Tensor | None = None, **settings: Any
 ) -> tuple[Tensor, State]:
     """As `nlpseq.cells.unroll`, faster; `operands` is the type of the products' operands, by default the state's."""
-    loop = eager_recurrence if native_recurrence.unavailable() else native_recurrence
-    return loop.unroll(cell, weights, inputs, state, lengths, **settings)
+    if not native_recurrence.unavailable():
+        return native_recurrence.unroll(cell, weights, inputs, state, lengths, **settings)
+    if cell.parallel:
+        settings.pop("operands", None)
+        return plain_unroll(cell, weights, inputs, state, lengths, **settings)  # type: ignore[no-any-return]
+    return eager_recurrence.unroll(cell, weights, inputs, state, lengths, **settings)
 
 
 def describe() -> str:

@@ -51,7 +51,7 @@ class LanguageModelState(NamedTuple):
 class LanguageModelOptions:
     """What a language model is made of."""
 
-    cell: str = option("lstm", "recurrent cell", choices=("rnn", "lstm", "gru"))
+    cell: str = option("lstm", "recurrent cell", choices=("rnn", "lstm", "gru", "mingru", "minlstm"))
     activation: str = option("tanh", "activation of the rnn cell", choices=("tanh", "relu", "sigmoid"))
     reset_before: bool = option(False, "gru: reset before the product (Cho et al., 2014)")
     layers: int = option(1, "recurrent layers", minimum=1, maximum=16)

@@ -46,14 +46,15 @@ def read_layers(weights: Mapping[str, Array], layers: int, prefix: str = "layers
     def read(layer: int, suffix: str) -> LayerWeights:
         return LayerWeights(*(weights.get(f"{prefix}.{layer}.{field}{suffix}") for field in LayerWeights._fields))
 
-    directions = [""] if f"{prefix}.0.weight_hh_reverse" not in weights else ["", "_reverse"]
+    directions = [""] if f"{prefix}.0.weight_ih_reverse" not in weights else ["", "_reverse"]
     return [[read(layer, suffix) for suffix in directions] for layer in range(layers)]
 
 
 def start_state(cell: Cell, layers: Sequence[Layer], batch: int) -> StackState:
     """The state of zeros that every sequence starts from."""
     return tuple(
-        tuple(zero_state(cell, batch, one.weight_hh.shape[1], one.weight_hh) for one in layer) for layer in layers
+        tuple(zero_state(cell, batch, len(one.weight_ih) // cell.gates, one.weight_ih) for one in layer)
+        for layer in layers
     )
 
 
@@ -80,7 +81,9 @@ def run_stack(
         outputs: list[Array] = []
         after: list[State] = []
         for reverse, (one, start) in enumerate(zip(layer, before, strict=True)):
-            weights = one if noise is None else one._replace(weight_hh=noise.recurrent(one.weight_hh))
+            weights = one
+            if noise is not None and one.weight_hh is not None:
+                weights = one._replace(weight_hh=noise.recurrent(one.weight_hh))
             shape = (inputs.shape[0], *start.hidden.shape)
             masks = None if noise is None or not zoneout else noise.zoneout_masks(shape)
             output, last = run_layer(

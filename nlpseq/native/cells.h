@@ -209,6 +209,24 @@ INLINE void NAME(gru_reset_before_forward)(const struct NAME(here) *here) {
     NAME(blend)(here, NAME(load)(here->activations + here->size, here->used), candidate);
 }
 
+/* The parallel cells: no product of theirs but the input's, and so no gate of a product to be summed with it. */
+INLINE void NAME(mingru_forward)(const struct NAME(here) *here) {
+    const vec update = NAME(sigmoid)(NAME(from_input)(here, 0)), candidate = NAME(from_input)(here, 1);
+    const vec before = NAME(load)(here->hidden_before, here->used);
+    NAME(keep)(here, 0, update);
+    NAME(keep)(here, 1, candidate);
+    NAME(show)(here, before + update * (candidate - before));
+}
+
+INLINE void NAME(minlstm_forward)(const struct NAME(here) *here) {
+    const vec forget = NAME(sigmoid)(NAME(from_input)(here, 0)), admit = NAME(sigmoid)(NAME(from_input)(here, 1));
+    const vec candidate = NAME(from_input)(here, 2), kept = forget / (forget + admit);
+    NAME(keep)(here, 0, forget);
+    NAME(keep)(here, 1, admit);
+    NAME(keep)(here, 2, candidate);
+    NAME(show)(here, candidate + kept * (NAME(load)(here->hidden_before, here->used) - candidate));
+}
+
 /* ---- backward ---- */
 
 INLINE vec NAME(through_sigmoid)(vec grad, vec output) { return grad * output * (1 - output); }
@@ -296,6 +314,27 @@ INLINE void NAME(gru_reset_before_backward)(const struct NAME(here) *here) {
     NAME(send)(here, 2, grad_candidate);
 }
 
+INLINE void NAME(mingru_backward)(const struct NAME(here) *here) {
+    const vec update = NAME(activation)(here, 0), candidate = NAME(activation)(here, 1);
+    vec past, grad = NAME(receive)(here, &past);
+    NAME(store)(here->grad_hidden, grad - grad * update + past, here->used);
+    const vec difference = candidate - NAME(load)(here->hidden_before, here->used);
+    NAME(send)(here, 0, NAME(through_sigmoid)(grad * difference, update));
+    NAME(send)(here, 1, grad * update);
+}
+
+INLINE void NAME(minlstm_backward)(const struct NAME(here) *here) {
+    const vec forget = NAME(activation)(here, 0), admit = NAME(activation)(here, 1);
+    const vec candidate = NAME(activation)(here, 2), kept = forget / (forget + admit);
+    vec past, grad = NAME(receive)(here, &past);
+    NAME(store)(here->grad_hidden, grad * kept + past, here->used);
+    const vec difference = NAME(load)(here->hidden_before, here->used) - candidate;
+    const vec grad_kept = NAME(through_sigmoid)(grad * difference, kept); /* of log f - log i */
+    NAME(send)(here, 0, grad_kept * (1 - forget));
+    NAME(send)(here, 1, -grad_kept * (1 - admit));
+    NAME(send)(here, 2, grad - grad * kept);
+}
+
 /* Through r * h, whose gradient is in `product`. */
 INLINE void NAME(reset_backward)(const struct NAME(here) *here) {
     const vec reset = NAME(activation)(here, 0), before = NAME(load)(here->hidden_before, here->used);
@@ -329,6 +368,10 @@ FINISH(lstm, NAME(lstm_forward)(&here))
 FINISH(gru, NAME(gru_forward)(&here))
 FINISH(reset, NAME(reset_forward)(&here))
 FINISH(gru_reset_before, NAME(gru_reset_before_forward)(&here))
+FINISH(mingru, NAME(mingru_forward)(&here))
+FINISH(minlstm, NAME(minlstm_forward)(&here))
+FINISH(mingru_backward, NAME(mingru_backward)(&here))
+FINISH(minlstm_backward, NAME(minlstm_backward)(&here))
 FINISH(rnn_tanh_backward, NAME(rnn_backward)(&here, RNN_TANH))
 FINISH(rnn_relu_backward, NAME(rnn_backward)(&here, RNN_RELU))
 FINISH(rnn_sigmoid_backward, NAME(rnn_backward)(&here, RNN_SIGMOID))
@@ -344,8 +387,10 @@ FINISH(carry, NAME(store)(here.grad_hidden, NAME(load)(here.grad_hidden, here.us
 static const NAME(finish) NAME(forward_of)[] = {
     NAME(finish_rnn_tanh), NAME(finish_rnn_relu), NAME(finish_rnn_sigmoid),
     NAME(finish_lstm),     NAME(finish_gru),      NAME(finish_gru_reset_before),
+    NAME(finish_mingru),   NAME(finish_minlstm),
 };
 static const NAME(finish) NAME(backward_of)[] = {
     NAME(finish_rnn_tanh_backward), NAME(finish_rnn_relu_backward), NAME(finish_rnn_sigmoid_backward),
     NAME(finish_lstm_backward),     NAME(finish_gru_backward),      NAME(finish_gru_reset_before_backward),
+    NAME(finish_mingru_backward),   NAME(finish_minlstm_backward),
 };

@@ -249,6 +249,16 @@ INLINE void NAME(whole_rows)(const struct NAME(worker) *worker, int64_t active, 
     *last = active * (this_thread(team) + 1) / team->threads;
 }
 
+/* The cell alone, without a product. */
+static void NAME(finish_rows)(const struct NAME(worker) *worker, const struct NAME(step) *step, int64_t first,
+                              int64_t last, NAME(finish) finish) {
+    const int64_t size = worker->layer->size, unit = worker->part.first_vector * LANES, end = worker->part.last_vector * LANES;
+    if (first < worker->part.first_row) first = worker->part.first_row;
+    if (last > worker->part.last_row) last = worker->part.last_row;
+    if (first < last && unit < size)
+        finish(step, &(struct NAME(tile)){first, last - first, unit, end < size ? end : size, NULL, 0, 0});
+}
+
 /* ---- forward ---- */
 
 /* One product and what follows it. */
@@ -304,6 +314,10 @@ static void NAME(forward)(const struct NAME(worker) *worker) {
         const void *left = NAME(operand_slot)(worker, before);
         if (!left) left = step.hidden_before;
         const NAME(finish) finish = NAME(forward_of)[layer->cell];
+        if (!layer->weight) {
+            NAME(finish_rows)(worker, &step, 0, layer->rows[time], finish);
+            continue;
+        }
         if (layer->cell != GRU_RESET_BEFORE) {
             NAME(forward_phase)(worker, &worker->first, left, &step, layer->rows[time], finish);
             continue;
@@ -325,16 +339,6 @@ INLINE const void *NAME(sent_by)(const struct NAME(worker) *worker, int64_t time
     return (const real *)layer->grad_bare + layer->offsets[time] * width + column;
 }
 
-/* The cell alone, where no later step sends anything back. */
-static void NAME(finish_rows)(const struct NAME(worker) *worker, const struct NAME(step) *step, int64_t first,
-                              int64_t last, NAME(finish) finish) {
-    const int64_t size = worker->layer->size, unit = worker->part.first_vector * LANES, end = worker->part.last_vector * LANES;
-    if (first < worker->part.first_row) first = worker->part.first_row;
-    if (last > worker->part.last_row) last = worker->part.last_row;
-    if (first < last && unit < size)
-        finish(step, &(struct NAME(tile)){first, last - first, unit, end < size ? end : size, NULL, 0, 0});
-}
-
 /* The gradient of the hidden state after a step, through the product of the step that ran after it (`later`, -1 for
    none), and with it back through the cell. */
 static void NAME(backward_phase)(const struct NAME(worker) *worker, const struct NAME(step) *step, int64_t time,
@@ -343,6 +347,10 @@ static void NAME(backward_phase)(const struct NAME(worker) *worker, const struct
     const int64_t stride = worker->operand_stride, active = layer->rows[time];
     const int64_t sending = later < 0 ? 0 : layer->rows[later], both = active < sending ? active : sending;
     const NAME(finish) finish = NAME(backward_of)[layer->cell];
+    if (!layer->weight) {
+        NAME(finish_rows)(worker, step, 0, active, finish);
+        return;
+    }
     const void *left = later < 0 ? NULL : NAME(sent_by)(worker, later, 0);
     if (!layer->gain) {
         NAME(multiply_rows)(worker, &worker->first, left, stride, 0, both, step, finish);
@@ -391,7 +399,7 @@ static void NAME(backward)(const struct NAME(worker) *worker) {
         if (layer->cell == GRU_RESET_BEFORE) NAME(reset_phase)(worker, &step, time);
         later = time;
     }
-    if (layer->want_first && later >= 0)
+    if (layer->want_first && later >= 0 && layer->weight)
         NAME(multiply_rows)(worker, &worker->first, NAME(sent_by)(worker, later, 0), worker->operand_stride, 0,
                             layer->rows[later], &step, NAME(finish_carry));
 }
@@ -414,6 +422,7 @@ static int64_t NAME(lay_out)(const struct NAME(job) *job, struct NAME(worker) *w
     worker->first = (struct NAME(product)){.depth = size, .gates = gates, .transposed = job->backward};
     worker->second = (struct NAME(product)){.depth = size, .gates = 1, .row = 2 * size, .transposed = job->backward};
     if (job->backward) worker->first.depth = gates * size, worker->first.gates = 1;
+    if (!layer->weight) worker->first.depth = 0;
     worker->first.padded = NAME(padded)(layer, worker->first.depth);
     worker->second.padded = NAME(padded)(layer, size);
     worker->operand_bytes = bytes;
@@ -456,7 +465,7 @@ static void NAME(work)(void *given, struct team *team) {
     worker.part = part_of(team, job->layer, NAME(vectors)(job->layer->size));
     NAME(lay_out)(job, &worker);
     if (!job->backward && this_thread(team) == 0) NAME(begin)(&worker);
-    NAME(pack)(&worker, &worker.first);
+    if (job->layer->weight) NAME(pack)(&worker, &worker.first);
     if (worker.second.panels) NAME(pack)(&worker, &worker.second);
     wait_for_everyone(team);
     (job->backward ? NAME(backward) : NAME(forward))(&worker);
@@ -468,7 +477,7 @@ static int NAME(run)(const struct recurrence *layer, int backward, const struct 
     struct NAME(worker) worker = {.layer = layer};
     const int64_t bytes = NAME(lay_out)(&job, &worker);
     void *memory;
-    if (posix_memalign(&memory, 64, (size_t)bytes)) return 1;
+    if (posix_memalign(&memory, 64, (size_t)bytes + 64)) return 1;
     job.memory = memory;
     if (layer->half) {
         NAME(lay_out)(&job, &worker);

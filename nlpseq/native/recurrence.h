@@ -1,4 +1,4 @@
-/* One layer of a sequential recurrent cell over time, forward and backward: what the two entry points are given.
+/* One layer of a recurrent cell over time, forward and backward: what the two entry points are given.
 
    T steps, B sequences, H units, G gate blocks; N is the number of real steps of all sequences, B*T where all are of one
    length. Sequences are sorted by length, longest first, so the active ones of a step are its first rows[t], and their
@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-enum cell { RNN_TANH, RNN_RELU, RNN_SIGMOID, LSTM, GRU, GRU_RESET_BEFORE };
+enum cell { RNN_TANH, RNN_RELU, RNN_SIGMOID, LSTM, GRU, GRU_RESET_BEFORE, MINGRU, MINLSTM };
 
 /* Who does what: AUTOMATIC lets the threads share the sequences where the weights fit into a core's cache, which needs
    no waiting, and else the units, which needs a barrier in every step. */
@@ -28,7 +28,7 @@ struct recurrence {
     int64_t want_first; /* backward: the gradient of the first hidden state is wanted */
     double zoneout;
     const int64_t *rows, *offsets;         /* [T] */
-    const void *weight, *bias, *gain;      /* [G*H, H], [G*H], [G*H] or NULL */
+    const void *weight, *bias, *gain;      /* [G*H, H], [G*H], [G*H] or NULL; none for a parallel cell */
     const void *from_input, *input_bias;   /* [N, G*H]; [G*H], or NULL where it is added already */
     const void *masks;                     /* [N, H] of 0 and 1, or NULL */
     void *hidden, *memory;                 /* [T + 1, B, H]: the state before step t in slot t, or t + 1 in reverse */

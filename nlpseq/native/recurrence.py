@@ -13,7 +13,16 @@ from functools import cache
 from nlpseq.native.library import Unavailable, open_library
 
 MODULE = "nlpseq.native._recurrence"
-CELLS = ("rnn", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before")  # in the order of recurrence.h
+CELLS = (
+    "rnn",
+    "rnn-relu",
+    "rnn-sigmoid",
+    "lstm",
+    "gru",
+    "gru-reset-before",
+    "mingru",
+    "minlstm",
+)  # in the order of recurrence.h
 AUTOMATIC, UNITS, SEQUENCES = range(3)  # who does what: `enum share` of recurrence.h
 FULL, ROUNDED, TILES_IN_HARDWARE, TILES_IMITATED = range(4)  # what products are made of: `enum half`
 
@@ -100,9 +109,9 @@ def run(
     threads: Threads,
     kind: int | None = None,
 ) -> None:
-    """Run a layer over time; `arguments` are the fields of Layer, `kind` an index of `instructions()`, by default the last.
+    """Run a layer over time.
 
-    Raises MemoryError and Unavailable.
+    `arguments` are the fields of Layer; `kind` is an index of `instructions()`, by default the last. Raises MemoryError and Unavailable.
     """
     library = load_library()
     layer = Layer(**arguments)

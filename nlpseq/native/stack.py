@@ -22,7 +22,16 @@ from nlpseq.cells.cell import State
 from nlpseq.native.library import Unavailable, load_library
 
 LANES = 16  # of step.c
-CELLS = ("rnn", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before")  # in the order of step.c
+CELLS = (
+    "rnn",
+    "rnn-relu",
+    "rnn-sigmoid",
+    "lstm",
+    "gru",
+    "gru-reset-before",
+    "mingru",
+    "minlstm",
+)  # in the order of step.c
 
 
 class _Matrix(ctypes.Structure):
@@ -74,12 +83,12 @@ class NativeStack:
         self._inputs = np.empty((1, layers[0].weight_ih.shape[1]), np.float32)
         self._inputs_address = self._address(self._inputs)
         self._products = None if products is None else self._address(products)
-        self._row_bytes = 4 * len(layers[0].weight_hh)
+        self._row_bytes = 4 * len(layers[0].weight_ih)
 
     def _describe(
         self, cell: int, gates: int, weights: LayerWeights, state: list[np.ndarray], zoneout: float
     ) -> _Layer:
-        rows, size = weights.weight_hh.shape
+        rows, size = len(weights.weight_ih), state[0].shape[1]
         matrices = {name: self._matrix(getattr(weights, name)) for name in ("weight_ih", "weight_hh")}
         vectors = {name: getattr(weights, name) for name in ("bias_ih", "gain_ih", "bias_hh", "gain_hh")}
         vectors |= {name: np.empty(rows, np.float32) for name in ("from_input", "from_hidden")}
@@ -88,7 +97,9 @@ class NativeStack:
         addresses = {name: None if value is None else self._address(value) for name, value in vectors.items()}
         return _Layer(cell=cell, gates=gates, hidden_size=size, zoneout=zoneout, **matrices, **addresses)
 
-    def _matrix(self, weight: np.ndarray) -> _Matrix:
+    def _matrix(self, weight: np.ndarray | None) -> _Matrix:
+        if weight is None:
+            return _Matrix()
         kept, matrix = describe_matrix(weight)
         self._arrays.append(kept)
         return matrix

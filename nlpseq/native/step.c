@@ -35,7 +35,7 @@ enum {
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint32_t words __attribute__((vector_size(4 * LANES), aligned(2), may_alias));
 
-enum cell { RNN_TANH, RNN_RELU, RNN_SIGMOID, LSTM, GRU, GRU_RESET_BEFORE };
+enum cell { RNN_TANH, RNN_RELU, RNN_SIGMOID, LSTM, GRU, GRU_RESET_BEFORE, MINGRU, MINLSTM };
 
 /* A matrix [rows, columns]: 32-bit floats, or bf16 where `halved`. Each 32 columns of bf16 lie in 16 words, the first 16
    in their lower halves and the others in the upper ones, so that a shift and a mask make floats of them; the columns
@@ -45,7 +45,8 @@ struct matrix {
     int64_t rows, columns, halved;
 };
 
-/* One layer. Shapes as in torch.nn: weight_ih [G*H, I], weight_hh [G*H, H], the rest [G*H]; a gain may be NULL. */
+/* One layer. Shapes as in torch.nn: weight_ih [G*H, I], weight_hh [G*H, H], the rest [G*H]; a gain may be NULL. A parallel
+   cell has nothing with _hh. */
 struct layer {
     int64_t cell, gates, hidden_size;
     struct matrix weight_ih, weight_hh;
@@ -291,6 +292,22 @@ static void step(const struct layer *layer) {
     const int gated = layer->cell == GRU || layer->cell == GRU_RESET_BEFORE;
     float *candidate = gates + 2 * size;
 
+    if (layer->cell == MINGRU) {
+        float *update = gates;
+        candidate = gates + size;
+        sigmoid(update, size);
+        for (int64_t j = 0; j < size; j++) candidate[j] = hidden[j] + update[j] * (candidate[j] - hidden[j]);
+        renew(hidden, candidate, kept, size);
+        return;
+    }
+    if (layer->cell == MINLSTM) {
+        float *forget = gates, *admit = gates + size;
+        sigmoid(gates, 2 * size);
+        for (int64_t j = 0; j < size; j++)
+            candidate[j] += forget[j] / (forget[j] + admit[j]) * (hidden[j] - candidate[j]);
+        renew(hidden, candidate, kept, size);
+        return;
+    }
     if (gated) {
         float *reset = gates, *update = gates + size;
         add(gates, from_hidden, 2 * size);
@@ -350,7 +367,7 @@ void nlpseq_advance(const struct layer *layers, int64_t depth, const float *prod
             sigmoid(layer->reset, size);
             multiply(layer->reset, layer->hidden, size);
             project_hidden(layer, layer->reset, rows - size, size);
-        } else {
+        } else if (layer->weight_hh.numbers) {
             project_hidden(layer, layer->hidden, 0, rows);
         }
         step(layer);

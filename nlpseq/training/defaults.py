@@ -66,6 +66,10 @@ def complete(
     )
     if model.ngrams == 1 and model.ngram_buckets != NGRAM_BUCKETS:
         raise OptionError("--ngram-buckets", "is an option of n-grams, and there are none", "--ngrams 4")
+    if training.weight_drop and model.recurrent_cell.parallel:
+        raise OptionError(
+            "--weight-drop", f"drops recurrent weights, and the cell {model.cell} has none", "--dropout 0.2"
+        )
     dropout = training.dropout if training.dropout is not None else _dropout(passes, large)
     training = replace(
         training,
