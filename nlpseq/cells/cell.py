@@ -23,11 +23,16 @@ class LayerWeights(NamedTuple):
     """
 
     weight_ih: Array | None  # [G*H, I]
-    weight_hh: Array | None  # [G*H, H]; a parallel cell has neither this nor what belongs to it
+    weight_hh: Array  # [G*H, H]; None in a parallel cell, as all with _hh
     bias_ih: Array | None  # [G*H]
-    bias_hh: Array | None  # [G*H]
+    bias_hh: Array  # [G*H]
     gain_ih: Array | None = None  # [G*H], layer normalisation of the input's product
     gain_hh: Array | None = None  # [G*H], layer normalisation of the hidden state's product
+
+    @property
+    def width(self) -> int:
+        """G*H."""
+        return len(self.weight_hh if self.weight_ih is None else self.weight_ih)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,6 @@ def project_hidden(cell: Cell, weights: LayerWeights, from_input: Array, state: 
     """
     if cell.parallel:
         return None
-    assert weights.weight_hh is not None and weights.bias_hh is not None
     if cell.reset is None and weights.gain_hh is None:
         return arrays.project(state.hidden, weights.weight_hh, weights.bias_hh)
 

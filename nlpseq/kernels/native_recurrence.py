@@ -172,7 +172,7 @@ class _Recurrence(torch.autograd.Function):
         tensors |= _room(loop, from_input, gain, state, training=training)
         given = {"from_input": from_input, "input_bias": input_bias}
         loop.run({**tensors, **given}, training=training, backward=False)
-        hidden, memory = tensors["hidden"], tensors["memory"]
+        hidden, memory = tensors["hidden"], tensors.get("memory")
         assert hidden is not None
         last = [_last(loop, hidden)]
         if memory is not None:
@@ -228,14 +228,14 @@ def _room(
     start = -1 if loop.reverse else 0
     kept = from_input.shape[0] if training else batch
     resets = loop.cell.reset is not None
-    room: dict[str, Tensor | None] = {"hidden": from_input.new_empty(places.steps + 1, batch, size), "memory": None}
-    room["hidden"][start] = state[0]  # type: ignore[index]
-    if len(state) > 1:
-        if training:
-            room["memory"] = from_input.new_empty(places.steps + 1, batch, size)
-            room["memory"][start] = state[1]
-        else:
-            room["memory"] = state[1].clone(memory_format=torch.contiguous_format)
+    room: dict[str, Tensor | None] = {}
+    for name, value in zip(("hidden", "memory"), state, strict=False):
+        if name == "memory" and not training:
+            room[name] = value.clone(memory_format=torch.contiguous_format)
+            continue
+        slots = from_input.new_empty(places.steps + 1, batch, size)
+        slots[start] = value
+        room[name] = slots
     if training and loop.overwrite:
         room["activations"] = from_input
     elif training or resets:
@@ -260,13 +260,15 @@ def _last(loop: Loop, states: Tensor) -> Tensor:
 
 def _weight_gradient(loop: Loop, grad: Tensor, before: Tensor, reset: Tensor | None) -> Tensor:
     """One product over all steps: grad [N, G*H], hidden states before each step [N, H] -> [G*H, H]."""
+    if reset is not None:
+        size = before.shape[1]
+        parts = [(grad[:, :-size], before), (grad[:, -size:], reset)]
+    else:
+        parts = [(grad, before)]
     if loop.half >= native.TILES_IN_HARDWARE:
-        grad, before, reset = (one if one is None else one.to(torch.bfloat16) for one in (grad, before, reset))
-    if reset is None:
-        return (grad.t() @ before).float() if loop.half else grad.t() @ before
-    size = before.shape[1]
-    made = torch.cat([grad[:, :-size].t() @ before, grad[:, -size:].t() @ reset])
-    return made.float() if loop.half else made
+        return torch.cat([(left.bfloat16().t() @ right.bfloat16()).float() for left, right in parts])
+    made = [left.t() @ right for left, right in parts]
+    return made[0] if len(made) == 1 else torch.cat(made)
 
 
 def unroll(
@@ -313,7 +315,7 @@ def unroll(
 
 def _project_inputs(weights: LayerWeights, inputs: Tensor, half: int) -> Tensor:
     """The input's product for all steps [N, G*H], its bias not yet added."""
-    weight = weights.weight_ih
+    weight: Tensor | None = weights.weight_ih
     if weight is None:
         return inputs
     if half >= native.TILES_IN_HARDWARE:
@@ -324,4 +326,4 @@ def _project_inputs(weights: LayerWeights, inputs: Tensor, half: int) -> Tensor:
         product = inputs @ weight.t()
     if weights.gain_ih is None:
         return product
-    return torch.nn.functional.layer_norm(product, product.shape[-1:], weights.gain_ih, None, EPSILON)
+    return torch.layer_norm(product, product.shape[-1:], weights.gain_ih, None, EPSILON)

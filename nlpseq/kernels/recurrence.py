@@ -24,7 +24,7 @@ def unroll(
         return native_recurrence.unroll(cell, weights, inputs, state, lengths, **settings)
     if cell.parallel:
         settings.pop("operands", None)
-        return plain_unroll(cell, weights, inputs, state, lengths, **settings)  # type: ignore[no-any-return]
+        return plain_unroll(cell, weights, inputs, state, lengths, **settings)
     return eager_recurrence.unroll(cell, weights, inputs, state, lengths, **settings)
 
 

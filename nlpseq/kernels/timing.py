@@ -100,7 +100,7 @@ def _measure(cell: Cell, shape: Shape, dtype: str, direction: str, repeats: int)
     both = direction == "both"
     torch.manual_seed(1)
     values = layer_values(cell, shape.hidden_size, shape.hidden_size, np.random.default_rng(1))
-    turns = [_our_turn(cell, values, shape, dtype, both), _product_turn(cell.gates, shape, dtype, both)]
+    turns = [_our_turn(cell, values, shape, dtype, both), _product_turn(cell, shape, dtype, both)]
     if cell.name in TORCH_LAYERS:
         turns.append(_torch_turn(cell, values, shape, dtype, both))
     milliseconds = [1000 * seconds for seconds in median_seconds(turns, repeats)]
@@ -113,7 +113,7 @@ def _our_turn(cell: Cell, values: dict[str, np.ndarray], shape: Shape, dtype: st
     weights = LayerWeights(**{name: torch.from_numpy(value) for name, value in values.items()})
     inputs = torch.randn(*shape)
     state = zero_state(cell, shape.batch, shape.hidden_size, inputs)
-    leaves = [inputs, *weights[:4]]
+    leaves = [inputs, *(one for one in weights[:4] if one is not None)]
     return _turn(lambda: run_layer(cell, weights, inputs, state)[0], leaves, torch.randn(*shape), both)
 
 
@@ -144,28 +144,29 @@ def _turn(run: Callable[[], Tensor], leaves: Sequence[Tensor], upstream: Tensor,
     return torch.no_grad()(run)
 
 
-def _product_turn(gates: int, shape: Shape, dtype: str, both: bool) -> Turn:
+def _product_turn(cell: Cell, shape: Shape, dtype: str, both: bool) -> Turn:
     """The layer's matrix products and nothing else: all steps at once where a layer may, else step by step."""
     steps, batch, size = shape
     empty = partial(torch.randn, dtype=DTYPES[dtype])
-    rows, width = steps * batch, gates * size
+    rows, width = steps * batch, cell.gates * size
+    sequential = () if cell.parallel else range(steps)
     weight, inputs, grads = empty(width, size), empty(rows, size), empty(rows, width)
     products, backward = empty(rows, width), empty(rows, size)
     gradient = empty(width, size)
 
     def forward() -> None:
         torch.mm(inputs, weight.t(), out=products)
-        for time_step in range(steps):
+        for time_step in sequential:
             part = slice(time_step * batch, (time_step + 1) * batch)
             torch.mm(inputs[part], weight.t(), out=products[part])
 
     def forward_and_backward() -> None:
         forward()
-        for time_step in reversed(range(steps)):
+        for time_step in sequential:
             part = slice(time_step * batch, (time_step + 1) * batch)
             torch.mm(grads[part], weight, out=backward[part])
         torch.mm(grads, weight, out=backward)
-        for _ in ("weight_ih", "weight_hh"):
+        for _ in ("weight_ih",) if cell.parallel else ("weight_ih", "weight_hh"):
             torch.mm(grads.t(), inputs, out=gradient)
 
     return forward_and_backward if both else forward

@@ -63,7 +63,7 @@ class Stepper:
     def _room_for_products(self) -> np.ndarray | None:
         """Room for the first layer's product of every token [V, G*H]; the system gives memory as it is filled."""
         first = self._layers[0]
-        shape = (len(self._embedding), len(first.weight_ih))
+        shape = (len(self._embedding), first.width)
         together = first.gain_ih is not None and self._ngrams is not None
         if together or 4 * shape[0] * shape[1] > KEPT_BYTES:
             return None

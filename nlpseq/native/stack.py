@@ -83,12 +83,12 @@ class NativeStack:
         self._inputs = np.empty((1, layers[0].weight_ih.shape[1]), np.float32)
         self._inputs_address = self._address(self._inputs)
         self._products = None if products is None else self._address(products)
-        self._row_bytes = 4 * len(layers[0].weight_ih)
+        self._row_bytes = 4 * layers[0].width
 
     def _describe(
         self, cell: int, gates: int, weights: LayerWeights, state: list[np.ndarray], zoneout: float
     ) -> _Layer:
-        rows, size = len(weights.weight_ih), state[0].shape[1]
+        rows, size = weights.width, state[0].shape[1]
         matrices = {name: self._matrix(getattr(weights, name)) for name in ("weight_ih", "weight_hh")}
         vectors = {name: getattr(weights, name) for name in ("bias_ih", "gain_ih", "bias_hh", "gain_hh")}
         vectors |= {name: np.empty(rows, np.float32) for name in ("from_input", "from_hidden")}

@@ -28,7 +28,8 @@ def _random_weights(name: str, inputs: int, hidden: int, seed: int = 0, *, gains
     generator = np.random.default_rng(seed)
     width = CELLS[name].gates * hidden
     shapes = [(width, inputs), (width, hidden), (width,), (width,), (width,), (width,)]
-    return LayerWeights(*(generator.normal(0, 0.5, shape) for shape in (shapes if gains else shapes[:4])))
+    made = LayerWeights(*(generator.normal(0, 0.5, shape) for shape in (shapes if gains else shapes[:4])))
+    return made._replace(weight_hh=None, bias_hh=None, gain_hh=None) if CELLS[name].parallel else made
 
 
 def _to_torch(values: tuple[Any, ...]) -> Any:
@@ -123,6 +124,30 @@ def test_the_published_gru_resets_before_the_product(assert_close: Close) -> Non
     assert_close(last.hidden, hidden)
 
 
+@pytest.mark.parametrize("name", ["mingru", "minlstm"])
+def test_a_parallel_cell_is_a_weighted_sum_over_time(name: str, assert_close: Close) -> None:
+    """Feng et al. (2024): what each step admits, times the shares that all later steps keep."""
+    weights, state = _random_weights(name, 4, 7), _state(name, 3, 7)
+    inputs = np.random.default_rng(4).normal(size=(6, 3, 4))
+    blocks = np.split(inputs @ weights.weight_ih.T + weights.bias_ih, CELLS[name].gates, axis=-1)
+    gates = [1 / (1 + np.exp(-block)) for block in blocks[:-1]]
+    kept = 1 - gates[0] if name == "mingru" else gates[0] / (gates[0] + gates[1])
+    outputs, last = unroll(CELLS[name], weights, inputs, state)
+    for time in range(6):
+        expected = state.hidden * kept[: time + 1].prod(0)
+        for earlier in range(time + 1):
+            expected = expected + (1 - kept[earlier]) * blocks[-1][earlier] * kept[earlier + 1 : time + 1].prod(0)
+        assert_close(outputs[time], expected)
+    assert_close(last.hidden, outputs[-1])
+
+
+def test_two_closed_gates_divide_nothing_by_nothing() -> None:
+    cell = CELLS["minlstm"]
+    for dtype in (np.float32, np.float64):
+        product = np.array([[-800.0, -800.0, 2.0]], dtype)
+        assert abs(cell.step(product, None, cell.state(np.ones((1, 1), dtype))).hidden - 1.5) < 1e-6
+
+
 def test_layer_normalisation_is_torchs_around_both_products(assert_close: Close) -> None:
     weights, state = _random_weights("lstm", 4, 7, gains=True), _state("lstm", 3, 7)
     inputs = torch.from_numpy(np.random.default_rng(5).normal(size=(1, 3, 4)))
@@ -142,7 +167,7 @@ def test_layer_normalisation_is_torchs_around_both_products(assert_close: Close)
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
 def test_numpy_and_torch_give_the_same(name: str, dtype: str, reverse: bool, assert_close: Close) -> None:
     def cast(values: Any) -> Any:
-        return type(values)(*(value.astype(dtype) for value in values))
+        return type(values)(*(None if value is None else value.astype(dtype) for value in values))
 
     weights, state = cast(_random_weights(name, 4, 7, gains=True)), cast(_state(name, 3, 7))
     generator = np.random.default_rng(6)
@@ -241,13 +266,16 @@ def test_gradients_of_the_plain_loop_are_right(name: str) -> None:
     weights = _to_torch(_random_weights(name, 2, 3, gains=True))
     state = _to_torch(_state(name, 2, 3))
     inputs = torch.randn(3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    fields = [*weights, inputs, *state]
+    given = {**weights._asdict(), "inputs": inputs, **state._asdict()}
+    given = {key: value.requires_grad_() for key, value in given.items() if value is not None}
 
     def run(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        outputs, last = unroll(CELLS[name], LayerWeights(*values[:6]), values[6], type(state)(*values[7:]))
+        named = dict(zip(given, values, strict=True))
+        drawn = LayerWeights(*(named.get(field) for field in LayerWeights._fields))
+        outputs, last = unroll(CELLS[name], drawn, named["inputs"], type(state)(*(named[key] for key in state._fields)))
         return (outputs, *last)
 
-    assert torch.autograd.gradcheck(run, [value.requires_grad_() for value in fields], fast_mode=True)
+    assert torch.autograd.gradcheck(run, list(given.values()), fast_mode=True)
 
 
 def test_weights_drawn_for_a_layer_have_torchs_shapes() -> None:

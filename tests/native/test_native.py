@@ -36,7 +36,7 @@ def _layers(cell: Any, normalised: bool, depth: int = 2) -> list[LayerWeights]:
     def draw(*shape: int) -> np.ndarray:
         return generator.normal(0, 0.3, shape).astype(np.float32)
 
-    return [
+    drawn = [
         LayerWeights(
             draw(rows, HIDDEN if layer else INPUTS),
             draw(rows, HIDDEN),
@@ -47,6 +47,7 @@ def _layers(cell: Any, normalised: bool, depth: int = 2) -> list[LayerWeights]:
         )
         for layer in range(depth)
     ]
+    return [one._replace(weight_hh=None, bias_hh=None, gain_hh=None) if cell.parallel else one for one in drawn]
 
 
 def _rounded(weights: LayerWeights, precision: str) -> LayerWeights:
@@ -68,7 +69,7 @@ def test_the_step_is_the_cells(
     layers = [_rounded(one, precision) for one in _layers(cell, normalised)]
     generator = np.random.default_rng(2)
     products = generator.normal(size=(WORDS, cell.gates * HIDDEN)).astype(np.float32)
-    states = [zero_state(cell, 1, HIDDEN, layers[0].weight_hh) for _ in layers]
+    states = [zero_state(cell, 1, HIDDEN, layers[0].weight_ih) for _ in layers]
     native = NativeStack(cell, layers, states, zoneout, products)
     for token in range(9):
         inputs = generator.normal(size=(1, INPUTS)).astype(np.float32)
@@ -126,7 +127,7 @@ def test_extreme_products_saturate_and_nan_stays(name: str) -> None:
     layers = _layers(cell, False, depth=1)
     products = np.stack([np.full(cell.gates * HIDDEN, value, np.float32) for value in (1e30, -1e30, np.nan)])
     for token in range(2):
-        states = [zero_state(cell, 1, HIDDEN, layers[0].weight_hh)]
+        states = [zero_state(cell, 1, HIDDEN, layers[0].weight_ih)]
         native = NativeStack(cell, layers, states, 0.0, products)
         native.advance(token, None)
         expected = advance(cell, layers[0], products[token : token + 1], states[0])
@@ -188,7 +189,7 @@ def test_a_broken_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 def test_what_it_cannot_run_is_left_to_numpy() -> None:
     cell = CELLS["lstm"]
     layers = [LayerWeights(*(None if v is None else v.astype(np.float64) for v in one)) for one in _layers(cell, False)]
-    states = [zero_state(cell, 1, HIDDEN, layers[0].weight_hh) for _ in layers]
+    states = [zero_state(cell, 1, HIDDEN, layers[0].weight_ih) for _ in layers]
     with pytest.raises(Unavailable, match="32-bit"):
         NativeStack(cell, layers, states, 0.0)
 
