@@ -26,4 +26,4 @@ def step(from_input: Array, from_hidden: None, state: MinGRUState) -> MinGRUStat
     return MinGRUState(state.hidden + update * (candidate - state.hidden))
 
 
-MINGRU = Cell("mingru", 2, MinGRUState, step, parallel=True, initial_biases=(-1.0, 0.0))
+MINGRU = Cell("mingru", 2, MinGRUState, step, parallel=True)

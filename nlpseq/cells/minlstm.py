@@ -29,4 +29,4 @@ def step(from_input: Array, from_hidden: None, state: MinLSTMState) -> MinLSTMSt
     return MinLSTMState(candidate + kept * (state.hidden - candidate))
 
 
-MINLSTM = Cell("minlstm", 3, MinLSTMState, step, parallel=True, initial_biases=(1.0, 0.0, 0.0))
+MINLSTM = Cell("minlstm", 3, MinLSTMState, step, parallel=True, initial_biases=(2.0, 0.0, 0.0))

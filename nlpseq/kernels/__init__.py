@@ -1,7 +1,10 @@
 """The recurrences of `nlpseq.cells`, fast: torch only.
 
-    recurrence.py      a layer over time with a hand-written backward pass, for every cell and option
-    pointwise.py       what each cell does between two matrix products, forward and backward, in place
+    recurrence.py      a layer over time on the CPU: which of the next two loops runs it
+    native_recurrence.py  the compiled loop of nlpseq.native, under autograd
+    eager_recurrence.py   a loop of torch's calls with a hand-written backward pass, where nothing is compiled
+    pointwise.py       what each cell does between two of its products, forward and backward, in place
+    torch_layers.py    torch's own layers, for comparison
     loss.py            cross-entropy of a linear output layer that never holds all logits
     choice.py          which of them runs on this machine, in which precision, and the reason in words
     memory.py          keeping freed memory in the process

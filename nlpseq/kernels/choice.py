@@ -1,7 +1,7 @@
 """Which kernel runs, in which precision, and the reason in words.
 
 An explicit request is met or refused with the reason; `auto` chooses, and what it chose is shown. bf16 is chosen only
-where the processor multiplies it in hardware (AMX): elsewhere it is emulated, at a quarter of the speed of fp32.
+where the processor multiplies it in hardware (AMX): elsewhere its products are made in 32 bits, at the speed of fp32.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import torch
 
 from nlpseq.cells import unroll as plain_unroll
 from nlpseq.errors import BackendError
-from nlpseq.kernels import recurrence
+from nlpseq.kernels import eager_recurrence, native_recurrence, recurrence, torch_layers
+from nlpseq.kernels.pointwise import POINTWISE
 from nlpseq.models.stack import Unroll
 
 
@@ -26,13 +27,22 @@ class Choice:
     reason: str
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What a model's layers need of a kernel."""
+
+    cell: str
+    layer_normalisation: bool = False
+    zoneout: float = 0.0
+
+
 def has_fast_bf16() -> bool:
     """Whether this processor multiplies bf16 matrices in hardware."""
     return bool(torch.cpu._is_amx_tile_supported())
 
 
-def choose(backend: str, precision: str, device: str) -> Choice:
-    """The kernel for a request.
+def choose(backend: str, precision: str, device: str, needs: Needs | None = None) -> Choice:
+    """The kernel for a request, for layers that need what `needs` says.
 
     Raises BackendError if what was asked for cannot run here, with what would.
     """
@@ -42,12 +52,34 @@ def choose(backend: str, precision: str, device: str) -> Choice:
         raise BackendError(
             "--precision", "fp16 products need a GPU, and this version runs on the CPU", "--precision auto"
         )
-    fast = has_fast_bf16()
     if precision == "bf16" and backend == "plain":
-        raise BackendError("--precision", "the plain loop runs in fp32 only", "--backend fused")
-    operands = torch.bfloat16 if precision == "bf16" or (precision == "auto" and fast) else torch.float32
+        raise BackendError("--precision", "the plain loop runs in fp32 only", "--backend auto")
     if backend == "plain":
         return Choice(plain_unroll, torch.float32, "plain loop, fp32: as asked")
+    fast = has_fast_bf16()
+    operands = torch.bfloat16 if precision == "bf16" or (precision == "auto" and fast) else torch.float32
     why = "as asked" if precision != "auto" else "AMX" if fast else "no AMX"
-    name = "bf16" if operands == torch.bfloat16 else "fp32"
-    return Choice(partial(recurrence.unroll, operands=operands), operands, f"fused CPU loop, {name} products ({why})")
+    run_layer, name = _loop(backend, needs)
+    products = "bf16" if operands == torch.bfloat16 else "fp32"
+    return Choice(partial(run_layer, operands=operands), operands, f"{name}, {products} products ({why})")
+
+
+def _loop(backend: str, needs: Needs | None) -> tuple[Unroll, str]:
+    """What runs a layer on the CPU, and its description. Raises BackendError."""
+    if backend == "torch":
+        missing = needs and torch_layers.lacks(
+            needs.cell, layer_normalisation=needs.layer_normalisation, zoneout=needs.zoneout
+        )
+        if missing:
+            raise BackendError("--backend", f"torch's layers have no {missing}", "--backend auto")
+        return torch_layers.unroll, "torch's layers"
+    if backend == "native":
+        reason = native_recurrence.unavailable()
+        if reason:
+            raise BackendError("--backend", f"native cannot run here: {reason}", "--backend auto")
+        return native_recurrence.unroll, native_recurrence.describe()
+    if backend == "eager":
+        if needs and needs.cell not in POINTWISE:
+            raise BackendError("--backend", f"the eager loop has no cell {needs.cell}", "--backend auto")
+        return eager_recurrence.unroll, "eager loop"
+    return recurrence.unroll, recurrence.describe()

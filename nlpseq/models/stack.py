@@ -53,8 +53,7 @@ def read_layers(weights: Mapping[str, Array], layers: int, prefix: str = "layers
 def start_state(cell: Cell, layers: Sequence[Layer], batch: int) -> StackState:
     """The state of zeros that every sequence starts from."""
     return tuple(
-        tuple(zero_state(cell, batch, one.width // cell.gates, one.weight_ih) for one in layer)
-        for layer in layers
+        tuple(zero_state(cell, batch, one.width // cell.gates, one.weight_ih) for one in layer) for layer in layers
     )
 
 

@@ -1,14 +1,20 @@
-"""Native code for the running road: one step of a recurrent stack for one text, in one call.
+"""Native code: the loop over time that trains a layer, and the step that runs a model for one text. C, no Python headers.
 
 A text in the making is advanced token by token, and each step is a handful of matrix-vector products that run at the
-speed of memory. In NumPy a quarter of a step was something else: temporary arrays, and threads that wait for each
-other.
-So that one step, and nothing more, is also written in C: no Python headers, no compiler flags of the machine's own, a
-shared library that is compiled when the package is built and loaded through ctypes. Its cost is a second place for the
-cells' equations, held to the first by tests. Where the library is missing (no compiler when the package was built) or
-does not know a cell, NumPy does the same work, and `nlpseq bench decode` says so.
+speed of memory; in NumPy a quarter of a step was something else. A layer in training is a product and a few functions
+of it a step; as calls of torch half of its time was something else. So these two, and nothing more, are also written in
+C: shared libraries that are compiled when the package is built and loaded through ctypes, with the instructions of the
+processor chosen when they run. The cost is a second place for the cells' equations, held to the first by tests. Where
+a library is missing (no compiler when the package was built) or does not know a cell, NumPy and torch do the same work,
+and the line that says which kernel runs says so.
 
-    step.c       the step
-    library.py   finding and loading it
-    stack.py     a stack of layers that it advances
+    step.c         one step of a stack of layers for one text
+    stack.py       a stack of layers that it advances
+    recurrence.c   a layer over time: threads, shares of the work, choice of instructions
+    recurrence.h   what it is given
+    vectors.h cells.h loop.h   for each type and kind of processor: functions of vectors and products, cells, time
+    variant_float.h variant_double.h   the types
+    tiles.h        products of bf16 on the processor's matrix tiles
+    recurrence.py  its arguments, and running it
+    library.py     finding and loading both
 """

@@ -109,9 +109,9 @@ def run(
     threads: Threads,
     kind: int | None = None,
 ) -> None:
-    """Run a layer over time.
+    """Run a layer over time. Raises MemoryError and Unavailable.
 
-    `arguments` are the fields of Layer; `kind` is an index of `instructions()`, by default the last. Raises MemoryError and Unavailable.
+    `arguments` are the fields of Layer; `kind` is an index of `instructions()`, by default the last.
     """
     library = load_library()
     layer = Layer(**arguments)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nlpseq.errors import OptionError
-from nlpseq.kernels.choice import choose
+from nlpseq.kernels.choice import Needs, choose
 from nlpseq.kernels.memory import keep_freed_memory
 from nlpseq.models.language_model import TASK, LanguageModelOptions, initial_weights
 from nlpseq.models.model_file import TOKENISER, Model, load_model, read_tensors
@@ -63,8 +63,11 @@ class LanguageModelRun:
         self.started = time.monotonic() if started is None else started
         self.request = request
         self.notes: list[str] = []
-        self.choice = choose(request.training.backend, request.training.precision, request.training.device)
         earlier = None if request.init_from is None else load_model(request.init_from, TASK)
+        model = request.model if earlier is None else _options_of(earlier, request.model)
+        needs = Needs(model.recurrent_cell.name, model.layer_normalisation, model.zoneout)
+        training = request.training
+        self.choice = choose(training.backend, training.precision, training.device, needs)
         self.folder = RunFolder(request.out)
         self.folder.open(resume=request.resume, overwrite=request.overwrite)
         if request.resume:

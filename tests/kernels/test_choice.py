@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.cells import unroll as plain_unroll
 from nlpseq.errors import BackendError
-from nlpseq.kernels import choice
-from nlpseq.kernels.choice import choose
+from nlpseq.kernels import choice, native_recurrence
+from nlpseq.kernels.choice import Needs, choose
 from nlpseq.kernels.memory import keep_freed_memory
 
 
@@ -19,10 +21,14 @@ from nlpseq.kernels.memory import keep_freed_memory
         (("auto", "auto", "cuda"), "--device", "cuda"),
         (("auto", "fp16", "cpu"), "--precision", "fp16"),
         (("plain", "bf16", "cpu"), "--precision", "plain"),
+        (("torch", "auto", "cpu", Needs("gru-reset-before")), "--backend", "the cell gru-reset-before"),
+        (("torch", "auto", "cpu", Needs("lstm", layer_normalisation=True)), "--backend", "layer normalisation"),
+        (("torch", "auto", "cpu", Needs("lstm", zoneout=0.1)), "--backend", "zoneout"),
+        (("eager", "auto", "cpu", Needs("mingru")), "--backend", "mingru"),
     ],
 )
 def test_what_cannot_run_is_refused_with_the_reason_and_a_way_out(
-    request_: tuple[str, str, str], where: str, word: str
+    request_: tuple[Any, ...], where: str, word: str
 ) -> None:
     with pytest.raises(BackendError, match=word) as refused:
         choose(*request_)
@@ -45,7 +51,7 @@ def test_a_precision_that_was_asked_for_is_used(
     asked: str, operands: torch.dtype, fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choice, "has_fast_bf16", lambda: fast)
-    made = choose("fused", asked, "cpu")
+    made = choose("auto", asked, "cpu")
     assert made.operands == operands
     assert asked in made.reason
     assert "as asked" in made.reason
@@ -61,10 +67,18 @@ def test_the_plain_loop_can_be_asked_for() -> None:
 def test_what_was_chosen_runs_a_layer() -> None:
     cell = CELLS["gru"]
     weights = LayerWeights(torch.ones(6, 3), torch.ones(6, 2), torch.ones(6), torch.ones(6))
-    for backend in ("auto", "fused", "plain"):
+    for backend in ("auto", "eager", "torch", "plain"):
         made = choose(backend, "fp32", "auto")
         outputs, _ = made.run_layer(cell, weights, torch.ones(4, 1, 3), cell.state(torch.zeros(1, 2)))
         assert outputs.shape == (4, 1, 2)
+
+
+def test_a_loop_that_nobody_compiled_is_refused_or_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native_recurrence, "unavailable", lambda: "nobody compiled it")
+    with pytest.raises(BackendError, match="nobody compiled it") as refused:
+        choose("native", "fp32", "cpu")
+    assert refused.value.hint == "--backend auto"
+    assert "nobody compiled it" in choose("auto", "fp32", "cpu").reason
 
 
 def test_keeping_freed_memory_is_possible_or_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
