@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import platform
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import geometric_mean
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from nlpseq import __version__
 from nlpseq.cells import CELLS
-from nlpseq.commands import output
+from nlpseq.commands import output, timing_plot
 from nlpseq.commands.flags import Json, Precision, Quiet, application, command
-from nlpseq.errors import OptionError
+from nlpseq.errors import BackendError, OptionError
 
 if TYPE_CHECKING:
     from nlpseq.kernels.timing import LayerTiming, Shape
@@ -21,8 +25,9 @@ DEFAULT_SHAPES = ("35x20x200", "35x20x650", "64x32x512", "100x64x256", "64x64x10
 LARGEST = 1 << 26  # values in a layer's inputs: 256 MB in fp32
 WIDEST = 8192
 
-HEADINGS = ("cell", "type", "T x B x H", "ours ms", "torch ms", "products ms", "torch / ours")
-COLUMNS = "{:16}  {:4}  {:14}  {:>9}  {:>9}  {:>11}  {:>12}"
+HEADINGS = ("cell", "direction", "type", "T x B x H", "option", "ours ms", "torch ms", "products ms")
+RATIOS = ("torch / ours", "ours / products", "ours / plain")
+COLUMNS = "{:16}  {:9}  {:4}  {:14}  {:19}  {:>9}  {:>9}  {:>11}  {:>12}  {:>15}  {:>12}"
 
 app = application("How fast the recurrent cells are here.")
 
@@ -47,8 +52,23 @@ Types = Annotated[
     ),
 ]
 Direction = Annotated[
-    Literal["forward", "both"], typer.Option("--direction", help="both: forward, and every gradient.")
+    Literal["forward", "both", "each"],
+    typer.Option("--direction", help="both: forward, and every gradient; each: a row of either."),
 ]
+With = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        metavar="OPTION",
+        help="Beside the plain layer one with an option; may be repeated: lengths (uniform, torch's packed), "
+        "layer-normalisation, zoneout, weight-drop, locked-dropout.",
+    ),
+]
+Backend = Annotated[
+    Literal["auto", "native", "eager", "torch", "plain"], typer.Option("--backend", help="What runs our layers.")
+]
+OnDevice = Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where both sides run.")]
+Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw the rows into a file.")]
 Repeats = Annotated[int, typer.Option("--repeats", metavar="N", min=1, help="Turns, of which the median is shown.")]
 SomeModel = Annotated[
     Path | None,
@@ -68,28 +88,49 @@ def cells(
     shape: Shapes = None,
     dtype: Types = None,
     direction: Direction = "both",
+    option: With = None,
     repeats: Repeats = 7,
+    backend: Backend = "auto",
+    device: OnDevice = "auto",
+    plot: Plot = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Time recurrent layers, beside torch.nn's.
 
-    Each row times our layer, torch.nn's and the layer's matrix products alone, in turns, and shows the medians.
+    Each row times our layer, torch.nn's and the layer's matrix products alone, in turns, and shows the medians. A layer
+    with an option is timed beside the same layer without it.
     """
     names = _each_of("--cell", cell or DEFAULT_CELLS, tuple(CELLS))
     shapes = [_shape(text) for text in shape or DEFAULT_SHAPES]
     _each_of("--dtype", dtype or (), ("fp32", "bf16"))
+    from nlpseq.kernels.choice import Needs, choose
     from nlpseq.kernels.memory import keep_freed_memory
-    from nlpseq.kernels.timing import measure_layers
+    from nlpseq.kernels.timing import OPTIONS, lacks, measure_layers
 
+    options = _each_of("--with", option or (), OPTIONS)
+    lacking = [(name, one) for name in names for one in options if lacks(name, one)]
+    if lacking:
+        raise OptionError("--with", f"{lacking[0][1]} needs recurrent weights, and {lacking[0][0]} has none")
+    if plot is not None:
+        timing_plot.check_target(plot)
+    place = _device(device)
+    needs = [Needs(name, "layer-normalisation" in options, float("zoneout" in options)) for name in names]
+    reasons = {choose(backend, one, place, need).reason for one in dtype or ("fp32",) for need in needs}
     keep_freed_memory()
-    timings = measure_layers(names, shapes, _types(dtype, quiet), direction, repeats)
-    if json:
-        output.write_json([timing.as_json() for timing in timings])
-        return
-    output.write_text(COLUMNS.format(*HEADINGS) + "\n")
-    for timing in timings:
-        output.write_text(_row(timing))
+    output.note(f"{_conditions()} | ours: {'; '.join(sorted(reasons))}", quiet=quiet)
+    directions = ("forward", "both") if direction == "each" else (direction,)
+    timings = measure_layers(
+        names,
+        shapes,
+        _types(dtype, quiet),
+        directions,
+        [None, *options],
+        repeats=repeats,
+        backend=backend,
+        device=place,
+    )
+    _show(timings, plot, json)
 
 
 @command(app)
@@ -143,17 +184,27 @@ def _types(asked: list[str] | None, quiet: bool) -> list[str]:
     if fast:
         remark = "bf16 products in hardware (AMX)"
     elif "bf16" in types:
-        remark = "no AMX: bf16 products are emulated"
+        remark = "no AMX: ours multiplies bf16 in 32 bits, torch emulates it"
     else:
         remark = "fp32 only: no AMX for bf16 products"
-    output.note(f"{_conditions()} | {remark}", quiet=quiet)
+    output.note(f"types: {remark}", quiet=quiet)
     return types
 
 
 def _conditions() -> str:
     import torch
 
-    return f"torch {torch.__version__} on {torch.get_num_threads()} threads"
+    return f"torch {torch.__version__} on {torch.get_num_threads()} threads of {_processor()}"
+
+
+def _processor() -> str:
+    """The processor's name as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _each_of(name: str, values: list[str] | tuple[str, ...], choices: tuple[str, ...]) -> list[str]:
@@ -177,9 +228,58 @@ def _shape(text: str) -> Shape:
     return shape
 
 
+def _device(asked: str) -> str:
+    """Where to time. Raises BackendError where there is no GPU that was asked for."""
+    import torch
+
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise BackendError("--device", "there is no GPU that torch can use", "--device cpu")
+    return "cuda" if asked == "auto" and torch.cuda.is_available() else "cpu" if asked == "auto" else asked
+
+
+def _show(timings: Iterable[LayerTiming], plot: Path | None, json: bool) -> None:
+    """Write each row as soon as it is known, or all of them as JSON, and draw them where that is asked for."""
+    rows = []
+    if not json:
+        output.write_text(COLUMNS.format(*HEADINGS, *RATIOS) + "\n")
+    for timing in timings:
+        rows.append(timing)
+        if not json:
+            output.write_text(_row(timing))
+    if json:
+        output.write_json([timing.as_json() for timing in rows])
+    else:
+        for line in _summary(rows):
+            output.write_text(line + "\n")
+    if plot is not None:
+        timing_plot.write(plot, timing_plot.draw(rows, f"nlpseq {__version__}: {_conditions()}"))
+
+
 def _row(timing: LayerTiming) -> str:
-    theirs = "-" if timing.torch_ms is None else f"{timing.torch_ms:.2f}"
-    ratio = "-" if timing.ratio is None else f"{timing.ratio:.2f}"
-    ours, products = f"{timing.ours_ms:.2f}", f"{timing.gemm_ms:.2f}"
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
     shape = "x".join(str(size) for size in timing.shape)
-    return COLUMNS.format(timing.cell, timing.dtype, shape, ours, theirs, products, ratio) + "\n"
+    named = (timing.cell, timing.direction, timing.dtype, shape, timing.option or "-")
+    times = (timing.ours_ms, timing.torch_ms, timing.gemm_ms)
+    ratios = (timing.ratio, timing.over_products, timing.over_plain)
+    return COLUMNS.format(*named, *map(number, times + ratios)) + "\n"
+
+
+def _summary(rows: Sequence[LayerTiming]) -> Iterator[str]:
+    """What the rows come to: for each direction, type and option the slowest ratio and the geometric means."""
+    groups = dict.fromkeys((row.direction, row.dtype, row.option) for row in rows)
+    for direction, dtype, option in groups:
+        some = [row for row in rows if (row.direction, row.dtype, row.option) == (direction, dtype, option)]
+        ratios = [row.ratio for row in some if row.ratio is not None]
+        full = [row.torch_fp32_ms / row.ours_ms for row in some if row.torch_fp32_ms is not None]
+        facts = []
+        if ratios:
+            facts.append(f"torch / ours at least {min(ratios):.2f}, geometric mean {geometric_mean(ratios):.2f}")
+        if full:
+            facts.append(f"torch in fp32 / ours at least {min(full):.2f}, geometric mean {geometric_mean(full):.2f}")
+        facts.append(f"ours / products, geometric mean {geometric_mean([row.over_products for row in some]):.2f}")
+        plain = [row.over_plain for row in some if row.over_plain is not None]
+        if plain:
+            facts.append(f"ours / plain at most {max(plain):.2f}, geometric mean {geometric_mean(plain):.2f}")
+        yield f"{direction}, {dtype}{', ' + option if option else ''}: {'; '.join(facts)}"

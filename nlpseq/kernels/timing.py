@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,7 +135,7 @@ def measure_layers(
     backend: str = "auto",
     device: str = "cpu",
 ) -> Iterator[LayerTiming]:
-    """Time cells of `nlpseq.cells.CELLS` in every shape, type, direction and option, each row as soon as it is known."""
+    """Time cells of `nlpseq.cells.CELLS` in every direction, type, shape and option, row by row."""
     for direction in directions:
         for dtype in dtypes:
             for shape in shapes:
@@ -162,10 +163,19 @@ def _measure(work: Work, repeats: int) -> LayerTiming:
     if work.option:
         contenders["plain_ms"] = _our_turn(work._replace(option=None), values)
     turns = [_finished(turn, work.device) for turn in contenders.values()]
-    medians = {"torch_ms": None, "torch_fp32_ms": None, "plain_ms": None}
-    medians |= dict(zip(contenders, (1000 * one for one in median_seconds(turns, repeats)), strict=True))
-    direction = "both" if work.both else "forward"
-    return LayerTiming(work.cell.name, direction, work.dtype, work.shape, work.option, **medians)  # type: ignore[arg-type]
+    medians = dict(zip(contenders, (1000 * one for one in median_seconds(turns, repeats)), strict=True))
+    return LayerTiming(
+        work.cell.name,
+        "both" if work.both else "forward",
+        work.dtype,
+        work.shape,
+        work.option,
+        ours_ms=medians["ours_ms"],
+        torch_ms=medians.get("torch_ms"),
+        gemm_ms=medians["gemm_ms"],
+        torch_fp32_ms=medians.get("torch_fp32_ms"),
+        plain_ms=medians.get("plain_ms"),
+    )
 
 
 def _finished(turn: Turn, device: str) -> Turn:
@@ -253,7 +263,7 @@ def _product_turn(work: Work) -> Turn:
     if work.lengths is not None:
         active = [int((work.lengths > time_step).sum()) for time_step in range(steps)]
     starts = np.cumsum([0, *active]).tolist()
-    parts = [] if work.cell.parallel else [slice(*pair) for pair in zip(starts, starts[1:], strict=False)]
+    parts = [] if work.cell.parallel else [slice(*pair) for pair in pairwise(starts)]
     empty = partial(torch.randn, dtype=DTYPES[work.dtype], device=work.device)
     rows, width = starts[-1], work.cell.gates * size
     weight, inputs, grads = empty(width, size), empty(rows, size), empty(rows, width)

@@ -1,12 +1,12 @@
-"""Native code: the loop over time that trains a layer, and the step that runs a model for one text. C, no Python headers.
+"""Native code: the loop over time that trains a layer, and the step that runs a model for one text.
 
 A text in the making is advanced token by token, and each step is a handful of matrix-vector products that run at the
 speed of memory; in NumPy a quarter of a step was something else. A layer in training is a product and a few functions
 of it a step; as calls of torch half of its time was something else. So these two, and nothing more, are also written in
-C: shared libraries that are compiled when the package is built and loaded through ctypes, with the instructions of the
-processor chosen when they run. The cost is a second place for the cells' equations, held to the first by tests. Where
-a library is missing (no compiler when the package was built) or does not know a cell, NumPy and torch do the same work,
-and the line that says which kernel runs says so.
+C, without Python headers: shared libraries that are compiled when the package is built and loaded through ctypes, and
+that choose the processor's instructions when they run. The cost is a second place for the cells' equations, held to the
+first by tests. Where a library is missing (no compiler when the package was built) or does not know a cell, NumPy and
+torch do the same work, and the line that says which kernel runs says so.
 
     step.c         one step of a stack of layers for one text
     stack.py       a stack of layers that it advances

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nlpseq.kernels.masks import draw_mask
 from nlpseq.training.options import TrainingOptions
 
 
@@ -21,8 +22,7 @@ class Dropouts:
         self.drops_inputs = bool(self.embedding_dropout or self.input_dropout)
 
     def _mask(self, shape: tuple[int, ...], rate: float, like: Tensor) -> Tensor:
-        kept = torch.rand(shape, generator=self.generator) >= rate
-        return kept.to(like) / (1 - rate)
+        return draw_mask(shape, 1 - rate, self.generator).to(like) / (1 - rate)
 
     def inputs(self, embedded: Tensor, ids: Tensor) -> Tensor:
         """Drop whole tokens of the vocabulary, wherever they stand (Gal and Ghahramani, 2016), then units."""
@@ -45,4 +45,4 @@ class Dropouts:
 
     def zoneout_masks(self, shape: tuple[int, int, int]) -> Tensor | None:
         """Ones where the old state is kept, [T, B, H]."""
-        return (torch.rand(shape, generator=self.generator) < self.zoneout).float() if self.zoneout else None
+        return draw_mask(shape, self.zoneout, self.generator).float() if self.zoneout else None
