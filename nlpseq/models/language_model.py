@@ -36,6 +36,7 @@ from nlpseq.text.tokenisers import NEWLINE
 
 TASK = "language-model"
 NGRAM_BUCKETS = 16384
+CELL_CHOICES = tuple(dict.fromkeys(name.partition("-")[0] for name in CELLS))  # what follows a hyphen has its own flag
 
 Weights = Mapping[str, Array]
 
@@ -51,7 +52,7 @@ class LanguageModelState(NamedTuple):
 class LanguageModelOptions:
     """What a language model is made of."""
 
-    cell: str = option("lstm", "recurrent cell", choices=("rnn", "lstm", "gru", "mingru", "minlstm"))
+    cell: str = option("lstm", "recurrent cell", choices=CELL_CHOICES)
     activation: str = option("tanh", "activation of the rnn cell", choices=("tanh", "relu", "sigmoid"))
     reset_before: bool = option(False, "gru: reset before the product (Cho et al., 2014)")
     layers: int = option(1, "recurrent layers", minimum=1, maximum=16)

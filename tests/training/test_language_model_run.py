@@ -18,7 +18,7 @@ import pytest
 
 from nlpseq.errors import CorpusError, Interrupted, ModelFileError, NlpseqError, OptionError, RunError
 from nlpseq.models import language_model as lm
-from nlpseq.models.language_model import NGRAM_BUCKETS, LanguageModelOptions
+from nlpseq.models.language_model import CELL_CHOICES, NGRAM_BUCKETS, LanguageModelOptions
 from nlpseq.models.model_file import NAME, Model, load_model, read_tensors
 from nlpseq.training.language_model_run import LanguageModelRun, Request
 from nlpseq.training.options import CorpusOptions, TrainingOptions
@@ -234,15 +234,37 @@ def test_a_full_disk_ends_a_run_in_a_sentence_and_leaves_it_resumable(
     assert LanguageModelRun(replace(request, resume=True)).run.step == 15
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_the_plain_loop_and_the_kernel_train_the_same_model(cell: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+@pytest.mark.parametrize("cell", CELL_CHOICES)
+def test_the_plain_loop_and_a_kernel_train_the_same_model(cell: str, backend: str, tmp_path: Path) -> None:
+    if backend == "torch" and cell.startswith("min"):
+        pytest.skip("torch has no such cell")
     models = []
-    for backend in ("plain", "fused"):
-        settings = {"backend": backend, "steps": 5, "validations": 1, "model": {"cell": cell}}
-        _train(_request(tmp_path / backend, **settings))
-        models.append(load_model(tmp_path / backend))
+    for name in ("plain", backend):
+        model = {"cell": cell, "zoneout": 0.0, "layer_normalisation": False}
+        settings = {"backend": name, "steps": 5, "validations": 1, "weight_drop": 0.0, "model": model}
+        _train(_request(tmp_path / name, **settings))
+        models.append(load_model(tmp_path / name))
     for name, value in models[0].weights.items():
         assert np.allclose(value, models[1].weights[name], atol=2e-4), name  # Adam divides tiny gradients by themselves
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"backend": "torch", "model": {"cell": "mingru"}}, "the cell mingru"),
+        ({"backend": "torch", "model": {"zoneout": 0.1}}, "zoneout"),
+        ({"backend": "torch", "model": {"layer_normalisation": True}}, "layer normalisation"),
+        ({"weight_drop": 0.1, "model": {"cell": "minlstm"}}, "--weight-drop: drops recurrent weights"),
+    ],
+)
+def test_what_a_backend_or_a_cell_lacks_is_refused_and_leaves_nothing(
+    settings: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(NlpseqError, match=words) as refused:
+        LanguageModelRun(_request(tmp_path / "run", **settings))
+    assert refused.value.hint
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_sampled_softmax_learns(tmp_path: Path) -> None:
