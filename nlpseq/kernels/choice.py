@@ -13,7 +13,7 @@ import torch
 
 from nlpseq.cells import unroll as plain_unroll
 from nlpseq.errors import BackendError
-from nlpseq.kernels import recurrence
+from nlpseq.kernels import recurrence, torch_layers
 from nlpseq.models.stack import Unroll
 
 
@@ -50,4 +50,12 @@ def choose(backend: str, precision: str, device: str) -> Choice:
         return Choice(plain_unroll, torch.float32, "plain loop, fp32: as asked")
     why = "as asked" if precision != "auto" else "AMX" if fast else "no AMX"
     name = "bf16" if operands == torch.bfloat16 else "fp32"
+    if backend == "torch":
+        return Choice(torch_layers.TorchLayers(operands), operands, f"torch's operators, {name} ({why})")
     return Choice(partial(recurrence.unroll, operands=operands), operands, f"fused CPU loop, {name} products ({why})")
+
+
+def refuse(backend: str, cell: str, *, layer_normalisation: bool = False, zoneout: float = 0.0) -> None:
+    """Raises BackendError where a backend that was asked for lacks a layer's cell or option."""
+    if backend == "torch":
+        torch_layers.refuse(cell, layer_normalisation=layer_normalisation, zoneout=zoneout)

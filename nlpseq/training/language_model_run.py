@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nlpseq.errors import OptionError
-from nlpseq.kernels.choice import choose
+from nlpseq.kernels.choice import choose, refuse
 from nlpseq.kernels.memory import keep_freed_memory
 from nlpseq.models.language_model import TASK, LanguageModelOptions, initial_weights
 from nlpseq.models.model_file import TOKENISER, Model, load_model, read_tensors
@@ -65,6 +65,9 @@ class LanguageModelRun:
         self.notes: list[str] = []
         self.choice = choose(request.training.backend, request.training.precision, request.training.device)
         earlier = None if request.init_from is None else load_model(request.init_from, TASK)
+        _refuse_lacking(
+            request.training.backend, request.model if earlier is None else _options_of(earlier, request.model)
+        )
         self.folder = RunFolder(request.out)
         self.folder.open(resume=request.resume, overwrite=request.overwrite)
         if request.resume:
@@ -188,6 +191,11 @@ def _valid(scores: list[Any]) -> dict[str, Any]:
     named = {f"{score.name}" if score.unit != "word" else f"word_{score.name}": score.value for score in scores}
     finite = {name: value if math.isfinite(value) else None for name, value in named.items()}
     return {**finite, "signature": scores[0].signature}
+
+
+def _refuse_lacking(backend: str, model: LanguageModelOptions) -> None:
+    """Raises BackendError, before anything is spent, where the backend asked for lacks what the model is made of."""
+    refuse(backend, model.recurrent_cell.name, layer_normalisation=model.layer_normalisation, zoneout=model.zoneout)
 
 
 def _options_of(earlier: Model, asked: LanguageModelOptions) -> LanguageModelOptions:

@@ -61,7 +61,7 @@ def test_the_plain_loop_can_be_asked_for() -> None:
 def test_what_was_chosen_runs_a_layer() -> None:
     cell = CELLS["gru"]
     weights = LayerWeights(torch.ones(6, 3), torch.ones(6, 2), torch.ones(6), torch.ones(6))
-    for backend in ("auto", "fused", "plain"):
+    for backend in ("auto", "fused", "plain", "torch"):
         made = choose(backend, "fp32", "auto")
         outputs, _ = made.run_layer(cell, weights, torch.ones(4, 1, 3), cell.state(torch.zeros(1, 2)))
         assert outputs.shape == (4, 1, 2)
