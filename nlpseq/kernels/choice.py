@@ -36,7 +36,7 @@ def choose(backend: str, precision: str, device: str) -> Choice:
 
     Raises BackendError if what was asked for cannot run here, with what would.
     """
-    if device == "cuda":
+    if device == "cuda" and backend != "torch":
         raise BackendError("--device", "cuda has no kernels of ours in this version", "--device cpu")
     if precision == "fp16":
         raise BackendError(

@@ -3,29 +3,40 @@
 The contenders take turns, again and again, so that whatever else the machine does falls on all of them alike, and the
 median of the turns counts. The products alone, into memory that is there already, are the floor: no layer that computes
 them one step after another can be faster. In bf16 torch.nn holds weights, state and input in bf16, which is the fastest
-it has; ours multiplies in bf16 and keeps its state in fp32. The price of turns is a cold cache at the start of each.
+it has; ours multiplies in bf16 and keeps its state in fp32; torch.nn in fp32 takes a turn too, since being faster than
+that is what bf16 is for. The price of turns is a cold cache at the start of each.
+
+An option of our layers (`OPTIONS`) is timed beside the same layer without it. Noise is drawn in each turn, as in
+training. torch.nn has an equal for different lengths alone: packing and padding are then part of its turn.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from nlpseq.cells import CELLS, Cell, LayerWeights
 from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
-from nlpseq.kernels.choice import choose
+from nlpseq.errors import BackendError
+from nlpseq.kernels.choice import Choice, choose, refuse
 
 WARM_UP = 2  # turns that are not counted
 
+NO_OPTION = "none"
+OPTIONS = (NO_OPTION, "lengths", "layer-normalisation", "zoneout", "weight-drop", "locked-dropout")
+ZONEOUT, DROPPED = 0.1, 0.5  # shares of units kept, and of weights or units dropped
+DIRECTIONS = {"forward": ("forward",), "both": ("both",), "each": ("forward", "both")}
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TORCH_LAYERS: dict[str, Callable[..., torch.nn.RNNBase]] = {
     "rnn": torch.nn.RNN,
@@ -47,81 +58,195 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True)
 class LayerTiming:
-    """One layer's medians in milliseconds; torch's are None where torch.nn has no such cell."""
+    """One layer's medians in milliseconds, None where nothing was timed.
+
+    torch's are None where torch.nn has no such cell or option, `torch_fp32_ms` also where the type is fp32. `plain_ms`
+    is the same layer of ours without the option, and None where there is no option.
+    """
 
     cell: str
     direction: str
     dtype: str
+    option: str
     shape: Shape
     ours_ms: float
-    torch_ms: float | None
     gemm_ms: float
+    torch_ms: float | None = None
+    plain_ms: float | None = None
+    torch_fp32_ms: float | None = None
 
     @property
     def ratio(self) -> float | None:
         """How many times faster ours is than torch.nn's."""
         return None if self.torch_ms is None else self.torch_ms / self.ours_ms
 
+    @property
+    def fp32_ratio(self) -> float | None:
+        """How many times faster ours is than torch.nn's in fp32."""
+        return None if self.torch_fp32_ms is None else self.torch_fp32_ms / self.ours_ms
+
+    @property
+    def products_ratio(self) -> float:
+        """How many times longer ours takes than its matrix products alone."""
+        return self.ours_ms / self.gemm_ms
+
+    @property
+    def option_ratio(self) -> float | None:
+        """How many times longer ours takes with the option than without it."""
+        return None if self.plain_ms is None else self.ours_ms / self.plain_ms
+
     def as_json(self) -> dict[str, Any]:
         """What `nlpseq bench cells --json` lists."""
-        named = {"cell": self.cell, "direction": self.direction, "dtype": self.dtype}
+        named = {"cell": self.cell, "direction": self.direction, "dtype": self.dtype, "option": self.option}
         sizes = dict(zip("TBH", self.shape, strict=True))
-        times = {"ours_ms": self.ours_ms, "torch_ms": self.torch_ms, "gemm_ms": self.gemm_ms}
-        return {**named, **sizes, **times, "ratio": self.ratio}
+        times = {"ours_ms": self.ours_ms, "torch_ms": self.torch_ms, "gemm_ms": self.gemm_ms, "ratio": self.ratio}
+        return {**named, **sizes, **times, "plain_ms": self.plain_ms, "torch_fp32_ms": self.torch_fp32_ms}
 
 
-def median_seconds(turns: Sequence[Turn], repeats: int) -> list[float]:
-    """The median time of each turn, in seconds, the turns being taken one after the other `repeats` times."""
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be timed: every combination of cells, shapes, types, directions and options.
+
+    Raises BackendError where the backend, a type or the device cannot run here, or lacks a cell or an option.
+    """
+
+    cells: Sequence[str]
+    shapes: Sequence[Shape]
+    dtypes: Sequence[str] = ("fp32",)
+    direction: str = "both"  # of DIRECTIONS; "forward" is without a gradient, "both" with every gradient
+    options: Sequence[str] = (NO_OPTION,)
+    repeats: int = 7
+    backend: str = "auto"
+    device: str = "cpu"
+    choices: Mapping[str, Choice] = field(init=False)  # by type: what runs our side
+
+    def __post_init__(self) -> None:
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise BackendError("--device", "torch finds no GPU here", "--device cpu")
+        choices = {dtype: _choose(self.backend, dtype, self.device) for dtype in self.dtypes}
+        for cell, option in product(self.cells, self.options):
+            zoneout = ZONEOUT if option == "zoneout" else 0.0
+            refuse(self.backend, cell, layer_normalisation=option == "layer-normalisation", zoneout=zoneout)
+        object.__setattr__(self, "choices", choices)
+
+
+def _choose(backend: str, dtype: str, device: str) -> Choice:
+    try:
+        return choose(backend, dtype, device)
+    except BackendError as error:
+        where = "--dtype" if error.where == "--precision" else error.where
+        raise BackendError(where, error.what, "--dtype fp32" if where == "--dtype" else error.hint) from None
+
+
+def median_seconds(turns: Sequence[Turn], repeats: int, wait: Callable[[], object] | None = None) -> list[float]:
+    """The median time of each turn, in seconds, the turns being taken one after the other `repeats` times.
+
+    `wait` is for a device that works while the program goes on: called before and after each turn, it returns when all
+    is done.
+    """
     seconds: list[list[float]] = [[] for _ in turns]
+    settle = wait or (lambda: None)
     for repeat in range(WARM_UP + repeats):
         for turn, measured in zip(turns, seconds, strict=True):
+            settle()
             started = time.perf_counter()
             turn()
+            settle()
             if repeat >= WARM_UP:
                 measured.append(time.perf_counter() - started)
     return [statistics.median(measured) for measured in seconds]
 
 
-def measure_layers(
-    names: Sequence[str],
-    shapes: Sequence[Shape],
-    dtypes: Sequence[str],
-    direction: str,  # "forward", without a gradient, or "both": forward and every gradient
-    repeats: int,
-) -> Iterator[LayerTiming]:
-    """Time cells of `nlpseq.cells.CELLS` in every shape and type, each row as soon as it is known."""
-    for dtype in dtypes:
-        for shape in shapes:
-            for name in names:
-                yield _measure(CELLS[name], shape, dtype, direction, repeats)
+def measure_layers(plan: Plan) -> Iterator[LayerTiming]:
+    """Time all that is planned, each row as soon as it is known."""
+    directions = DIRECTIONS[plan.direction]
+    for dtype, direction, shape, cell, option in product(
+        plan.dtypes, directions, plan.shapes, plan.cells, plan.options
+    ):
+        yield _measure(_Layer(plan, CELLS[cell], shape, dtype, direction, option))
 
 
-def _measure(cell: Cell, shape: Shape, dtype: str, direction: str, repeats: int) -> LayerTiming:
-    both = direction == "both"
+class _Layer(NamedTuple):
+    """One row's work."""
+
+    plan: Plan
+    cell: Cell
+    shape: Shape
+    dtype: str
+    direction: str
+    option: str
+
+    def lengths(self) -> Tensor | None:
+        """Steps of each sequence [B], uniform from 1 to T and always the same, or None where all have all."""
+        if self.option != "lengths":
+            return None
+        drawn = np.random.default_rng(1).integers(1, self.shape.time + 1, self.shape.batch)
+        return torch.from_numpy(drawn).to(self.plan.device)
+
+    def values(self) -> dict[str, Tensor]:
+        """Weights, by the names of LayerWeights."""
+        size, normalised = self.shape.hidden_size, self.option == "layer-normalisation"
+        made = layer_values(self.cell, size, size, np.random.default_rng(1), layer_normalisation=normalised)
+        return {name: torch.from_numpy(value).to(self.plan.device) for name, value in made.items()}
+
+    def random(self, dtype: str = "fp32") -> Tensor:
+        """Random values [T, B, H]."""
+        return torch.randn(*self.shape, dtype=DTYPES[dtype], device=self.plan.device)
+
+
+def _measure(layer: _Layer) -> LayerTiming:
     torch.manual_seed(1)
-    values = layer_values(cell, shape.hidden_size, shape.hidden_size, np.random.default_rng(1))
-    turns = [_our_turn(cell, values, shape, dtype, both), _product_turn(cell.gates, shape, dtype, both)]
-    if cell.name in TORCH_LAYERS:
-        turns.append(_torch_turn(cell, values, shape, dtype, both))
-    milliseconds = [1000 * seconds for seconds in median_seconds(turns, repeats)]
-    theirs = milliseconds[2] if len(turns) == 3 else None
-    return LayerTiming(cell.name, direction, dtype, shape, milliseconds[0], theirs, milliseconds[1])
+    turns = {"ours_ms": _our_turn(layer), "gemm_ms": _product_turn(layer)}
+    if layer.option != NO_OPTION:
+        turns["plain_ms"] = _our_turn(layer._replace(option=NO_OPTION))
+    if layer.cell.name in TORCH_LAYERS and layer.option in (NO_OPTION, "lengths"):
+        turns["torch_ms"] = _torch_turn(layer, layer.dtype)
+        if layer.dtype != "fp32":
+            turns["torch_fp32_ms"] = _torch_turn(layer, "fp32")
+    wait = torch.cuda.synchronize if layer.plan.device == "cuda" else None
+    seconds = median_seconds(list(turns.values()), layer.plan.repeats, wait)
+    milliseconds = {name: 1000 * one for name, one in zip(turns, seconds, strict=True)}
+    return LayerTiming(layer.cell.name, layer.direction, layer.dtype, layer.option, layer.shape, **milliseconds)
 
 
-def _our_turn(cell: Cell, values: dict[str, np.ndarray], shape: Shape, dtype: str, both: bool) -> Turn:
-    run_layer = choose("fused", dtype, "cpu").run_layer
-    weights = LayerWeights(**{name: torch.from_numpy(value) for name, value in values.items()})
-    inputs = torch.randn(*shape)
-    state = zero_state(cell, shape.batch, shape.hidden_size, inputs)
-    leaves = [inputs, *weights[:4]]
-    return _turn(lambda: run_layer(cell, weights, inputs, state)[0], leaves, torch.randn(*shape), both)
+def _our_turn(layer: _Layer) -> Turn:
+    run_layer, option = layer.plan.choices[layer.dtype].run_layer, layer.option
+    inputs, upstream = layer.random(), layer.random()
+    weights, lengths = LayerWeights(**layer.values()), layer.lengths()
+    state = zero_state(layer.cell, layer.shape.batch, layer.shape.hidden_size, inputs)
+
+    def run() -> Tensor:
+        used, settings = weights, dict[str, Any]()
+        if option == "zoneout":
+            settings = {"zoneout": ZONEOUT, "masks": (torch.rand_like(inputs) < ZONEOUT).to(inputs.dtype)}
+        elif option == "weight-drop":
+            used = weights._replace(weight_hh=weights.weight_hh * _dropout_mask(weights.weight_hh))
+        outputs: Tensor = run_layer(layer.cell, used, inputs, state, lengths, **settings)[0]
+        return outputs * _dropout_mask(outputs[0]) if option == "locked-dropout" else outputs
+
+    leaves = [inputs, *(value for value in weights if value is not None)]
+    return _turn(run, leaves, upstream, layer.direction)
 
 
-def _torch_turn(cell: Cell, values: dict[str, np.ndarray], shape: Shape, dtype: str, both: bool) -> Turn:
-    layer = torch_layer(cell.name, [values]).to(DTYPES[dtype])
-    inputs = torch.randn(*shape, dtype=DTYPES[dtype])
-    leaves = [inputs, *layer.parameters()]
-    return _turn(lambda: layer(inputs)[0], leaves, torch.randn(*shape, dtype=DTYPES[dtype]), both)
+def _dropout_mask(like: Tensor) -> Tensor:
+    return (torch.rand_like(like) >= DROPPED).to(like.dtype) / (1 - DROPPED)
+
+
+def _torch_turn(layer: _Layer, dtype: str) -> Turn:
+    """torch.nn's layer with our weights; of different lengths as a user runs it, packing and padding included."""
+    inputs, upstream, lengths = layer.random(dtype), layer.random(dtype), layer.lengths()
+    values = {name: value.cpu().numpy() for name, value in layer.values().items()}
+    module = torch_layer(layer.cell.name, [values]).to(layer.plan.device, DTYPES[dtype])
+    leaves = [inputs, *module.parameters()]
+    if lengths is None:
+        return _turn(lambda: module(inputs)[0], leaves, upstream, layer.direction)
+    on_host, steps = lengths.cpu(), layer.shape.time
+
+    def run_packed() -> Tensor:
+        packed, _ = module(pack_padded_sequence(inputs, on_host, enforce_sorted=False))
+        return pad_packed_sequence(packed, total_length=steps)[0]
+
+    return _turn(run_packed, leaves, upstream, layer.direction)
 
 
 def torch_layer(cell: str, layers: Sequence[dict[str, np.ndarray]]) -> torch.nn.RNNBase:
@@ -135,37 +260,68 @@ def torch_layer(cell: str, layers: Sequence[dict[str, np.ndarray]]) -> torch.nn.
     return made
 
 
-def _turn(run: Callable[[], Tensor], leaves: Sequence[Tensor], upstream: Tensor, both: bool) -> Turn:
-    """One run of a layer: its outputs, and in `both` directions the gradient of each of `leaves`."""
+def _turn(run: Callable[[], Tensor], leaves: Sequence[Tensor], upstream: Tensor, direction: str) -> Turn:
+    """One run of a layer: its outputs, and in the direction `both` the gradient of each of `leaves`."""
     for leaf in leaves:
-        leaf.requires_grad_(both)
-    if both:
+        leaf.requires_grad_(direction == "both")
+    if direction == "both":
         return lambda: torch.autograd.grad(run(), leaves, upstream)
     return torch.no_grad()(run)
 
 
-def _product_turn(gates: int, shape: Shape, dtype: str, both: bool) -> Turn:
-    """The layer's matrix products and nothing else: all steps at once where a layer may, else step by step."""
-    steps, batch, size = shape
-    empty = partial(torch.randn, dtype=DTYPES[dtype])
-    rows, width = steps * batch, gates * size
-    weight, inputs, grads = empty(width, size), empty(rows, size), empty(rows, width)
-    products, backward = empty(rows, width), empty(rows, size)
-    gradient = empty(width, size)
+class Products(NamedTuple):
+    """Blocks of H rows in a layer's weights of its input and of its hidden state; 0: the cell has no such product."""
 
-    def forward() -> None:
-        torch.mm(inputs, weight.t(), out=products)
-        for time_step in range(steps):
-            part = slice(time_step * batch, (time_step + 1) * batch)
-            torch.mm(inputs[part], weight.t(), out=products[part])
+    from_input: int
+    from_hidden: int
 
-    def forward_and_backward() -> None:
-        forward()
-        for time_step in reversed(range(steps)):
-            part = slice(time_step * batch, (time_step + 1) * batch)
-            torch.mm(grads[part], weight, out=backward[part])
-        torch.mm(grads, weight, out=backward)
-        for _ in ("weight_ih", "weight_hh"):
-            torch.mm(grads.t(), inputs, out=gradient)
 
-    return forward_and_backward if both else forward
+def products_of(cell: Cell) -> Products:
+    """The matrix products that one step of a cell needs."""
+    return Products(cell.gates, cell.gates)
+
+
+def _product_turn(layer: _Layer) -> Turn:
+    """The layer's matrix products and nothing else: all steps at once where a layer may, else step by step.
+
+    Of sequences of different lengths, the rows that are real.
+    """
+    steps, batch, size = layer.shape
+    lengths = layer.lengths()
+    counts = [batch] * steps if lengths is None else [int((lengths > step).sum()) for step in range(steps)]
+    ends = np.cumsum(counts).tolist()
+    parts = [slice(end - count, end) for end, count in zip(ends, counts, strict=True) if count]
+    whole = [slice(0, ends[-1])]
+    blocks = products_of(layer.cell)
+    empty = partial(torch.randn, dtype=DTYPES[layer.dtype], device=layer.plan.device)
+    rooms = {wide: _Room.of(ends[-1], wide * size, size, empty) for wide in set(blocks) if wide}
+    work = [(rooms[wide], rows) for wide, rows in zip(blocks, (whole, parts), strict=True) if wide]
+    both = layer.direction == "both"
+
+    def products() -> None:
+        for room, rows in work:
+            for part in rows:
+                torch.mm(room.values[part], room.weight.t(), out=room.products[part])
+        for room, rows in reversed(work) if both else ():
+            for part in reversed(rows):
+                torch.mm(room.grads[part], room.weight, out=room.backward[part])
+            torch.mm(room.grads.t(), room.values, out=room.gradient)
+
+    return products
+
+
+class _Room(NamedTuple):
+    """A weight, what it is multiplied with, and room for the results; weights of one width share it."""
+
+    weight: Tensor  # [G*H, H]
+    values: Tensor  # [N, H]
+    products: Tensor  # [N, G*H]
+    grads: Tensor  # [N, G*H]
+    backward: Tensor  # [N, H]
+    gradient: Tensor  # [G*H, H]
+
+    @classmethod
+    def of(cls, rows: int, width: int, size: int, empty: Callable[..., Tensor]) -> _Room:
+        """Filled at random: a product of zeros, or of what memory held, might take another time."""
+        sizes = ((width, size), (rows, size), (rows, width), (rows, width), (rows, size), (width, size))
+        return cls(*(empty(*one) for one in sizes))

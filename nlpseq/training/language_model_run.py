@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from nlpseq.errors import OptionError
+from nlpseq.errors import BackendError, OptionError
 from nlpseq.kernels.choice import choose, refuse
 from nlpseq.kernels.memory import keep_freed_memory
 from nlpseq.models.language_model import TASK, LanguageModelOptions, initial_weights
@@ -65,9 +65,7 @@ class LanguageModelRun:
         self.notes: list[str] = []
         self.choice = choose(request.training.backend, request.training.precision, request.training.device)
         earlier = None if request.init_from is None else load_model(request.init_from, TASK)
-        _refuse_lacking(
-            request.training.backend, request.model if earlier is None else _options_of(earlier, request.model)
-        )
+        _refuse_lacking(request.training, request.model if earlier is None else _options_of(earlier, request.model))
         self.folder = RunFolder(request.out)
         self.folder.open(resume=request.resume, overwrite=request.overwrite)
         if request.resume:
@@ -193,9 +191,12 @@ def _valid(scores: list[Any]) -> dict[str, Any]:
     return {**finite, "signature": scores[0].signature}
 
 
-def _refuse_lacking(backend: str, model: LanguageModelOptions) -> None:
-    """Raises BackendError, before anything is spent, where the backend asked for lacks what the model is made of."""
-    refuse(backend, model.recurrent_cell.name, layer_normalisation=model.layer_normalisation, zoneout=model.zoneout)
+def _refuse_lacking(training: TrainingOptions, model: LanguageModelOptions) -> None:
+    """Raises BackendError, before anything is spent, where what was asked for cannot train such a model."""
+    if training.device == "cuda":
+        raise BackendError("--device", "training runs on the CPU in this version, not on cuda", "--device cpu")
+    lacks = {"layer_normalisation": model.layer_normalisation, "zoneout": model.zoneout}
+    refuse(training.backend, model.recurrent_cell.name, **lacks)
 
 
 def _options_of(earlier: Model, asked: LanguageModelOptions) -> LanguageModelOptions:
