@@ -10,7 +10,7 @@
     tokenize.py   nlpseq tokenize train | encode | decode | check
     corpus.py     nlpseq corpus list | show | check
     inspect.py    nlpseq inspect model
-    bench.py      nlpseq bench
+    bench.py      nlpseq bench cells | decode; the table is there, the drawing in bench_plot.py
 
 `cli`, `flags` and `output` import neither NumPy nor torch nor rich, so that `nlpseq --help` starts at once; the
 price is that `cli` says in a table what each command does, beside the command's own help.

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import platform
+import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from statistics import geometric_mean
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
 from nlpseq import __version__
 from nlpseq.cells import CELLS
-from nlpseq.commands import output, timing_plot
+from nlpseq.commands import bench_plot, output
 from nlpseq.commands.flags import Json, Precision, Quiet, application, command
-from nlpseq.errors import BackendError, OptionError
+from nlpseq.errors import OptionError
+from nlpseq.training.options import TrainingOptions
 
 if TYPE_CHECKING:
-    from nlpseq.kernels.timing import LayerTiming, Shape
+    from nlpseq.kernels.timing import LayerTiming, Plan, Shape
 
 DEFAULT_CELLS = ("rnn", "lstm", "gru")
 DEFAULT_SHAPES = ("35x20x200", "35x20x650", "64x32x512", "100x64x256", "64x64x1024")
 LARGEST = 1 << 26  # values in a layer's inputs: 256 MB in fp32
 WIDEST = 8192
 
-HEADINGS = ("cell", "direction", "type", "T x B x H", "option", "ours ms", "torch ms", "products ms")
-RATIOS = ("torch / ours", "ours / products", "ours / plain")
-COLUMNS = "{:16}  {:9}  {:4}  {:14}  {:19}  {:>9}  {:>9}  {:>11}  {:>12}  {:>15}  {:>12}"
+BACKENDS = next(
+    one.metadata["choices"] for one in dataclasses.fields(TrainingOptions) if one.name == "backend"
+)  # as a training run takes them
 
 app = application("How fast the recurrent cells are here.")
 
@@ -53,22 +55,22 @@ Types = Annotated[
 ]
 Direction = Annotated[
     Literal["forward", "both", "each"],
-    typer.Option("--direction", help="both: forward, and every gradient; each: a row of either."),
+    typer.Option("--direction", help="both: forward, and every gradient; each: a row for either."),
 ]
-With = Annotated[
+Options = Annotated[
     list[str] | None,
     typer.Option(
         "--with",
         metavar="OPTION",
-        help="Beside the plain layer one with an option; may be repeated: lengths (uniform, torch's packed), "
-        "layer-normalisation, zoneout, weight-drop, locked-dropout.",
+        help="Option of the layer, timed beside the same layer without it: lengths (uniform), layer-normalisation, "
+        "zoneout, weight-drop, locked-dropout, or none; may be repeated. [default: none]",
     ),
 ]
 Backend = Annotated[
-    Literal["auto", "native", "eager", "torch", "plain"], typer.Option("--backend", help="What runs our layers.")
+    str, typer.Option("--backend", metavar="NAME", help=f"Which of ours is timed: {', '.join(BACKENDS)}.")
 ]
-OnDevice = Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where both sides run.")]
-Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw the rows into a file.")]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option("--device", help="Where it is timed.")]
+Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw the rows into a file, too.")]
 Repeats = Annotated[int, typer.Option("--repeats", metavar="N", min=1, help="Turns, of which the median is shown.")]
 SomeModel = Annotated[
     Path | None,
@@ -88,49 +90,52 @@ def cells(
     shape: Shapes = None,
     dtype: Types = None,
     direction: Direction = "both",
-    option: With = None,
-    repeats: Repeats = 7,
+    options: Options = None,
     backend: Backend = "auto",
-    device: OnDevice = "auto",
+    device: Device = "cpu",
+    repeats: Repeats = 7,
     plot: Plot = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Time recurrent layers, beside torch.nn's.
 
-    Each row times our layer, torch.nn's and the layer's matrix products alone, in turns, and shows the medians. A layer
-    with an option is timed beside the same layer without it.
+    Each row times our layer, torch.nn's and the layer's matrix products alone, in turns, and shows the medians.
     """
     names = _each_of("--cell", cell or DEFAULT_CELLS, tuple(CELLS))
     shapes = [_shape(text) for text in shape or DEFAULT_SHAPES]
     _each_of("--dtype", dtype or (), ("fp32", "bf16"))
-    from nlpseq.kernels.choice import Needs, choose
-    from nlpseq.kernels.memory import keep_freed_memory
-    from nlpseq.kernels.timing import OPTIONS, lacks, measure_layers
-
-    options = _each_of("--with", option or (), OPTIONS)
-    lacking = [(name, one) for name in names for one in options if lacks(name, one)]
-    if lacking:
-        raise OptionError("--with", f"{lacking[0][1]} needs recurrent weights, and {lacking[0][0]} has none")
+    _each_of("--backend", (backend,), BACKENDS)
     if plot is not None:
-        timing_plot.check_target(plot)
-    place = _device(device)
-    needs = [Needs(name, "layer-normalisation" in options, float("zoneout" in options)) for name in names]
-    reasons = {choose(backend, one, place, need).reason for one in dtype or ("fp32",) for need in needs}
-    keep_freed_memory()
-    output.note(f"{_conditions()} | ours: {'; '.join(sorted(reasons))}", quiet=quiet)
-    directions = ("forward", "both") if direction == "each" else (direction,)
-    timings = measure_layers(
-        names,
-        shapes,
-        _types(dtype, quiet),
-        directions,
-        [None, *options],
+        bench_plot.check_plot(plot)
+    from nlpseq.kernels.memory import keep_freed_memory
+    from nlpseq.kernels.timing import OPTIONS, Plan, measure_layers
+
+    plan = Plan(
+        cells=names,
+        shapes=shapes,
+        dtypes=_once(dtype or _types(backend, device)),
+        direction=direction,
+        options=_each_of("--with", options or ("none",), OPTIONS),
         repeats=repeats,
         backend=backend,
-        device=place,
+        device=device,
     )
-    _show(timings, plot, json)
+    conditions = _conditions(plan)
+    output.note(" | ".join([*conditions, _why_types(plan)]), quiet=quiet)
+    keep_freed_memory()
+    table = None if json else _Table(plan)
+    timings = []
+    for timing in measure_layers(plan):
+        timings.append(timing)
+        if table is not None:
+            table.write(timing)
+    if json:
+        output.write_json([timing.as_json() for timing in timings])
+    else:
+        _summarise(timings)
+    if plot is not None:
+        bench_plot.write_plot(plot, timings, [f"nlpseq {__version__} on {conditions[0]}", *conditions[1:]])
 
 
 @command(app)
@@ -147,6 +152,7 @@ def decode(
     The model is run as `nlpseq generate` runs it, in turns with the same model stepped with torch.nn in fp32.
     """
     from nlpseq.kernels import decode_timing
+    from nlpseq.kernels.machine import describe_machine
     from nlpseq.models import language_model
     from nlpseq.models.language_model import LanguageModelOptions
     from nlpseq.models.model_file import load_model
@@ -158,7 +164,7 @@ def decode(
         loaded = load_model(model, "language-model")
         options, weights = LanguageModelOptions(**loaded.options), loaded.weights
     weights = language_model.rounded(weights, precision)
-    output.note(f"{_conditions()}; ours: {describe()}", quiet=quiet)
+    output.note(f"{describe_machine()} | ours: {describe()}", quiet=quiet)
     timing = decode_timing.measure_decode(weights, options, length, repeats)
     if json:
         output.write_json(timing.as_json())
@@ -175,43 +181,42 @@ def decode(
     )
 
 
-def _types(asked: list[str] | None, quiet: bool) -> list[str]:
-    """The types to time: those asked for, else those that the processor has; tells which and why."""
+def _types(backend: str, device: str) -> list[str]:
+    """The types to time where none was asked for: bf16 where it is fast and the backend has it."""
     from nlpseq.kernels.choice import has_fast_bf16
 
-    fast = has_fast_bf16()
-    types = asked or (["fp32", "bf16"] if fast else ["fp32"])
-    if fast:
-        remark = "bf16 products in hardware (AMX)"
-    elif "bf16" in types:
-        remark = "no AMX: ours multiplies bf16 in 32 bits, torch emulates it"
-    else:
-        remark = "fp32 only: no AMX for bf16 products"
-    output.note(f"types: {remark}", quiet=quiet)
-    return types
+    return ["fp32", "bf16"] if backend != "plain" and (device == "cuda" or has_fast_bf16()) else ["fp32"]
 
 
-def _conditions() -> str:
-    import torch
+def _why_types(plan: Plan) -> str:
+    from nlpseq.kernels.choice import has_fast_bf16
 
-    return f"torch {torch.__version__} on {torch.get_num_threads()} threads of {_processor()}"
-
-
-def _processor() -> str:
-    """The processor's name as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    if plan.device == "cuda":
+        return "types of the GPU"
+    if plan.backend == "plain":
+        return "the plain loop runs in fp32 only"
+    if has_fast_bf16():
+        return "bf16 products in hardware (AMX)"
+    return "no AMX: bf16 products are emulated" if "bf16" in plan.dtypes else "fp32 only: no AMX for bf16 products"
 
 
-def _each_of(name: str, values: list[str] | tuple[str, ...], choices: tuple[str, ...]) -> list[str]:
+def _conditions(plan: Plan) -> list[str]:
+    """Machine and versions, then each kernel that runs and why."""
+    from nlpseq.kernels.machine import describe_machine
+
+    return [describe_machine(plan.device), *_once([choice.reason for choice in plan.choices.values()])]
+
+
+def _once(values: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def _each_of(name: str, values: Sequence[str], choices: tuple[str, ...]) -> list[str]:
     for value in values:
         if value not in choices:
-            raise OptionError(name, f"must be one of {', '.join(choices)}, was {value!r}")
-    return list(values)
+            near = get_close_matches(value, choices, 1) or choices
+            raise OptionError(name, f"must be one of {', '.join(choices)}, was {value!r}", f"{name} {near[0]}")
+    return _once(values)
 
 
 def _shape(text: str) -> Shape:
@@ -228,58 +233,83 @@ def _shape(text: str) -> Shape:
     return shape
 
 
-def _device(asked: str) -> str:
-    """Where to time. Raises BackendError where there is no GPU that was asked for."""
-    import torch
+class _Column(NamedTuple):
+    """A column of numbers, or a figure of the summary: its heading, its value, and which value is the slowest."""
 
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise BackendError("--device", "there is no GPU that torch can use", "--device cpu")
-    return "cuda" if asked == "auto" and torch.cuda.is_available() else "cpu" if asked == "auto" else asked
+    heading: str
+    value: Callable[[LayerTiming], float | None]
+    slowest: Callable[[Sequence[float]], float] | None = None  # of a time nothing is summed up
 
 
-def _show(timings: Iterable[LayerTiming], plot: Path | None, json: bool) -> None:
-    """Write each row as soon as it is known, or all of them as JSON, and draw them where that is asked for."""
-    rows = []
-    if not json:
-        output.write_text(COLUMNS.format(*HEADINGS, *RATIOS) + "\n")
+def _columns(plan: Plan) -> list[_Column]:
+    """The columns of numbers that have any: milliseconds, then ratios."""
+    torch = any(option in ("none", "lengths") for option in plan.options)
+    fp32 = torch and "bf16" in plan.dtypes
+    plain = any(option != "none" for option in plan.options)
+    columns = [
+        (True, _Column("ours ms", lambda timing: timing.ours_ms)),
+        (torch, _Column("torch ms", lambda timing: timing.torch_ms)),
+        (fp32, _Column("torch fp32 ms", lambda timing: timing.torch_fp32_ms)),
+        (plain, _Column("plain ms", lambda timing: timing.plain_ms)),
+        (True, _Column("products ms", lambda timing: timing.gemm_ms)),
+        *((shown, column) for shown, column in zip((torch, fp32, plain, True), RATIOS, strict=True)),
+    ]
+    return [column for shown, column in columns if shown]
+
+
+RATIOS = (
+    _Column("torch / ours", lambda timing: timing.ratio, min),
+    _Column("torch fp32 / ours", lambda timing: timing.fp32_ratio, min),
+    _Column("ours / plain", lambda timing: timing.option_ratio, max),
+    _Column("ours / products", lambda timing: timing.products_ratio, max),
+)
+
+
+class _Table:
+    """Rows as they come; a column's width is that of its heading, or of the longest name it can hold."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.columns = _columns(plan)
+        self.named = {"cell": 16, "type": 4, "direction": 9, "T x B x H": 14}
+        if any(option != "none" for option in plan.options):
+            self.named["option"] = 19
+        self._write([*self.named], [column.heading for column in self.columns])
+
+    def write(self, timing: LayerTiming) -> None:
+        """Write one row."""
+        named = [timing.cell, timing.dtype, timing.direction, _shape_text(timing), timing.option]
+        self._write(named[: len(self.named)], [_number(column.value(timing)) for column in self.columns])
+
+    def _write(self, named: Sequence[str], numbers: Sequence[str]) -> None:
+        left = [text.ljust(width) for text, width in zip(named, self.named.values(), strict=True)]
+        right = [text.rjust(max(9, len(column.heading))) for text, column in zip(numbers, self.columns, strict=True)]
+        output.write_text("  ".join([*left, *right]) + "\n")
+
+
+def _summarise(timings: Sequence[LayerTiming]) -> None:
+    """For each type, direction and option: every ratio's slowest row and geometric mean."""
+    groups: dict[str, list[LayerTiming]] = {}
     for timing in timings:
-        rows.append(timing)
-        if not json:
-            output.write_text(_row(timing))
-    if json:
-        output.write_json([timing.as_json() for timing in rows])
-    else:
-        for line in _summary(rows):
-            output.write_text(line + "\n")
-    if plot is not None:
-        timing_plot.write(plot, timing_plot.draw(rows, f"nlpseq {__version__}: {_conditions()}"))
+        option = "" if timing.option == "none" else f" {timing.option}"
+        groups.setdefault(f"{timing.dtype} {timing.direction}{option}", []).append(timing)
+    lines: list[tuple[str, ...]] = []
+    for name, rows in groups.items():
+        for ratio in RATIOS:
+            found = [(value, row) for row in rows if (value := ratio.value(row)) is not None]
+            if not found or ratio.slowest is None:
+                continue
+            values = [value for value, _ in found]
+            slowest = ratio.slowest(values)
+            row = found[values.index(slowest)][1]
+            where = f"slowest {slowest:.2f} ({row.cell} {_shape_text(row)})"
+            lines.append((name, ratio.heading, where, f"geometric mean {geometric_mean(values):.2f}"))
+    output.write_text("\n")
+    output.write_table(lines)
 
 
-def _row(timing: LayerTiming) -> str:
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:.2f}"
-
-    shape = "x".join(str(size) for size in timing.shape)
-    named = (timing.cell, timing.direction, timing.dtype, shape, timing.option or "-")
-    times = (timing.ours_ms, timing.torch_ms, timing.gemm_ms)
-    ratios = (timing.ratio, timing.over_products, timing.over_plain)
-    return COLUMNS.format(*named, *map(number, times + ratios)) + "\n"
+def _shape_text(timing: LayerTiming) -> str:
+    return "x".join(str(size) for size in timing.shape)
 
 
-def _summary(rows: Sequence[LayerTiming]) -> Iterator[str]:
-    """What the rows come to: for each direction, type and option the slowest ratio and the geometric means."""
-    groups = dict.fromkeys((row.direction, row.dtype, row.option) for row in rows)
-    for direction, dtype, option in groups:
-        some = [row for row in rows if (row.direction, row.dtype, row.option) == (direction, dtype, option)]
-        ratios = [row.ratio for row in some if row.ratio is not None]
-        full = [row.torch_fp32_ms / row.ours_ms for row in some if row.torch_fp32_ms is not None]
-        facts = []
-        if ratios:
-            facts.append(f"torch / ours at least {min(ratios):.2f}, geometric mean {geometric_mean(ratios):.2f}")
-        if full:
-            facts.append(f"torch in fp32 / ours at least {min(full):.2f}, geometric mean {geometric_mean(full):.2f}")
-        facts.append(f"ours / products, geometric mean {geometric_mean([row.over_products for row in some]):.2f}")
-        plain = [row.over_plain for row in some if row.over_plain is not None]
-        if plain:
-            facts.append(f"ours / plain at most {max(plain):.2f}, geometric mean {geometric_mean(plain):.2f}")
-        yield f"{direction}, {dtype}{', ' + option if option else ''}: {'; '.join(facts)}"
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -5,6 +5,7 @@
     eager_recurrence.py   a loop of torch's calls with a hand-written backward pass, where nothing is compiled
     pointwise.py       what each cell does between two of its products, forward and backward, in place
     torch_layers.py    torch's own layers, for comparison
+    machine.py         what a timing was taken on, in words
     masks.py           random masks for the dropouts of training
     loss.py            cross-entropy of a linear output layer that never holds all logits
     choice.py          which of them runs on this machine, in which precision, and the reason in words

@@ -27,26 +27,17 @@ class Choice:
     reason: str
 
 
-@dataclass(frozen=True)
-class Needs:
-    """What a model's layers need of a kernel."""
-
-    cell: str
-    layer_normalisation: bool = False
-    zoneout: float = 0.0
-
-
 def has_fast_bf16() -> bool:
     """Whether this processor multiplies bf16 matrices in hardware."""
     return bool(torch.cpu._is_amx_tile_supported())
 
 
-def choose(backend: str, precision: str, device: str, needs: Needs | None = None) -> Choice:
-    """The kernel for a request, for layers that need what `needs` says.
+def choose(backend: str, precision: str, device: str) -> Choice:
+    """The kernel for a request.
 
     Raises BackendError if what was asked for cannot run here, with what would.
     """
-    if device == "cuda":
+    if device == "cuda" and backend != "torch":
         raise BackendError("--device", "cuda has no kernels of ours in this version", "--device cpu")
     if precision == "fp16":
         raise BackendError(
@@ -59,27 +50,28 @@ def choose(backend: str, precision: str, device: str, needs: Needs | None = None
     fast = has_fast_bf16()
     operands = torch.bfloat16 if precision == "bf16" or (precision == "auto" and fast) else torch.float32
     why = "as asked" if precision != "auto" else "AMX" if fast else "no AMX"
-    run_layer, name = _loop(backend, needs)
-    products = "bf16" if operands == torch.bfloat16 else "fp32"
-    return Choice(partial(run_layer, operands=operands), operands, f"{name}, {products} products ({why})")
-
-
-def _loop(backend: str, needs: Needs | None) -> tuple[Unroll, str]:
-    """What runs a layer on the CPU, and its description. Raises BackendError."""
+    name = "bf16" if operands == torch.bfloat16 else "fp32"
     if backend == "torch":
-        missing = needs and torch_layers.lacks(
-            needs.cell, layer_normalisation=needs.layer_normalisation, zoneout=needs.zoneout
-        )
-        if missing:
-            raise BackendError("--backend", f"torch's layers have no {missing}", "--backend auto")
-        return torch_layers.unroll, "torch's layers"
+        return Choice(torch_layers.TorchLayers(operands), operands, f"torch's operators, {name} ({why})")
+    run_layer, loop = _loop(backend)
+    return Choice(partial(run_layer, operands=operands), operands, f"{loop}, {name} products ({why})")
+
+
+def refuse(backend: str, cell: str, *, layer_normalisation: bool = False, zoneout: float = 0.0) -> None:
+    """Raises BackendError where a backend that was asked for lacks a layer's cell or option."""
+    if backend == "torch":
+        torch_layers.refuse(cell, layer_normalisation=layer_normalisation, zoneout=zoneout)
+    if backend == "eager" and cell not in POINTWISE:
+        raise BackendError("--backend", f"the eager loop has no cell {cell}", "--backend auto")
+
+
+def _loop(backend: str) -> tuple[Unroll, str]:
+    """Our loop on the CPU, and its description. Raises BackendError."""
     if backend == "native":
         reason = native_recurrence.unavailable()
         if reason:
             raise BackendError("--backend", f"native cannot run here: {reason}", "--backend auto")
         return native_recurrence.unroll, native_recurrence.describe()
     if backend == "eager":
-        if needs and needs.cell not in POINTWISE:
-            raise BackendError("--backend", f"the eager loop has no cell {needs.cell}", "--backend auto")
         return eager_recurrence.unroll, "eager loop"
     return recurrence.unroll, recurrence.describe()

@@ -1,23 +1,23 @@
 """How long a recurrent layer takes: ours, torch.nn's, and the layer's matrix products alone, side by side in one run.
 
 The contenders take turns, again and again, so that whatever else the machine does falls on all of them alike, and the
-median of the turns counts. The products alone, into memory that is there already and in the type that is timed, are the
-yardstick: torch multiplies matrices one step after another, and does nothing else. In bf16 torch.nn holds weights,
-state and input in bf16, which is the fastest it has; ours multiplies in bf16 and keeps its state in fp32. The price of
-turns is a cold cache at the start of each.
+median of the turns counts. The products alone, into memory that is there already, are the floor: no layer that computes
+them one step after another can be faster. In bf16 torch.nn holds weights, state and input in bf16, which is the fastest
+it has; ours multiplies in bf16 and keeps its state in fp32; torch.nn in fp32 takes a turn too, since being faster than
+that is what bf16 is for. The price of turns is a cold cache at the start of each.
 
-With an option, the same layer of ours without it takes turns too, and torch.nn only where it has the option: sequences
-of unequal length, which it is given packed, as its users do.
+An option of our layers (`OPTIONS`) is timed beside the same layer without it. Noise is drawn in each turn, as in
+training. torch.nn has an equal for different lengths alone: packing and padding are then part of its turn.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,12 +28,16 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from nlpseq.cells import CELLS, Cell, LayerWeights
 from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
-from nlpseq.kernels.choice import Needs, choose
+from nlpseq.errors import BackendError, OptionError
+from nlpseq.kernels.choice import Choice, choose, refuse
 from nlpseq.kernels.masks import draw_mask
 
 WARM_UP = 2  # turns that are not counted
-RATE = 0.1  # of whatever is dropped
 
+NO_OPTION = "none"
+OPTIONS = (NO_OPTION, "lengths", "layer-normalisation", "zoneout", "weight-drop", "locked-dropout")
+ZONEOUT, DROPPED = 0.1, 0.5  # shares of units kept, and of weights or units dropped
+DIRECTIONS = {"forward": ("forward",), "both": ("both",), "each": ("forward", "both")}
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TORCH_LAYERS: dict[str, Callable[..., torch.nn.RNNBase]] = {
     "rnn": torch.nn.RNN,
@@ -41,7 +45,6 @@ TORCH_LAYERS: dict[str, Callable[..., torch.nn.RNNBase]] = {
     "lstm": torch.nn.LSTM,
     "gru": torch.nn.GRU,
 }
-OPTIONS = ("lengths", "layer-normalisation", "zoneout", "weight-drop", "locked-dropout")
 
 Turn = Callable[[], object]
 
@@ -54,39 +57,24 @@ class Shape(NamedTuple):
     hidden_size: int
 
 
-class Work(NamedTuple):
-    """What is timed."""
-
-    cell: Cell
-    shape: Shape
-    dtype: str
-    both: bool  # forward and every gradient, or forward without a gradient
-    option: str | None = None
-    backend: str = "auto"
-    device: str = "cpu"
-
-    @property
-    def lengths(self) -> Tensor | None:
-        """With the option, lengths drawn evenly from 1 to T; the same for all contenders."""
-        if self.option != "lengths":
-            return None
-        return torch.randint(1, self.shape.time + 1, (self.shape.batch,), generator=torch.Generator().manual_seed(1))
-
-
 @dataclass(frozen=True)
 class LayerTiming:
-    """One layer's medians in milliseconds; None where there is no such contender."""
+    """One layer's medians in milliseconds, None where nothing was timed.
+
+    torch's are None where torch.nn has no such cell or option, `torch_fp32_ms` also where the type is fp32. `plain_ms`
+    is the same layer of ours without the option, and None where there is no option.
+    """
 
     cell: str
     direction: str
     dtype: str
+    option: str
     shape: Shape
-    option: str | None
     ours_ms: float
-    torch_ms: float | None  # torch.nn's layer in the same type
-    gemm_ms: float  # the products alone
-    torch_fp32_ms: float | None  # torch.nn's layer in fp32, where the type is another
-    plain_ms: float | None  # our layer without the option
+    gemm_ms: float
+    torch_ms: float | None = None
+    plain_ms: float | None = None
+    torch_fp32_ms: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -94,145 +82,178 @@ class LayerTiming:
         return None if self.torch_ms is None else self.torch_ms / self.ours_ms
 
     @property
-    def over_products(self) -> float:
-        """Ours over the time of the products alone."""
+    def fp32_ratio(self) -> float | None:
+        """How many times faster ours is than torch.nn's in fp32."""
+        return None if self.torch_fp32_ms is None else self.torch_fp32_ms / self.ours_ms
+
+    @property
+    def products_ratio(self) -> float:
+        """How many times longer ours takes than its matrix products alone."""
         return self.ours_ms / self.gemm_ms
 
     @property
-    def over_plain(self) -> float | None:
-        """What the option costs: ours with it over ours without."""
+    def option_ratio(self) -> float | None:
+        """How many times longer ours takes with the option than without it."""
         return None if self.plain_ms is None else self.ours_ms / self.plain_ms
 
     def as_json(self) -> dict[str, Any]:
         """What `nlpseq bench cells --json` lists."""
-        named = {"cell": self.cell, "direction": self.direction, "dtype": self.dtype}
+        named = {"cell": self.cell, "direction": self.direction, "dtype": self.dtype, "option": self.option}
         sizes = dict(zip("TBH", self.shape, strict=True))
         times = {"ours_ms": self.ours_ms, "torch_ms": self.torch_ms, "gemm_ms": self.gemm_ms, "ratio": self.ratio}
-        others = {"torch_fp32_ms": self.torch_fp32_ms, "option": self.option, "plain_ms": self.plain_ms}
-        return {**named, **sizes, **times, **others}
+        return {**named, **sizes, **times, "plain_ms": self.plain_ms, "torch_fp32_ms": self.torch_fp32_ms}
 
 
-def median_seconds(turns: Sequence[Turn], repeats: int) -> list[float]:
-    """The median time of each turn, in seconds, the turns being taken one after the other `repeats` times."""
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be timed: every combination of cells, shapes, types, directions and options.
+
+    Raises BackendError where the backend, a type or the device cannot run here, or lacks a cell or an option.
+    """
+
+    cells: Sequence[str]
+    shapes: Sequence[Shape]
+    dtypes: Sequence[str] = ("fp32",)
+    direction: str = "both"  # of DIRECTIONS; "forward" is without a gradient, "both" with every gradient
+    options: Sequence[str] = (NO_OPTION,)
+    repeats: int = 7
+    backend: str = "auto"
+    device: str = "cpu"
+    choices: Mapping[str, Choice] = field(init=False)  # by type: what runs our side
+
+    def __post_init__(self) -> None:
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise BackendError("--device", "torch finds no GPU here", "--device cpu")
+        choices = {dtype: _choose(self.backend, dtype, self.device) for dtype in self.dtypes}
+        for cell, option in product(self.cells, self.options):
+            zoneout = ZONEOUT if option == "zoneout" else 0.0
+            refuse(self.backend, cell, layer_normalisation=option == "layer-normalisation", zoneout=zoneout)
+            if option == "weight-drop" and CELLS[cell].parallel:
+                raise OptionError(
+                    "--with", f"weight-drop needs recurrent weights, and {cell} has none", "--with zoneout"
+                )
+        object.__setattr__(self, "choices", choices)
+
+
+def _choose(backend: str, dtype: str, device: str) -> Choice:
+    try:
+        return choose(backend, dtype, device)
+    except BackendError as error:
+        where = "--dtype" if error.where == "--precision" else error.where
+        raise BackendError(where, error.what, "--dtype fp32" if where == "--dtype" else error.hint) from None
+
+
+def median_seconds(turns: Sequence[Turn], repeats: int, wait: Callable[[], object] | None = None) -> list[float]:
+    """The median time of each turn, in seconds, the turns being taken one after the other `repeats` times.
+
+    `wait` is for a device that works while the program goes on: called before and after each turn, it returns when all
+    is done.
+    """
     seconds: list[list[float]] = [[] for _ in turns]
+    settle = wait or (lambda: None)
     for repeat in range(WARM_UP + repeats):
         for turn, measured in zip(turns, seconds, strict=True):
+            settle()
             started = time.perf_counter()
             turn()
+            settle()
             if repeat >= WARM_UP:
                 measured.append(time.perf_counter() - started)
     return [statistics.median(measured) for measured in seconds]
 
 
-def measure_layers(
-    names: Sequence[str],
-    shapes: Sequence[Shape],
-    dtypes: Sequence[str],
-    directions: Sequence[str],  # "forward", without a gradient, and "both": forward and every gradient
-    options: Sequence[str | None] = (None,),
-    *,
-    repeats: int,
-    backend: str = "auto",
-    device: str = "cpu",
-) -> Iterator[LayerTiming]:
-    """Time cells of `nlpseq.cells.CELLS` in every direction, type, shape and option, row by row."""
-    for direction in directions:
-        for dtype in dtypes:
-            for shape in shapes:
-                for name in names:
-                    for option in options:
-                        both = direction == "both"
-                        yield _measure(Work(CELLS[name], shape, dtype, both, option, backend, device), repeats)
+def measure_layers(plan: Plan) -> Iterator[LayerTiming]:
+    """Time all that is planned, each row as soon as it is known."""
+    directions = DIRECTIONS[plan.direction]
+    for dtype, direction, shape, cell, option in product(
+        plan.dtypes, directions, plan.shapes, plan.cells, plan.options
+    ):
+        yield _measure(_Layer(plan, CELLS[cell], shape, dtype, direction, option))
 
 
-def lacks(cell: str, option: str | None) -> bool:
-    """Whether a cell has nothing that an option could do anything to."""
-    return option == "weight-drop" and CELLS[cell].parallel
+class _Layer(NamedTuple):
+    """One row's work."""
+
+    plan: Plan
+    cell: Cell
+    shape: Shape
+    dtype: str
+    direction: str
+    option: str
+
+    def lengths(self) -> Tensor | None:
+        """Steps of each sequence [B], uniform from 1 to T and always the same, or None where all have all."""
+        if self.option != "lengths":
+            return None
+        drawn = np.random.default_rng(1).integers(1, self.shape.time + 1, self.shape.batch)
+        return torch.from_numpy(drawn).to(self.plan.device)
+
+    def values(self) -> dict[str, Tensor]:
+        """Weights, by the names of LayerWeights."""
+        size, normalised = self.shape.hidden_size, self.option == "layer-normalisation"
+        made = layer_values(self.cell, size, size, np.random.default_rng(1), layer_normalisation=normalised)
+        return {name: torch.from_numpy(value).to(self.plan.device) for name, value in made.items()}
+
+    def random(self, dtype: str = "fp32") -> Tensor:
+        """Random values [T, B, H]."""
+        return torch.randn(*self.shape, dtype=DTYPES[dtype], device=self.plan.device)
 
 
-def _measure(work: Work, repeats: int) -> LayerTiming:
+def _measure(layer: _Layer) -> LayerTiming:
     torch.manual_seed(1)
-    size = work.shape.hidden_size
-    normalised = work.option == "layer-normalisation"
-    values = layer_values(work.cell, size, size, np.random.default_rng(1), layer_normalisation=normalised)
-    contenders = {"ours_ms": _our_turn(work, values), "gemm_ms": _product_turn(work)}
-    if work.cell.name in TORCH_LAYERS and work.option in (None, "lengths"):
-        contenders["torch_ms"] = _torch_turn(work, values)
-        if work.dtype != "fp32":
-            contenders["torch_fp32_ms"] = _torch_turn(work._replace(dtype="fp32"), values)
-    if work.option:
-        contenders["plain_ms"] = _our_turn(work._replace(option=None), values)
-    turns = [_finished(turn, work.device) for turn in contenders.values()]
-    medians = dict(zip(contenders, (1000 * one for one in median_seconds(turns, repeats)), strict=True))
-    return LayerTiming(
-        work.cell.name,
-        "both" if work.both else "forward",
-        work.dtype,
-        work.shape,
-        work.option,
-        ours_ms=medians["ours_ms"],
-        torch_ms=medians.get("torch_ms"),
-        gemm_ms=medians["gemm_ms"],
-        torch_fp32_ms=medians.get("torch_fp32_ms"),
-        plain_ms=medians.get("plain_ms"),
-    )
+    turns = {"ours_ms": _our_turn(layer), "gemm_ms": _product_turn(layer)}
+    if layer.option != NO_OPTION:
+        turns["plain_ms"] = _our_turn(layer._replace(option=NO_OPTION))
+    if layer.cell.name in TORCH_LAYERS and layer.option in (NO_OPTION, "lengths"):
+        turns["torch_ms"] = _torch_turn(layer, layer.dtype)
+        if layer.dtype != "fp32":
+            turns["torch_fp32_ms"] = _torch_turn(layer, "fp32")
+    wait = torch.cuda.synchronize if layer.plan.device == "cuda" else None
+    seconds = median_seconds(list(turns.values()), layer.plan.repeats, wait)
+    milliseconds = {name: 1000 * one for name, one in zip(turns, seconds, strict=True)}
+    return LayerTiming(layer.cell.name, layer.direction, layer.dtype, layer.option, layer.shape, **milliseconds)
 
 
-def _finished(turn: Turn, device: str) -> Turn:
-    """A turn that lasts until the device has done it."""
-    if device == "cpu":
-        return turn
-
-    def wait() -> None:
-        turn()
-        torch.cuda.synchronize()
-
-    return wait
-
-
-def _our_turn(work: Work, values: dict[str, np.ndarray]) -> Turn:
-    cell, (steps, batch, size) = work.cell, work.shape
-    normalised = work.option == "layer-normalisation"
-    zoneout = RATE if work.option == "zoneout" else 0.0
-    needs = Needs(cell.name, normalised, zoneout)
-    run_layer = choose(work.backend, work.dtype, work.device, needs).run_layer
-    kept = {name: value for name, value in values.items() if normalised or not name.startswith("gain")}
-    tensors = {name: torch.from_numpy(value).to(work.device) for name, value in kept.items()}
-    weights = LayerWeights(*(tensors.get(field) for field in LayerWeights._fields))
-    inputs = torch.randn(*work.shape, device=work.device)
-    state, lengths = zero_state(cell, batch, size, inputs), work.lengths
+def _our_turn(layer: _Layer) -> Turn:
+    run_layer, option = layer.plan.choices[layer.dtype].run_layer, layer.option
+    inputs, upstream = layer.random(), layer.random()
+    values, lengths = layer.values(), layer.lengths()
+    weights = LayerWeights(*(values.get(name) for name in LayerWeights._fields))
     generator = torch.Generator().manual_seed(1)
-
-    def drop(shape: tuple[int, ...]) -> Tensor:
-        return draw_mask(shape, 1 - RATE, generator).to(inputs) / (1 - RATE)
+    state = zero_state(layer.cell, layer.shape.batch, layer.shape.hidden_size, inputs)
 
     def run() -> Tensor:
-        given, layer, masks = inputs, weights, None
-        if zoneout:
-            masks = draw_mask((steps, batch, size), RATE, generator).to(inputs)
-        if work.option == "weight-drop":
-            layer = weights._replace(weight_hh=weights.weight_hh * drop(tuple(weights.weight_hh.shape)))
-        if work.option == "locked-dropout":
-            given = inputs * drop((batch, size))
-        outputs: Tensor = run_layer(cell, layer, given, state, lengths, zoneout=zoneout, masks=masks)[0]
-        return outputs
+        used, settings = weights, dict[str, Any]()
+        if option == "zoneout":
+            settings = {"zoneout": ZONEOUT, "masks": draw_mask(tuple(inputs.shape), ZONEOUT, generator).to(inputs)}
+        elif option == "weight-drop":
+            used = weights._replace(weight_hh=weights.weight_hh * _dropout_mask(weights.weight_hh, generator))
+        outputs: Tensor = run_layer(layer.cell, used, inputs, state, lengths, **settings)[0]
+        return outputs * _dropout_mask(outputs[0], generator) if option == "locked-dropout" else outputs
 
-    return _turn(run, [inputs, *tensors.values()], work, torch.float32)
+    leaves = [inputs, *(value for value in weights if value is not None)]
+    return _turn(run, leaves, upstream, layer.direction)
 
 
-def _torch_turn(work: Work, values: dict[str, np.ndarray]) -> Turn:
-    dtype, lengths = DTYPES[work.dtype], work.lengths
-    layer = torch_layer(work.cell.name, [values]).to(work.device, dtype)
-    inputs = torch.randn(*work.shape, dtype=dtype, device=work.device)
+def _dropout_mask(like: Tensor, generator: torch.Generator) -> Tensor:
+    return draw_mask(tuple(like.shape), 1 - DROPPED, generator).to(like) / (1 - DROPPED)
 
-    def run() -> Tensor:
-        if lengths is None:
-            outputs: Tensor = layer(inputs)[0]
-            return outputs
-        packed = pack_padded_sequence(inputs, lengths, enforce_sorted=False)
-        return pad_packed_sequence(layer(packed)[0], total_length=work.shape.time)[0]
 
-    return _turn(run, [inputs, *layer.parameters()], work, dtype)
+def _torch_turn(layer: _Layer, dtype: str) -> Turn:
+    """torch.nn's layer with our weights; of different lengths as a user runs it, packing and padding included."""
+    inputs, upstream, lengths = layer.random(dtype), layer.random(dtype), layer.lengths()
+    values = {name: value.cpu().numpy() for name, value in layer.values().items()}
+    module = torch_layer(layer.cell.name, [values]).to(layer.plan.device, DTYPES[dtype])
+    leaves = [inputs, *module.parameters()]
+    if lengths is None:
+        return _turn(lambda: module(inputs)[0], leaves, upstream, layer.direction)
+    on_host, steps = lengths.cpu(), layer.shape.time
+
+    def run_packed() -> Tensor:
+        packed, _ = module(pack_padded_sequence(inputs, on_host, enforce_sorted=False))
+        return pad_packed_sequence(packed, total_length=steps)[0]
+
+    return _turn(run_packed, leaves, upstream, layer.direction)
 
 
 def torch_layer(cell: str, layers: Sequence[dict[str, np.ndarray]]) -> torch.nn.RNNBase:
@@ -246,41 +267,68 @@ def torch_layer(cell: str, layers: Sequence[dict[str, np.ndarray]]) -> torch.nn.
     return made
 
 
-def _turn(run: Callable[[], Tensor], leaves: Sequence[Tensor], work: Work, dtype: torch.dtype) -> Turn:
-    """One run of a layer: its outputs, and in both directions the gradient of each of `leaves`."""
-    upstream = torch.randn(*work.shape, dtype=dtype, device=work.device)
+def _turn(run: Callable[[], Tensor], leaves: Sequence[Tensor], upstream: Tensor, direction: str) -> Turn:
+    """One run of a layer: its outputs, and in the direction `both` the gradient of each of `leaves`."""
     for leaf in leaves:
-        leaf.requires_grad_(work.both)
-    if work.both:
+        leaf.requires_grad_(direction == "both")
+    if direction == "both":
         return lambda: torch.autograd.grad(run(), leaves, upstream)
     return torch.no_grad()(run)
 
 
-def _product_turn(work: Work) -> Turn:
-    """The layer's matrix products and nothing else: all steps at once where a layer may, else step by step."""
-    steps, batch, size = work.shape
-    active = [batch] * steps
-    if work.lengths is not None:
-        active = [int((work.lengths > time_step).sum()) for time_step in range(steps)]
-    starts = np.cumsum([0, *active]).tolist()
-    parts = [] if work.cell.parallel else [slice(*pair) for pair in pairwise(starts)]
-    empty = partial(torch.randn, dtype=DTYPES[work.dtype], device=work.device)
-    rows, width = starts[-1], work.cell.gates * size
-    weight, inputs, grads = empty(width, size), empty(rows, size), empty(rows, width)
-    products, backward = empty(rows, width), empty(rows, size)
-    gradient = empty(width, size)
+class Products(NamedTuple):
+    """Blocks of H rows in a layer's weights of its input and of its hidden state; 0: the cell has no such product."""
 
-    def forward() -> None:
-        torch.mm(inputs, weight.t(), out=products)
-        for part in parts:
-            torch.mm(inputs[part], weight.t(), out=products[part])
+    from_input: int
+    from_hidden: int
 
-    def forward_and_backward() -> None:
-        forward()
-        for part in reversed(parts):
-            torch.mm(grads[part], weight, out=backward[part])
-        torch.mm(grads, weight, out=backward)
-        for _ in ("weight_ih",) if work.cell.parallel else ("weight_ih", "weight_hh"):
-            torch.mm(grads.t(), inputs, out=gradient)
 
-    return forward_and_backward if work.both else forward
+def products_of(cell: Cell) -> Products:
+    """The matrix products that one step of a cell needs."""
+    return Products(cell.gates, 0 if cell.parallel else cell.gates)
+
+
+def _product_turn(layer: _Layer) -> Turn:
+    """The layer's matrix products and nothing else: all steps at once where a layer may, else step by step.
+
+    Of sequences of different lengths, the rows that are real.
+    """
+    steps, batch, size = layer.shape
+    lengths = layer.lengths()
+    counts = [batch] * steps if lengths is None else [int((lengths > step).sum()) for step in range(steps)]
+    ends = np.cumsum(counts).tolist()
+    parts = [slice(end - count, end) for end, count in zip(ends, counts, strict=True) if count]
+    whole = [slice(0, ends[-1])]
+    blocks = products_of(layer.cell)
+    empty = partial(torch.randn, dtype=DTYPES[layer.dtype], device=layer.plan.device)
+    rooms = {wide: _Room.of(ends[-1], wide * size, size, empty) for wide in set(blocks) if wide}
+    work = [(rooms[wide], rows) for wide, rows in zip(blocks, (whole, parts), strict=True) if wide]
+    both = layer.direction == "both"
+
+    def products() -> None:
+        for room, rows in work:
+            for part in rows:
+                torch.mm(room.values[part], room.weight.t(), out=room.products[part])
+        for room, rows in reversed(work) if both else ():
+            for part in reversed(rows):
+                torch.mm(room.grads[part], room.weight, out=room.backward[part])
+            torch.mm(room.grads.t(), room.values, out=room.gradient)
+
+    return products
+
+
+class _Room(NamedTuple):
+    """A weight, what it is multiplied with, and room for the results; weights of one width share it."""
+
+    weight: Tensor  # [G*H, H]
+    values: Tensor  # [N, H]
+    products: Tensor  # [N, G*H]
+    grads: Tensor  # [N, G*H]
+    backward: Tensor  # [N, H]
+    gradient: Tensor  # [G*H, H]
+
+    @classmethod
+    def of(cls, rows: int, width: int, size: int, empty: Callable[..., Tensor]) -> _Room:
+        """Filled at random: a product of zeros, or of what memory held, might take another time."""
+        sizes = ((width, size), (rows, size), (rows, width), (rows, width), (rows, size), (width, size))
+        return cls(*(empty(*one) for one in sizes))

@@ -1,19 +1,23 @@
-"""A layer over time by torch's own operators, oneDNN or cuDNN inside: for comparison.
+"""A layer over time run by torch's own fused operators: oneDNN or ATen on the CPU, cuDNN on CUDA.
 
-They have neither all of our cells nor any of our options, so a model that needs one of those is refused before it is
-trained. Where a layer is given its input's product instead of its input, torch has to multiply it with an identity
-matrix: right, but slow.
+It is there to compare with, and for whoever trusts torch's operators more than ours. The weights have torch.nn's
+layout, so they are handed over as they are. Sequences of different lengths are packed, longest first, by one selection
+of rows; running backwards is another order of the same selection. The cost is what torch lacks: its operators know
+neither layer normalisation nor zoneout nor every cell, which is refused and never worked around. In bf16 all they see
+is bf16, the state too, where our own kernels keep the state in fp32. An input's product that is given instead of inputs
+goes through an identity matrix, a product that is wasted; `TorchLayers` says that it would rather have the inputs.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from nlpseq.cells.cell import Cell, LayerWeights, State
+from nlpseq.errors import BackendError
 
 OPERATORS: dict[str, Any] = {
     "rnn": torch._VF.rnn_tanh,
@@ -21,67 +25,109 @@ OPERATORS: dict[str, Any] = {
     "lstm": torch._VF.lstm,
     "gru": torch._VF.gru,
 }
+ONE_LAYER = (True, 1, 0.0, True, False)  # has biases, layers, dropout, keeps what a gradient needs, both directions
 
 
-def lacks(cell: str, *, layer_normalisation: bool, zoneout: float) -> str | None:
-    """What torch's layers do not have of what a model needs, or None."""
+def refuse(cell: str, *, layer_normalisation: bool = False, zoneout: float = 0.0) -> None:
+    """Raises BackendError for a cell or an option that torch's operators lack, with what would run it."""
     if cell not in OPERATORS:
-        return f"the cell {cell}"
-    if layer_normalisation:
-        return "layer normalisation"
-    return "zoneout" if zoneout else None
+        what = f"the cell {cell}"
+    elif layer_normalisation:
+        what = "layer normalisation"
+    elif zoneout:
+        what = "zoneout"
+    else:
+        return
+    raise BackendError("--backend", f"torch has no operator with {what}", "--backend auto")
+
+
+@dataclass(frozen=True)
+class TorchLayers:
+    """`unroll` with the type of its products' operands fixed, as the other kernels are called."""
+
+    operands: torch.dtype
+    takes_products: ClassVar[bool] = False  # it would rather be given inputs than the input's product
+
+    def __call__(self, *arguments: Any, **settings: Any) -> tuple[Tensor, State]:
+        """As `unroll`."""
+        return unroll(*arguments, operands=self.operands, **settings)
 
 
 def unroll(
     cell: Cell,
     weights: LayerWeights,
-    inputs: Tensor,
-    state: State,
-    lengths: Tensor | None = None,
+    inputs: Tensor,  # [T, B, I], or [T, B, G*H] where weights has no weight_ih
+    state: State,  # of [B, H]
+    lengths: Tensor | None = None,  # [B]
     *,
     reverse: bool = False,
     zoneout: float = 0.0,
     masks: Tensor | None = None,
     operands: torch.dtype | None = None,
 ) -> tuple[Tensor, State]:
-    """As `nlpseq.cells.unroll`; in half precision torch holds everything in `operands`, the state too."""
-    missing = lacks(cell.name, layer_normalisation=weights.gain_hh is not None, zoneout=zoneout)
-    assert missing is None and masks is None, f"torch's layers have no {missing}"
-    full = state.hidden.dtype
-    operands = operands or full
-    inputs = _turned(inputs, lengths) if reverse else inputs
-    weight_ih = weights.weight_ih
-    if weight_ih is None:
-        weight_ih = torch.eye(weights.weight_hh.shape[0], dtype=full, device=inputs.device)
-    bias_ih = torch.zeros_like(weights.bias_hh) if weights.bias_ih is None else weights.bias_ih
-    parameters = [one.to(operands) for one in (weight_ih, weights.weight_hh, bias_ih, weights.bias_hh)]
-    first = [value.to(operands)[None] for value in state]
-    outputs, last = _run(cell, inputs.to(operands), first, parameters, lengths)
-    outputs = outputs.to(full)
-    return _turned(outputs, lengths) if reverse else outputs, cell.state(*(value[0].to(full) for value in last))
+    """As `nlpseq.cells.unroll`; `operands` is the type of everything inside, by default the state's.
+
+    Raises BackendError for what torch's operators lack (see `refuse`). `masks` are zoneout's, so there are none.
+    """
+    refuse(cell.name, layer_normalisation=weights.gain_ih is not None, zoneout=zoneout)
+    given = state.hidden.dtype
+    lower = operands or given
+    values = [value.to(lower) for value in state]
+    matrices = [value.to(lower) for value in _all_weights(weights)]
+    if lengths is None:
+        ordered = inputs.flip(0) if reverse else inputs
+        outputs, last = _run(cell, ordered.to(lower), None, values, matrices)
+        outputs = outputs.flip(0) if reverse else outputs
+    else:
+        outputs, last = _run_packed(cell, inputs.to(lower), lengths, values, matrices, reverse)
+    return outputs.to(given), cell.state(*(value.to(given) for value in last))
+
+
+def _all_weights(weights: LayerWeights) -> tuple[Tensor, ...]:
+    """The four weights that torch's operators want; an input's product that is given passes through an identity."""
+    if weights.weight_ih is not None and weights.bias_ih is not None:
+        return weights.weight_ih, weights.weight_hh, weights.bias_ih, weights.bias_hh
+    recurrent = weights.weight_hh
+    width = recurrent.shape[0]
+    identity = torch.eye(width, dtype=recurrent.dtype, device=recurrent.device)
+    return identity, recurrent, recurrent.new_zeros(width), weights.bias_hh
 
 
 def _run(
-    cell: Cell, inputs: Tensor, first: list[Tensor], parameters: list[Tensor], lengths: Tensor | None
+    cell: Cell, inputs: Tensor, counts: Tensor | None, state: list[Tensor], matrices: list[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    operator, settings = OPERATORS[cell.name], (True, 1, 0.0, True, False)
-    if lengths is None:
-        begun: Any = first if len(first) > 1 else first[0]
-        outputs, *last = operator(inputs, begun, parameters, *settings, False)
-        return outputs, last
-    packed = pack_padded_sequence(inputs, lengths.cpu(), enforce_sorted=False)
-    assert packed.sorted_indices is not None and packed.unsorted_indices is not None
-    ordered = [value.index_select(1, packed.sorted_indices) for value in first]
-    begun = ordered if len(ordered) > 1 else ordered[0]
-    data, *last = operator(packed.data, packed.batch_sizes, begun, parameters, *settings)
-    outputs, _ = pad_packed_sequence(packed._replace(data=data), total_length=inputs.shape[0])
-    return outputs, [value.index_select(1, packed.unsorted_indices) for value in last]
+    """torch's operator on inputs [T, B, I], or on packed rows [N, I] of which `counts` [T] belong to each step."""
+    first = [value[None] for value in state]
+    begun = first[0] if len(first) == 1 else first
+    run = OPERATORS[cell.name]
+    if counts is None:
+        outputs, *last = run(inputs, begun, matrices, *ONE_LAYER, False)
+    else:
+        outputs, *last = run(inputs, counts, begun, matrices, *ONE_LAYER)
+    return outputs, [value[0] for value in last]
 
 
-def _turned(array: Tensor, lengths: Tensor | None) -> Tensor:
-    """[T, B, W] with each sequence's real steps in reverse."""
-    if lengths is None:
-        return array.flip(0)
-    time = torch.arange(array.shape[0], device=array.device)[:, None]
-    places = torch.where(time < lengths, lengths - 1 - time, time)
-    return array.gather(0, places[:, :, None].expand_as(array))
+def _run_packed(
+    cell: Cell, inputs: Tensor, lengths: Tensor, state: list[Tensor], matrices: list[Tensor], reverse: bool
+) -> tuple[Tensor, list[Tensor]]:
+    """Outputs [T, B, H], zero where padded, and the state after each sequence's last step."""
+    steps, batch = inputs.shape[:2]
+    ordered, order = lengths.sort(descending=True, stable=True)
+    times = torch.arange(steps, device=lengths.device)[:, None]
+    real = times < ordered  # [T, B], the longest sequences first
+    counts = real.sum(1).cpu()
+    counts = counts[counts > 0]
+    if not len(counts):
+        return inputs.new_zeros(steps, batch, state[0].shape[1]), state
+    rows = ((ordered - 1 - times if reverse else times) * batch + order)[real]
+    longest = order[: int(counts[0])]  # those that have a step at all
+    packed, last = _run(
+        cell,
+        inputs.flatten(0, 1).index_select(0, rows),
+        counts,
+        [value.index_select(0, longest) for value in state],
+        matrices,
+    )
+    outputs = packed.new_zeros(steps * batch, packed.shape[1]).index_copy(0, rows, packed)
+    after = [value.index_copy(0, longest, new) for value, new in zip(state, last, strict=True)]
+    return outputs.view(steps, batch, -1), after

@@ -150,7 +150,8 @@ def forward(
 ) -> tuple[Array, LanguageModelState]:
     """What the model knows after each token: features [T, B, E or H] for `output_layer`, and the last state."""
     layers = read_layers(weights, options.layers)
-    inputs, first = _embed(weights, layers[0], ids, state.recent, noise)
+    products = getattr(run_layer, "takes_products", True)
+    inputs, first = _embed(weights, layers[0], ids, state.recent, noise, products=products)
     features, after = run_stack(
         options.recurrent_cell,
         [first, *layers[1:]],
@@ -167,13 +168,15 @@ def forward(
     return output_features(weights, features), LanguageModelState(after, recent)
 
 
-def _embed(weights: Weights, first: Layer, ids: Array, recent: Array, noise: Noise | None) -> tuple[Array, Layer]:
+def _embed(
+    weights: Weights, first: Layer, ids: Array, recent: Array, noise: Noise | None, *, products: bool
+) -> tuple[Array, Layer]:
     """The first layer's inputs, or its input's product where that is cheaper; and the layer that takes them."""
     embedding = weights["embedding.weight"]
     extra = _embed_ngrams(weights["ngrams.weight"], ids, recent) if "ngrams.weight" in weights else None
     small = embedding.shape[0] <= ids.shape[0] * ids.shape[1] and extra is None
     noisy = noise is not None and noise.drops_inputs
-    if small and not noisy:
+    if products and small and not noisy:
         product = arrays.embed(project_inputs(first[0], embedding), ids)
         return product, [first[0]._replace(weight_ih=None)]
     inputs = arrays.embed(embedding, ids)

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from nlpseq.errors import OptionError
-from nlpseq.kernels.choice import Needs, choose
+from nlpseq.errors import BackendError, OptionError
+from nlpseq.kernels.choice import choose, refuse
 from nlpseq.kernels.memory import keep_freed_memory
 from nlpseq.models.language_model import TASK, LanguageModelOptions, initial_weights
 from nlpseq.models.model_file import TOKENISER, Model, load_model, read_tensors
@@ -64,10 +64,8 @@ class LanguageModelRun:
         self.request = request
         self.notes: list[str] = []
         earlier = None if request.init_from is None else load_model(request.init_from, TASK)
-        model = request.model if earlier is None else _options_of(earlier, request.model)
-        needs = Needs(model.recurrent_cell.name, model.layer_normalisation, model.zoneout)
-        training = request.training
-        self.choice = choose(training.backend, training.precision, training.device, needs)
+        _refuse_lacking(request.training, request.model if earlier is None else _options_of(earlier, request.model))
+        self.choice = choose(request.training.backend, request.training.precision, request.training.device)
         self.folder = RunFolder(request.out)
         self.folder.open(resume=request.resume, overwrite=request.overwrite)
         if request.resume:
@@ -191,6 +189,14 @@ def _valid(scores: list[Any]) -> dict[str, Any]:
     named = {f"{score.name}" if score.unit != "word" else f"word_{score.name}": score.value for score in scores}
     finite = {name: value if math.isfinite(value) else None for name, value in named.items()}
     return {**finite, "signature": scores[0].signature}
+
+
+def _refuse_lacking(training: TrainingOptions, model: LanguageModelOptions) -> None:
+    """Raises BackendError, before anything is spent, where what was asked for cannot train such a model."""
+    if training.device == "cuda":
+        raise BackendError("--device", "training runs on the CPU in this version, not on cuda", "--device cpu")
+    lacks = {"layer_normalisation": model.layer_normalisation, "zoneout": model.zoneout}
+    refuse(training.backend, model.recurrent_cell.name, **lacks)
 
 
 def _options_of(earlier: Model, asked: LanguageModelOptions) -> LanguageModelOptions:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
@@ -11,7 +9,7 @@ from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.cells import unroll as plain_unroll
 from nlpseq.errors import BackendError
 from nlpseq.kernels import choice, native_recurrence
-from nlpseq.kernels.choice import Needs, choose
+from nlpseq.kernels.choice import choose, refuse
 from nlpseq.kernels.memory import keep_freed_memory
 
 
@@ -21,14 +19,10 @@ from nlpseq.kernels.memory import keep_freed_memory
         (("auto", "auto", "cuda"), "--device", "cuda"),
         (("auto", "fp16", "cpu"), "--precision", "fp16"),
         (("plain", "bf16", "cpu"), "--precision", "plain"),
-        (("torch", "auto", "cpu", Needs("gru-reset-before")), "--backend", "the cell gru-reset-before"),
-        (("torch", "auto", "cpu", Needs("lstm", layer_normalisation=True)), "--backend", "layer normalisation"),
-        (("torch", "auto", "cpu", Needs("lstm", zoneout=0.1)), "--backend", "zoneout"),
-        (("eager", "auto", "cpu", Needs("mingru")), "--backend", "mingru"),
     ],
 )
 def test_what_cannot_run_is_refused_with_the_reason_and_a_way_out(
-    request_: tuple[Any, ...], where: str, word: str
+    request_: tuple[str, str, str], where: str, word: str
 ) -> None:
     with pytest.raises(BackendError, match=word) as refused:
         choose(*request_)
@@ -79,6 +73,12 @@ def test_a_loop_that_nobody_compiled_is_refused_or_replaced(monkeypatch: pytest.
         choose("native", "fp32", "cpu")
     assert refused.value.hint == "--backend auto"
     assert "nobody compiled it" in choose("auto", "fp32", "cpu").reason
+
+
+def test_the_eager_loop_has_no_parallel_cells() -> None:
+    with pytest.raises(BackendError, match="no cell mingru"):
+        refuse("eager", "mingru")
+    refuse("eager", "gru", layer_normalisation=True, zoneout=0.1)
 
 
 def test_keeping_freed_memory_is_possible_or_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -253,6 +253,8 @@ def test_the_plain_loop_and_a_kernel_train_the_same_model(cell: str, backend: st
     ("settings", "words"),
     [
         ({"backend": "torch", "model": {"cell": "mingru"}}, "the cell mingru"),
+        ({"backend": "eager", "model": {"cell": "mingru"}}, "the eager loop has no cell mingru"),
+        ({"device": "cuda"}, "training runs on the CPU"),
         ({"backend": "torch", "model": {"zoneout": 0.1}}, "zoneout"),
         ({"backend": "torch", "model": {"layer_normalisation": True}}, "layer normalisation"),
         ({"weight_drop": 0.1, "model": {"cell": "minlstm"}}, "--weight-drop: drops recurrent weights"),
