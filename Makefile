@@ -10,7 +10,7 @@ DEMO := checkpoints/demo
 
 setup: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml nlpseq/native/step.c
+$(INSTALLED): pyproject.toml $(wildcard nlpseq/native/*.c nlpseq/native/*.h)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --no-input -e '.[dev]'
 	touch $@
