@@ -195,8 +195,8 @@ def _refuse_lacking(training: TrainingOptions, model: LanguageModelOptions) -> N
     """Raises BackendError, before anything is spent, where what was asked for cannot train such a model."""
     if training.device == "cuda":
         raise BackendError("--device", "training runs on the CPU in this version, not on cuda", "--device cpu")
-    lacks = {"layer_normalisation": model.layer_normalisation, "zoneout": model.zoneout}
-    refuse(training.backend, model.recurrent_cell.name, **lacks)
+    name, normalised = model.recurrent_cell.name, model.layer_normalisation
+    refuse(training.backend, name, layer_normalisation=normalised, zoneout=model.zoneout)
 
 
 def _options_of(earlier: Model, asked: LanguageModelOptions) -> LanguageModelOptions:
