@@ -29,7 +29,13 @@ NUMBERS = 92  # the column of the bars' values
 SHORTEST_ROW = 2 * BAR + BARS_APART  # two lines of text beside it
 LINE = 17
 
-OURS, TORCH, TORCH_FP32, PLAIN, PRODUCTS = "ours", "torch.nn", "torch.nn in fp32", "ours without it", "products alone"
+OURS, TORCH, TORCH_FP32, PLAIN, PRODUCTS = (
+    "ours",
+    "torch.nn",
+    "torch.nn in fp32",
+    "ours without the option",
+    "products alone",
+)
 CLASSES = {OURS: "ours", TORCH: "torch", TORCH_FP32: "fp32", PLAIN: "plain", PRODUCTS: "products"}
 STYLE = """
 text { font: 12px "DejaVu Sans", Verdana, Helvetica, Arial, sans-serif; fill: #1f2328; }

@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from nlpseq.commands import bench, bench_plot
 from nlpseq.commands.cli import app
+from nlpseq.kernels.machine import processor_name
+from nlpseq.kernels.timing import LayerTiming, Shape
 from nlpseq.models.language_model import LanguageModelOptions, initial_weights
 from nlpseq.models.model_file import save_model
 from nlpseq.text.tokenisers import train_tokeniser
 
-FIELDS = ["cell", "direction", "dtype", "T", "B", "H", "ours_ms", "torch_ms", "gemm_ms", "ratio"]
+FIELDS = ["cell", "direction", "dtype", "option", "T", "B", "H"]
+FIELDS += ["ours_ms", "torch_ms", "gemm_ms", "ratio", "plain_ms", "torch_fp32_ms"]
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def _run(*arguments: str) -> Any:
@@ -42,8 +49,26 @@ def test_cells_as_json_list_every_cell_in_every_shape_and_type(direction: str) -
     for row in rows:
         assert list(row) == FIELDS
         assert row["direction"] == direction
-        assert all(0 < row[name] < 1e6 for name in FIELDS[-4:])
+        assert row["option"] == "none"
+        assert all(0 < row[name] < 1e6 for name in ("ours_ms", "torch_ms", "gemm_ms"))
         assert row["ratio"] == pytest.approx(row["torch_ms"] / row["ours_ms"])
+        assert row["plain_ms"] is None
+        assert (row["torch_fp32_ms"] is None) == (row["dtype"] == "fp32")
+
+
+def test_options_and_directions_as_json() -> None:
+    options = ["--with", "none", "--with", "lengths", "--with", "weight-drop", "--with", "lengths"]
+    done = _run(
+        "cells", "--cell", "gru", "--shape", "3x2x5", "--repeats", "1", "--direction", "each", *options, "--json"
+    )
+    assert done.exit_code == 0, done.stderr
+    rows = json.loads(done.stdout, parse_constant=pytest.fail)
+    wanted = [(direction, one) for direction in ("forward", "both") for one in ("none", "lengths", "weight-drop")]
+    assert [(row["direction"], row["option"]) for row in rows if row["dtype"] == "fp32"] == wanted
+    for row in rows:
+        assert (row["plain_ms"] is None) == (row["option"] == "none")
+        assert (row["torch_ms"] is None) == (row["option"] == "weight-drop")
+        assert row["ours_ms"] > 0
 
 
 def test_a_cell_that_torch_has_not_is_timed_alone() -> None:
@@ -56,18 +81,129 @@ def test_a_cell_that_torch_has_not_is_timed_alone() -> None:
 
 def test_cells_as_a_table_is_aligned_and_says_its_conditions_on_standard_error() -> None:
     done = _run("cells", "--cell", "rnn", "--shape", "3x2x5", "--dtype", "bf16", "--repeats", "1")
-    heading, row = done.stdout.splitlines()
+    heading, row, empty, *summary = done.stdout.splitlines()
     assert len(heading) == len(row)
-    assert heading.split()[:2] == ["cell", "type"]
-    assert row.split()[:3] == ["rnn", "bf16", "3x2x5"]
-    assert "bf16" in done.stderr
-    assert "threads" in done.stderr
+    assert heading.split()[:3] == ["cell", "type", "direction"]
+    assert row.split()[:4] == ["rnn", "bf16", "both", "3x2x5"]
+    assert empty == ""
+    assert [line.split("  ")[1].strip() for line in summary] == ["torch / ours", "torch fp32 / ours", "ours / products"]
+    (conditions,) = done.stderr.splitlines()
+    for word in (processor_name(), f"torch {torch.__version__}", "core", "thread", "bf16 products"):
+        assert word in conditions
+
+
+def test_a_table_of_options_has_their_columns_and_torchs_only_where_it_has_an_equal() -> None:
+    arguments = ["--cell", "rnn", "--shape", "3x2x5", "--dtype", "fp32", "--repeats", "1", "-q"]
+    done = _run("cells", *arguments, "--with", "zoneout")
+    heading, row, _, *summary = done.stdout.splitlines()
+    assert "torch" not in done.stdout
+    assert "plain ms" in heading
+    assert row.split()[4] == "zoneout"
+    assert [line.split("  ")[1].strip() for line in summary] == ["ours / plain", "ours / products"]
+    assert done.stderr == ""
+
+
+def test_the_summary_names_the_slowest_row_and_the_geometric_mean(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shape = Shape(3, 2, 5)
+    rows = [
+        LayerTiming("lstm", "both", "fp32", "none", shape, 2.0, 1.0, 8.0),
+        LayerTiming("gru", "both", "fp32", "none", shape, 4.0, 1.0, 4.0),
+        LayerTiming("gru", "both", "fp32", "zoneout", shape, 3.0, 1.0, None, 2.0),
+    ]
+    written: list[str] = []
+    monkeypatch.setattr("nlpseq.commands.output.write_text", written.append)
+    bench._summarise(rows)
+    lines = [" ".join(line.split()) for line in "".join(written).splitlines()]
+    assert lines == [
+        "",
+        "fp32 both torch / ours slowest 1.00 (gru 3x2x5) geometric mean 2.00",
+        "fp32 both ours / products slowest 4.00 (gru 3x2x5) geometric mean 2.83",
+        "fp32 both zoneout ours / plain slowest 1.50 (gru 3x2x5) geometric mean 1.50",
+        "fp32 both zoneout ours / products slowest 3.00 (gru 3x2x5) geometric mean 3.00",
+    ]
+
+
+def test_a_backend_is_timed_as_asked_for() -> None:
+    for backend, word in (("plain", "plain loop"), ("torch", "torch's operators"), ("eager", "eager loop")):
+        done = _run("cells", "--cell", "gru", "--shape", "3x2x5", "--repeats", "1", "--backend", backend)
+        assert done.exit_code == 0, done.stderr
+        assert word in done.stderr
+
+
+def _plot(path: Path, *arguments: str) -> ElementTree.Element:
+    done = _run("cells", "--repeats", "1", "--plot", str(path), *arguments)
+    assert done.exit_code == 0, done.stderr
+    return ElementTree.parse(path).getroot()
+
+
+def test_a_plot_has_every_row_and_its_units(tmp_path: Path) -> None:
+    path = tmp_path / "cells.svg"
+    options = ["--with", "none", "--with", "lengths", "--with", "zoneout", "--dtype", "fp32", "--dtype", "bf16"]
+    root = _plot(path, "--shape", "3x2x5", "--shape", "1x1x4", *options, "--json")
+    titles = [title.text or "" for title in root.iter(f"{SVG}title")]
+    assert len(titles) == 3 * 2 * 3 * 2
+    assert sum(title.startswith("gru, 3 steps x 2 sequences x 5 units, bf16, forward") for title in titles) == 3
+    assert all(" ms" in title and "products alone" in title for title in titles)
+    text = [one.text or "" for one in root.iter(f"{SVG}text")]
+    assert {"ours", "torch.nn", "torch.nn in fp32", "ours without the option", "products alone"} <= set(text)
+    assert any(f"torch {torch.__version__}" in line for line in text)
+    assert [one.name for one in tmp_path.iterdir()] == ["cells.svg"]
+
+
+def test_a_plot_draws_nothing_outside_itself_and_no_two_texts_in_one_place(tmp_path: Path) -> None:
+    root = _plot(tmp_path / "cells.svg", "--cell", "gru-reset-before", "--cell", "lstm", "--shape", "3x2x5")
+    width, height = float(root.get("width", 0)), float(root.get("height", 0))
+    texts = [(float(one.get("x", 0)), float(one.get("y", 0))) for one in root.iter(f"{SVG}text")]
+    assert len(set(texts)) == len(texts)
+    assert all(0 < x < width and 10 < y < height for x, y in texts)
+    for bar in root.iter(f"{SVG}rect"):
+        assert float(bar.get("x", 0)) + float(bar.get("width", 0)) <= width
+        assert float(bar.get("y", 0)) + float(bar.get("height", 0)) <= height
+
+
+@pytest.mark.parametrize("largest", [0.00123, 0.9, 1.0, 7.3, 99.9, 1234.5])
+def test_an_axis_has_a_few_round_numbers_and_holds_the_longest_bar(largest: float) -> None:
+    ticks = bench_plot._ticks(largest)
+    assert ticks[0] == 0
+    assert ticks[-1] >= largest > ticks[-2]
+    assert 4 <= len(ticks) - 1 <= 11
+
+
+def test_a_plot_that_cannot_be_written_is_refused_before_anything_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nlpseq.kernels.timing.median_seconds", lambda *_: pytest.fail("timed"))
+    (tmp_path / "folder.svg").mkdir()
+    for path, status, words in (
+        (tmp_path / "none" / "a.svg", 1, "cannot be written: No such file or directory"),
+        (tmp_path / "folder.svg", 1, "is a folder"),
+        (tmp_path / "a.png", 2, "must be a name that ends in .svg"),
+    ):
+        done = _run("cells", "--plot", str(path))
+        assert done.exit_code == status
+        assert words in done.stderr
+        assert "--plot" in done.stderr.splitlines()[-1]
+        assert done.stdout == ""
+
+
+def test_a_gpu_that_is_not_there_is_told_of_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    done = _run("cells", "--device", "cuda")
+    assert done.exit_code == 1
+    assert done.stderr == "error: --device: torch finds no GPU here\nhint:  --device cpu\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--cell", "elman"], "--cell: must be one of rnn, "),
+        (["--cell", "gru-reset"], "hint:  --cell gru-reset-before"),
+        (["--backend", "torhc"], "hint:  --backend torch"),
+        (["--with", "zoneuot"], "hint:  --with zoneout"),
+        (["--direction", "backward"], "'backward' is not one of forward, both, each"),
+        (["--device", "tpu"], "'tpu' is not one of cpu, cuda"),
         (["--dtype", "fp8"], "--dtype: must be one of fp32, bf16, was 'fp8'"),
         (["--shape", "3x2"], "--shape: must be steps x sequences x units, was '3x2'"),
         (["--shape", "0x2x3"], "--shape: must be steps x sequences x units, was '0x2x3'"),

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from nlpseq.cells import CELLS, LayerWeights, unroll
 from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
-from nlpseq.kernels import decode_timing
-from nlpseq.kernels.timing import TORCH_LAYERS, WARM_UP, Shape, median_seconds, torch_layer
+from nlpseq.errors import BackendError
+from nlpseq.kernels import decode_timing, timing
+from nlpseq.kernels.machine import describe_machine, processor_name
+from nlpseq.kernels.timing import (
+    OPTIONS,
+    TORCH_LAYERS,
+    WARM_UP,
+    LayerTiming,
+    Plan,
+    Shape,
+    measure_layers,
+    median_seconds,
+    torch_layer,
+)
 from nlpseq.models.language_model import LanguageModelOptions, initial_weights
 
 
@@ -43,3 +58,140 @@ def test_both_sides_of_decode_predict_the_same(cell: str, tied: bool, assert_clo
     ours, theirs = decode_timing._our_step(weights, options), decode_timing._torch_step(weights, options)
     for token in (10, 104, 101, 108):
         assert_close(theirs(token), ours(token), "float32")
+
+
+SMALL = Shape(6, 3, 7)
+
+
+def _layer(
+    cell: str, option: str = "none", *, direction: str = "both", backend: str = "auto", shape: Shape = SMALL
+) -> timing._Layer:
+    plan = Plan(cells=[cell], shapes=[shape], options=[option], backend=backend)
+    return timing._Layer(plan, CELLS[cell], shape, "fp32", direction, option)
+
+
+def _results(make: Callable[..., timing.Turn], *arguments: Any) -> list[torch.Tensor]:
+    torch.manual_seed(5)
+    found: Any = make(*arguments)()
+    return [found] if isinstance(found, torch.Tensor) else list(found)
+
+
+@pytest.mark.parametrize("backend", ["auto", "plain", "torch"])
+@pytest.mark.parametrize("direction", ["forward", "both"])
+@pytest.mark.parametrize("option", ["none", "lengths"])
+@pytest.mark.parametrize("cell", TORCH_LAYERS)
+def test_both_sides_of_a_row_compute_the_same(
+    cell: str, option: str, direction: str, backend: str, assert_close: Callable[..., None]
+) -> None:
+    layer = _layer(cell, option, direction=direction, backend=backend)
+    ours, theirs = _results(timing._our_turn, layer), _results(timing._torch_turn, layer, "fp32")
+    assert len(ours) == len(theirs) == (1 if direction == "forward" else 5)
+    for left, right in zip(ours, theirs, strict=True):
+        assert_close(left, right, "float32")
+
+
+@pytest.mark.parametrize("option", OPTIONS[1:])
+def test_an_option_changes_what_is_computed(option: str) -> None:
+    plain = _results(timing._our_turn, _layer("gru", direction="forward"))[0]
+    changed = _results(timing._our_turn, _layer("gru", option, direction="forward"))[0]
+    assert plain.shape == changed.shape
+    assert not torch.allclose(plain, changed)
+
+
+def test_lengths_are_uniform_from_one_to_all_steps() -> None:
+    lengths = _layer("gru", "lengths", shape=Shape(4, 1000, 1)).lengths()
+    assert lengths is not None
+    counts = torch.bincount(lengths, minlength=5)
+    assert counts[0] == 0
+    assert len(counts) == 5
+    assert int(counts[1:].min()) > 200
+
+
+@pytest.mark.parametrize(("direction", "passes"), [("forward", 1), ("both", 3)])
+@pytest.mark.parametrize("option", ["none", "lengths"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_products_are_those_of_a_layer_and_of_real_rows_alone(
+    cell: str, option: str, direction: str, passes: int
+) -> None:
+    layer = _layer(cell, option, direction=direction)
+    lengths = layer.lengths()
+    rows = 6 * 3 if lengths is None else int(lengths.sum())
+    turn = timing._product_turn(layer)
+    with FlopCounterMode(display=False) as counter:
+        turn()
+    products = passes * (1 if CELLS[cell].parallel else 2)  # of the input, and of the hidden state
+    assert counter.get_total_flops() == products * 2 * rows * 7 * 7 * CELLS[cell].gates
+
+
+def test_a_cell_without_a_recurrent_product_has_half_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "products_of", lambda cell: timing.Products(2, 0))
+    turn = timing._product_turn(_layer("gru"))
+    with FlopCounterMode(display=False) as counter:
+        turn()
+    assert counter.get_total_flops() == 3 * (2 * 6 * 3 * 7 * 14)
+
+
+def test_every_combination_is_a_row_of_its_own() -> None:
+    plan = Plan(
+        cells=["rnn", "gru-reset-before"],
+        shapes=[Shape(2, 2, 3)],
+        dtypes=["fp32", "bf16"],
+        direction="each",
+        options=OPTIONS,
+        repeats=1,
+    )
+    rows = list(measure_layers(plan))
+    assert len({(r.cell, r.dtype, r.direction, r.option) for r in rows}) == len(rows) == 2 * 2 * 2 * len(OPTIONS)
+    for row in rows:
+        assert (row.plain_ms is None) == (row.option == "none")
+        beside_torch = row.cell == "rnn" and row.option in ("none", "lengths")
+        assert (row.torch_ms is not None) == beside_torch
+        assert (row.torch_fp32_ms is not None) == (beside_torch and row.dtype == "bf16")
+
+
+def test_ratios_are_what_their_names_say() -> None:
+    row = LayerTiming("gru", "both", "bf16", "lengths", Shape(1, 1, 1), 2.0, 1.0, 3.0, 4.0, 5.0)
+    assert (row.ratio, row.fp32_ratio, row.products_ratio, row.option_ratio) == (1.5, 2.5, 2.0, 0.5)
+    bare = LayerTiming("gru", "both", "fp32", "none", Shape(1, 1, 1), 2.0, 1.0)
+    assert (bare.ratio, bare.fp32_ratio, bare.option_ratio) == (None, None, None)
+
+
+def test_a_device_that_works_on_its_own_is_waited_for() -> None:
+    taken: list[str] = []
+    median_seconds([lambda: taken.append("turn")], 1, lambda: taken.append("wait"))
+    assert taken == ["wait", "turn", "wait"] * (WARM_UP + 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "where", "word"),
+    [
+        ({"backend": "torch", "cells": ["lstm", "rnn-sigmoid"]}, "--backend", "rnn-sigmoid"),
+        ({"backend": "torch", "options": ["zoneout"]}, "--backend", "zoneout"),
+        ({"backend": "torch", "options": ["layer-normalisation"]}, "--backend", "layer normalisation"),
+        ({"backend": "plain", "dtypes": ["fp32", "bf16"]}, "--dtype", "fp32 only"),
+        ({"device": "cuda"}, "--device", "no GPU"),
+    ],
+)
+def test_what_cannot_be_timed_is_refused_before_anything_is(
+    settings: dict[str, Any], where: str, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BackendError, match=word) as refused:
+        Plan(**{"cells": ["lstm"], "shapes": [Shape(1, 1, 1)], **settings})
+    assert refused.value.where == where
+    assert refused.value.hint.startswith("--")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("model name\t: A Processor @ 1GHz\nmodel name\t: Another\n", "A Processor @ 1GHz"), ("model name\t:\n", None)],
+)
+def test_the_processors_name_is_read_or_at_least_something_is_said(
+    text: str, name: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr("nlpseq.kernels.machine.CPU_INFORMATION", tmp_path / "cpuinfo")
+    assert processor_name() == name if name else processor_name()
+    monkeypatch.setattr("nlpseq.kernels.machine.CPU_INFORMATION", tmp_path / "none")
+    assert processor_name()
+    assert f"torch {torch.__version__}" in describe_machine()
