@@ -138,9 +138,11 @@ class Plan:
 def _choose(backend: str, dtype: str, device: str) -> Choice:
     try:
         return choose(backend, dtype, device)
-    except BackendError as error:
-        where = "--dtype" if error.where == "--precision" else error.where
-        raise BackendError(where, error.what, "--dtype fp32" if where == "--dtype" else error.hint) from None
+    except BackendError as error:  # told in the flags of a training run
+        where, hint = {"--precision": ("--dtype", "--dtype fp32"), "--device": ("--device", "--backend torch")}.get(
+            error.where, (error.where, error.hint)
+        )
+        raise BackendError(where, error.what, hint) from None
 
 
 def median_seconds(turns: Sequence[Turn], repeats: int, wait: Callable[[], object] | None = None) -> list[float]:

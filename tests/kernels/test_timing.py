@@ -182,6 +182,15 @@ def test_what_cannot_be_timed_is_refused_before_anything_is(
     assert refused.value.hint.startswith("--")
 
 
+def test_on_a_gpu_that_is_there_torchs_operators_are_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    asked: dict[str, Any] = {"cells": ["lstm"], "shapes": [Shape(1, 1, 1)], "device": "cuda"}
+    with pytest.raises(BackendError, match="no kernels of ours") as refused:
+        Plan(**asked)
+    assert refused.value.hint == "--backend torch"
+    assert "torch's operators" in Plan(**asked, backend="torch").choices["fp32"].reason
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [("model name\t: A Processor @ 1GHz\nmodel name\t: Another\n", "A Processor @ 1GHz"), ("model name\t:\n", None)],

@@ -136,3 +136,10 @@ def test_a_run_that_torch_cannot_train_is_refused_before_it_begins(model: dict[s
     with pytest.raises(BackendError, match="torch has no operator"):
         LanguageModelRun(request)
     assert not (tmp_path / "run").exists()
+
+
+def test_training_on_a_gpu_is_refused_with_torch_too(tmp_path: Path) -> None:
+    training = TrainingOptions(backend="torch", device="cuda", steps=1)
+    with pytest.raises(BackendError, match="not on cuda") as refused:
+        LanguageModelRun(Request(corpus=("no-such-file",), out=tmp_path / "run", training=training))
+    assert refused.value.hint == "--device cpu"
