@@ -3,8 +3,8 @@
 The choices come from runs on one megabyte of characters and two million words, recorded in benchmarks/. The rule
 behind them: a run's work is its time times the machine's speed, and the best model's parameters grow with the square
 root of the work, as its tokens do (Hoffmann et al., 2022). Small corpora are seen many times, so they want dropout.
-The machine's speed is measured by a matrix product of the size that training uses, and rounded, so that the same
-machine chooses the same.
+The machine's speed is measured on a recurrent layer, forward and backward, by the kernel that will train, and rounded,
+so that the same machine chooses the same.
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ import math
 import time
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
+from nlpseq.cells import CELLS, LayerWeights
+from nlpseq.cells.initial import layer_values
+from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import OptionError
 from nlpseq.models.language_model import NGRAM_BUCKETS, LanguageModelOptions
+from nlpseq.models.stack import Unroll
 from nlpseq.training.options import TrainingOptions
 
 HIDDEN_SIZES = (64, 96, 128, 192, 256, 320, 384, 448, 544, 640, 768, 896, 1056, 1280, 1536)
@@ -33,18 +38,22 @@ class Circumstances:
     tokens: int  # in the training part
     vocabulary_size: int
     seconds: float  # of training
-    speed: float  # floating-point operations a second, of a step's matrix product
+    speed: float  # floating-point operations a second, of a layer's products
 
 
-def measure_speed(operands: torch.dtype) -> float:
-    """Operations a second of a [64, 512] x [512, 2048] product, rounded to a power of the square root of two."""
-    left, right = torch.randn(64, 512).to(operands), torch.randn(512, 2048).to(operands)
+def measure_speed(run_layer: Unroll) -> float:
+    """Operations a second of a layer's matrix products, all else included; a power of the square root of two."""
+    steps, batch, size, cell = 16, 32, 384, CELLS["lstm"]
+    values = layer_values(cell, size, size, np.random.default_rng(1))
+    weights = LayerWeights(**{name: torch.from_numpy(value).requires_grad_() for name, value in values.items()})
+    inputs = torch.randn(steps, batch, size, requires_grad=True)
+    state, leaves = zero_state(cell, batch, size, inputs.detach()), [inputs, *weights[:4]]
     times = []
-    for _ in range(40):
+    for _ in range(8):
         begun = time.perf_counter()
-        left @ right
+        torch.autograd.grad(run_layer(cell, weights, inputs, state)[0].sum(), leaves)
         times.append(time.perf_counter() - begun)
-    speed = 2 * 64 * 512 * 2048 / sorted(times)[2]
+    speed = 3 * 2 * 2 * steps * batch * size * cell.gates * size / sorted(times)[2]
     return float(2 ** (round(2 * math.log2(speed)) / 2))
 
 
@@ -94,7 +103,7 @@ def _passes(facts: Circumstances, hidden: int, embedding: int, large: bool) -> f
     """About how many times the corpus will be seen."""
     output = embedding * min(facts.vocabulary_size, 4096) if large else hidden * facts.vocabulary_size
     operations = 6 * (4 * hidden * (hidden + embedding) + output)
-    return 0.8 * facts.seconds * facts.speed / operations / facts.tokens
+    return 0.6 * facts.seconds * facts.speed / operations / facts.tokens
 
 
 def _dropout(passes: float, large: bool) -> float:

@@ -97,7 +97,7 @@ class LanguageModelRun:
         )
         self._note_vocabulary(asked.vocab_size)
         model = request.model if earlier is None else _options_of(earlier, request.model)
-        speed = measure_speed(self.choice.operands)
+        speed = measure_speed(self.choice.run_layer)
         facts = Circumstances(len(self.corpus.train), self.corpus.tokeniser.size, self._seconds(), speed)
         self.model, self.training = complete(model, request.training, facts)
         self.quick_tokens = self._quick_tokens(speed)
@@ -139,7 +139,7 @@ class LanguageModelRun:
         hidden, embedding = self.model.hidden_size or 0, self.model.embedding_size or 0
         features = embedding if self.model.tied else hidden
         operations = 2 * (4 * hidden * hidden * (2 * self.model.layers - 1) + features * self.corpus.tokeniser.size)
-        affordable = 0.5 * QUICK_SHARE * self._seconds() * speed / operations
+        affordable = 0.3 * QUICK_SHARE * self._seconds() * speed / operations
         return min(len(self.corpus.valid), max(4096, int(affordable)))
 
     def _note_vocabulary(self, asked: int | None) -> None:
