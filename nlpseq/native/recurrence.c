@@ -26,10 +26,15 @@
 #define PAUSE() ((void)0)
 #endif
 
-#ifndef DEPTH
-#define DEPTH 256
-#endif
-enum { TILE_ROWS = 16, TILE_DEPTH = 32, MOST_ROWS = 12, AT_ONCE = 128, PATIENCE = 1 << 14, CACHE = 1 << 20 };
+enum {
+    TILE_ROWS = 16, /* of the processor's tiles */
+    TILE_DEPTH = 32,
+    MOST_ROWS = 12, /* whose sums registers hold */
+    AT_ONCE = 128,  /* rows that share a part of a panel */
+    DEPTH = 256,    /* of such a part: 64 KB in 32-bit floats, which the second cache keeps */
+    CACHE = 1 << 20,
+    PATIENCE = 1 << 14 /* pauses before a thread that waits lets others run, about 0.5 ms */
+};
 
 /* An OpenMP runtime's own functions; `parallel` is NULL where there is one thread only. */
 struct threads {

@@ -108,6 +108,14 @@ INLINE void NAME(store_short)(uint16_t *place, vec values, lanes used) {
 
 /* Turn rows into columns, by exchanging ever larger blocks. */
 INLINE void NAME(transpose)(vec rows[LANES]) {
+#if defined(__clang__) /* has no shuffle whose places are computed */
+    for (int64_t one = 0; one < LANES; one++)
+        for (int64_t lane = 0; lane < one; lane++) {
+            const real value = rows[one][lane];
+            rows[one][lane] = rows[lane][one];
+            rows[lane][one] = value;
+        }
+#else
 #pragma GCC unroll 4
     for (int64_t block = 1; block < LANES; block *= 2) {
         ints low, high; /* places in the first row and, from LANES on, the second */
@@ -123,6 +131,7 @@ INLINE void NAME(transpose)(vec rows[LANES]) {
             rows[one + block] = __builtin_shuffle(first, second, high);
         }
     }
+#endif
 }
 
 /* ---- products ---- */
