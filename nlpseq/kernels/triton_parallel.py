@@ -1,0 +1,62 @@
+"""The parallel cells on a GPU: their gates as torch makes them, for all steps at once, and the scan of Triton's.
+
+A step of theirs is linear in the state, h_t = a_t * h_{t-1} + b_t, and zoneout leaves it so. Where a sequence has ended,
+a is one and b is zero, so that the last step holds every sequence's last state; padding is computed. The price of making
+a and b apart from the scan is that they are written and read once more.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nlpseq.cells.cell import Cell, LayerWeights, State
+from nlpseq.kernels.eager_recurrence import EPSILON
+
+
+def unroll(
+    cell: Cell,
+    weights: LayerWeights,
+    inputs: Tensor,
+    state: State,
+    lengths: Tensor | None = None,
+    *,
+    reverse: bool = False,
+    zoneout: float = 0.0,
+    masks: Tensor | None = None,
+    operands: torch.dtype | None = None,
+) -> tuple[Tensor, State]:
+    """As `nlpseq.cells.unroll`, for `mingru` and `minlstm`."""
+    from nlpseq.kernels.triton_scan import scan
+
+    kept, admitted = _shares(cell, _product(weights, inputs, operands or inputs.dtype))
+    if zoneout:
+        share = zoneout if masks is None else masks
+        kept, admitted = kept + share * (1 - kept), admitted - share * admitted
+    if lengths is None:
+        outputs: Tensor = scan(kept, admitted, state.hidden, reverse)
+        return outputs, cell.state(outputs[0 if reverse else -1])
+    active = torch.arange(inputs.shape[0], device=inputs.device)[:, None, None] < lengths[None, :, None]
+    outputs = scan(torch.where(active, kept, 1.0), torch.where(active, admitted, 0.0), state.hidden, reverse)
+    return outputs * active, cell.state(outputs[0 if reverse else -1])
+
+
+def _product(weights: LayerWeights, inputs: Tensor, operands: torch.dtype) -> Tensor:
+    """The input's product for all steps [T, B, G*H]."""
+    if weights.weight_ih is None:
+        return inputs
+    product = (inputs.to(operands) @ weights.weight_ih.to(operands).t()).to(inputs.dtype)
+    if weights.gain_ih is not None:
+        product = torch.layer_norm(product, product.shape[-1:], weights.gain_ih, None, EPSILON)
+    return product + weights.bias_ih
+
+
+def _shares(cell: Cell, product: Tensor) -> tuple[Tensor, Tensor]:
+    """What a step keeps of the state, and what it adds to it, [T, B, H] each."""
+    *gates, candidate = product.chunk(cell.gates, -1)
+    if cell.name == "mingru":
+        update = gates[0].sigmoid()
+        return 1 - update, update * candidate
+    softplus = torch.nn.functional.softplus
+    kept = torch.sigmoid(softplus(-gates[1]) - softplus(-gates[0]))
+    return kept, (1 - kept) * candidate
