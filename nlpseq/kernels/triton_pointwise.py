@@ -1,9 +1,18 @@
-"""What each cell does between two matrix products, on a GPU: two short functions of Triton a cell, in a table.
+"""What each cell does between two matrix products, forward and backward, as device functions of Triton.
 
-A loop of `triton_loops` is given a cell's functions as arguments, so a cell is no kernel of its own. They work on tiles
-[rows, units] in fp32, one a gate block, in tuples. What depends on exp alone is used for the activations: Triton's
-interpreter, under which the tests run, knows no other. The price is that a cell is stated once more, beside
-`nlpseq.cells` and the loops for the CPU; the tests hold all of them against the first.
+A cell is two short functions in a table, which the kernels take as compile-time arguments: so one kernel runs
+every cell and option. Tiles are [rows, units] in fp32; a tuple of tiles holds one for each block of
+gates. The price is one more statement of each cell, which the tests hold to that of `nlpseq.cells`. Triton has to be
+there to import this module.
+
+    forward(x, q, hidden, memory)  -> hidden, memory, saved
+    backward(saved, hidden, memory, grad_hidden, grad_memory)  -> grad_x, grad_q, grad_hidden, grad_memory
+
+where x is the input's product, q the hidden state's, both with their biases, and hidden and memory are the state before
+the step; a cell without a memory passes through whatever it is given. `backward` leaves out of grad_hidden what goes
+through the products, which is the loop's to add.
+
+Everything is made of exp, because the library of device functions cannot be interpreted without a GPU.
 """
 
 from __future__ import annotations
@@ -16,137 +25,157 @@ import triton.language as tl
 
 
 @triton.jit
-def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)); where exp overflows that is zero, as it should be."""
+def sigmoid(x: tl.tensor) -> tl.tensor:
+    """1 / (1 + exp(-x)): for large -x the exponential is infinite, and its inverse zero."""
     return 1.0 / (1.0 + tl.exp(-x))
 
 
 @triton.jit
-def tanh(x: Any) -> Any:
-    """By exp, and near zero, where that would cancel, by the first terms of Taylor's series."""
-    e = tl.exp(-2.0 * tl.abs(x))
-    large = (1.0 - e) / (1.0 + e)
-    y = x * x
-    small = x + x * y * (-1.0 / 3 + y * (2.0 / 15 + y * (-17.0 / 315 + y * (62.0 / 2835))))
-    return tl.where(tl.abs(x) < 0.25, small, tl.where(x < 0, -large, large))
+def tanh(x: tl.tensor) -> tl.tensor:
+    """The hyperbolic tangent, to about 1e-6 of its value also near zero, where it is a polynomial."""
+    size = tl.abs(x)
+    square = x * x
+    power = tl.exp(-2.0 * size)
+    large = (1.0 - power) / (1.0 + power)
+    series = 0.13333333 + square * (-0.053968254 + square * (0.021869488 + square * -0.0088632355))
+    return tl.where(size < 0.25, x + x * square * (-0.33333333 + square * series), tl.where(x < 0, -large, large))
 
 
 @triton.jit
-def _rnn_tanh(given: Any, product: Any, hidden: Any, memory: Any) -> Any:
-    new = tanh(given[0] + product[0])
-    return (new,), new, memory
+def _tanh_forward(x: tl.tuple, q: tl.tuple, hidden: tl.tensor, memory: tl.tensor) -> tl.tuple:
+    new = tanh(x[0] + q[0])
+    return new, memory, (new,)
 
 
 @triton.jit
-def _rnn_tanh_backward(kept: Any, hidden: Any, memory: Any, grad: Any, grad_memory: Any) -> Any:
-    sent = (grad * (1.0 - kept[0] * kept[0]),)
-    return sent, sent, grad * 0.0, grad_memory
+def _tanh_backward(
+    saved: tl.tuple, hidden: tl.tensor, memory: tl.tensor, grad_hidden: tl.tensor, grad_memory: tl.tensor
+) -> tl.tuple:
+    grads = (grad_hidden * (1.0 - saved[0] * saved[0]),)
+    return grads, grads, tl.zeros_like(grad_hidden), grad_memory
 
 
 @triton.jit
-def _rnn_relu(given: Any, product: Any, hidden: Any, memory: Any) -> Any:
-    new = tl.maximum(given[0] + product[0], 0.0)
-    return (new,), new, memory
+def _relu_forward(x: tl.tuple, q: tl.tuple, hidden: tl.tensor, memory: tl.tensor) -> tl.tuple:
+    new = tl.maximum(x[0] + q[0], 0.0)
+    return new, memory, (new,)
 
 
 @triton.jit
-def _rnn_relu_backward(kept: Any, hidden: Any, memory: Any, grad: Any, grad_memory: Any) -> Any:
-    sent = (tl.where(kept[0] > 0, grad, 0.0),)
-    return sent, sent, grad * 0.0, grad_memory
+def _relu_backward(
+    saved: tl.tuple, hidden: tl.tensor, memory: tl.tensor, grad_hidden: tl.tensor, grad_memory: tl.tensor
+) -> tl.tuple:
+    grads = (tl.where(saved[0] > 0.0, grad_hidden, 0.0),)
+    return grads, grads, tl.zeros_like(grad_hidden), grad_memory
 
 
 @triton.jit
-def _rnn_sigmoid(given: Any, product: Any, hidden: Any, memory: Any) -> Any:
-    new = sigmoid(given[0] + product[0])
-    return (new,), new, memory
+def _sigmoid_forward(x: tl.tuple, q: tl.tuple, hidden: tl.tensor, memory: tl.tensor) -> tl.tuple:
+    new = sigmoid(x[0] + q[0])
+    return new, memory, (new,)
 
 
 @triton.jit
-def _rnn_sigmoid_backward(kept: Any, hidden: Any, memory: Any, grad: Any, grad_memory: Any) -> Any:
-    sent = (grad * kept[0] * (1.0 - kept[0]),)
-    return sent, sent, grad * 0.0, grad_memory
+def _sigmoid_backward(
+    saved: tl.tuple, hidden: tl.tensor, memory: tl.tensor, grad_hidden: tl.tensor, grad_memory: tl.tensor
+) -> tl.tuple:
+    grads = (grad_hidden * saved[0] * (1.0 - saved[0]),)
+    return grads, grads, tl.zeros_like(grad_hidden), grad_memory
 
 
 @triton.jit
-def _lstm(given: Any, product: Any, hidden: Any, memory: Any) -> Any:
-    admitted, forgotten = sigmoid(given[0] + product[0]), sigmoid(given[1] + product[1])
-    candidate, shown = tanh(given[2] + product[2]), sigmoid(given[3] + product[3])
-    new = forgotten * memory + admitted * candidate
-    return (admitted, forgotten, candidate, shown), shown * tanh(new), new
+def _lstm_forward(x: tl.tuple, q: tl.tuple, hidden: tl.tensor, memory: tl.tensor) -> tl.tuple:
+    admitted, kept = sigmoid(x[0] + q[0]), sigmoid(x[1] + q[1])
+    candidate, shown = tanh(x[2] + q[2]), sigmoid(x[3] + q[3])
+    new = kept * memory + admitted * candidate
+    return shown * tanh(new), new, (admitted, kept, candidate, shown)
 
 
 @triton.jit
-def _lstm_backward(kept: Any, hidden: Any, memory: Any, grad: Any, grad_memory: Any) -> Any:
-    admitted, forgotten, candidate, shown = kept[0], kept[1], kept[2], kept[3]
-    seen = tanh(forgotten * memory + admitted * candidate)
-    grad_memory += grad * shown * (1.0 - seen * seen)
-    sent = (
-        grad_memory * candidate * admitted * (1.0 - admitted),
-        grad_memory * memory * forgotten * (1.0 - forgotten),
-        grad_memory * admitted * (1.0 - candidate * candidate),
-        grad * seen * shown * (1.0 - shown),
+def _lstm_backward(
+    saved: tl.tuple, hidden: tl.tensor, memory: tl.tensor, grad_hidden: tl.tensor, grad_memory: tl.tensor
+) -> tl.tuple:
+    admitted, kept, candidate, shown = saved[0], saved[1], saved[2], saved[3]
+    squashed = tanh(kept * memory + admitted * candidate)
+    grad_new = grad_memory + grad_hidden * shown * (1.0 - squashed * squashed)
+    grads = (
+        grad_new * candidate * admitted * (1.0 - admitted),
+        grad_new * memory * kept * (1.0 - kept),
+        grad_new * admitted * (1.0 - candidate * candidate),
+        grad_hidden * squashed * shown * (1.0 - shown),
     )
-    return sent, sent, grad * 0.0, grad_memory * forgotten
+    return grads, grads, tl.zeros_like(grad_hidden), grad_new * kept
 
 
 @triton.jit
-def _gru(given: Any, product: Any, hidden: Any, memory: Any) -> Any:
-    reset, update = sigmoid(given[0] + product[0]), sigmoid(given[1] + product[1])
-    candidate = tanh(given[2] + reset * product[2])
-    return (reset, update, candidate, product[2]), candidate + update * (hidden - candidate), memory
+def _gru_forward(x: tl.tuple, q: tl.tuple, hidden: tl.tensor, memory: tl.tensor) -> tl.tuple:
+    reset, update = sigmoid(x[0] + q[0]), sigmoid(x[1] + q[1])
+    candidate = tanh(x[2] + reset * q[2])
+    return candidate + update * (hidden - candidate), memory, (reset, update, candidate, q[2])
 
 
 @triton.jit
-def _gru_backward(kept: Any, hidden: Any, memory: Any, grad: Any, grad_memory: Any) -> Any:
-    reset, update, candidate = kept[0], kept[1], kept[2]
-    grad_candidate = grad * (1.0 - update) * (1.0 - candidate * candidate)
-    grad_update = grad * (hidden - candidate) * update * (1.0 - update)
-    grad_reset = grad_candidate * kept[3] * reset * (1.0 - reset)
-    sent = (grad_reset, grad_update, grad_candidate)
-    return sent, (grad_reset, grad_update, grad_candidate * reset), grad * update, grad_memory
+def _gru_backward(
+    saved: tl.tuple, hidden: tl.tensor, memory: tl.tensor, grad_hidden: tl.tensor, grad_memory: tl.tensor
+) -> tl.tuple:
+    reset, update, candidate, product = saved[0], saved[1], saved[2], saved[3]
+    grad_candidate = grad_hidden * (1.0 - update) * (1.0 - candidate * candidate)
+    grad_update = grad_hidden * (hidden - candidate) * update * (1.0 - update)
+    grad_reset = grad_candidate * product * reset * (1.0 - reset)
+    grad_x = (grad_reset, grad_update, grad_candidate)
+    return grad_x, (grad_reset, grad_update, grad_candidate * reset), grad_hidden * update, grad_memory
 
 
 @triton.jit
-def _gru_reset_before(given: Any, product: Any, hidden: Any, memory: Any) -> Any:
-    reset, update = sigmoid(given[0] + product[0]), sigmoid(given[1] + product[1])
-    candidate = tanh(given[2] + product[2])
-    return (reset, update, candidate), candidate + update * (hidden - candidate), memory
+def _reset_before_forward(x: tl.tuple, q: tl.tuple, hidden: tl.tensor, memory: tl.tensor) -> tl.tuple:
+    reset, update = sigmoid(x[0] + q[0]), sigmoid(x[1] + q[1])
+    candidate = tanh(x[2] + q[2])
+    return candidate + update * (hidden - candidate), memory, (reset, update, candidate)
 
 
 @triton.jit
-def _gru_reset_before_backward(kept: Any, hidden: Any, memory: Any, grad: Any, grad_memory: Any) -> Any:
-    """The first block's gradient passes through the last product: the loop fills it in."""
-    update, candidate = kept[1], kept[2]
-    grad_candidate = grad * (1.0 - update) * (1.0 - candidate * candidate)
-    grad_update = grad * (hidden - candidate) * update * (1.0 - update)
-    sent = (grad * 0.0, grad_update, grad_candidate)
-    return sent, sent, grad * update, grad_memory
+def _reset_before_backward(
+    saved: tl.tuple, hidden: tl.tensor, memory: tl.tensor, grad_hidden: tl.tensor, grad_memory: tl.tensor
+) -> tl.tuple:
+    update, candidate = saved[1], saved[2]
+    grad_candidate = grad_hidden * (1.0 - update) * (1.0 - candidate * candidate)
+    grad_update = grad_hidden * (hidden - candidate) * update * (1.0 - update)
+    grads = (tl.zeros_like(grad_hidden), grad_update, grad_candidate)
+    return grads, grads, grad_hidden * update, grad_memory
+
+
+@triton.jit
+def reset_hidden(x: tl.tuple, q: tl.tuple, hidden: tl.tensor) -> tl.tensor:
+    """r * h, which the last block of the weights is applied to where a cell resets before the product."""
+    return sigmoid(x[0] + q[0]) * hidden
+
+
+@triton.jit
+def reset_hidden_backward(saved: tl.tuple, hidden: tl.tensor, grad_held: tl.tensor) -> tl.tuple:
+    """Through r * h: the gradient of r before its activation, and what goes on to h."""
+    reset = saved[0]
+    return grad_held * hidden * reset * (1.0 - reset), grad_held * reset
 
 
 @dataclass(frozen=True)
 class Pointwise:
-    """The pointwise part of one cell.
-
-    `forward(given, product, hidden, memory)` takes the blocks of both products, biases included, and the state, and
-    returns what is kept for the backward pass, and the new hidden state and memory.
-
-    `backward(kept, hidden, memory, grad, grad_memory)` takes the state before the step and the gradients of the state
-    after it, and returns those of the input's product and of the hidden state's, and the direct part of those of the
-    state before the step. A cell without memory hands its arguments through.
-    """
+    """One cell: its device functions, how many blocks of gates it has, and how many tiles its backward pass needs."""
 
     forward: Any
     backward: Any
-    kept: int  # tiles that are kept for the backward pass
-    additive: bool = True  # both products have the same gradient
+    gates: int
+    saved: int
+    memory: bool = False  # whether the state has a second part
+    additive: bool = True  # whether both products have the same gradient
+    resets: bool = False  # whether the last block's product is of r * h
 
 
 # by the names of nlpseq.cells.CELLS
 POINTWISE: dict[str, Pointwise] = {
-    "rnn": Pointwise(_rnn_tanh, _rnn_tanh_backward, 1),
-    "rnn-relu": Pointwise(_rnn_relu, _rnn_relu_backward, 1),
-    "rnn-sigmoid": Pointwise(_rnn_sigmoid, _rnn_sigmoid_backward, 1),
-    "lstm": Pointwise(_lstm, _lstm_backward, 4),
-    "gru": Pointwise(_gru, _gru_backward, 4, additive=False),
-    "gru-reset-before": Pointwise(_gru_reset_before, _gru_reset_before_backward, 3),
+    "rnn": Pointwise(_tanh_forward, _tanh_backward, 1, 1),
+    "rnn-relu": Pointwise(_relu_forward, _relu_backward, 1, 1),
+    "rnn-sigmoid": Pointwise(_sigmoid_forward, _sigmoid_backward, 1, 1),
+    "lstm": Pointwise(_lstm_forward, _lstm_backward, 4, 4, memory=True),
+    "gru": Pointwise(_gru_forward, _gru_backward, 3, 4, additive=False),
+    "gru-reset-before": Pointwise(_reset_before_forward, _reset_before_backward, 3, 3, resets=True),
 }
