@@ -28,8 +28,8 @@ class Settings:
     precision: str  # of products in fp32, as in triton.language.dot
     rows: int  # sequences in a tile
     units: int  # hidden units in a tile
-    depth: int = 16  # of a tile of weights, where they are read in parts
-    barrier: bool = False  # whether programs wait for each other after each step
+    depth: int = 16  # of a tile of weights, where a product is made in parts
+    barrier: bool = False  # whether one launch runs all steps, its programs waiting for each other after each
 
 
 class Sizes(NamedTuple):

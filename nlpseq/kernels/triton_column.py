@@ -13,6 +13,7 @@ import triton.language as tl
 
 from nlpseq.kernels.triton_pointwise import reset_hidden, reset_hidden_backward
 from nlpseq.kernels.triton_tiles import (
+    keep_for_backward,
     load_before,
     load_blocks,
     load_input,
@@ -103,33 +104,6 @@ def _hidden_product(
 
 
 @triton.jit
-def _keep(
-    room: tl.tuple,
-    memory: tl.tensor,
-    saved: tl.tuple,
-    normalised: tl.tuple,
-    deviations: tl.tuple,
-    places: tl.tensor,
-    units: tl.tensor,
-    mask: tl.tensor,
-    active: tl.tensor,
-    size: tl.tensor,
-    S: tl.constexpr,
-) -> None:
-    """Stores what the backward pass needs of one step."""
-    SAVED: tl.constexpr = S.saved
-    GATES: tl.constexpr = S.gates
-    DEVIATIONS: tl.constexpr = 1 + S.resets
-    store_blocks(room.saved, saved, places, units, mask, size, SAVED)
-    if S.memory:
-        tl.store(room.memories + places * size + units, memory, mask=mask)
-    if S.normalised:
-        store_blocks(room.normalised, normalised, places, units, mask, size, GATES)
-        for index in tl.static_range(DEVIATIONS):
-            tl.store(room.deviations + places * 2 + index, deviations[index][:, None], mask=active)
-
-
-@triton.jit
 def column_forward(given: tl.tuple, room: tl.tuple, sizes: tl.tuple, FORWARD: tl.constexpr, S: tl.constexpr) -> None:
     """All steps of a tile of sequences."""
     GATES: tl.constexpr = S.gates
@@ -161,7 +135,7 @@ def column_forward(given: tl.tuple, room: tl.tuple, sizes: tl.tuple, FORWARD: tl
         memory = tl.where(mask, new_memory, memory) if S.memory else hidden
         tl.store(room.outputs + places * size + units, hidden, mask=mask)
         if S.training:
-            _keep(room, memory, saved, normalised, deviations, places, units, mask, active, size, S)
+            keep_for_backward(room, memory, saved, normalised, deviations, places, units, mask, active, size, S)
     tl.store(room.last_hidden + own, hidden, mask=owned)
     if S.memory:
         tl.store(room.last_memory + own, memory, mask=owned)

@@ -84,7 +84,7 @@ class Loop:
         from nlpseq.kernels.triton_pointwise import POINTWISE
 
         cell = POINTWISE[self.cell]
-        full = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+        full = "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
         return Settings(
             gates=cell.gates,
             saved=cell.saved,
@@ -250,7 +250,7 @@ def unroll(
         state = cell.state(*(value[places.order] for value in state))
     if masks is not None:
         masks = masks.flatten(0, 1) if places is None else places.gather(masks)
-    way = way or triton_launch.choose_way(cell.name, weights.weight_hh.shape[1], batch, operands)
+    way = way or "column"
     loop = Loop(cell.name, way, steps, batch, reverse, zoneout, operands, torch.is_grad_enabled())
     tensors = (
         *((None, None) if places is None else (places.lengths, places.offsets)),

@@ -3,8 +3,7 @@
 Real steps lie one after another, those of one time step beside each other and sequences longest first, so a row of a
 tile is found by adding its sequence to the step's offset, and padding is neither stored nor computed. Tiles are powers
 of two, as Triton wants them; what lies beyond the real units is loaded as zero and never stored. A tuple of tiles holds
-one for each block of gates, [rows, units] each. The price of one statement of these for all kernels is that each is called
-with a dozen arguments; the records of `triton_arguments` keep it at that.
+one for each block of gates, [rows, units] each. The price of one statement for all kernels is a dozen arguments each.
 """
 
 from __future__ import annotations
@@ -38,6 +37,33 @@ def store_blocks(
     """Puts tiles where `load_blocks` finds them."""
     for block in tl.static_range(BLOCKS):
         tl.store(pointer + places * (BLOCKS * size) + (block * size + units), blocks[block], mask=mask)
+
+
+@triton.jit
+def keep_for_backward(
+    room: tl.tuple,
+    memory: tl.tensor,
+    saved: tl.tuple,
+    normalised: tl.tuple,
+    deviations: tl.tuple,
+    places: tl.tensor,
+    units: tl.tensor,
+    mask: tl.tensor,
+    active: tl.tensor,
+    size: tl.tensor,
+    S: tl.constexpr,
+) -> None:
+    """Stores what the backward pass needs of one step."""
+    SAVED: tl.constexpr = S.saved
+    GATES: tl.constexpr = S.gates
+    DEVIATIONS: tl.constexpr = 1 + S.resets
+    store_blocks(room.saved, saved, places, units, mask, size, SAVED)
+    if S.memory:
+        tl.store(room.memories + places * size + units, memory, mask=mask)
+    if S.normalised:
+        store_blocks(room.normalised, normalised, places, units, mask, size, GATES)
+        for index in tl.static_range(DEVIATIONS):
+            tl.store(room.deviations + places * 2 + index, deviations[index][:, None], mask=active)
 
 
 @triton.jit
@@ -112,7 +138,11 @@ def load_before(
         neighbour = tl.maximum(time - 1, 0)
     places = places_at(neighbour, rows, given, sizes)
     began = tl.load(first + rows[:, None] * sizes.size + units, mask=mask & begins, other=0.0)
-    went_on = tl.load(states + places * sizes.size + units, mask=mask & (begins == 0), other=0.0)
+    carried = mask & (begins == 0)
+    if S.barrier:  # others wrote it just now: not from this multiprocessor's own cache
+        went_on = tl.load(states + places * sizes.size + units, mask=carried, other=0.0, cache_modifier=".cg")
+    else:
+        went_on = tl.load(states + places * sizes.size + units, mask=carried, other=0.0)
     return tl.where(begins, began, went_on)
 
 
