@@ -24,10 +24,10 @@ class Settings:
     reverse: bool
     packed: bool  # whether lengths differ
     training: bool
-    held: bool  # whether the weights stay where they are over all steps
     precision: str  # of products in fp32, as in triton.language.dot
-    rows: int  # sequences in a tile
-    units: int  # hidden units in a tile
+    held: bool = False  # whether the weights stay where they are over all steps
+    rows: int = 16  # sequences in a tile
+    units: int = 16  # hidden units in a tile
     depth: int = 16  # of a tile of weights, where a product is made in parts
     barrier: bool = False  # whether one launch runs all steps, its programs waiting for each other after each
 

@@ -13,21 +13,19 @@ import triton.language as tl
 
 from nlpseq.kernels.triton_pointwise import reset_hidden, reset_hidden_backward
 from nlpseq.kernels.triton_tiles import (
+    finish,
     keep_for_backward,
     load_before,
     load_blocks,
     load_input,
     load_vectors,
     multiply,
-    normalise,
-    normalise_backward,
     places_at,
     row_lengths,
     share_kept,
     store_blocks,
+    through_normalisation,
 )
-
-EPSILON: tl.constexpr = tl.constexpr(1e-5)  # as in nlpseq.arrays.normalise
 
 
 @triton.jit
@@ -70,16 +68,8 @@ def _product(
     for block in tl.static_range(FIRST, LAST):
         tile = weights[block] if S.held else _load_weight(given, block, size, S, True)
         bare += (multiply(hidden, tile, S),)
-    deviation = ()
-    if S.normalised:
-        UNITS: tl.constexpr = S.units
-        bare, inverse = normalise(bare, tl.arange(0, UNITS)[None, :] < size, size, EPSILON, BLOCKS)
-        deviation = (inverse,)
-    finished = ()
-    for block in tl.static_range(BLOCKS):
-        scaled = bare[block] * gains[FIRST + block] if S.normalised else bare[block]
-        finished += (scaled + biases[FIRST + block],)
-    return finished, bare, deviation
+    UNITS: tl.constexpr = S.units
+    return finish(bare, biases, gains, tl.arange(0, UNITS)[None, :] < size, size, S, FIRST, BLOCKS)
 
 
 @triton.jit
@@ -159,22 +149,7 @@ def _product_backward(
 ) -> tl.tensor:
     """Through blocks FIRST to LAST of the hidden state's product: `total` and what goes back to the hidden state."""
     BLOCKS: tl.constexpr = LAST - FIRST
-    width = S.gates * size
-    bare = grads
-    if S.normalised:
-        address = places * width + FIRST * size + units
-        normalised = ()
-        scaled = ()
-        for block in tl.static_range(BLOCKS):
-            gain = tl.load(given.gain + (FIRST + block) * size + units, mask=units < size, other=0.0)
-            scaled += (grads[block] * gain,)
-            normalised += (tl.load(room.normalised + address + block * size, mask=mask, other=0.0),)
-        inverse = tl.load(
-            room.deviations + places * 2 + (FIRST > 0), mask=tl.max(mask.to(tl.int32), 1)[:, None] > 0, other=0.0
-        )
-        bare = normalise_backward(scaled, normalised, tl.sum(inverse, 1), units < size, size, BLOCKS)
-        for block in tl.static_range(BLOCKS):
-            tl.store(sent.bare + address + block * size, bare[block], mask=mask)
+    bare = through_normalisation(grads, given, room, sent, places, units, mask, size, S, FIRST, BLOCKS)
     for block in tl.static_range(BLOCKS):
         tile = weights[FIRST + block] if S.held else _load_weight(given, FIRST + block, size, S, False)
         total += multiply(bare[block], tile, S)

@@ -71,7 +71,7 @@ class Loop:
     """How a recurrence runs, apart from its tensors."""
 
     cell: str
-    way: str
+    way: str | None  # None: whichever suits the size
     steps: int
     batch: int
     reverse: bool
@@ -84,7 +84,7 @@ class Loop:
         from nlpseq.kernels.triton_pointwise import POINTWISE
 
         cell = POINTWISE[self.cell]
-        full = "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+        exact = torch.get_float32_matmul_precision() == "highest"
         return Settings(
             gates=cell.gates,
             saved=cell.saved,
@@ -96,16 +96,21 @@ class Loop:
             reverse=self.reverse,
             packed=given.lengths is not None,
             training=training,
-            held=False,
-            precision=full,
-            rows=16,
-            units=max(16, _power_of_two(given.weight.shape[1])),
+            precision="tf32x3" if exact else "tf32",
         )
 
+    def chosen_way(self, given: Given, settings: Settings) -> str:
+        """The way to run it. Raises BackendError if the one that was asked for cannot."""
+        from nlpseq.kernels import triton_launch
 
-def _power_of_two(number: int) -> int:
-    """The smallest power of two that is no smaller."""
-    return 1 << (number - 1).bit_length()
+        if self.way in ("grid", "steps") and (settings.resets or settings.normalised):
+            raise BackendError(
+                "triton", f"the way {self.way!r} has no reset before a product and no layer normalisation", 'way="rows"'
+            )
+        device = given.weight.device
+        processors = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+        size, element = given.weight.shape[1], given.weight.element_size()
+        return self.way or triton_launch.choose_way(settings, size, self.batch, element, processors)
 
 
 class _Recurrence(torch.autograd.Function):
@@ -134,9 +139,10 @@ class _Recurrence(torch.autograd.Function):
         settings = loop.settings(given, training=training)
         room = _room(given, settings)
         sizes = Sizes(loop.steps, loop.batch, weight.shape[1], float(loop.zoneout))
-        triton_launch.forward(loop.cell, loop.way, given, room, sizes, settings)
+        way = loop.chosen_way(given, settings)
+        triton_launch.forward(loop.cell, way, given, room, sizes, settings)
         if training:
-            ctx.loop, ctx.settings, ctx.sizes = loop, settings, sizes
+            ctx.loop, ctx.way, ctx.settings, ctx.sizes = loop, way, settings, sizes
             ctx.save_for_backward(*given, *room)
         return tuple(value for value in room[:3] if value is not None)
 
@@ -150,7 +156,7 @@ class _Recurrence(torch.autograd.Function):
         tensors = ctx.saved_tensors
         given, room = Given(*tensors[: len(Given._fields)]), Room(*tensors[len(Given._fields) :])
         sent = _sent(given, settings, grad_results)
-        triton_launch.backward(loop.cell, loop.way, given, room, sent, ctx.sizes, settings)
+        triton_launch.backward(loop.cell, ctx.way, given, room, sent, ctx.sizes, settings)
         grad_weight = _weight_gradient(loop, settings, given, room, sent)
         grad_gain = None if given.gain is None else (sent.product * room.normalised).sum(0)
         grad_bias = sent.product.sum(0)
@@ -238,8 +244,6 @@ def unroll(
     `way` is one of `triton_launch.WAYS`, by default the one that is chosen by size. Raises BackendError for a cell or a
     type that the kernels do not have.
     """
-    from nlpseq.kernels import triton_launch
-
     operands = operands or state.hidden.dtype
     if state.hidden.dtype != torch.float32 or operands not in OPERANDS:
         raise BackendError("--precision", f"the GPU's kernels keep the state in fp32, not {state.hidden.dtype}", "fp32")
@@ -250,7 +254,6 @@ def unroll(
         state = cell.state(*(value[places.order] for value in state))
     if masks is not None:
         masks = masks.flatten(0, 1) if places is None else places.gather(masks)
-    way = way or "column"
     loop = Loop(cell.name, way, steps, batch, reverse, zoneout, operands, torch.is_grad_enabled())
     tensors = (
         *((None, None) if places is None else (places.lengths, places.offsets)),

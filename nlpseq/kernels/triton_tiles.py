@@ -11,6 +11,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+EPSILON: tl.constexpr = tl.constexpr(1e-5)  # as in nlpseq.arrays.normalise
+
 
 @triton.jit
 def load_blocks(
@@ -203,3 +205,61 @@ def normalise_backward(
         centred = grads[block] - mean - normalised[block] * shared
         bare += (tl.where(known, centred, 0.0) * deviation[:, None],)
     return bare
+
+
+@triton.jit
+def finish(
+    bare: tl.tuple,
+    biases: tl.tuple,
+    gains: tl.tuple,
+    known: tl.tensor,
+    size: tl.tensor,
+    S: tl.constexpr,
+    FIRST: tl.constexpr,
+    BLOCKS: tl.constexpr,
+) -> tl.tuple:
+    """Products of blocks from FIRST on, normalised where asked for, with their bias; what they were before gain and
+    bias, and one over the deviation.
+    """
+    deviation = ()
+    if S.normalised:
+        bare, inverse = normalise(bare, known, size, EPSILON, BLOCKS)
+        deviation = (inverse,)
+    finished = ()
+    for block in tl.static_range(BLOCKS):
+        scaled = bare[block] * gains[FIRST + block] if S.normalised else bare[block]
+        finished += (scaled + biases[FIRST + block],)
+    return finished, bare, deviation
+
+
+@triton.jit
+def through_normalisation(
+    grads: tl.tuple,
+    given: tl.tuple,
+    room: tl.tuple,
+    sent: tl.tuple,
+    places: tl.tensor,
+    units: tl.tensor,
+    mask: tl.tensor,
+    size: tl.tensor,
+    S: tl.constexpr,
+    FIRST: tl.constexpr,
+    BLOCKS: tl.constexpr,
+) -> tl.tuple:
+    """Through `finish`, to the gradients of the bare products, which are stored where they are others'."""
+    if S.normalised:
+        address = places * (S.gates * size) + FIRST * size + units
+        normalised = ()
+        scaled = ()
+        for block in tl.static_range(BLOCKS):
+            gain = tl.load(given.gain + (FIRST + block) * size + units, mask=units < size, other=0.0)
+            scaled += (grads[block] * gain,)
+            normalised += (tl.load(room.normalised + address + block * size, mask=mask, other=0.0),)
+        active = tl.max(mask.to(tl.int32), 1)[:, None] > 0
+        inverse = tl.load(room.deviations + places * 2 + (FIRST > 0), mask=active, other=0.0)
+        bare = normalise_backward(scaled, normalised, tl.sum(inverse, 1), units < size, size, BLOCKS)
+        for block in tl.static_range(BLOCKS):
+            tl.store(sent.bare + address + block * size, bare[block], mask=mask)
+        return bare
+    else:
+        return grads
