@@ -2,6 +2,14 @@
 
     recurrence.py      a layer over time with a hand-written backward pass, for every cell and option
     pointwise.py       what each cell does between two matrix products, forward and backward, in place
+    triton_recurrence.py   a layer over time on a GPU, under autograd; all that imports triton is behind it
+    triton_launch.py   which of the GPU's kernels runs it, with which tiles, and its launch
+    triton_graph.py    many small launches as one
+    triton_column.py triton_steps.py triton_rows.py
+                       the kernels: all of time in one program; a step spread over many; a step in several launches
+    triton_pointwise.py triton_tiles.py triton_arguments.py
+                       what they are made of: each cell's gates; loads, products, normalisation; records of arguments
+    triton_scan.py     linear recurrences on a GPU, for cells that are parallel over time
     loss.py            cross-entropy of a linear output layer that never holds all logits
     choice.py          which of them runs on this machine, in which precision, and the reason in words
     memory.py          keeping freed memory in the process

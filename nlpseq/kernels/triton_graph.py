@@ -51,7 +51,8 @@ def forget() -> None:
 
 def _record(body: Callable[[], None]) -> Any:
     """The graph of what `body` launches; nothing is run. Kernels must have been compiled before."""
-    graph, current, side = torch.cuda.CUDAGraph(), torch.cuda.current_stream(), torch.cuda.Stream()
+    graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(current)
     with torch.cuda.stream(side):
         graph.capture_begin(capture_error_mode="thread_local")

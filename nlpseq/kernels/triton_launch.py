@@ -182,7 +182,7 @@ def _watch(signal: Tensor) -> None:
     elif not torch.cuda.is_current_stream_capturing():
         flag = torch.empty(1, dtype=torch.int32, pin_memory=True)
         flag.copy_(signal[:1], non_blocking=True)
-        event = torch.cuda.Event()
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record()
         _watched.append((event, flag))
 

@@ -217,7 +217,7 @@ def _hidden_before(loop: Loop, given: Given, outputs: Tensor) -> Tensor:
 def _weight_gradient(loop: Loop, settings: Settings, given: Given, room: Room, sent: Sent) -> Tensor:
     """One product over all steps: gradients [N, G*H] and hidden states before each step [N, H] -> [G*H, H]."""
     before = _hidden_before(loop, given, room.outputs)
-    grad = sent.bare.to(loop.operands)
+    grad: Tensor = sent.bare.to(loop.operands)
     if not settings.resets:
         return (grad.t() @ before.to(loop.operands)).float()
     size = before.shape[1]
@@ -278,7 +278,7 @@ def _project_inputs(weights: LayerWeights, inputs: Tensor, operands: torch.dtype
     """The input's product for all steps [N, G*H], its bias not yet added."""
     if weights.weight_ih is None:
         return inputs
-    product = inputs.to(operands) @ weights.weight_ih.to(operands).t()
+    product: Tensor = inputs.to(operands) @ weights.weight_ih.to(operands).t()
     if weights.gain_ih is None:
         return product
     return torch.nn.functional.layer_norm(product.float(), product.shape[-1:], weights.gain_ih, None, EPSILON)
