@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from nlpseq.cells import unroll as plain_unroll
+from nlpseq.cells.cell import Cell, State
 from nlpseq.errors import BackendError
-from nlpseq.kernels import eager_recurrence, native_recurrence, recurrence, torch_layers
+from nlpseq.kernels import (
+    eager_recurrence,
+    native_recurrence,
+    recurrence,
+    torch_layers,
+    triton_parallel,
+    triton_recurrence,
+)
 from nlpseq.kernels.pointwise import POINTWISE
 from nlpseq.models.stack import Unroll
 
@@ -37,8 +47,10 @@ def choose(backend: str, precision: str, device: str) -> Choice:
 
     Raises BackendError if what was asked for cannot run here, with what would.
     """
-    if device == "cuda" and backend != "torch":
-        raise BackendError("--device", "cuda has no kernels of ours in this version", "--device cpu")
+    if device == "cuda":
+        return _choose_on_gpu(backend, precision)
+    if backend == "triton":
+        raise BackendError("--backend", "triton runs on a GPU, and the device is the CPU", "--backend auto")
     if precision == "fp16":
         raise BackendError(
             "--precision", "fp16 products need a GPU, and this version runs on the CPU", "--precision auto"
@@ -55,6 +67,29 @@ def choose(backend: str, precision: str, device: str) -> Choice:
         return Choice(torch_layers.TorchLayers(operands), operands, f"torch's operators, {name} ({why})")
     run_layer, loop = _loop(backend)
     return Choice(partial(run_layer, operands=operands), operands, f"{loop}, {name} products ({why})")
+
+
+def _choose_on_gpu(backend: str, precision: str) -> Choice:
+    """Triton's kernels, or torch's operators where they were asked for or Triton's cannot run. Raises BackendError."""
+    if backend not in ("auto", "triton", "torch"):
+        raise BackendError("--backend", f"{backend} runs on the CPU, and the device is cuda", "--backend auto")
+    name = "bf16" if precision == "auto" else precision
+    operands = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+    reason = triton_recurrence.unavailable()
+    if backend == "triton" and reason:
+        raise BackendError("--backend", f"triton cannot run here: {reason}", "--backend torch")
+    why = "as asked" if precision != "auto" else "the GPU has them"
+    if backend == "torch" or reason:
+        because = f"; no Triton: {reason}" if backend == "auto" else ""
+        return Choice(torch_layers.TorchLayers(operands), operands, f"torch's operators, {name} ({why}){because}")
+    run_layer = partial(_on_gpu, operands=operands)
+    return Choice(run_layer, operands, f"Triton's kernels, {name} products ({why}); ways by size, not yet measured")
+
+
+def _on_gpu(cell: Cell, *arguments: Any, **settings: Any) -> tuple[Tensor, State]:
+    if cell.parallel:
+        return triton_parallel.unroll(cell, *arguments, **settings)
+    return triton_recurrence.unroll(cell, *arguments, **settings)
 
 
 def refuse(backend: str, cell: str, *, layer_normalisation: bool = False, zoneout: float = 0.0) -> None:

@@ -1,8 +1,8 @@
 """The parallel cells on a GPU: their gates as torch makes them, for all steps at once, and the scan of Triton's.
 
-A step of theirs is linear in the state, h_t = a_t * h_{t-1} + b_t, and zoneout leaves it so. Where a sequence has ended,
-a is one and b is zero, so that the last step holds every sequence's last state; padding is computed. The price of making
-a and b apart from the scan is that they are written and read once more.
+A step of theirs is linear in the state, h_t = a_t * h_{t-1} + b_t, and zoneout leaves it so. Where a sequence has
+ended, a is one and b is zero, so that the last step holds every sequence's last state; padding is computed. The price
+of making a and b apart from the scan is that they are written and read once more.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def _product(weights: LayerWeights, inputs: Tensor, operands: torch.dtype) -> Te
     """The input's product for all steps [T, B, G*H]."""
     if weights.weight_ih is None:
         return inputs
-    product = (inputs.to(operands) @ weights.weight_ih.to(operands).t()).to(inputs.dtype)
+    product: Tensor = (inputs.to(operands) @ weights.weight_ih.to(operands).t()).to(inputs.dtype)
     if weights.gain_ih is not None:
         product = torch.layer_norm(product, product.shape[-1:], weights.gain_ih, None, EPSILON)
-    return product + weights.bias_ih
+    return product.add(weights.bias_ih)
 
 
 def _shares(cell: Cell, product: Tensor) -> tuple[Tensor, Tensor]:

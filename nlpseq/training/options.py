@@ -42,7 +42,9 @@ class TrainingOptions:
     patience: int = option(0, "stop after so many validations without progress; 0: never", minimum=0)
     precision: str = option("auto", "operands of matrix products", choices=("auto", "fp32", "bf16", "fp16"))
     device: str = option("auto", "device", choices=("auto", "cpu", "cuda"))
-    backend: str = option("auto", "what runs layers over time", choices=("auto", "native", "eager", "torch", "plain"))
+    backend: str = option(
+        "auto", "what runs layers over time", choices=("auto", "native", "eager", "triton", "torch", "plain")
+    )
     random_seed: int = option(1, "seed of weights, dropout and order", minimum=0)
     save_every: int | None = option(None, "save for resuming every so many steps [default: each 30 s]", minimum=1)
 

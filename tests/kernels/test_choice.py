@@ -8,7 +8,7 @@ import torch
 from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.cells import unroll as plain_unroll
 from nlpseq.errors import BackendError
-from nlpseq.kernels import choice, native_recurrence
+from nlpseq.kernels import choice, native_recurrence, triton_recurrence
 from nlpseq.kernels.choice import choose, refuse
 from nlpseq.kernels.memory import keep_freed_memory
 
@@ -16,7 +16,8 @@ from nlpseq.kernels.memory import keep_freed_memory
 @pytest.mark.parametrize(
     ("request_", "where", "word"),
     [
-        (("auto", "auto", "cuda"), "--device", "cuda"),
+        (("native", "auto", "cuda"), "--backend", "native runs on the CPU"),
+        (("triton", "auto", "cpu"), "--backend", "triton runs on a GPU"),
         (("auto", "fp16", "cpu"), "--precision", "fp16"),
         (("plain", "bf16", "cpu"), "--precision", "plain"),
     ],
@@ -73,6 +74,19 @@ def test_a_loop_that_nobody_compiled_is_refused_or_replaced(monkeypatch: pytest.
         choose("native", "fp32", "cpu")
     assert refused.value.hint == "--backend auto"
     assert "nobody compiled it" in choose("auto", "fp32", "cpu").reason
+
+
+def test_a_gpu_gets_tritons_kernels_or_torchs_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton_recurrence, "unavailable", lambda: "nobody wrote one")
+    with pytest.raises(BackendError, match="triton cannot run here: nobody wrote one") as refused:
+        choose("triton", "auto", "cuda")
+    assert refused.value.hint == "--backend torch"
+    assert "nobody wrote one" in choose("auto", "auto", "cuda").reason
+    monkeypatch.setattr(triton_recurrence, "unavailable", lambda: None)
+    made = choose("auto", "fp16", "cuda")
+    assert made.operands == torch.float16
+    assert "Triton" in made.reason
+    assert "not yet measured" in made.reason
 
 
 def test_the_eager_loop_has_no_parallel_cells() -> None:

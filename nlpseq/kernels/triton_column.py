@@ -1,0 +1,230 @@
+"""One program runs its sequences through all of time: Triton's kernels for small hidden sizes.
+
+A program owns a tile of sequences and all hidden units, keeps their state in registers and, where they fit, the weights
+beside it, so that nothing waits for another program and a step reads only the input's product. The price is that a tile
+of sixteen sequences runs on one multiprocessor, however large a step is: beyond some hundred units, the ways of
+`triton_steps` use the whole device.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from nlpseq.kernels.triton_pointwise import reset_hidden, reset_hidden_backward
+from nlpseq.kernels.triton_tiles import (
+    finish,
+    keep_for_backward,
+    load_before,
+    load_blocks,
+    load_input,
+    load_vectors,
+    multiply,
+    places_at,
+    row_lengths,
+    share_kept,
+    store_blocks,
+    through_normalisation,
+)
+
+
+@triton.jit
+def _load_weight(
+    given: tl.tuple, block: tl.constexpr, size: tl.tensor, S: tl.constexpr, ACROSS: tl.constexpr
+) -> tl.tensor:
+    """One block [H, H] of the recurrent weights as a tile, turned over where a hidden state is to be multiplied."""
+    UNITS: tl.constexpr = S.units
+    one, other = tl.arange(0, UNITS)[:, None], tl.arange(0, UNITS)[None, :]
+    address = (block * size + other) * size + one if ACROSS else (block * size + one) * size + other
+    return tl.load(given.weight + address, mask=(one < size) & (other < size), other=0.0)
+
+
+@triton.jit
+def _load_weights(given: tl.tuple, size: tl.tensor, S: tl.constexpr, ACROSS: tl.constexpr) -> tl.tuple:
+    """All blocks of the recurrent weights, where they are to be held over all steps."""
+    BLOCKS: tl.constexpr = S.gates
+    blocks = ()
+    if S.held:
+        for block in tl.static_range(BLOCKS):
+            blocks += (_load_weight(given, block, size, S, ACROSS),)
+    return blocks
+
+
+@triton.jit
+def _product(
+    hidden: tl.tensor,
+    weights: tl.tuple,
+    biases: tl.tuple,
+    gains: tl.tuple,
+    given: tl.tuple,
+    size: tl.tensor,
+    S: tl.constexpr,
+    FIRST: tl.constexpr,
+    LAST: tl.constexpr,
+) -> tl.tuple:
+    """Blocks FIRST to LAST of the hidden state's product; what they were before gain and bias, and the deviations."""
+    BLOCKS: tl.constexpr = LAST - FIRST
+    bare = ()
+    for block in tl.static_range(FIRST, LAST):
+        tile = weights[block] if S.held else _load_weight(given, block, size, S, True)
+        bare += (multiply(hidden, tile, S),)
+    UNITS: tl.constexpr = S.units
+    return finish(bare, biases, gains, tl.arange(0, UNITS)[None, :] < size, size, S, FIRST, BLOCKS)
+
+
+@triton.jit
+def _hidden_product(
+    x: tl.tuple,
+    hidden: tl.tensor,
+    weights: tl.tuple,
+    biases: tl.tuple,
+    gains: tl.tuple,
+    given: tl.tuple,
+    size: tl.tensor,
+    S: tl.constexpr,
+) -> tl.tuple:
+    """The hidden state's product in all blocks; what they were before gain and bias, and the deviations."""
+    HEAD: tl.constexpr = S.gates - S.resets
+    q, bare, deviations = _product(hidden, weights, biases, gains, given, size, S, 0, HEAD)
+    if S.resets:
+        held = reset_hidden(x, q, hidden)
+        tail, bare_tail, deviation = _product(held, weights, biases, gains, given, size, S, HEAD, HEAD + 1)
+        q, bare, deviations = q + tail, bare + bare_tail, deviations + deviation
+    return q, bare, deviations
+
+
+@triton.jit
+def column_forward(given: tl.tuple, room: tl.tuple, sizes: tl.tuple, FORWARD: tl.constexpr, S: tl.constexpr) -> None:
+    """All steps of a tile of sequences."""
+    GATES: tl.constexpr = S.gates
+    ROWS: tl.constexpr = S.rows
+    UNITS: tl.constexpr = S.units
+    size = sizes.size
+    rows, units = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, UNITS)[None, :]
+    length = row_lengths(rows, given, sizes)
+    limit = tl.max(length)
+    weights = _load_weights(given, size, S, True)
+    biases, gains = load_vectors(given.bias, units, size, GATES), load_vectors(given.gain, units, size, GATES)
+    input_biases = load_vectors(given.input_bias, units, size, GATES)
+    own, owned = rows[:, None] * size + units, (rows[:, None] < sizes.batch) & (units < size)
+    hidden = tl.load(given.first_hidden + own, mask=owned, other=0.0)
+    memory = tl.load(given.first_memory + own, mask=owned, other=0.0) if S.memory else hidden
+    for step in range(limit):
+        time = limit - 1 - step if S.reverse else step
+        active = (time < length)[:, None]
+        mask = active & (units < size)
+        places = places_at(time, rows, given, sizes)
+        x = load_input(given, input_biases, places, units, mask, size, GATES)
+        q, normalised, deviations = _hidden_product(x, hidden, weights, biases, gains, given, size, S)
+        new, new_memory, saved = FORWARD(x, q, hidden, memory)
+        if S.zoneout:
+            share = share_kept(places, units, mask, given, sizes)
+            new += share * (hidden - new)
+            new_memory += share * (memory - new_memory)
+        hidden = tl.where(mask, new, hidden)
+        memory = tl.where(mask, new_memory, memory) if S.memory else hidden
+        tl.store(room.outputs + places * size + units, hidden, mask=mask)
+        if S.training:
+            keep_for_backward(room, memory, saved, normalised, deviations, places, units, mask, active, size, S)
+    tl.store(room.last_hidden + own, hidden, mask=owned)
+    if S.memory:
+        tl.store(room.last_memory + own, memory, mask=owned)
+
+
+@triton.jit
+def _product_backward(
+    total: tl.tensor,
+    grads: tl.tuple,
+    weights: tl.tuple,
+    given: tl.tuple,
+    room: tl.tuple,
+    sent: tl.tuple,
+    places: tl.tensor,
+    units: tl.tensor,
+    mask: tl.tensor,
+    size: tl.tensor,
+    S: tl.constexpr,
+    FIRST: tl.constexpr,
+    LAST: tl.constexpr,
+) -> tl.tensor:
+    """Through blocks FIRST to LAST of the hidden state's product: `total` and what goes back to the hidden state."""
+    BLOCKS: tl.constexpr = LAST - FIRST
+    bare = through_normalisation(grads, given, room, sent, places, units, mask, size, S, FIRST, BLOCKS)
+    for block in tl.static_range(BLOCKS):
+        tile = weights[FIRST + block] if S.held else _load_weight(given, FIRST + block, size, S, False)
+        total += multiply(bare[block], tile, S)
+    return total
+
+
+@triton.jit
+def _retreat(
+    grads: tl.tuple,
+    time: tl.tensor,
+    rows: tl.tensor,
+    units: tl.tensor,
+    length: tl.tensor,
+    weights: tl.tuple,
+    given: tl.tuple,
+    room: tl.tuple,
+    sent: tl.tuple,
+    sizes: tl.tuple,
+    BACKWARD: tl.constexpr,
+    S: tl.constexpr,
+) -> tl.tuple:
+    """One step back: the gradients of hidden and memory after the step to those before it."""
+    GATES: tl.constexpr = S.gates
+    SAVED: tl.constexpr = S.saved
+    HEAD: tl.constexpr = S.gates - S.resets
+    size = sizes.size
+    mask = (time < length)[:, None] & (units < size)
+    places = places_at(time, rows, given, sizes)
+    hidden = load_before(room.outputs, given.first_hidden, time, rows, units, length, given, sizes, S)
+    memory = hidden
+    if S.memory:
+        memory = load_before(room.memories, given.first_memory, time, rows, units, length, given, sizes, S)
+    saved = load_blocks(room.saved, places, units, mask, size, SAVED)
+    share = share_kept(places, units, mask, given, sizes) if S.zoneout else 0.0
+    grad_hidden, grad_memory = grads[0] * (1.0 - share), grads[1] * (1.0 - share)
+    x, q, grad_hidden, grad_memory = BACKWARD(saved, hidden, memory, grad_hidden, grad_memory)
+    if S.resets:
+        held = _product_backward(
+            tl.zeros_like(hidden), (q[HEAD],), weights, given, room, sent, places, units, mask, size, S, HEAD, GATES
+        )
+        grad_reset, through = reset_hidden_backward(saved, hidden, held)
+        grad_hidden += through
+        x, q = (grad_reset, x[1], x[2]), (grad_reset, q[1], q[2])
+    store_blocks(sent.from_input, x, places, units, mask, size, GATES)
+    if not S.additive:
+        store_blocks(sent.product, q, places, units, mask, size, GATES)
+    grad_hidden = _product_backward(grad_hidden, q, weights, given, room, sent, places, units, mask, size, S, 0, HEAD)
+    return grad_hidden + grads[0] * share, grad_memory + grads[1] * share
+
+
+@triton.jit
+def column_backward(
+    given: tl.tuple, room: tl.tuple, sent: tl.tuple, sizes: tl.tuple, BACKWARD: tl.constexpr, S: tl.constexpr
+) -> None:
+    """All steps of a tile of sequences, backwards. The weights' gradients are made afterwards, of all steps at once."""
+    ROWS: tl.constexpr = S.rows
+    UNITS: tl.constexpr = S.units
+    size = sizes.size
+    rows, units = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, UNITS)[None, :]
+    length = row_lengths(rows, given, sizes)
+    limit = tl.max(length)
+    weights = _load_weights(given, size, S, False)
+    own, owned = rows[:, None] * size + units, (rows[:, None] < sizes.batch) & (units < size)
+    grad_hidden = tl.load(sent.hidden + own, mask=owned, other=0.0)
+    grad_memory = tl.load(sent.memory + own, mask=owned, other=0.0) if S.memory else tl.zeros_like(grad_hidden)
+    for step in range(limit):
+        time = step if S.reverse else limit - 1 - step
+        mask = (time < length)[:, None] & (units < size)
+        places = places_at(time, rows, given, sizes)
+        after = grad_hidden + tl.load(sent.outputs + places * size + units, mask=mask, other=0.0)
+        before, before_memory = _retreat(
+            (after, grad_memory), time, rows, units, length, weights, given, room, sent, sizes, BACKWARD, S
+        )
+        grad_hidden = tl.where(mask, before, grad_hidden)
+        grad_memory = tl.where(mask, before_memory, grad_memory) if S.memory else grad_memory
+    tl.store(sent.hidden + own, grad_hidden, mask=owned)
+    if S.memory:
+        tl.store(sent.memory + own, grad_memory, mask=owned)

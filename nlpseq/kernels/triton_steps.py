@@ -1,0 +1,309 @@
+"""A step spread over the whole device: Triton's kernels for hidden sizes that one program cannot hold.
+
+A program owns a tile of sequences and some hidden units with all their gates. It multiplies the whole hidden state with
+its units' weights and goes on to the gates at once, so that a step writes nothing but its results. What one step wrote
+all programs of the next one read: so either each step is a launch of its own, or all steps are one launch in which the
+programs of a tile of sequences wait for each other. Every step has its own place for its hidden states, so one wait a
+step is enough: nobody overwrites what another may still be reading.
+
+The wait is bounded. A program that waited too long says so in a flag and goes on without waiting; its numbers are
+wrong then, and whoever launched it has to look at the flag.
+
+Cells that reset before a product, and layer normalisation, need a second wait inside the step: they are not for these
+kernels, but for those of `triton_rows`.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from nlpseq.kernels.triton_tiles import (
+    keep_for_backward,
+    load_before,
+    load_blocks,
+    load_input,
+    load_vectors,
+    multiply,
+    places_at,
+    row_lengths,
+    share_kept,
+    store_blocks,
+)
+
+PATIENCE: tl.constexpr = tl.constexpr(1 << 22)  # looks at the counter, each about a microsecond, before giving up
+
+
+@triton.jit
+def _wait(signal: tl.tensor, tile: tl.tensor, turn: tl.tensor) -> None:
+    """Until all programs of a tile of sequences have ended the step `turn`; signal [tiles + 1] is zero at first."""
+    tl.debug_barrier()
+    tl.atomic_add(signal + 1 + tile, 1, sem="release")
+    wanted = (turn + 1) * tl.num_programs(0)
+    arrived = tl.atomic_add(signal + 1 + tile, 0, sem="acquire")
+    looks = 0
+    while (arrived < wanted) & (looks < PATIENCE):
+        arrived = tl.atomic_add(signal + 1 + tile, 0, sem="acquire")
+        looks += 1
+    if arrived < wanted:  # nobody shall wait from now on
+        tl.atomic_add(signal, 1, sem="relaxed")
+        tl.atomic_max(signal + 1 + tile, 1 << 30, sem="relaxed")
+    tl.debug_barrier()
+
+
+@triton.jit
+def _load_weight(
+    given: tl.tuple, block: tl.constexpr, depth: tl.tensor, units: tl.tensor, size: tl.tensor, ACROSS: tl.constexpr
+) -> tl.tensor:
+    """A part of a block of the recurrent weights, turned over for a hidden state; depth is [DEPTH, 1]."""
+    address = (block * size + units) * size + depth if ACROSS else (block * size + depth) * size + units
+    return tl.load(given.weight + address, mask=(depth < size) & (units < size), other=0.0)
+
+
+@triton.jit
+def _load_weights(
+    given: tl.tuple, units: tl.tensor, size: tl.tensor, S: tl.constexpr, ACROSS: tl.constexpr
+) -> tl.tuple:
+    """All weights of a program's units, where they are to be held over all steps."""
+    BLOCKS: tl.constexpr = S.gates
+    DEPTH: tl.constexpr = S.depth
+    blocks = ()
+    if S.held:
+        for block in tl.static_range(BLOCKS):
+            blocks += (_load_weight(given, block, tl.arange(0, DEPTH)[:, None], units, size, ACROSS),)
+    return blocks
+
+
+@triton.jit
+def _zeros(S: tl.constexpr) -> tl.tuple:
+    """A tile of nothing for each block of gates."""
+    BLOCKS: tl.constexpr = S.gates
+    ROWS: tl.constexpr = S.rows
+    UNITS: tl.constexpr = S.units
+    blocks = ()
+    for _block in tl.static_range(BLOCKS):
+        blocks += (tl.zeros([ROWS, UNITS], tl.float32),)
+    return blocks
+
+
+@triton.jit
+def _product(
+    time: tl.tensor,
+    rows: tl.tensor,
+    units: tl.tensor,
+    length: tl.tensor,
+    weights: tl.tuple,
+    given: tl.tuple,
+    room: tl.tuple,
+    sizes: tl.tuple,
+    S: tl.constexpr,
+) -> tl.tuple:
+    """The hidden state before the step at `time` times the weights of the program's units."""
+    BLOCKS: tl.constexpr = S.gates
+    DEPTH: tl.constexpr = S.depth
+    total = _zeros(S)
+    for begin in range(0, sizes.size, DEPTH):
+        depth = begin + tl.arange(0, DEPTH)
+        hidden = load_before(room.outputs, given.first_hidden, time, rows, depth[None, :], length, given, sizes, S)
+        sums = ()
+        for block in tl.static_range(BLOCKS):
+            tile = weights[block] if S.held else _load_weight(given, block, depth[:, None], units, sizes.size, True)
+            sums += (total[block] + multiply(hidden, tile, S),)
+        total = sums
+    return total
+
+
+@triton.jit
+def _forward_step(
+    time: tl.tensor,
+    state: tl.tuple,
+    rows: tl.tensor,
+    units: tl.tensor,
+    length: tl.tensor,
+    weights: tl.tuple,
+    biases: tl.tuple,
+    given: tl.tuple,
+    room: tl.tuple,
+    sizes: tl.tuple,
+    FORWARD: tl.constexpr,
+    S: tl.constexpr,
+) -> tl.tuple:
+    """One step of the program's units: their state after it."""
+    BLOCKS: tl.constexpr = S.gates
+    hidden, memory = state
+    active = (time < length)[:, None]
+    mask = active & (units < sizes.size)
+    places = places_at(time, rows, given, sizes)
+    x = load_input(given, biases[1], places, units, mask, sizes.size, BLOCKS)
+    bare = _product(time, rows, units, length, weights, given, room, sizes, S)
+    q = ()
+    for block in tl.static_range(BLOCKS):
+        q += (bare[block] + biases[0][block],)
+    new, new_memory, saved = FORWARD(x, q, hidden, memory)
+    if S.zoneout:
+        share = share_kept(places, units, mask, given, sizes)
+        new += share * (hidden - new)
+        new_memory += share * (memory - new_memory)
+    tl.store(room.outputs + places * sizes.size + units, new, mask=mask)
+    if S.training:
+        keep_for_backward(room, new_memory, saved, (), (), places, units, mask, active, sizes.size, S)
+    hidden = tl.where(mask, new, hidden)
+    return hidden, tl.where(mask, new_memory, memory) if S.memory else hidden
+
+
+@triton.jit
+def _bounds(begin: tl.tensor, length: tl.tensor, sizes: tl.tuple, BACKWARD: tl.constexpr, S: tl.constexpr) -> tl.tuple:
+    """The steps of a launch, counted in the order of running: one, or all; but those that no sequence here has."""
+    limit = tl.max(length)
+    if S.barrier:
+        first = 0 if S.reverse == BACKWARD else sizes.steps - limit
+        return first, first + limit
+    else:
+        time = begin if S.reverse == BACKWARD else sizes.steps - 1 - begin
+        return begin, begin + (time < limit)
+
+
+@triton.jit(do_not_specialize=["begin"])
+def steps_forward(
+    given: tl.tuple,
+    room: tl.tuple,
+    sizes: tl.tuple,
+    begin: tl.tensor,
+    signal: tl.tensor,
+    FORWARD: tl.constexpr,
+    S: tl.constexpr,
+) -> None:
+    """The step `begin`, or all steps with a wait after each, of a tile of sequences and some units."""
+    BLOCKS: tl.constexpr = S.gates
+    ROWS: tl.constexpr = S.rows
+    UNITS: tl.constexpr = S.units
+    size = sizes.size
+    rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    units = (tl.program_id(0) * UNITS + tl.arange(0, UNITS))[None, :]
+    length = row_lengths(rows, given, sizes)
+    biases = load_vectors(given.bias, units, size, BLOCKS), load_vectors(given.input_bias, units, size, BLOCKS)
+    weights = _load_weights(given, units, size, S, True)
+    own, owned = rows[:, None] * size + units, (rows[:, None] < sizes.batch) & (units < size)
+    hidden = tl.load(room.last_hidden + own, mask=owned, other=0.0)
+    memory = tl.load(room.last_memory + own, mask=owned, other=0.0) if S.memory else hidden
+    first, last = _bounds(begin, length, sizes, False, S)
+    for step in range(first, last):
+        time = sizes.steps - 1 - step if S.reverse else step
+        hidden, memory = _forward_step(
+            time, (hidden, memory), rows, units, length, weights, biases, given, room, sizes, FORWARD, S
+        )
+        if S.barrier:
+            _wait(signal, tl.program_id(1), step - first)
+    tl.store(room.last_hidden + own, hidden, mask=owned)
+    if S.memory:
+        tl.store(room.last_memory + own, memory, mask=owned)
+
+
+@triton.jit
+def _product_backward(
+    time: tl.tensor,
+    rows: tl.tensor,
+    units: tl.tensor,
+    length: tl.tensor,
+    weights: tl.tuple,
+    given: tl.tuple,
+    sent: tl.tuple,
+    sizes: tl.tuple,
+    S: tl.constexpr,
+) -> tl.tensor:
+    """What the product of the step that ran after the one at `time` sends back to the program's units."""
+    BLOCKS: tl.constexpr = S.gates
+    ROWS: tl.constexpr = S.rows
+    UNITS: tl.constexpr = S.units
+    DEPTH: tl.constexpr = S.depth
+    size = sizes.size
+    later = tl.maximum(time - 1, 0) if S.reverse else tl.minimum(time + 1, sizes.steps - 1)
+    ran = ((time < length) & (time + 0 * length > 0) if S.reverse else time + 1 < length)[:, None]
+    places = places_at(later, rows, given, sizes) * (BLOCKS * size)
+    total = tl.zeros([ROWS, UNITS], tl.float32)
+    for begin in range(0, size, DEPTH):
+        depth = begin + tl.arange(0, DEPTH)
+        mask = ran & (depth < size)[None, :]
+        for block in tl.static_range(BLOCKS):
+            address = sent.product + places + (block * size + depth[None, :])
+            if S.barrier:
+                grad = tl.load(address, mask=mask, other=0.0, cache_modifier=".cg")
+            else:
+                grad = tl.load(address, mask=mask, other=0.0)
+            tile = weights[block] if S.held else _load_weight(given, block, depth[:, None], units, size, False)
+            total += multiply(grad, tile, S)
+    return total
+
+
+@triton.jit
+def _backward_step(
+    time: tl.tensor,
+    grads: tl.tuple,
+    rows: tl.tensor,
+    units: tl.tensor,
+    length: tl.tensor,
+    weights: tl.tuple,
+    given: tl.tuple,
+    room: tl.tuple,
+    sent: tl.tuple,
+    sizes: tl.tuple,
+    BACKWARD: tl.constexpr,
+    S: tl.constexpr,
+) -> tl.tuple:
+    """One step back of the program's units; what goes through the product is the step's before this to add."""
+    BLOCKS: tl.constexpr = S.gates
+    SAVED: tl.constexpr = S.saved
+    size = sizes.size
+    mask = (time < length)[:, None] & (units < size)
+    places = places_at(time, rows, given, sizes)
+    after = grads[0] + tl.load(sent.outputs + places * size + units, mask=mask, other=0.0)
+    after += _product_backward(time, rows, units, length, weights, given, sent, sizes, S)
+    hidden = load_before(room.outputs, given.first_hidden, time, rows, units, length, given, sizes, S)
+    memory = hidden
+    if S.memory:
+        memory = load_before(room.memories, given.first_memory, time, rows, units, length, given, sizes, S)
+    saved = load_blocks(room.saved, places, units, mask, size, SAVED)
+    share = share_kept(places, units, mask, given, sizes) if S.zoneout else 0.0
+    x, q, grad_hidden, grad_memory = BACKWARD(saved, hidden, memory, after * (1.0 - share), grads[1] * (1.0 - share))
+    store_blocks(sent.from_input, x, places, units, mask, size, BLOCKS)
+    if not S.additive:
+        store_blocks(sent.product, q, places, units, mask, size, BLOCKS)
+    grad_hidden = tl.where(mask, grad_hidden + after * share, grads[0])
+    return grad_hidden, tl.where(mask, grad_memory + grads[1] * share, grads[1]) if S.memory else grads[1]
+
+
+@triton.jit(do_not_specialize=["begin"])
+def steps_backward(
+    given: tl.tuple,
+    room: tl.tuple,
+    sent: tl.tuple,
+    sizes: tl.tuple,
+    begin: tl.tensor,
+    signal: tl.tensor,
+    BACKWARD: tl.constexpr,
+    S: tl.constexpr,
+) -> None:
+    """As `steps_forward`, backwards, where step 0 is the last that ran. Leaves in the gradient of the first hidden
+    state only what does not go through the first product: that is for the caller to add.
+    """
+    ROWS: tl.constexpr = S.rows
+    UNITS: tl.constexpr = S.units
+    size = sizes.size
+    rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    units = (tl.program_id(0) * UNITS + tl.arange(0, UNITS))[None, :]
+    length = row_lengths(rows, given, sizes)
+    weights = _load_weights(given, units, size, S, False)
+    own, owned = rows[:, None] * size + units, (rows[:, None] < sizes.batch) & (units < size)
+    grad_hidden = tl.load(sent.hidden + own, mask=owned, other=0.0)
+    grad_memory = tl.load(sent.memory + own, mask=owned, other=0.0) if S.memory else tl.zeros_like(grad_hidden)
+    first, last = _bounds(begin, length, sizes, True, S)
+    for step in range(first, last):
+        time = step if S.reverse else sizes.steps - 1 - step
+        grad_hidden, grad_memory = _backward_step(
+            time, (grad_hidden, grad_memory), rows, units, length, weights, given, room, sent, sizes, BACKWARD, S
+        )
+        if S.barrier:
+            _wait(signal, tl.program_id(1), step - first)
+    tl.store(sent.hidden + own, grad_hidden, mask=owned)
+    if S.memory:
+        tl.store(sent.memory + own, grad_memory, mask=owned)
