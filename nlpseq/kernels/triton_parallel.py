@@ -48,7 +48,8 @@ def _product(weights: LayerWeights, inputs: Tensor, operands: torch.dtype) -> Te
     product: Tensor = (inputs.to(operands) @ weights.weight_ih.to(operands).t()).to(inputs.dtype)
     if weights.gain_ih is not None:
         product = torch.layer_norm(product, product.shape[-1:], weights.gain_ih, None, EPSILON)
-    return product.add(weights.bias_ih)
+    biased: Tensor = product + weights.bias_ih
+    return biased
 
 
 def _shares(cell: Cell, product: Tensor) -> tuple[Tensor, Tensor]:
