@@ -48,8 +48,7 @@ def _product(weights: LayerWeights, inputs: Tensor, operands: torch.dtype) -> Te
     product: Tensor = (inputs.to(operands) @ weights.weight_ih.to(operands).t()).to(inputs.dtype)
     if weights.gain_ih is not None:
         product = torch.layer_norm(product, product.shape[-1:], weights.gain_ih, None, EPSILON)
-    biased: Tensor = product + weights.bias_ih
-    return biased
+    return product if weights.bias_ih is None else product + weights.bias_ih
 
 
 def _shares(cell: Cell, product: Tensor) -> tuple[Tensor, Tensor]:
