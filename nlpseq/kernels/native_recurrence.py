@@ -48,8 +48,14 @@ def describe() -> str:
 
 
 def _threads() -> native.Threads:
+    return native.openmp_threads(_openmp_library(), torch.get_num_threads())
+
+
+@cache
+def _openmp_library() -> str | None:
+    """The OpenMP runtime that torch brought along, or None."""
     libraries = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*"))
-    return native.openmp_threads(str(libraries[0]) if libraries else None, torch.get_num_threads())
+    return str(libraries[0]) if libraries else None
 
 
 @dataclass(frozen=True, eq=False)
