@@ -64,21 +64,25 @@ class Plan:
     options: dict[str, Any]
 
 
-def plan(way: str, settings: Settings, size: int, batch: int, element: int) -> Plan:
+def plan(way: str, settings: Settings, size: int, batch: int, element: int, *, backward: bool = False) -> Plan:
     """The tiles of a way for operands of `element` bytes: of those that compile without spilling, the largest tried."""
     whole = _power_of_two(size)
     if way == "column":
         tiles = replace(settings, held=True, rows=16, units=whole)
-        return Plan(tiles, (_ceiling(batch, 16),), {"num_warps": 8, "num_stages": 1})
+        warps = 16 if backward and settings.normalised and settings.gates * whole >= 512 else 8
+        return Plan(
+            tiles, (_ceiling(batch, 16),), {"num_warps": warps, "num_stages": 1, "maxnreg": min(255, 2048 // warps)}
+        )
     if way == "rows":
-        return Plan(replace(settings, rows=1, units=whole), (batch,), {"num_warps": 4})
+        return Plan(replace(settings, rows=1, units=whole), (batch,), {"num_warps": 4, "maxnreg": 255})
     half = element == 2
     if way == "grid":
-        tiles = replace(settings, held=half, barrier=True, rows=16, units=16, depth=whole if half else min(whole, 32))
-        options = {"num_warps": 8 if half else 4, "num_stages": 1 if half else 2, "launch_cooperative_grid": True}
+        tiles = replace(settings, held=half, barrier=True, rows=16, units=16, depth=whole if half else 16)
+        options = {"num_warps": 8 if half else 4, "num_stages": 1, "launch_cooperative_grid": True}
+        options["maxnreg"] = 255
     else:
-        tiles = replace(settings, rows=16, units=min(whole, 32), depth=min(whole, 64 if half else 32))
-        options = {"num_warps": 8, "num_stages": 3 if half else 2}
+        tiles = replace(settings, rows=16, units=min(whole, 32), depth=min(whole, 32))
+        options = {"num_warps": 8, "num_stages": 2, "maxnreg": 255}
     return Plan(tiles, (_ceiling(size, tiles.units), _ceiling(batch, tiles.rows)), options)
 
 
@@ -110,7 +114,7 @@ def forward(cell: str, way: str, given: Given, room: Room, sizes: Sizes, setting
 
 def backward(cell: str, way: str, given: Given, room: Room, sent: Sent, sizes: Sizes, settings: Settings) -> None:
     """Run `cell` over time backwards: fills `sent`. Raises BackendError if a launch before this failed."""
-    made = plan(way, settings, sizes.size, sizes.batch, given.weight.element_size())
+    made = plan(way, settings, sizes.size, sizes.batch, given.weight.element_size(), backward=True)
     function = POINTWISE[cell].backward
     raise_if_stuck()
 

@@ -108,7 +108,11 @@ class Loop:
                 "triton", f"the way {self.way!r} has no reset before a product and no layer normalisation", 'way="rows"'
             )
         device = given.weight.device
-        processors = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+        processors = (
+            torch.cuda.get_device_properties(device).multi_processor_count
+            if device.type == "cuda"
+            else triton_launch.MOST_WAITING
+        )
         size, element = given.weight.shape[1], given.weight.element_size()
         return self.way or triton_launch.choose_way(settings, size, self.batch, element, processors)
 
