@@ -37,7 +37,9 @@ MOST_WAITING = 96  # programs that wait for each other: no GPU made for data cen
 def choose_way(settings: Settings, size: int, batch: int, element: int, processors: int) -> str:
     """The way for H = `size` and B = `batch`, operands of `element` bytes and so many multiprocessors."""
     whole = _power_of_two(size)
-    parts = 2 if settings.precision == "tf32x3" and element == 4 else 1  # fp32 is held as two parts of less precision
+    parts = 1
+    if settings.precision == "tf32x3" and element == 4:  # fp32 is held as two parts of less precision
+        parts = 4 if settings.normalised else 2  # and normalising backwards needs as many registers again
     if settings.gates * whole * whole * element * parts <= WEIGHT_BYTES:
         return "column"
     if settings.resets or settings.normalised:
@@ -77,11 +79,11 @@ def plan(way: str, settings: Settings, size: int, batch: int, element: int, *, b
         return Plan(replace(settings, rows=1, units=whole), (batch,), {"num_warps": 4, "maxnreg": 255})
     half = element == 2
     if way == "grid":
-        tiles = replace(settings, held=half, barrier=True, rows=16, units=16, depth=whole if half else 16)
-        options = {"num_warps": 8 if half else 4, "num_stages": 1, "launch_cooperative_grid": True}
-        options["maxnreg"] = 255
+        held = half and settings.gates * whole <= 1024
+        tiles = replace(settings, held=held, barrier=True, rows=16, units=16, depth=whole if held else 16)
+        options = {"num_warps": 8 if held else 4, "num_stages": 1, "maxnreg": 255, "launch_cooperative_grid": True}
     else:
-        tiles = replace(settings, rows=16, units=min(whole, 32), depth=min(whole, 32))
+        tiles = replace(settings, rows=16, units=min(whole, 32), depth=min(whole, 32 if half else 16))
         options = {"num_warps": 8, "num_stages": 2, "maxnreg": 255}
     return Plan(tiles, (_ceiling(size, tiles.units), _ceiling(batch, tiles.rows)), options)
 

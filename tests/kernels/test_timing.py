@@ -15,7 +15,7 @@ from nlpseq.cells import CELLS, LayerWeights, unroll
 from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import BackendError
-from nlpseq.kernels import decode_timing, timing
+from nlpseq.kernels import decode_timing, timing, triton_recurrence
 from nlpseq.kernels.machine import describe_machine, processor_name
 from nlpseq.kernels.timing import (
     OPTIONS,
@@ -182,13 +182,21 @@ def test_what_cannot_be_timed_is_refused_before_anything_is(
     assert refused.value.hint.startswith("--")
 
 
-def test_on_a_gpu_that_is_there_torchs_operators_are_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("unavailable", "backend", "description"),
+    [
+        (None, "auto", "Triton's kernels, fp32"),
+        (None, "torch", "torch's operators, fp32"),
+        ("Triton is not installed", "auto", "no Triton: Triton is not installed"),
+    ],
+)
+def test_on_a_gpu_that_is_there_the_line_says_what_runs(
+    unavailable: str | None, backend: str, description: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    asked: dict[str, Any] = {"cells": ["lstm"], "shapes": [Shape(1, 1, 1)], "device": "cuda"}
-    with pytest.raises(BackendError, match="no kernels of ours") as refused:
-        Plan(**asked)
-    assert refused.value.hint == "--backend torch"
-    assert "torch's operators" in Plan(**asked, backend="torch").choices["fp32"].reason
+    monkeypatch.setattr(triton_recurrence, "unavailable", lambda: unavailable)
+    plan = Plan(cells=["lstm"], shapes=[Shape(1, 1, 1)], device="cuda", backend=backend)
+    assert description in plan.choices["fp32"].reason
 
 
 @pytest.mark.parametrize(
