@@ -162,7 +162,8 @@ INLINE void NAME(rnn_forward)(const struct NAME(here) *here, const int cell) {
     NAME(show)(here, value);
 }
 
-INLINE void NAME(lstm_forward)(const struct NAME(here) *here) {
+/* Up to the new memory and the gate that shows it, in two steps, for a processor to have more than one row's in work. */
+INLINE void NAME(lstm_remember)(const struct NAME(here) *here, vec made[2]) {
     const vec admitted = NAME(sigmoid)(NAME(summed)(here, 0)), kept = NAME(sigmoid)(NAME(summed)(here, 1));
     const vec candidate = NAME(hyperbolic_tangent)(NAME(summed)(here, 2)), shown = NAME(sigmoid)(NAME(summed)(here, 3));
     NAME(keep)(here, 0, admitted);
@@ -171,7 +172,11 @@ INLINE void NAME(lstm_forward)(const struct NAME(here) *here) {
     NAME(keep)(here, 3, shown);
     const vec memory = kept * NAME(load)(here->memory_before, here->used) + admitted * candidate;
     NAME(store)(here->memory_after, NAME(zoned)(here, memory, here->memory_before), here->used);
-    NAME(show)(here, shown * NAME(hyperbolic_tangent)(memory));
+    made[0] = memory, made[1] = shown;
+}
+
+INLINE void NAME(lstm_show)(const struct NAME(here) *here, const vec made[2]) {
+    NAME(show)(here, made[1] * NAME(hyperbolic_tangent)(made[0]));
 }
 
 INLINE void NAME(blend)(const struct NAME(here) *here, vec update, vec candidate) {
@@ -346,6 +351,33 @@ INLINE void NAME(reset_backward)(const struct NAME(here) *here) {
 /* ---- tables ---- */
 
 /* What a cell does with a tile. In the most common case, no zoneout and no half precision, the compiler is told so. */
+/* Some units of a tile in two passes over its rows, since the second waits long for the first. */
+INLINE void NAME(lstm_rows)(const struct NAME(step) *step, const struct NAME(tile) *tile, int64_t unit, const int bare) {
+    vec made[MOST_ROWS][2];
+    for (int64_t start = 0, end; start < tile->rows; start = end) {
+        end = start + MOST_ROWS < tile->rows ? start + MOST_ROWS : tile->rows;
+        for (int64_t row = start; row < end; row++) {
+            struct NAME(here) here = NAME(locate)(step, tile, row, unit);
+            if (bare) here.zones = 0;
+            NAME(lstm_remember)(&here, made[row - start]);
+        }
+        for (int64_t row = start; row < end; row++) {
+            struct NAME(here) here = NAME(locate)(step, tile, row, unit);
+            if (bare) here.zones = 0, here.operand = NULL;
+            NAME(lstm_show)(&here, made[row - start]);
+        }
+    }
+}
+
+static void NAME(finish_lstm)(const struct NAME(step) *step, const struct NAME(tile) *tile) {
+    const int bare = step->layer->zoneout == 0 && !step->layer->half;
+    for (int64_t unit = tile->first; unit < tile->last; unit += LANES)
+        if (bare)
+            NAME(lstm_rows)(step, tile, unit, 1);
+        else
+            NAME(lstm_rows)(step, tile, unit, 0);
+}
+
 #define FINISH(name, call)                                                                              \
     static void NAME(finish_##name)(const struct NAME(step) *step, const struct NAME(tile) *tile) {     \
         const int bare = step->layer->zoneout == 0 && !step->layer->half;                               \
@@ -364,7 +396,6 @@ INLINE void NAME(reset_backward)(const struct NAME(here) *here) {
 FINISH(rnn_tanh, NAME(rnn_forward)(&here, RNN_TANH))
 FINISH(rnn_relu, NAME(rnn_forward)(&here, RNN_RELU))
 FINISH(rnn_sigmoid, NAME(rnn_forward)(&here, RNN_SIGMOID))
-FINISH(lstm, NAME(lstm_forward)(&here))
 FINISH(gru, NAME(gru_forward)(&here))
 FINISH(reset, NAME(reset_forward)(&here))
 FINISH(gru_reset_before, NAME(gru_reset_before_forward)(&here))

@@ -52,8 +52,11 @@ static void NAME(read_block)(const struct recurrence *layer, const struct NAME(p
         block[lane] = (vec){0};
         if (product->transposed && lane < deep)
             block[lane] = NAME(load)(weight + (start + lane) * layer->size + unit, used);
-        else if (!product->transposed && lane < units && deep > 0)
-            block[lane] = NAME(load)(weight + (gate * layer->size + unit + lane) * layer->size + start, down);
+        else if (!product->transposed && lane < units && deep > 0) {
+            const real *place = weight + (gate * layer->size + unit + lane) * layer->size + start;
+            __builtin_prefetch(place + 4 * LANES);
+            block[lane] = NAME(load)(place, down);
+        }
     }
     if (!product->transposed) NAME(transpose)(block);
 }

@@ -32,6 +32,7 @@ enum {
     MOST_ROWS = 12, /* whose sums registers hold */
     AT_ONCE = 128,  /* rows that share a part of a panel */
     DEPTH = 256,    /* of such a part: 64 KB in 32-bit floats, which the second cache keeps */
+    AHEAD = 6,      /* rows of a panel that are asked for before they are needed */
     CACHE = 1 << 20,
     PATIENCE = 1 << 14 /* pauses before a thread that waits lets others run, about 0.5 ms */
 };

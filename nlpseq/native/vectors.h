@@ -159,6 +159,8 @@ INLINE void NAME(multiply_fixed)(const int rows, const int vectors, const struct
         vec right[4];
         __builtin_prefetch(next + k * hurry, 0, 2);
 #pragma GCC unroll 4
+        for (int one = 0; one < vectors; one++) __builtin_prefetch(panel + ((k + AHEAD) * vectors + one) * LANES);
+#pragma GCC unroll 4
         for (int one = 0; one < vectors; one++) right[one] = *(const vec *)(panel + (k * vectors + one) * LANES);
 #pragma GCC unroll 16
         for (int row = 0; row < rows; row++) {
