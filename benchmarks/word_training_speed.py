@@ -26,7 +26,7 @@ from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.training.batches import Columns
 from nlpseq.training.data import TokenisedCorpus
 from nlpseq.training.language_model_run import LanguageModelRun, Request
-from nlpseq.training.options import CorpusOptions, TrainingOptions
+from nlpseq.training.options import CorpusOptions, LanguageModelTraining
 
 BATCH, STEPS, SIZE, LAYERS = 20, 35, 200, 2
 
@@ -76,7 +76,7 @@ def our_run(corpus: str, folder: Path, softmax: str) -> LanguageModelRun:
         out=folder,
         corpus_options=CorpusOptions(tokens="word"),
         model=LanguageModelOptions(layers=LAYERS, hidden_size=SIZE, embedding_size=SIZE, tied=True, ngrams=1),
-        training=TrainingOptions(
+        training=LanguageModelTraining(
             steps=1_000_000,
             batch_size=BATCH,
             sequence_length=STEPS,

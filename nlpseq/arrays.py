@@ -98,6 +98,15 @@ def log_softmax(logits: Array) -> Array:
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
+def softmax(logits: Array) -> Array:
+    """Probabilities over the last axis."""
+    if library(logits) is not np:
+        return logits.softmax(-1)
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    powers /= powers.sum(-1, keepdims=True)
+    return powers
+
+
 def log_sum_exp(array: Array) -> Array:
     """log(sum(exp(x))) over the last axis."""
     if library(array) is not np:
@@ -134,6 +143,11 @@ def zeros(shape: tuple[int, ...], like: Array) -> Array:
     if library(like) is np:
         return np.zeros(shape, like.dtype)
     return like.new_zeros(shape)
+
+
+def positions(count: int, like: Array) -> Array:
+    """0, 1, .. up to `count`, on the device of `like`."""
+    return from_numpy(np.arange(count), like)
 
 
 def active_rows(lengths: Array, step: int) -> Array:

@@ -86,3 +86,12 @@ def layer_values(
     if layer_normalisation:
         values |= {f"gain_{side}": np.ones(width) for side in sides}
     return {name: value.astype(np.float32) for name, value in values.items()}
+
+
+def log_frequencies(frequencies: Matrix | None, size: int) -> Matrix:
+    """An output's bias [size] to start from: the logarithms of smoothed shares, or zeros, as float32."""
+    if frequencies is None:
+        return np.zeros(size, np.float32)
+    smoothed = frequencies.astype(np.float64) + 0.1
+    logarithms: Matrix = np.log(smoothed / smoothed.sum()).astype(np.float32)
+    return logarithms

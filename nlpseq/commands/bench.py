@@ -17,7 +17,7 @@ from nlpseq.cells import CELLS
 from nlpseq.commands import bench_plot, output
 from nlpseq.commands.flags import Json, Precision, Quiet, application, command
 from nlpseq.errors import OptionError
-from nlpseq.training.options import TrainingOptions
+from nlpseq.training.options import LanguageModelTraining
 
 if TYPE_CHECKING:
     from nlpseq.kernels.timing import LayerTiming, Plan, Shape
@@ -28,7 +28,7 @@ LARGEST = 1 << 26  # values in a layer's inputs: 256 MB in fp32
 WIDEST = 8192
 
 BACKENDS = next(
-    one.metadata["choices"] for one in dataclasses.fields(TrainingOptions) if one.name == "backend"
+    one.metadata["choices"] for one in dataclasses.fields(LanguageModelTraining) if one.name == "backend"
 )  # as a training run takes them
 
 app = application("How fast the recurrent cells are here.")

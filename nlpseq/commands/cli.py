@@ -40,6 +40,7 @@ COMMANDS = {
     "train": "train a model of your own text",
     "generate": "continue a text, or make one up",
     "score": "how likely each line of a text is",
+    "translate": "translate each line of a text",
     "evaluate": "how good a model is on a text",
     "tokenize": "train a tokeniser, and use it as a filter",
     "corpus": "list, show and check corpora",

@@ -45,6 +45,7 @@ Corpora = Annotated[
 ]
 
 LANGUAGE_MODEL = Path("checkpoints/lm")
+TRANSLATION = Path("checkpoints/translation")
 
 Function = Callable[..., Any]
 

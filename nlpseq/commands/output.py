@@ -13,7 +13,7 @@ from codecs import getincrementaldecoder
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from nlpseq.errors import NlpseqError
 from nlpseq.text.lines import INVALID, LONGEST_LINE, OK, TOO_LONG, decode_line, write_bytes
@@ -130,6 +130,14 @@ class Stream:
         self._flushed = monotonic()
 
 
+class Line(NamedTuple):
+    """A line of standard input: fields to pass through, its text or None, and what is wrong with it."""
+
+    fields: dict[str, Any]
+    text: str | None
+    status: str
+
+
 class LineFaults:
     """Lines of standard input that were not sound, counted and told of in one message at the end."""
 
@@ -142,6 +150,15 @@ class LineFaults:
         text, status = decode_line(line)
         self.add(status)
         return text, status
+
+    def read(self, line: bytes, *, as_object: bool) -> Line:
+        """A line of text, or the object that it spells; of one that is too long or no object there is no text."""
+        if as_object:
+            fields, status = read_object(line)
+            self.add(status)
+            return Line(fields, fields["text"] if status == OK else None, status)
+        text, status = self.decode(line)
+        return Line({}, None if status == TOO_LONG else text, status)
 
     def add(self, status: str) -> None:
         """Count one line's status."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
 import typer
 
 from nlpseq.commands import output
 from nlpseq.commands.flags import LANGUAGE_MODEL, Json, ModelPath, Quiet, application, command
+from nlpseq.commands.output import Line
 from nlpseq.errors import OptionError
 from nlpseq.evaluation.line_scores import LineScore, LineScorer, StreamScorer
 from nlpseq.models import language_model
 from nlpseq.models.state_file import check_state_target, load_state
 from nlpseq.models.state_file import save_state as write_state
-from nlpseq.text.lines import OK, TOO_LONG, read_batches, standard_input, write_lines
+from nlpseq.text.lines import read_batches, standard_input, write_lines
 from nlpseq.text.tokenisers import NEWLINE
 
 app = application("How likely each line of standard input is.")
@@ -63,30 +64,11 @@ def score(
     scorer = StreamScorer(loaded, options, start) if follow else LineScorer(loaded, options)
     faults = output.LineFaults(quiet=quiet)
     for batch in read_batches(standard_input()):
-        lines = [_read_object(line, faults) if jsonl else _read_line(line, faults) for line in batch]
+        lines = [faults.read(line, as_object=jsonl) for line in batch]
         _write(scorer, lines, as_objects=json or jsonl)
     faults.report()
     if save_state is not None and isinstance(scorer, StreamScorer):
         write_state(save_state, loaded, scorer.state, NEWLINE)
-
-
-class Line(NamedTuple):
-    """A line of standard input: fields to pass through, the text to score or None, and what is wrong with it."""
-
-    fields: dict[str, Any]
-    text: str | None
-    status: str
-
-
-def _read_line(line: bytes, faults: output.LineFaults) -> Line:
-    text, status = faults.decode(line)
-    return Line({}, None if status == TOO_LONG else text, status)
-
-
-def _read_object(line: bytes, faults: output.LineFaults) -> Line:
-    fields, status = output.read_object(line)
-    faults.add(status)
-    return Line(fields, fields["text"] if status == OK else None, status)
 
 
 def _write(scorer: LineScorer, lines: Sequence[Line], *, as_objects: bool) -> None:

@@ -9,17 +9,33 @@ from typing import Annotated
 import typer
 
 from nlpseq.commands import output
-from nlpseq.commands.flags import LANGUAGE_MODEL, Corpora, Json, Quiet, application, command
+from nlpseq.commands.flags import LANGUAGE_MODEL, TRANSLATION, Corpora, Json, Quiet, application, command
+from nlpseq.errors import OptionError
 from nlpseq.models.language_model import LanguageModelOptions
-from nlpseq.training.options import CorpusOptions, TrainingOptions
+from nlpseq.models.translator import TranslatorOptions
+from nlpseq.training.options import CorpusOptions, LanguageModelTraining, TranslationTraining
 
 STARTED = time.monotonic()
+SAMPLE_TOKENS = 60
 
 app = application("Train a model of your own text.")
 
 Valid = Annotated[
     list[str] | None,
     typer.Option("--valid", metavar="FILE", help="Validation text. [default: the corpus' last tenth]"),
+]
+Tables = Annotated[
+    list[str] | None, typer.Argument(metavar="CORPUS", help="Tables of pairs: .tsv, .csv, .jsonl (.gz and .xz too).")
+]
+SourceFile = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="Source texts, one a line.")]
+TargetFile = Annotated[Path | None, typer.Option("--target", metavar="FILE", help="Their targets, in step.")]
+ValidPairs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--valid",
+        metavar="FILE",
+        help="Pairs for validation: a table, or with --source twice, source and target. [default: the last pairs]",
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder to write.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, to the same bits.")]
@@ -48,10 +64,11 @@ def lm(
     *,
     corpus_options: CorpusOptions,
     model: LanguageModelOptions,
-    training: TrainingOptions,
+    training: LanguageModelTraining,
 ) -> None:
     """Train a language model on text files, or on the bundled stories if none is named."""
     from nlpseq.commands.training_display import show_training
+    from nlpseq.decoding.generation import sample_text
     from nlpseq.training.language_model_run import LanguageModelRun, Request
 
     request = Request(
@@ -65,15 +82,79 @@ def lm(
         model=model,
         training=training,
     )
-    result = show_training(LanguageModelRun(request, STARTED), quiet=quiet)
+    run = LanguageModelRun(request, STARTED)
+
+    def sample() -> str:
+        seed = run.training.random_seed
+        return sample_text(run.task.weights(), run.model, run.corpus.tokeniser, tokens=SAMPLE_TOKENS, random_seed=seed)
+
+    result = show_training(run, sample, quiet=quiet)
+    output.write_json(result) if json else output.write_text(_line(result))
+
+
+@command(app)
+def translation(
+    corpus: Tables = None,
+    source: SourceFile = None,
+    target: TargetFile = None,
+    valid: ValidPairs = None,
+    out: Out = TRANSLATION,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    init_from: InitFrom = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    *,
+    corpus_options: CorpusOptions,
+    model: TranslatorOptions,
+    training: TranslationTraining,
+) -> None:
+    """Train a translator, or any model from text to text, on pairs: tables (.tsv, .csv, .jsonl) or two files.
+
+    \b
+      nlpseq train translation pairs.tsv --minutes 10
+      nlpseq train translation --source train.en --target train.de --valid val.en --valid val.de
+    """
+    from nlpseq.commands.training_display import show_training
+    from nlpseq.decoding.beam import BeamOptions
+    from nlpseq.decoding.translation import Translations
+    from nlpseq.models.model_file import Model
+    from nlpseq.training.translation_run import Request, TranslationRun
+
+    if (source is None) != (target is None):
+        raise OptionError("--source and --target", "go together", "--source FILE --target FILE")
+    if corpus and source is not None:
+        raise OptionError("--source and --target", "take the place of CORPUS: give one of them")
+    files = (str(source), str(target)) if source is not None else tuple(corpus or ())
+    request = Request(
+        corpus=files,
+        two_files=source is not None,
+        valid=tuple(valid or ()),
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        init_from=init_from,
+        corpus_options=corpus_options,
+        model=model,
+        training=training,
+    )
+    run = TranslationRun(request, STARTED)
+
+    def sample() -> str:
+        pairs, tokeniser = run.corpus.valid, run.corpus.tokeniser
+        text = tokeniser.decode(pairs.sources[0][:-1])
+        model = Model(run.name, {}, run.task.weights(), tokeniser, {}, run.folder.model)
+        return f"{text} -> {Translations(model, run.model, BeamOptions(beam=1)).translate([text])[0][0].text}"
+
+    result = show_training(run, sample, quiet=quiet)
     output.write_json(result) if json else output.write_text(_line(result))
 
 
 def _line(result: dict[str, object]) -> str:
     valid = result["valid"]
     assert isinstance(valid, dict)
+    bits = f"bits per byte {valid['bits_per_byte']:.4f}  " if "bits_per_byte" in valid else ""
     return (
         f"{result['model']}  {result['steps']} steps in {result['seconds']} s  "
-        f"loss {valid['loss']:.4f}  perplexity {valid['perplexity']:.2f}  "
-        f"bits per byte {valid['bits_per_byte']:.4f}  {valid['signature']}\n"
+        f"loss {valid['loss']:.4f}  perplexity {valid['perplexity']:.2f}  {bits}{valid['signature']}\n"
     )

@@ -14,21 +14,24 @@ from contextlib import contextmanager
 from typing import Any
 
 from nlpseq.commands import output
-from nlpseq.decoding.generation import sample_text
 from nlpseq.errors import Interrupted
-from nlpseq.training.language_model_run import LanguageModelRun
 from nlpseq.training.loop import Progress, stopping_on_signals
+from nlpseq.training.task_run import TaskRun
 
 EVERY_SECONDS = 10.0
-SAMPLE_TOKENS = 60
+
+Sample = Callable[[], str]
 
 
-def show_training(run: LanguageModelRun, *, quiet: bool) -> dict[str, Any]:
-    """Run to the end and show it; the run's result. A signal is passed on once the run is saved."""
+def show_training(run: TaskRun, sample: Sample, *, quiet: bool) -> dict[str, Any]:
+    """Run to the end and show it, and at each validation a `sample` of what the model says; the run's result.
+
+    A signal is passed on once the run is saved.
+    """
     output.note(run.summary(), quiet=quiet)
     for note in run.notes:
         output.note(f"note: {note}", quiet=quiet)
-    with stopping_on_signals(run.run), _display(run, quiet) as show:
+    with stopping_on_signals(run.run), _display(sample, quiet) as show:
         try:
             for progress in run.progress():
                 show(progress)
@@ -39,17 +42,17 @@ def show_training(run: LanguageModelRun, *, quiet: bool) -> dict[str, Any]:
 
 
 @contextmanager
-def _display(run: LanguageModelRun, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+def _display(sample: Sample, quiet: bool) -> Iterator[Callable[[Progress], None]]:
     if quiet:
         yield lambda progress: None
     elif sys.stderr.isatty():
-        with _live(run) as show:
+        with _live(sample) as show:
             yield show
     else:
-        yield _now_and_then(run)
+        yield _now_and_then(sample)
 
 
-def _now_and_then(run: LanguageModelRun) -> Callable[[Progress], None]:
+def _now_and_then(sample: Sample) -> Callable[[Progress], None]:
     last = time.monotonic()
 
     def show(progress: Progress) -> None:
@@ -57,14 +60,14 @@ def _now_and_then(run: LanguageModelRun) -> Callable[[Progress], None]:
         if progress.validation is None and not progress.note and time.monotonic() - last < EVERY_SECONDS:
             return
         last = time.monotonic()
-        for line in _lines(run, progress):
+        for line in _lines(sample, progress):
             output.note(line)
 
     return show
 
 
 @contextmanager
-def _live(run: LanguageModelRun) -> Iterator[Callable[[Progress], None]]:
+def _live(sample: Sample) -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -73,20 +76,18 @@ def _live(run: LanguageModelRun) -> Iterator[Callable[[Progress], None]]:
 
         def show(progress: Progress) -> None:
             if progress.validation is not None or progress.note:
-                for line in _lines(run, progress):
+                for line in _lines(sample, progress):
                     live.console.print(Text(line), soft_wrap=True, highlight=False)
             live.update(Text(describe(progress), no_wrap=True, overflow="ellipsis"))
 
         yield show
 
 
-def _lines(run: LanguageModelRun, progress: Progress) -> list[str]:
+def _lines(sample: Sample, progress: Progress) -> list[str]:
     """The step in a line, and at a validation something short that the model writes in another."""
     if progress.validation is None:
         return [describe(progress)]
-    seed, tokeniser = run.training.random_seed, run.corpus.tokeniser
-    text = sample_text(run.task.weights(), run.model, tokeniser, tokens=SAMPLE_TOKENS, random_seed=seed)
-    return [describe(progress), f"  sample {text!r}"]
+    return [describe(progress), f"  sample {sample()!r}"]
 
 
 def describe(progress: Progress) -> str:

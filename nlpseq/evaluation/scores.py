@@ -61,5 +61,14 @@ def language_model_scores(nats: float, size: TextSize, signature: str) -> list[S
     ]
 
 
+def token_scores(nats: float, tokens: int, signature: str) -> list[Score]:
+    """Loss and perplexity of `tokens` tokens that cost `nats` in all."""
+    parts = {"nats": nats, "tokens": float(tokens)}
+    return [
+        Score(name, value, "token", f"{name}|unit:token|{signature}", parts)
+        for name, value in (("loss", nats / tokens), ("perplexity", _exp(nats / tokens)))
+    ]
+
+
 def _exp(value: float) -> float:
     return math.exp(value) if value < 700 else math.inf

@@ -34,6 +34,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         targets: Tensor,
         operands: torch.dtype,
         gradients: bool,  # whether any may be asked for
+        smoothing: float,
     ) -> Tensor:
         rows = max(1, min(hidden.shape[0], CHUNK_VALUES // weight.shape[0]))
         training = gradients and any(ctx.needs_input_grad)
@@ -52,9 +53,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if not training:
                 total += (logits.to(precise).logsumexp(1, keepdim=True) - chosen).sum()
                 continue
+            mean = logits.to(precise).mean(1, keepdim=True).double() if smoothing else chosen
             probability = torch.softmax(logits, 1, out=logits)
-            total -= probability.gather(1, target).double().clamp_min(1e-38).log().sum()
-            probability.scatter_add_(1, target, probability.new_full((1, 1), -1).expand_as(target))
+            likely = probability.gather(1, target).double().clamp_min(1e-38).log()
+            total -= (likely + smoothing * (mean - chosen)).sum()
+            probability.scatter_add_(1, target, probability.new_full((1, 1), smoothing - 1).expand_as(target))
+            if smoothing:
+                probability -= smoothing / weight.shape[0]
             grad_hidden[start : start + rows] = probability @ matrix
             if operands == weight.dtype:
                 grad_weight.addmm_(probability.t(), part)
@@ -68,7 +73,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
-        return grad_hidden * grad, grad_weight * grad, grad_bias * grad, None, None, None
+        return grad_hidden * grad, grad_weight * grad, grad_bias * grad, None, None, None, None
 
 
 def linear_cross_entropy(
@@ -77,10 +82,15 @@ def linear_cross_entropy(
     bias: Tensor,  # [V]
     targets: Tensor,  # [N]
     operands: torch.dtype | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
-    """The sum, in nats, of -log softmax(hidden W' + b) at the targets; a tensor without dimensions."""
+    """The sum, in nats, of -log softmax(hidden W' + b) at the targets; a tensor without dimensions.
+
+    With label smoothing (Szegedy et al., 2016) the target is a mixture: a share `smoothing` of it is spread over the
+    whole vocabulary. That is for training only: without a gradient the loss is the plain one.
+    """
     result: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden, weight, bias, targets, operands or hidden.dtype, torch.is_grad_enabled()
+        hidden, weight, bias, targets, operands or hidden.dtype, torch.is_grad_enabled(), smoothing
     )
     return result
 

@@ -24,19 +24,19 @@ import numpy as np
 
 from nlpseq import arrays
 from nlpseq.arrays import Array
-from nlpseq.cells import CELLS, Cell, unroll
+from nlpseq.cells import unroll
 from nlpseq.cells.cell import State
-from nlpseq.cells.initial import INITIAL_VALUES, layer_values
+from nlpseq.cells.initial import INITIAL_VALUES, layer_values, log_frequencies
 from nlpseq.cells.unroll import project_inputs
 from nlpseq.errors import ModelFileError, OptionError
 from nlpseq.models.model_file import Model, load_model
+from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.stack import Layer, Noise, StackState, Unroll, read_layers, run_stack, start_state
-from nlpseq.options import check, option
+from nlpseq.options import option
 from nlpseq.text.tokenisers import NEWLINE
 
 TASK = "language-model"
 NGRAM_BUCKETS = 16384
-CELL_CHOICES = tuple(dict.fromkeys(name.partition("-")[0] for name in CELLS))  # what follows a hyphen has its own flag
 
 Weights = Mapping[str, Array]
 
@@ -49,15 +49,9 @@ class LanguageModelState(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageModelOptions:
+class LanguageModelOptions(RecurrentOptions):
     """What a language model is made of."""
 
-    cell: str = option("lstm", "recurrent cell", choices=CELL_CHOICES)
-    activation: str = option("tanh", "activation of the rnn cell", choices=("tanh", "relu", "sigmoid"))
-    reset_before: bool = option(False, "gru: reset before the product (Cho et al., 2014)")
-    layers: int = option(1, "recurrent layers", minimum=1, maximum=16)
-    hidden_size: int | None = option(None, "units in each layer [default: by corpus and budget]", minimum=1)
-    embedding_size: int | None = option(None, "size of a token's vector [default: by vocabulary]", minimum=1)
     tied: bool | None = option(None, "share the embedding with the output [default: if the vocabulary is large]")
     ngrams: int | None = option(
         None,
@@ -66,24 +60,6 @@ class LanguageModelOptions:
         maximum=8,
     )
     ngram_buckets: int = option(NGRAM_BUCKETS, "vectors for the n-grams of each length", minimum=1, maximum=1 << 22)
-    layer_normalisation: bool = option(False, "normalise the products of each layer")
-    zoneout: float = option(0.0, "share of units that keep their old state", minimum=0, below=1)
-    initial: str = option("orthogonal", "initial values of weights", choices=tuple(INITIAL_VALUES))
-
-    def __post_init__(self) -> None:
-        check(self)
-        if self.cell != "rnn" and self.activation != "tanh":
-            raise OptionError("--activation", f"is an option of the rnn cell, the cell is {self.cell}")
-        if self.cell != "gru" and self.reset_before:
-            raise OptionError("--reset-before", f"is an option of the gru cell, the cell is {self.cell}")
-
-    @property
-    def recurrent_cell(self) -> Cell:
-        """The cell that `cell`, `activation` and `reset_before` name together."""
-        name = self.cell
-        if name == "rnn" and self.activation != "tanh":
-            name += f"-{self.activation}"
-        return CELLS[name + "-reset-before" * self.reset_before]
 
 
 def initial_weights(
@@ -119,16 +95,8 @@ def initial_weights(
     elif not options.tied:
         output = 0.5 * INITIAL_VALUES["normal"](generator, vocabulary_size, hidden)
         weights["output.weight"] = output.astype(np.float32)
-    weights["output.bias"] = _log_frequencies(frequencies, vocabulary_size)
+    weights["output.bias"] = log_frequencies(frequencies, vocabulary_size)
     return weights
-
-
-def _log_frequencies(frequencies: np.ndarray | None, vocabulary_size: int) -> np.ndarray:
-    if frequencies is None:
-        return np.zeros(vocabulary_size, np.float32)
-    smoothed = frequencies.astype(np.float64) + 0.1
-    logarithms: np.ndarray = np.log(smoothed / smoothed.sum()).astype(np.float32)
-    return logarithms
 
 
 def begin(weights: Weights, options: LanguageModelOptions, batch: int) -> LanguageModelState:

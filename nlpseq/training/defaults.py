@@ -21,8 +21,10 @@ from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import OptionError
 from nlpseq.models.language_model import NGRAM_BUCKETS, LanguageModelOptions
+from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.stack import Unroll
-from nlpseq.training.options import TrainingOptions
+from nlpseq.models.translator import TranslatorOptions
+from nlpseq.training.options import LanguageModelTraining, TrainingOptions, TranslationTraining
 
 HIDDEN_SIZES = (64, 96, 128, 192, 256, 320, 384, 448, 544, 640, 768, 896, 1056, 1280, 1536)
 LARGE_VOCABULARY = 8_192
@@ -58,8 +60,8 @@ def measure_speed(run_layer: Unroll) -> float:
 
 
 def complete(
-    model: LanguageModelOptions, training: TrainingOptions, facts: Circumstances
-) -> tuple[LanguageModelOptions, TrainingOptions]:
+    model: LanguageModelOptions, training: LanguageModelTraining, facts: Circumstances
+) -> tuple[LanguageModelOptions, LanguageModelTraining]:
     """The options with nothing left open; what the user has set stays. Raises OptionError where it has no effect."""
     large = facts.vocabulary_size > LARGE_VOCABULARY
     tied = large if model.tied is None else model.tied
@@ -75,10 +77,7 @@ def complete(
     )
     if model.ngrams == 1 and model.ngram_buckets != NGRAM_BUCKETS:
         raise OptionError("--ngram-buckets", "is an option of n-grams, and there are none", "--ngrams 4")
-    if training.weight_drop and model.recurrent_cell.parallel:
-        raise OptionError(
-            "--weight-drop", f"drops recurrent weights, and the cell {model.cell} has none", "--dropout 0.2"
-        )
+    _refuse_useless_drop(model, training)
     dropout = training.dropout if training.dropout is not None else _dropout(passes, large)
     training = replace(
         training,
@@ -89,6 +88,29 @@ def complete(
         softmax=("sampled" if large else "full") if training.softmax == "auto" else training.softmax,
     )
     return model, training
+
+
+def complete_translator(
+    model: TranslatorOptions, training: TranslationTraining, pairs: int
+) -> tuple[TranslatorOptions, TranslationTraining]:
+    """The options with nothing left open; what the user has set stays. Raises OptionError where it has no effect."""
+    _refuse_useless_drop(model, training)
+    hidden = model.hidden_size or 256
+    dropout = 0.3 if training.dropout is None else training.dropout
+    return replace(model, hidden_size=hidden, embedding_size=model.embedding_size or min(hidden, 256)), replace(
+        training,
+        batch_size=training.batch_size or max(1, min(64, pairs // 20)),
+        dropout=dropout,
+        input_dropout=dropout / 2 if training.input_dropout is None else training.input_dropout,
+        learning_rate=training.learning_rate or (2e-3 if training.optimiser.startswith("adam") else None),
+    )
+
+
+def _refuse_useless_drop(model: RecurrentOptions, training: TrainingOptions) -> None:
+    if training.weight_drop and model.recurrent_cell.parallel:
+        raise OptionError(
+            "--weight-drop", f"drops recurrent weights, and the cell {model.cell} has none", "--dropout 0.2"
+        )
 
 
 def _hidden_size(facts: Circumstances, large: bool) -> int:

@@ -22,7 +22,7 @@ from nlpseq.models.model_file import save_model
 from nlpseq.training.batches import Columns, fit_batch
 from nlpseq.training.data import TokenisedCorpus
 from nlpseq.training.noise import Dropouts
-from nlpseq.training.options import TrainingOptions
+from nlpseq.training.options import LanguageModelTraining
 
 
 class LanguageModelTask:
@@ -31,7 +31,7 @@ class LanguageModelTask:
     def __init__(
         self,
         options: LanguageModelOptions,
-        training: TrainingOptions,
+        training: LanguageModelTraining,
         corpus: TokenisedCorpus,
         choice: Choice,
         weights: Mapping[str, np.ndarray],

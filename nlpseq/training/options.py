@@ -24,7 +24,6 @@ class TrainingOptions:
     )
     clip: float = option(1.0, "largest gradient norm", above=0)
     batch_size: int | None = option(None, "streams, or sequences, in a batch [default: by corpus]", minimum=1)
-    sequence_length: int | None = option(None, "steps of back-propagation through time", minimum=1)
     accumulate: int = option(1, "batches in one step", minimum=1)
     dropout: float | None = option(None, "locked dropout between layers [default: by passes]", minimum=0, below=1)
     embedding_dropout: float = option(0.0, "share of tokens whose vectors are dropped", minimum=0, below=1)
@@ -32,11 +31,6 @@ class TrainingOptions:
         None, "locked dropout of embedded tokens [default: half of --dropout]", minimum=0, below=1
     )
     weight_drop: float = option(0.0, "dropout of recurrent weights", minimum=0, below=1)
-    softmax: str = option(
-        "auto",
-        "sampled: estimate a large vocabulary's softmax from some words",
-        choices=("auto", "full", "sampled"),
-    )
     average: float = option(0.0, "decay of a moving average of the weights, as 0.999; 0: none", minimum=0, below=1)
     validations: int = option(8, "validations in a run", minimum=1)
     patience: int = option(0, "stop after so many validations without progress; 0: never", minimum=0)
@@ -53,6 +47,26 @@ class TrainingOptions:
         given = [name for name in ("epochs", "steps", "minutes") if getattr(self, name) is not None]
         if len(given) > 1:
             raise OptionError(" and ".join(f"--{name}" for name in given), "are different budgets: give one of them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelTraining(TrainingOptions):
+    """How a language model is trained."""
+
+    sequence_length: int | None = option(None, "steps of back-propagation through time", minimum=1)
+    softmax: str = option(
+        "auto",
+        "sampled: estimate a large vocabulary's softmax from some words",
+        choices=("auto", "full", "sampled"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationTraining(TrainingOptions):
+    """How a translator is trained."""
+
+    label_smoothing: float = option(0.1, "share of each target that is spread over the vocabulary", minimum=0, below=1)
+    longest: int = option(200, "tokens beyond which a text is left out of training", minimum=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,11 @@ import pytest
 
 from nlpseq.errors import CorpusError, Interrupted, ModelFileError, NlpseqError, OptionError, RunError
 from nlpseq.models import language_model as lm
-from nlpseq.models.language_model import CELL_CHOICES, NGRAM_BUCKETS, LanguageModelOptions
+from nlpseq.models.language_model import NGRAM_BUCKETS, LanguageModelOptions
 from nlpseq.models.model_file import NAME, Model, load_model, read_tensors
+from nlpseq.models.options import CELL_CHOICES
 from nlpseq.training.language_model_run import LanguageModelRun, Request
-from nlpseq.training.options import CorpusOptions, TrainingOptions
+from nlpseq.training.options import CorpusOptions, LanguageModelTraining
 
 SENTENCE = "hello world, how are"
 TEXT = "".join(f"{number} bottles stand on the wall, and {number % 7} of them fall.\n" for number in range(300))
@@ -49,7 +50,7 @@ def _request(folder: Path, text: str = TEXT, *, corpus: Path | None = None, **gi
         corpus=(str(corpus),),
         out=folder,
         model=LanguageModelOptions(**model),
-        training=TrainingOptions(**{**TRAINING, **given}),
+        training=LanguageModelTraining(**{**TRAINING, **given}),
         corpus_options=CorpusOptions(tokens="char"),
     )
 

@@ -11,9 +11,9 @@ from nlpseq.errors import OptionError
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.options import check, flag, option
 from nlpseq.training.defaults import HIDDEN_SIZES, Circumstances, complete
-from nlpseq.training.options import CorpusOptions, TrainingOptions
+from nlpseq.training.options import CorpusOptions, LanguageModelTraining
 
-OPTIONS = (TrainingOptions, CorpusOptions, LanguageModelOptions)
+OPTIONS = (LanguageModelTraining, CorpusOptions, LanguageModelOptions)
 LEFT_OPEN = {"epochs", "steps", "minutes", "learning_rate", "weight_decay", "save_every"}  # None means something there
 
 
@@ -40,7 +40,7 @@ LEFT_OPEN = {"epochs", "steps", "minutes", "learning_rate", "weight_decay", "sav
 )
 def test_impossible_training_options_are_refused(given: dict[str, Any], name: str, words: str) -> None:
     with pytest.raises(OptionError, match=words) as refused:
-        TrainingOptions(**given)
+        LanguageModelTraining(**given)
     assert refused.value.where == name
     assert refused.value.exit_status == 2
 
@@ -49,7 +49,7 @@ def test_impossible_training_options_are_refused(given: dict[str, Any], name: st
 @pytest.mark.parametrize("name", ["minutes", "learning_rate", "dropout", "weight_decay"])
 def test_a_number_that_is_none_is_refused(name: str, value: float) -> None:
     with pytest.raises(OptionError):
-        TrainingOptions(**{name: value})
+        LanguageModelTraining(**{name: value})
 
 
 def test_impossible_corpus_options_are_refused() -> None:
@@ -71,7 +71,7 @@ def test_every_default_is_possible_and_every_field_has_its_help(kind: Any) -> No
 
 def test_options_cannot_be_changed_behind_ones_back() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        TrainingOptions().steps = 3  # type: ignore[misc]
+        LanguageModelTraining().steps = 3  # type: ignore[misc]
 
 
 def test_a_flag_is_its_field() -> None:
@@ -98,7 +98,7 @@ CIRCUMSTANCES = [
 
 @pytest.mark.parametrize("facts", CIRCUMSTANCES, ids=str)
 def test_nothing_is_left_open(facts: Circumstances) -> None:
-    model, training = complete(LanguageModelOptions(), TrainingOptions(), facts)
+    model, training = complete(LanguageModelOptions(), LanguageModelTraining(), facts)
     assert None not in dataclasses.asdict(model).values()
     assert {name for name, value in dataclasses.asdict(training).items() if value is None} <= LEFT_OPEN
     assert training.softmax in ("full", "sampled")
@@ -111,7 +111,7 @@ def test_what_was_set_stays(facts: Circumstances) -> None:
     settings: dict[str, Any] = {
         "batch_size": 3, "sequence_length": 9, "dropout": 0.0, "input_dropout": 0.0, "softmax": "full", "steps": 7
     }  # fmt: skip
-    model, training = complete(LanguageModelOptions(**sizes), TrainingOptions(**settings), facts)
+    model, training = complete(LanguageModelOptions(**sizes), LanguageModelTraining(**settings), facts)
     assert {name: getattr(model, name) for name in sizes} == sizes
     assert {name: getattr(training, name) for name in settings} == settings
 
@@ -120,12 +120,14 @@ def test_what_was_set_stays(facts: Circumstances) -> None:
 def test_buckets_without_ngrams_are_refused(given: dict[str, Any], vocabulary: int) -> None:
     model = LanguageModelOptions(ngram_buckets=50, **given)
     with pytest.raises(OptionError, match="--ngram-buckets: is an option of n-grams"):
-        complete(model, TrainingOptions(), Circumstances(1_000_000, vocabulary, 60.0, 1e11))
+        complete(model, LanguageModelTraining(), Circumstances(1_000_000, vocabulary, 60.0, 1e11))
 
 
 def test_more_time_gives_a_model_that_is_no_smaller() -> None:
     sizes = [
-        complete(LanguageModelOptions(), TrainingOptions(), Circumstances(1_000_000, 257, seconds, 1e11))[0].hidden_size
+        complete(LanguageModelOptions(), LanguageModelTraining(), Circumstances(1_000_000, 257, seconds, 1e11))[
+            0
+        ].hidden_size
         for seconds in (1.0, 60.0, 600.0, 6000.0)
     ]
     assert sizes == sorted(sizes)  # type: ignore[type-var]
@@ -134,7 +136,7 @@ def test_more_time_gives_a_model_that_is_no_smaller() -> None:
 
 def test_a_corpus_seen_over_and_over_gets_dropout_and_one_seen_once_gets_none() -> None:
     small, large = (
-        complete(LanguageModelOptions(), TrainingOptions(), Circumstances(tokens, 257, 600.0, 1e11))[1].dropout
+        complete(LanguageModelOptions(), LanguageModelTraining(), Circumstances(tokens, 257, 600.0, 1e11))[1].dropout
         for tokens in (20_000, 1_000_000_000)
     )
     assert small is not None

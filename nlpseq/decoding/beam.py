@@ -1,0 +1,149 @@
+"""Beam search over any step function, and greedy search as a beam of one.
+
+In every step all continuations of a text's hypotheses are ranked together: one top-k over beam x vocabulary. Those
+that end are set aside, the others go on; a text is done when it has as many ended hypotheses as the beam is wide, and
+leaves the batch. Hypotheses are compared by log-probability over ((5 + length) / 6) ** penalty (Wu et al., 2016), the
+end being counted. The search is not exact: what is best may have fallen out of the beam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlpseq.errors import OptionError
+from nlpseq.options import check, option
+
+Rows = NDArray[np.int64]
+
+
+class Decoder(Protocol):
+    """What goes on with hypotheses: K for each of B texts, those of a text side by side."""
+
+    def step(self, ids: Rows) -> NDArray[np.float32]:
+        """Log-probabilities [B * K, V] of what follows the tokens `ids` [B * K]."""
+
+    def select(self, texts: Rows, rows: Rows) -> None:
+        """Go on with some of the texts [B'], and with the hypotheses `rows` [B' * K] of all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamOptions:
+    """How wide a search is, and what it ranks by."""
+
+    beam: int = option(5, "hypotheses that are kept in each step; 1: greedy", minimum=1, maximum=1000)
+    length_penalty: float = option(1.0, "0 favours short texts; higher, longer ones", minimum=0, maximum=10)
+    n_best: int = option(1, "texts to give of each line, at most the beam", minimum=1)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.n_best > self.beam:
+            raise OptionError(
+                "--n-best", f"must be at most the beam, {self.beam}, was {self.n_best}", f"--beam {self.n_best}"
+            )
+
+
+class Hypothesis(NamedTuple):
+    """A text in tokens, without the one that ends it."""
+
+    tokens: list[int]
+    log_probability: float  # nats, the end included
+    score: float  # what hypotheses are compared by
+
+
+@dataclass
+class _Text:
+    """A text whose hypotheses are being searched for."""
+
+    number: int
+    limit: int
+    ended: list[Hypothesis] = field(default_factory=list)
+
+
+def length_divisor(length: int, penalty: float) -> float:
+    """What a log-probability of so many tokens is divided by."""
+    return float(((5 + length) / 6) ** penalty)
+
+
+def search(
+    decoder: Decoder, limits: Sequence[int], start: int, end: int, options: BeamOptions
+) -> list[list[Hypothesis]]:
+    """The best hypotheses of each text, best first: at most `limits` [B] tokens of each, and the token `end`.
+
+    The decoder stands before the token `start` with `options.beam` equal hypotheses for each text.
+    """
+    width = options.beam
+    texts = [_Text(number, limit) for number, limit in enumerate(limits)]
+    found: list[list[Hypothesis]] = [[] for _ in texts]
+    totals = np.full((len(texts), width), -np.inf)
+    totals[:, 0] = 0.0
+    tokens = np.full((len(texts), width, 1), start, np.int64)
+    while texts:
+        made = decoder.step(tokens[:, :, -1].reshape(-1)).astype(np.float64)
+        continued = made.reshape(len(texts), width, -1) + totals[:, :, None]
+        length = tokens.shape[2]
+        for place, text in enumerate(texts):
+            if length > text.limit:  # only the end is left
+                ending = continued[place, :, end].copy()
+                continued[place] = -np.inf
+                continued[place, :, end] = ending
+        values, parents, chosen = _top(continued, 2 * width)
+        totals, going, parents = _sort_out(texts, tokens, values, parents, chosen, end, options)
+        done = np.array([_is_done(text, going[place], totals[place], width) for place, text in enumerate(texts)])
+        for text in (text for text, over in zip(texts, done, strict=True) if over):
+            found[text.number] = sorted(text.ended, key=lambda one: -one.score)[: options.n_best]
+        kept = np.flatnonzero(~done)
+        texts = [texts[place] for place in kept]
+        history = np.take_along_axis(tokens, parents[:, :, None], 1)
+        tokens = np.concatenate([history, going[:, :, None]], 2)[kept]
+        totals = totals[kept]
+        decoder.select(kept, (kept[:, None] * width + parents[kept]).reshape(-1))
+    return found
+
+
+def _top(continued: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], Rows, Rows]:
+    """The `count` best of [B, K, V], best first: values, hypotheses and tokens, each [B, count]; ties to the lowest."""
+    batch, _, size = continued.shape
+    flat = continued.reshape(batch, -1)
+    count = min(count, flat.shape[1])
+    places = np.argpartition(-flat, count - 1, axis=1)[:, :count]
+    places.sort(axis=1)
+    values = np.take_along_axis(flat, places, 1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    places, values = np.take_along_axis(places, order, 1), np.take_along_axis(values, order, 1)
+    return values, places // size, places % size
+
+
+def _sort_out(
+    texts: Sequence[_Text],
+    tokens: Rows,
+    values: NDArray[np.float64],
+    parents: Rows,
+    chosen: Rows,
+    end: int,
+    options: BeamOptions,
+) -> tuple[NDArray[np.float64], Rows, Rows]:
+    """Set ended hypotheses aside; of those that go on their log-probabilities, tokens and parents, each [B, K]."""
+    width, length = options.beam, tokens.shape[2]
+    totals = np.full((len(texts), width), -np.inf)
+    going, origin = np.full((len(texts), width), end, np.int64), np.zeros((len(texts), width), np.int64)
+    for place, text in enumerate(texts):
+        free = 0
+        for rank, (value, parent, token) in enumerate(zip(values[place], parents[place], chosen[place], strict=True)):
+            if free == width or value == -np.inf:
+                break
+            if token != end:
+                totals[place, free], going[place, free], origin[place, free] = value, token, parent
+                free += 1
+            elif rank < width:
+                score = float(value) / length_divisor(length, options.length_penalty)
+                text.ended.append(Hypothesis(tokens[place, parent, 1:].tolist(), float(value), score))
+    return totals, going, origin
+
+
+def _is_done(text: _Text, going: Rows, totals: NDArray[np.float64], width: int) -> bool:
+    return len(text.ended) >= width or bool(np.isneginf(totals).all())

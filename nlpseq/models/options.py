@@ -1,0 +1,42 @@
+"""What the recurrent layers of any model are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nlpseq.cells import CELLS, Cell
+from nlpseq.cells.initial import INITIAL_VALUES
+from nlpseq.errors import OptionError
+from nlpseq.options import check, option
+
+CELL_CHOICES = tuple(dict.fromkeys(name.partition("-")[0] for name in CELLS))  # what follows a hyphen has its own flag
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentOptions:
+    """The cell, the layers and their sizes. Raises OptionError for values that make no sense together."""
+
+    cell: str = option("lstm", "recurrent cell", choices=CELL_CHOICES)
+    activation: str = option("tanh", "activation of the rnn cell", choices=("tanh", "relu", "sigmoid"))
+    reset_before: bool = option(False, "gru: reset before the product (Cho et al., 2014)")
+    layers: int = option(1, "recurrent layers", minimum=1, maximum=16)
+    hidden_size: int | None = option(None, "units in each layer [default: by corpus and budget]", minimum=1)
+    embedding_size: int | None = option(None, "size of a token's vector [default: by vocabulary]", minimum=1)
+    layer_normalisation: bool = option(False, "normalise the products of each layer")
+    zoneout: float = option(0.0, "share of units that keep their old state", minimum=0, below=1)
+    initial: str = option("orthogonal", "initial values of weights", choices=tuple(INITIAL_VALUES))
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.cell != "rnn" and self.activation != "tanh":
+            raise OptionError("--activation", f"is an option of the rnn cell, the cell is {self.cell}")
+        if self.cell != "gru" and self.reset_before:
+            raise OptionError("--reset-before", f"is an option of the gru cell, the cell is {self.cell}")
+
+    @property
+    def recurrent_cell(self) -> Cell:
+        """The cell that `cell`, `activation` and `reset_before` name together."""
+        name = self.cell
+        if name == "rnn" and self.activation != "tanh":
+            name += f"-{self.activation}"
+        return CELLS[name + "-reset-before" * self.reset_before]

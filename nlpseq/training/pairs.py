@@ -1,0 +1,235 @@
+"""Parallel text to batches of token ids.
+
+Pairs are shuffled in each pass, sorted by length within windows of many batches, cut into batches and shuffled again,
+so that a batch holds pairs of about one length and little of it is padding. One tokeniser serves both sides: what they
+share (names, numbers, parts of words) has one vector then, and the model file one vocabulary.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlpseq.errors import CorpusError, RunError
+from nlpseq.models.model_file import replace_file
+from nlpseq.text.parallel import Pairs, read_parallel
+from nlpseq.text.tokenisers import NEWLINE, Tokeniser, load_tokeniser, train_tokeniser
+
+Ids = NDArray[np.int64]
+
+WINDOW = 32  # batches that are sorted by length together
+HELD_OUT = 0.05  # of the pairs, where no others are given for validation
+MOST_HELD_OUT = 1000
+CHARACTERS_ARE_ENOUGH = 30  # on average in a text: up to here characters are modelled, beyond it pieces of words
+VOCABULARY = {"word": 30_000, "bpe": 8192, "unigram": 8192, "byte": 256, "char": 16_384}
+
+
+class Batch(NamedTuple):
+    """Some pairs, one a column; what is behind a length is padding."""
+
+    sources: Ids  # [S, B]
+    source_lengths: Ids  # [B]
+    inputs: Ids  # [T, B], what the decoder reads: a newline and the target
+    targets: Ids  # [T, B], what it is to say: the target and a newline
+    target_lengths: Ids  # [B]
+
+
+class Sentences:
+    """Texts as ids, each with the newline that ends it."""
+
+    def __init__(self, ids: NDArray[Any], starts: NDArray[np.int64]) -> None:
+        self.ids = ids  # of all texts
+        self.starts = starts  # [N + 1]
+
+    @classmethod
+    def encode(cls, tokeniser: Tokeniser, texts: Sequence[str]) -> Sentences:
+        """The ids of texts that hold no newline."""
+        parts = [np.append(tokeniser.encode(text), np.int32(NEWLINE)) for text in texts]
+        lengths = np.array([0, *map(len, parts)], np.int64)
+        return cls(np.concatenate(parts), lengths.cumsum())
+
+    @property
+    def lengths(self) -> Ids:
+        """Tokens of each text, its newline included [N]."""
+        return np.diff(self.starts)
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        return self.ids[self.starts[index] : self.starts[index + 1]]
+
+    def columns(self, chosen: NDArray[np.int64]) -> tuple[Ids, Ids]:
+        """Chosen texts side by side [S, B], newlines behind their ends, and their lengths [B]."""
+        lengths = self.lengths[chosen]
+        rows = np.full((lengths.max(), len(chosen)), NEWLINE, np.int64)
+        for column, index in enumerate(chosen):
+            rows[: lengths[column], column] = self[int(index)]
+        return rows, lengths
+
+
+class TokenisedPairs(NamedTuple):
+    """Parallel text as ids."""
+
+    sources: Sentences
+    targets: Sentences
+
+    def __len__(self) -> int:  # of pairs
+        return len(self.sources.starts) - 1
+
+    def batch(self, chosen: NDArray[np.int64]) -> Batch:
+        """Chosen pairs as a batch."""
+        sources, source_lengths = self.sources.columns(chosen)
+        targets, target_lengths = self.targets.columns(chosen)
+        inputs = np.concatenate([np.full((1, len(chosen)), NEWLINE, np.int64), targets[:-1]])
+        return Batch(sources, source_lengths, inputs, targets, target_lengths)
+
+    def in_order(self, batch_size: int, count: int | None = None) -> Iterator[Batch]:
+        """The first `count` pairs in batches, short targets first."""
+        order = np.argsort(self.targets.lengths[:count], kind="stable")
+        for start in range(0, len(order), batch_size):
+            yield self.batch(order[start : start + batch_size])
+
+
+class Batches:
+    """Batches without end, and the place among them, which is all there is to resume from."""
+
+    def __init__(self, pairs: TokenisedPairs, batch_size: int, seed: int) -> None:
+        self.pairs = pairs
+        self.batch_size = min(batch_size, len(pairs))
+        self.seed = seed
+        self.passes = 0
+        self.position = 0  # batches of this pass that are done
+        self._plan: tuple[int, list[NDArray[np.int64]]] | None = None
+
+    def __len__(self) -> int:
+        """Batches in a pass."""
+        return -(-len(self.pairs) // self.batch_size)
+
+    def next(self) -> Batch:
+        """The next batch."""
+        if self.position >= len(self):
+            self.passes, self.position = self.passes + 1, 0
+        self.position += 1
+        return self.pairs.batch(self._batches()[self.position - 1])
+
+    def _batches(self) -> list[NDArray[np.int64]]:
+        """The pairs of each batch of this pass."""
+        if self._plan is None or self._plan[0] != self.passes:
+            generator = np.random.default_rng([self.seed, self.passes])
+            order, size = generator.permutation(len(self.pairs)), self.batch_size
+            targets, sources = self.pairs.targets.lengths, self.pairs.sources.lengths
+            made: list[NDArray[np.int64]] = []
+            for start in range(0, len(order), size * WINDOW):
+                window = order[start : start + size * WINDOW]
+                window = window[np.lexsort((sources[window], targets[window]))]
+                made += [window[first : first + size] for first in range(0, len(window), size)]
+            self._plan = self.passes, [made[place] for place in generator.permutation(len(made))]
+        return self._plan[1]
+
+
+@dataclass(frozen=True)
+class ParallelCorpus:
+    """Parallel text in tokens, for training and validation."""
+
+    tokeniser: Tokeniser
+    train: TokenisedPairs
+    valid: TokenisedPairs
+    facts: dict[str, Any]  # JSON: names, hashes, counts
+
+    @property
+    def frequencies(self) -> NDArray[np.int64]:
+        """How often each token is in a target [V]."""
+        return np.bincount(self.train.targets.ids, minlength=self.tokeniser.size)
+
+
+def tokenise_pairs(
+    names: Sequence[str],
+    valid: Sequence[str],
+    folder: Path,
+    *,
+    two_files: bool,
+    tokens: str = "auto",
+    vocabulary_size: int | None = None,
+    tokeniser: Tokeniser | None = None,
+    longest: int = 200,
+) -> ParallelCorpus:
+    """Read, split and tokenise parallel text into `folder`; pairs of more than `longest` tokens are left out.
+
+    Without `valid` some pairs from the end are held out. Raises CorpusError if a source cannot be read or too little
+    is left to learn from.
+    """
+    train = read_parallel(names, two_files=two_files)
+    blank = train.blank
+    if valid:
+        held_out = read_parallel(valid, two_files=len(valid) == 2 and two_files)
+        blank += held_out.blank
+    else:
+        count = min(MOST_HELD_OUT, int(len(train) * HELD_OUT))
+        if not count:
+            raise CorpusError(names[0], f"needs at least {int(1 / HELD_OUT)} pairs, has {len(train)}", "--valid FILE")
+        held_out, train = train.part(len(train) - count, len(train)), train.part(0, len(train) - count)
+    if tokeniser is None:
+        average = sum(map(len, train.targets)) / len(train)
+        kind = tokens if tokens != "auto" else "char" if average <= CHARACTERS_ARE_ENOUGH else "bpe"
+        both = chain(train.sources, train.targets)
+        tokeniser = train_tokeniser(kind, both, vocabulary_size or VOCABULARY[kind])
+    pairs = _encode(tokeniser, train)
+    fits = np.maximum(pairs.sources.lengths, pairs.targets.lengths) <= longest
+    if not fits.any():
+        raise CorpusError(names[0], f"all of its pairs are longer than {longest} tokens", f"--longest {10 * longest}")
+    if not fits.all():
+        kept = np.flatnonzero(fits)
+        pairs = _encode(tokeniser, Pairs([train.sources[one] for one in kept], [train.targets[one] for one in kept]))
+    facts = {
+        "corpus": list(names),
+        "sha256": train.sha256,
+        "pairs": len(pairs),
+        "valid": list(valid or names),
+        "valid_is": "given" if valid else "held out",
+        "valid_sha256": held_out.sha256,
+        "blank": blank,
+        "too_long": int((~fits).sum()),
+    }
+    replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
+    for name, part in (("train", pairs), ("valid", _encode(tokeniser, held_out))):
+        _write(folder / f"{name}.npz", part)
+    replace_file(folder / "corpus.json", json.dumps(facts).encode())
+    return open_pairs(folder)
+
+
+def _encode(tokeniser: Tokeniser, pairs: Pairs) -> TokenisedPairs:
+    return TokenisedPairs(Sentences.encode(tokeniser, pairs.sources), Sentences.encode(tokeniser, pairs.targets))
+
+
+def _write(path: Path, pairs: TokenisedPairs) -> None:
+    packed = io.BytesIO()
+    named = {
+        f"{side}_{name}": getattr(getattr(pairs, side), name)
+        for side in ("sources", "targets")
+        for name in ("ids", "starts")
+    }
+    np.savez(packed, allow_pickle=False, **named)
+    replace_file(path, packed.getvalue())
+
+
+def _read(path: Path) -> TokenisedPairs:
+    with np.load(path, allow_pickle=False) as found:
+        return TokenisedPairs(
+            *(Sentences(found[f"{side}_ids"], found[f"{side}_starts"]) for side in ("sources", "targets"))
+        )
+
+
+def open_pairs(folder: Path) -> ParallelCorpus:
+    """The corpus that `tokenise_pairs` wrote into `folder`. Raises RunError if it is gone."""
+    try:
+        facts = json.loads((folder / "corpus.json").read_text())
+        tokeniser = load_tokeniser((folder / "tokeniser.json").read_bytes())
+        return ParallelCorpus(tokeniser, _read(folder / "train.npz"), _read(folder / "valid.npz"), facts)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(str(folder), f"the run's tokens cannot be read: {error}", "add --overwrite") from error

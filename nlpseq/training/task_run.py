@@ -1,0 +1,209 @@
+"""A training run of any task, from what was asked for to the model file.
+
+What was asked for and what was chosen where it was left open are both written to the run folder, so that a resumed run
+asks nobody again. A resumed run takes no other options than those that it was begun with.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from nlpseq.errors import BackendError, OptionError
+from nlpseq.kernels.choice import choose, refuse
+from nlpseq.kernels.memory import keep_freed_memory
+from nlpseq.models.model_file import TOKENISER, Model, load_model, read_tensors
+from nlpseq.models.options import RecurrentOptions
+from nlpseq.options import flag
+from nlpseq.text.tokenisers import Tokeniser
+from nlpseq.training.loop import Progress, Run
+from nlpseq.training.options import CorpusOptions, TrainingOptions
+from nlpseq.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks for."""
+
+    corpus: tuple[str, ...] = ()
+    valid: tuple[str, ...] = ()
+    out: Path
+    resume: bool = False
+    overwrite: bool = False
+    init_from: Path | None = None
+    corpus_options: CorpusOptions = field(default_factory=CorpusOptions)
+    model: RecurrentOptions
+    training: TrainingOptions
+
+    def plain(self) -> Request:
+        """A request of its kind that asks for nothing."""
+        return type(self)()  # type: ignore[call-arg]  # every task has defaults
+
+    def as_json(self) -> dict[str, Any]:
+        """What makes two runs the same run."""
+        return {
+            "corpus": list(self.corpus),
+            "valid": list(self.valid),
+            "init_from": None if self.init_from is None else str(self.init_from),
+            "corpus_options": asdict(self.corpus_options),
+            "model": asdict(self.model),
+            "training": asdict(self.training),
+        }
+
+
+class TaskRun(ABC):
+    """A training run: made from a request, then run by exhausting `progress`, then finished."""
+
+    name: ClassVar[str]  # of the task, as in its model file
+    model: Any
+    training: Any
+    corpus: Any
+    task: Any
+
+    def __init__(self, request: Request, started: float | None = None) -> None:
+        self.started = time.monotonic() if started is None else started
+        self.request = request
+        self.notes: list[str] = []
+        earlier = None if request.init_from is None else load_model(request.init_from, self.name)
+        if earlier is not None and not request.resume:
+            refuse_other_tokens(earlier, request.corpus_options)
+        model = request.model if earlier is None else options_of(earlier, request.model)
+        _refuse_lacking(request.training, model)
+        self.choice = choose(request.training.backend, request.training.precision, request.training.device)
+        self.folder = RunFolder(request.out)
+        self.folder.open(resume=request.resume, overwrite=request.overwrite)
+        if request.resume:
+            self._take_up()
+        else:
+            try:
+                self._set_out(earlier, model)
+            except BaseException:
+                self.folder.abandon()
+                raise
+        self.task = self.make_task(None if earlier is None else earlier.weights)
+        self.run = Run(self.task, self.training, self.folder, started=self.started)
+        if request.resume:
+            self.run.resume()
+
+    def _set_out(self, earlier: Model | None, model: RecurrentOptions) -> None:
+        """Read the corpus, choose what was left open, and write both down."""
+        chosen = self.prepare(model, None if earlier is None else earlier.tokeniser)
+        self.folder.begin(
+            {
+                "asked": self.request.as_json(),
+                "model": asdict(self.model),
+                "training": asdict(self.training),
+                **chosen,
+            }
+        )
+
+    def _take_up(self) -> None:
+        """Read everything back from the run folder. Raises OptionError if other options are asked for now."""
+        config = self.folder.read_config()
+        _refuse_changes(config["asked"], self.request)
+        self.model = replace(self.request.model, **config["model"])
+        self.training = replace(self.request.training, **config["training"])
+        self.reopen(config)
+
+    @abstractmethod
+    def prepare(self, model: RecurrentOptions, tokeniser: Tokeniser | None) -> dict[str, Any]:
+        """Set corpus, model and training from the request; what else is to be written down."""
+
+    @abstractmethod
+    def reopen(self, config: Mapping[str, Any]) -> None:
+        """Set the corpus, and what `prepare` returned, from a run folder."""
+
+    @abstractmethod
+    def make_task(self, weights: Mapping[str, Any] | None) -> Any:
+        """The task, from weights or from initial ones."""
+
+    @abstractmethod
+    def summary(self) -> str:
+        """What was decided, in one line."""
+
+    def note_vocabulary(self) -> None:
+        """Say so where the corpus gives fewer tokens than were asked for."""
+        asked, found = self.request.corpus_options.vocab_size, self.corpus.tokeniser.size
+        if asked is not None and found < asked:
+            self.notes.append(f"asked for a vocabulary of {asked:,}, the corpus gives {found:,}")
+
+    def progress(self) -> Iterator[Progress]:
+        """Train, to the end of the budget."""
+        keep_freed_memory()
+        yield from self.run.progress()
+
+    def finish(self) -> dict[str, Any]:
+        """Score the best model on the whole validation part, write it, and tidy up; what `train --json` prints."""
+        if self.folder.model.exists():
+            _, weights = read_tensors(self.folder.model)
+            weights.pop(TOKENISER)
+            self.task.load(weights)
+        scores = self.task.scores()
+        self.task.save(self.folder.model, self.run.step, self.run.best, scores)
+        self.folder.finish()
+        return {
+            "model": str(self.folder.model),
+            "task": self.name,
+            "steps": self.run.step,
+            "seconds": round(time.monotonic() - self.started, 2),
+            "tokens_per_second": round(self.run.tokens / max(self.run.seconds, 1e-9), 1),
+            "valid": _valid(scores),
+        }
+
+
+def _valid(scores: list[Any]) -> dict[str, Any]:
+    named = {f"{score.name}" if score.unit != "word" else f"word_{score.name}": score.value for score in scores}
+    finite = {name: value if math.isfinite(value) else None for name, value in named.items()}
+    return {**finite, "signature": scores[0].signature}
+
+
+def _refuse_lacking(training: TrainingOptions, model: RecurrentOptions) -> None:
+    """Raises BackendError, before anything is spent, where what was asked for cannot train such a model."""
+    if training.device == "cuda":
+        raise BackendError("--device", "training runs on the CPU in this version, not on cuda", "--device cpu")
+    cell, zoneout = model.recurrent_cell.name, model.zoneout
+    refuse(training.backend, cell, layer_normalisation=model.layer_normalisation, zoneout=zoneout)
+
+
+def options_of(earlier: Model, asked: RecurrentOptions) -> RecurrentOptions:
+    """The options of a model to start from. Raises OptionError where others are asked for."""
+    found = replace(asked, **earlier.options)
+    for one in fields(asked):
+        wanted, there = getattr(asked, one.name), getattr(found, one.name)
+        if wanted not in (one.default, there):
+            raise OptionError(
+                flag(one.name), f"is {there} in {earlier.path}, was {wanted}", f"leave out {flag(one.name)}"
+            )
+    return found
+
+
+def refuse_other_tokens(earlier: Model, asked: CorpusOptions) -> None:
+    """A model to start from brings its tokeniser. Raises OptionError where another is asked for."""
+    found = earlier.tokeniser
+    if asked.tokens not in ("auto", found.kind):
+        raise OptionError("--tokens", f"is {found.kind} in {earlier.path}, was {asked.tokens}", "leave out --tokens")
+    if asked.vocab_size not in (None, found.size):
+        raise OptionError(
+            "--vocab-size", f"is {found.size} in {earlier.path}, was {asked.vocab_size}", "leave out --vocab-size"
+        )
+
+
+def _refuse_changes(begun: dict[str, Any], request: Request) -> None:
+    """Raises OptionError if a request to resume asks for something else than the run was begun with."""
+    now, plain = request.as_json(), request.plain().as_json()
+    for section in ("corpus_options", "model", "training"):
+        for name, value in now[section].items():
+            if value not in (plain[section][name], begun[section].get(name)):
+                raise OptionError(
+                    flag(name),
+                    f"was {begun[section].get(name)} when the run was begun, is {value} now",
+                    f"leave out {flag(name)}",
+                )
+    for name in ("corpus", "valid", "init_from"):
+        if now[name] not in (plain[name], begun[name]):
+            raise OptionError(name, f"was {begun[name]} when the run was begun, is {now[name]} now", "leave it out")

@@ -1,0 +1,143 @@
+"""The translator's task: its batches, its loss, its validation and its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nlpseq.evaluation.scores import Score, token_scores
+from nlpseq.kernels import recurrence
+from nlpseq.kernels.choice import Choice
+from nlpseq.kernels.loss import linear_cross_entropy
+from nlpseq.models import translator
+from nlpseq.models.model_file import save_model
+from nlpseq.models.stack import Noise, Unroll
+from nlpseq.models.translator import TranslatorOptions
+from nlpseq.training.noise import Dropouts
+from nlpseq.training.options import TranslationTraining
+from nlpseq.training.pairs import Batch, Batches, ParallelCorpus
+
+VALIDATION_BATCH = 64
+
+
+class TranslationTask:
+    """A translator in training, as `nlpseq.training.loop.Task` asks for it."""
+
+    def __init__(
+        self,
+        options: TranslatorOptions,
+        training: TranslationTraining,
+        corpus: ParallelCorpus,
+        choice: Choice,
+        weights: Mapping[str, np.ndarray],
+        *,
+        quick_pairs: int,
+    ) -> None:
+        self.options = options
+        self.training = training
+        self.corpus = corpus
+        self.choice = choice
+        self.quick_pairs = quick_pairs
+        self.parameters = {name: torch.from_numpy(np.array(value)).requires_grad_() for name, value in weights.items()}
+        self.generator = torch.Generator().manual_seed(training.random_seed)
+        self.noise = Dropouts(training, options.zoneout, self.generator)
+        self.batches = Batches(corpus.train, training.batch_size or 64, training.random_seed)
+
+    def steps_in_epoch(self) -> int:
+        """Batches in one pass over the pairs."""
+        return len(self.batches)
+
+    def batch_loss(self) -> tuple[Tensor, int]:
+        """The next batch's smoothed loss in nats, and its count of target tokens."""
+        batch = self.batches.next()
+        return self._loss(
+            batch,
+            run_layer=self.choice.run_layer,
+            noise=self.noise,
+            operands=self.choice.operands,
+            smoothing=self.training.label_smoothing,
+        )
+
+    def _loss(
+        self,
+        batch: Batch,
+        *,
+        run_layer: Unroll,
+        noise: Noise | None = None,
+        operands: torch.dtype | None = None,
+        smoothing: float = 0.0,
+    ) -> tuple[Tensor, int]:
+        """The loss of the real target tokens in nats, and their count."""
+        sources, source_lengths, inputs, targets, lengths = (torch.from_numpy(one) for one in batch)
+        memory, state = translator.encode(
+            self.parameters, self.options, sources, source_lengths, run_layer=run_layer, noise=noise
+        )
+        features, _, _ = translator.decode(
+            self.parameters, self.options, inputs, memory, state, run_layer=run_layer, noise=noise
+        )
+        real = torch.arange(len(targets))[:, None] < lengths[None, :]
+        weight, bias = translator.output_layer(self.parameters)
+        loss = linear_cross_entropy(features[real], weight, bias, targets[real], operands, smoothing)
+        return loss, int(lengths.sum())
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """The loss per target token on the first validation pairs, in nats, without smoothing."""
+        return self._validation(self.quick_pairs, self.choice.run_layer)
+
+    def _validation(self, count: int | None, run_layer: Unroll) -> float:
+        found = [
+            self._loss(batch, run_layer=run_layer) for batch in self.corpus.valid.in_order(VALIDATION_BATCH, count)
+        ]
+        return sum(float(loss) for loss, _ in found) / sum(tokens for _, tokens in found)
+
+    @torch.no_grad()
+    def scores(self) -> list[Score]:
+        """Loss and perplexity of all validation pairs, each target given its source, in full precision."""
+        tokens = len(self.corpus.valid.targets.ids)
+        nats = self._validation(None, recurrence.unroll) * tokens
+        facts = self.corpus.facts
+        part = f"pairs:{Path(facts['valid'][-1]).name}:{facts['valid_is'].replace(' ', '-')}"
+        tokeniser = self.corpus.tokeniser
+        signature = f"tok:{tokeniser.kind}-{tokeniser.size}#{tokeniser.fingerprint}|given:source|{part}"
+        return token_scores(nats, tokens, f"{signature}#{facts['valid_sha256'][:8]}")
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The parameters as they are now, as NumPy arrays on the same memory."""
+        return {name: value.detach().numpy() for name, value in self.parameters.items()}
+
+    def final_seconds(self, validation_seconds: float) -> float:
+        """The exact evaluation runs all pairs."""
+        return 1.5 * validation_seconds * len(self.corpus.valid) / self.quick_pairs + 1.0
+
+    def save(self, path: Path, step: int, loss: float, scores: list[Score] | None = None) -> None:
+        """Write the model with its scores so far."""
+        save_model(
+            path,
+            translator.TASK,
+            asdict(self.options),
+            self.weights(),
+            self.corpus.tokeniser,
+            scores=[score.as_json() for score in scores or ()],
+            data=self.corpus.facts,
+            training={"step": step, "quick_valid_loss": loss, **asdict(self.training)},
+        )
+
+    @torch.no_grad()
+    def load(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Take the weights of a model file."""
+        for name, value in self.parameters.items():
+            value.copy_(torch.from_numpy(weights[name]))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The place among the batches."""
+        return {"place": np.array([self.batches.passes, self.batches.position])}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take back what `arrays` gave."""
+        self.batches.passes, self.batches.position = (int(value) for value in arrays["place"])
