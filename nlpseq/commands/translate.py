@@ -13,7 +13,7 @@ from nlpseq.commands.output import Line
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.translation import Translation, Translations
 from nlpseq.models import translator
-from nlpseq.text.lines import read_batches, standard_input, write_lines
+from nlpseq.text.lines import TOO_LONG, read_batches, standard_input, write_lines
 
 app = application("Translate each line of standard input.")
 
@@ -65,8 +65,8 @@ def _marked(line: Line, best: Sequence[Translation], faults: output.LineFaults) 
     """The line with the status of its translation, where that is not to be had."""
     if best or line.text is None:
         return line
-    faults.add(output.TOO_LONG)
-    return line._replace(status=output.TOO_LONG)
+    faults.add(TOO_LONG)
+    return line._replace(status=TOO_LONG)
 
 
 def _lines(made: Sequence[Sequence[Translation]], wanted: int, number: int) -> list[bytes]:

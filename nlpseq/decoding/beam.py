@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,17 @@ from nlpseq.errors import OptionError
 from nlpseq.options import check, option
 
 Rows = NDArray[np.int64]
+Values = NDArray[Any]  # floats
+
+CHUNK = 64  # of a vocabulary, whose largest value tells whether any in it is among the best
 
 
 class Decoder(Protocol):
     """What goes on with hypotheses: K for each of B texts, those of a text side by side."""
 
-    def step(self, ids: Rows) -> NDArray[np.float32]:
-        """Log-probabilities [B * K, V] of what follows the tokens `ids` [B * K]."""
+    def step(self, ids: Rows) -> tuple[Values, Values]:
+        """What follows the tokens `ids` [B * K]: logits [B * K, V], which the search may change, and the logarithms of
+        their exponentials' sums [B * K]."""
 
     def select(self, texts: Rows, rows: Rows) -> None:
         """Go on with some of the texts [B'], and with the hypotheses `rows` [B' * K] of all."""
@@ -42,9 +46,8 @@ class BeamOptions:
     def __post_init__(self) -> None:
         check(self)
         if self.n_best > self.beam:
-            raise OptionError(
-                "--n-best", f"must be at most the beam, {self.beam}, was {self.n_best}", f"--beam {self.n_best}"
-            )
+            what = f"must be at most the beam, {self.beam}, was {self.n_best}"
+            raise OptionError("--n-best", what, f"--beam {self.n_best}")
 
 
 class Hypothesis(NamedTuple):
@@ -83,15 +86,15 @@ def search(
     totals[:, 0] = 0.0
     tokens = np.full((len(texts), width, 1), start, np.int64)
     while texts:
-        made = decoder.step(tokens[:, :, -1].reshape(-1)).astype(np.float64)
-        continued = made.reshape(len(texts), width, -1) + totals[:, :, None]
+        logits, whole = decoder.step(tokens[:, :, -1].reshape(-1))
+        logits = logits.reshape(len(texts), width, -1)
         length = tokens.shape[2]
         for place, text in enumerate(texts):
             if length > text.limit:  # only the end is left
-                ending = continued[place, :, end].copy()
-                continued[place] = -np.inf
-                continued[place, :, end] = ending
-        values, parents, chosen = _top(continued, 2 * width)
+                ending = logits[place, :, end].copy()
+                logits[place] = -np.inf
+                logits[place, :, end] = ending
+        values, parents, chosen = _top(logits, totals - whole.reshape(totals.shape), 2 * width)
         totals, going, parents = _sort_out(texts, tokens, values, parents, chosen, end, options)
         done = np.array([_is_done(text, going[place], totals[place], width) for place, text in enumerate(texts)])
         for text in (text for text, over in zip(texts, done, strict=True) if over):
@@ -105,17 +108,40 @@ def search(
     return found
 
 
-def _top(continued: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], Rows, Rows]:
-    """The `count` best of [B, K, V], best first: values, hypotheses and tokens, each [B, count]; ties to the lowest."""
-    batch, _, size = continued.shape
-    flat = continued.reshape(batch, -1)
-    count = min(count, flat.shape[1])
-    places = np.argpartition(-flat, count - 1, axis=1)[:, :count]
-    places.sort(axis=1)
-    values = np.take_along_axis(flat, places, 1)
+def _top(logits: Values, offsets: Values, count: int) -> tuple[Values, Rows, Rows]:
+    """The `count` best of logits [B, K, V] + offsets [B, K]: values, hypotheses and tokens, each [B, count], best first.
+
+    Of chunks of the vocabulary only those with the `count` largest maxima are looked into. Ties go to the lowest place.
+    """
+    batch, width, size = logits.shape
+    chunks = -(-size // CHUNK)
+    even = size // CHUNK * CHUNK
+    maxima = logits[:, :, :even].reshape(batch, width, -1, CHUNK).max(-1)
+    if even < size:
+        maxima = np.concatenate([maxima, logits[:, :, even:].max(-1, keepdims=True)], -1)
+    best = _largest((maxima + offsets[:, :, None]).reshape(batch, -1), count)
+    parents, within = best // chunks, best % chunks
+    tokens = within[:, :, None] * CHUNK + np.arange(CHUNK)
+    rows = np.arange(batch)[:, None]
+    found = logits[rows[:, :, None], parents[:, :, None], np.minimum(tokens, size - 1)]
+    values = np.where(tokens < size, found + offsets[rows, parents][:, :, None], -np.inf).reshape(batch, -1)
+    chosen = _largest(values, min(count, width * size))
+    values = np.take_along_axis(values, chosen, 1)
     order = np.argsort(-values, axis=1, kind="stable")
-    places, values = np.take_along_axis(places, order, 1), np.take_along_axis(values, order, 1)
-    return values, places // size, places % size
+    chosen = np.take_along_axis(chosen, order, 1)
+    return (
+        np.take_along_axis(values, order, 1),
+        np.take_along_axis(parents, chosen // CHUNK, 1),
+        np.take_along_axis(tokens.reshape(batch, -1), chosen, 1),
+    )
+
+
+def _largest(values: Values, count: int) -> Rows:
+    """Places of the `count` largest values of each row [B, N], in rising order, or of all."""
+    count = min(count, values.shape[1])
+    places = np.argpartition(-values, count - 1, axis=1)[:, :count]
+    places.sort(axis=1)
+    return places
 
 
 def _sort_out(

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nlpseq import arrays
 from nlpseq.arrays import Array
-from nlpseq.decoding.beam import BeamOptions, Hypothesis, Rows, search
+from nlpseq.decoding.beam import BeamOptions, Hypothesis, Rows, Values, search
 from nlpseq.models import translator
 from nlpseq.models.attention import Memory
 from nlpseq.models.model_file import Model
@@ -41,11 +41,10 @@ class TranslationDecoder:
         batch = source.memory.values.shape[0]
         self.state: StackState = _take(source.state, np.arange(batch).repeat(width))
 
-    def step(self, ids: Rows) -> NDArray[np.float32]:
-        """Log-probabilities [B * K, V] of what follows."""
-        made, self.state, _ = translator.step(self.weights, self.options, ids, self.memory, self.state)
-        found: NDArray[np.float32] = made
-        return found
+    def step(self, ids: Rows) -> tuple[Values, Values]:
+        """Logits [B * K, V] of what follows, and the logarithms of their exponentials' sums."""
+        logits, self.state, _ = translator.step(self.weights, self.options, ids, self.memory, self.state)
+        return logits, arrays.log_sum_exp(logits)
 
     def select(self, texts: Rows, rows: Rows) -> None:
         """Go on with some texts and hypotheses."""
@@ -70,7 +69,7 @@ class Translations:
         self.beam = beam
 
     def translate(self, lines: Sequence[str]) -> list[list[Translation]]:
-        """The best translations of each line, best first; of a blank line one that is empty, of too long a line none."""
+        """The best translations of each line, best first; of a blank line "", of too long a line none."""
         ids = [np.append(self.model.tokeniser.encode(line.replace("\n", " ")), NEWLINE) for line in lines]
         found = [[] if len(one) > LONGEST else [Translation("", 0.0, 0.0)] for one in ids]
         waiting = [number for number, line in enumerate(lines) if line.strip() and len(ids[number]) <= LONGEST]

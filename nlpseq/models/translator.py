@@ -191,10 +191,10 @@ def output_layer(weights: Weights) -> tuple[Array, Array]:
 def step(
     weights: Weights, options: TranslatorOptions, ids: Array, memory: Memory, state: StackState
 ) -> tuple[Array, StackState, Array]:
-    """One token for each of B * K targets: ids [B * K] -> log-probabilities of the next [B * K, V], the state, and
-    the attention's shares [B, K, S]."""
+    """One token for each of B * K targets: ids [B * K] -> logits of the next [B * K, V], the state, and the
+    attention's shares [B, K, S]."""
     features, state, shares = decode(weights, options, ids[None], memory, state)
-    return arrays.log_softmax(arrays.project(features[0], *output_layer(weights))), state, shares
+    return arrays.project(features[0], *output_layer(weights)), state, shares
 
 
 def load(path: Path) -> tuple[Model, TranslatorOptions]:

@@ -51,6 +51,24 @@ def test_loss_and_gradients_are_torchs_whatever_the_chunks(
         assert_close(grad, wanted, kind, what)
 
 
+@pytest.mark.parametrize("chunk", [2 * WORDS, 1 << 22], ids=["two rows", "all rows"])
+def test_a_smoothed_loss_and_its_gradients_are_torchs(
+    chunk: int, assert_close: Close, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss, "CHUNK_VALUES", chunk)
+    hidden, weight, bias, targets = _case()
+    given = (hidden, weight, bias)
+    found = linear_cross_entropy(*given, targets, smoothing=0.1)
+    expected = torch.nn.functional.cross_entropy(
+        hidden @ weight.t() + bias, targets, reduction="sum", label_smoothing=0.1
+    )
+    assert_close(found, expected)
+    for grad, wanted in zip(*(torch.autograd.grad(value, given) for value in (found, expected)), strict=True):
+        assert_close(grad, wanted)
+    with torch.no_grad():
+        assert_close(linear_cross_entropy(*given, targets, smoothing=0.1), _torchs(*given, targets))
+
+
 def test_gradients_of_the_loss_agree_with_finite_differences(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss, "CHUNK_VALUES", 4 * WORDS)
     *given, targets = _case()

@@ -1,0 +1,132 @@
+"""`nlpseq train translation` and `nlpseq translate`: one line out for each line in, whatever comes in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from nlpseq.models import translator
+from nlpseq.models.model_file import save_model
+from nlpseq.models.translator import TranslatorOptions
+from nlpseq.text.tokenisers import train_tokeniser
+
+Run = Callable[..., Result]
+Lines = Callable[[bytes], list[bytes]]
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small translator of random weights."""
+    options = TranslatorOptions(hidden_size=8, embedding_size=6)
+    tokeniser = train_tokeniser("char", ["abc äöü 猫"], 270)
+    path = tmp_path_factory.mktemp("translator") / "model.safetensors"
+    weights = translator.initial_weights(options, tokeniser.size, 1)
+    weights["output.bias"][10] += 4  # texts are short
+    save_model(path, translator.TASK, asdict(options), weights, tokeniser)
+    return path
+
+
+def test_from_files_to_a_filter(nlpseq: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.en").write_text("one\ntwo\n" * 30)
+    (tmp_path / "a.de").write_text("eins\nzwei\n" * 30)
+    sizes = ("--hidden-size", 24, "--embedding-size", 8, "--steps", 150, "--batch-size", 10)
+    sizes += ("--dropout", 0, "--label-smoothing", 0)
+    files = ("--source", tmp_path / "a.en", "--target", tmp_path / "a.de")
+    done = nlpseq(
+        "train", "translation", *files, "--out", tmp_path / "run", "-q", "--json", *sizes
+    )
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["task"] == "translator"
+    made = nlpseq("translate", "-m", tmp_path / "run", input=b"two\n\none\n")
+    assert (made.exit_code, made.stdout) == (0, "zwei\n\neins\n")
+
+
+def test_each_line_has_one_whatever_it_is(nlpseq: Run, untrained: Path, odd_file: bytes, lines_of: Lines) -> None:
+    data = odd_file[:20_000]
+    done = nlpseq("translate", "-m", untrained, "--beam", 1, "-q", input=data)
+    assert done.exit_code == 0
+    assert len(lines_of(done.stdout_bytes)) == len(lines_of(data))
+
+
+def test_objects_keep_their_fields_and_tell_their_status(nlpseq: Run, untrained: Path) -> None:
+    lines = [b'{"id": 1, "text": "abc"}', b"[]", json.dumps({"text": "a" * 3000}).encode(), b'{"text": ""}']
+    done = nlpseq("translate", "-m", untrained, "--jsonl", input=b"\n".join(lines))
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["status"] for one in found] == ["ok", "invalid-json", "too-long", "ok"]
+    assert found[0]["id"] == 1 and isinstance(found[0]["translation"], str) and found[0]["score"] < 0
+    assert (found[1]["translation"], found[2]["translation"], found[3]["translation"]) == (None, None, "")
+
+
+def test_more_than_one_translation_is_numbered(nlpseq: Run, untrained: Path) -> None:
+    done = nlpseq("translate", "-m", untrained, "--n-best", 2, input=b"abc\n\n" + b"a" * 3000 + b"\n")
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [row[0] for row in rows] == ["1", "1", "2", "3"]
+    assert float(rows[0][3]) > float(rows[1][3])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "status"),
+    [
+        (("--beam", "0"), "--beam: must be at least 1, was 0", 2),
+        (("--n-best", "9"), "--n-best: must be at most the beam, 5, was 9", 2),
+        (("-m", "nowhere"), "nowhere: no such model", 1),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    nlpseq: Run, untrained: Path, arguments: tuple[str, ...], message: str, status: int
+) -> None:
+    done = nlpseq("translate", "-m", untrained, *arguments, input=b"a\n")
+    assert done.exit_code == status
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--source", "a"), "--source and --target: go together"),
+        (("pairs.tsv", "--source", "a", "--target", "b"), "take the place of CORPUS"),
+        ((), "CORPUS: is missing"),
+        (("nowhere.tsv",), "nowhere.tsv: there is no such file"),
+    ],
+)
+def test_a_corpus_that_is_none_is_refused(
+    nlpseq: Run, arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = nlpseq("train", "translation", *arguments)
+    assert done.exit_code in (1, 2)
+    assert message in done.stderr
+    assert not list(tmp_path.iterdir()) or not (tmp_path / "checkpoints/translation").exists()
+
+
+def test_a_language_model_is_no_translator(nlpseq: Run, model_path: Path) -> None:
+    done = nlpseq("translate", "-m", model_path, input=b"a\n")
+    assert done.exit_code == 1
+    assert "is a language-model, a translator is needed" in done.stderr
+    assert "nlpseq train translation" in done.stderr
+
+
+def test_a_line_is_answered_before_the_next_one_comes_and_without_torch(untrained: Path) -> None:
+    program = [sys.executable, "-X", "importtime", "-m", "nlpseq", "translate", "-m", str(untrained)]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write(b"a\n")
+        process.stdin.flush()
+        os.set_blocking(process.stdout.fileno(), False)
+        answer, until = b"", time.monotonic() + 60
+        while not answer and time.monotonic() < until:
+            answer = process.stdout.read() or b""
+            time.sleep(0.02)
+        assert answer.endswith(b"\n")
+        process.stdin.close()
+        imported = process.stderr.read()
+    assert b"torch" not in imported

@@ -1,0 +1,113 @@
+"""The beam against brute force, and what becomes of hypotheses that end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nlpseq.decoding.beam import BeamOptions, length_divisor, search
+from nlpseq.errors import OptionError
+
+END = 0
+
+
+class Table:
+    """A model whose next token depends on the whole text so far: log-probabilities drawn by its hash."""
+
+    def __init__(self, size: int, texts: int, width: int, seed: int = 0) -> None:
+        self.size, self.seed = size, seed
+        self.width = width
+        self.texts = list(range(texts))
+        self.read: list[tuple[int, ...]] = [()] * texts * width
+        self.most = 0
+
+    def after(self, text: int, read: tuple[int, ...]) -> NDArray[np.float64]:
+        logits = 2 * np.random.default_rng([self.seed, text, *read]).standard_normal(self.size)
+        return np.asarray(logits - np.log(np.exp(logits).sum()))
+
+    def step(self, ids: NDArray[np.int64]) -> Any:
+        assert len(ids) == len(self.texts) * self.width
+        self.most = max(self.most, len(ids))
+        self.read = [(*read, int(one)) for read, one in zip(self.read, ids, strict=True)]
+        logits = [self.after(self.texts[row // self.width], read) for row, read in enumerate(self.read)]
+        return np.array(logits) + 3, np.full(len(ids), 3.0)
+
+    def select(self, texts: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+        self.texts = [self.texts[one] for one in texts]
+        self.read = [self.read[one] for one in rows]
+
+
+def _every(table: Table, text: int, limit: int, penalty: float) -> list[tuple[float, list[int]]]:
+    """Every text of at most `limit` tokens with its score, best first."""
+    found = []
+    for length in range(limit + 1):
+        for tokens in product(range(1, table.size), repeat=length):
+            read, total = (END,), 0.0
+            for token in (*tokens, END):
+                total += table.after(text, read)[token]
+                read = (*read, token)
+            found.append((total / length_divisor(length + 1, penalty), list(tokens)))
+    return sorted(found, key=lambda one: -one[0])
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("limit", [0, 1, 3])
+def test_a_beam_as_wide_as_there_are_texts_finds_the_best(limit: int, penalty: float) -> None:
+    size, width = 4, 4**4
+    table = Table(size, 3, width)
+    best = search(table, [limit] * 3, END, END, BeamOptions(beam=width, length_penalty=penalty, n_best=2))
+    for text, found in enumerate(best):
+        wanted = _every(table, text, limit, penalty)
+        assert [one.tokens for one in found] == [tokens for _, tokens in wanted[:2]]
+        assert [one.score for one in found] == pytest.approx([score for score, _ in wanted[:2]])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_beam_of_one_is_greedy(seed: int) -> None:
+    limit = 12
+    (found,) = search(Table(7, 1, 1, seed), [limit], END, END, BeamOptions(beam=1))[0]
+    table, read, total = Table(7, 1, 1, seed), (END,), 0.0
+    while len(read) <= limit:
+        likely = table.after(0, read)
+        total += likely.max()
+        read = (*read, int(likely.argmax()))
+        if read[-1] == END:
+            break
+    else:
+        total += table.after(0, read)[END]
+    assert found.tokens == [one for one in read if one != END]
+    assert found.log_probability == pytest.approx(total)
+
+
+def test_texts_beside_each_other_change_nothing_and_finished_ones_leave() -> None:
+    options, limits = BeamOptions(beam=3, n_best=3), [2, 9, 5, 0]
+    table = Table(6, 4, 3)
+    together = search(table, limits, END, END, options)
+    for text, limit in enumerate(limits):
+        alone = Table(6, 1, 3)
+        alone.texts = [text]
+        assert search(alone, [limit], END, END, options) == [together[text]]
+    assert table.most == 12 and len(table.texts) == 0
+
+
+def _lengths(found: Sequence[Any]) -> list[int]:
+    return [len(best[0].tokens) for best in found]
+
+
+def test_a_higher_penalty_gives_no_shorter_texts() -> None:
+    texts = 20
+    lengths = [
+        sum(_lengths(search(Table(5, texts, 4), [10] * texts, END, END, BeamOptions(beam=4, length_penalty=penalty))))
+        for penalty in (0.0, 0.5, 2.0)
+    ]
+    assert lengths == sorted(lengths) and lengths[0] < lengths[-1]
+
+
+def test_more_texts_than_the_beam_holds_are_refused() -> None:
+    with pytest.raises(OptionError, match="--n-best: must be at most the beam, 2, was 3"):
+        BeamOptions(beam=2, n_best=3)

@@ -1,0 +1,153 @@
+"""A translator's run from end to end: batches, learning, resuming to the bit, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nlpseq.decoding.beam import BeamOptions
+from nlpseq.decoding.translation import LONGEST, Translation, Translations
+from nlpseq.errors import CorpusError, OptionError
+from nlpseq.models import translator
+from nlpseq.models.model_file import NAME, read_tensors
+from nlpseq.models.translator import TranslatorOptions
+from nlpseq.text.tokenisers import NEWLINE, ByteTokeniser
+from nlpseq.training.options import CorpusOptions, TranslationTraining
+from nlpseq.training.pairs import Batches, Sentences, TokenisedPairs
+from nlpseq.training.translation_run import Request, TranslationRun
+
+WORDS = ["ab", "cd", "ef", "gh", "ij", "kl"]
+MODEL: dict[str, Any] = {"hidden_size": 12, "embedding_size": 8}
+TRAINING: dict[str, Any] = {"steps": 12, "batch_size": 5, "average": 0.9, "validations": 3, "save_every": 4}
+
+
+def _write_pairs(path: Path, count: int = 200) -> Path:
+    """Texts of one to four words, and their words from last to first, in capitals."""
+    generator = np.random.default_rng(1)
+    with path.open("w") as file:
+        for _ in range(count):
+            words = [WORDS[one] for one in generator.integers(len(WORDS), size=generator.integers(1, 5))]
+            file.write(f"{' '.join(words)}\t{' '.join(words[::-1]).upper()}\n")
+    return path
+
+
+def _request(folder: Path, **given: Any) -> Request:
+    pairs = folder.parent / "pairs.tsv"
+    if not pairs.exists():
+        _write_pairs(pairs)
+    settings = {name: given.pop(name) for name in ("resume", "overwrite", "valid", "corpus") if name in given}
+    return Request(
+        **{"corpus": (str(pairs),), **settings},
+        out=folder,
+        model=TranslatorOptions(**{**MODEL, **given.pop("model", {})}),
+        training=TranslationTraining(**{**TRAINING, **given}),
+        corpus_options=CorpusOptions(tokens="word"),
+    )
+
+
+def _train(request: Request, stop_after: int | None = None) -> dict[str, Any]:
+    run = TranslationRun(request)
+    for progress in run.progress():
+        if progress.step == stop_after:
+            return {}
+    return run.finish()
+
+
+def test_it_learns_to_turn_words_around(tmp_path: Path) -> None:
+    result = _train(
+        _request(
+            tmp_path / "run", steps=700, batch_size=20, dropout=0.0, label_smoothing=0.0, model={"hidden_size": 32}
+        )
+    )
+    assert result["task"] == "translator" and result["valid"]["perplexity"] < 1.1
+    assert "given:source|pairs:pairs.tsv:held-out#" in result["valid"]["signature"]
+    translations = Translations(*translator.load(tmp_path / "run"), BeamOptions(beam=3, n_best=2))
+    made = translations.translate(["ab ef", "", "kl kl ij"])
+    assert [best[0].text for best in made] == ["EF AB", "", "IJ KL KL"]
+    assert len(made[0]) == 2 and made[0][0].score > made[0][1].score
+
+
+def test_a_batch_of_one_translates_as_a_batch_of_many(tmp_path: Path) -> None:
+    _train(_request(tmp_path / "run", steps=60))
+    translations = Translations(*translator.load(tmp_path / "run"), BeamOptions(beam=4))
+    lines = [line.split("\t")[0] for line in (tmp_path / "pairs.tsv").read_text().splitlines()[:64]]
+    assert [best[0].text for best in translations.translate(lines)] == [
+        translations.translate([line])[0][0].text for line in lines
+    ]
+
+
+def test_odd_lines_have_an_answer_each(tmp_path: Path) -> None:
+    _train(_request(tmp_path / "run", steps=1))
+    translations = Translations(*translator.load(tmp_path / "run"), BeamOptions(beam=2))
+    made = translations.translate(["猫", "\udcff\ud800", " ", "a" * (LONGEST + 1), "ab\ncd"])
+    assert [len(best) for best in made] == [1, 1, 1, 0, 1]
+    assert made[2] == [Translation("", 0.0, 0.0)]
+    assert not any("\n" in best[0].text for best in made if best)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm", "mingru"])
+def test_a_run_that_is_stopped_and_resumed_is_the_same_run(cell: str, tmp_path: Path) -> None:
+    whole, parted = (_request(tmp_path / name, model={"cell": cell}) for name in ("whole", "parted"))
+    _train(whole)
+    _train(parted, stop_after=9)
+    _train(replace(parted, resume=True))
+    expected, found = (read_tensors(tmp_path / name / NAME)[1] for name in ("whole", "parted"))
+    assert all(np.array_equal(found[name], value) for name, value in expected.items())
+
+
+def test_a_resumed_run_takes_no_other_options(tmp_path: Path) -> None:
+    _train(_request(tmp_path / "run"), stop_after=5)
+    with pytest.raises(OptionError, match=r"--label-smoothing: was 0.1 when the run was begun, is 0.2 now"):
+        TranslationRun(_request(tmp_path / "run", resume=True, label_smoothing=0.2))
+
+
+def _pairs(count: int) -> TokenisedPairs:
+    generator = np.random.default_rng(2)
+    sides = [
+        Sentences.encode(ByteTokeniser(()), ["x" * length for length in generator.integers(1, 30, size=count)])
+        for _ in range(2)
+    ]
+    return TokenisedPairs(*sides)
+
+
+def test_a_pass_has_each_pair_once_and_little_padding() -> None:
+    pairs = _pairs(1000)
+    batches = Batches(pairs, 32, 1)
+    tokens = padded = 0
+    for _ in range(len(batches)):
+        batch = batches.next()
+        tokens += int(batch.target_lengths.sum())
+        padded += batch.targets.size
+        assert (batch.inputs[0] == NEWLINE).all() and (batch.inputs[1:] == batch.targets[:-1]).all()
+    assert batches.passes == 0 and tokens == len(pairs.targets.ids)
+    assert tokens / padded > 0.95
+    first = batches.next()
+    assert batches.passes == 1
+    assert not np.array_equal(first.sources, Batches(pairs, 32, 1).next().sources)
+
+
+def test_pairs_that_are_too_long_or_blank_are_left_out_and_counted(tmp_path: Path) -> None:
+    path = _write_pairs(tmp_path / "odd.tsv", 60)
+    with path.open("a") as file:
+        file.write("ab\t\n" + "ab " * 300 + "\tAB\n" + "ab\tAB\n" * 5)
+    run = TranslationRun(_request(tmp_path / "run", corpus=(str(path),)))
+    assert run.corpus.facts["blank"] == 1
+    assert run.notes == ["1 pair with a blank side left out", "1 pair with more than 200 tokens left out"] or (
+        run.corpus.facts["too_long"] == 1
+    )
+
+
+def test_too_few_pairs_are_refused(tmp_path: Path) -> None:
+    path = _write_pairs(tmp_path / "few.tsv", 3)
+    with pytest.raises(CorpusError, match="needs at least 20 pairs, has 3"):
+        TranslationRun(_request(tmp_path / "run", corpus=(str(path),)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_pair_is_enough_with_a_validation_of_its_own(tmp_path: Path) -> None:
+    path = _write_pairs(tmp_path / "one.tsv", 1)
+    assert _train(_request(tmp_path / "run", corpus=(str(path),), valid=(str(path),), steps=2))["steps"] == 2
