@@ -9,9 +9,9 @@ once. A model is written once, in `models`, as functions of weights and arrays, 
     arrays.py       the few operations models are written in, for NumPy and torch alike
     text/           reading corpora, tokenisers, token streams on disk, the line contract of the filters
     cells/          one file a cell: its equations as one step; initial values; the plain loop over time
-    models/         recurrent stack, language model, model file
+    models/         recurrent stack, language model, attention, translator, model file
     native/         one step of one text, compiled
-    decoding/       sampling, over any step function
+    decoding/       sampling and beam search, over any step function
     kernels/        torch: the recurrences and the loss, fast
     training/       torch: batches, optimisers, the one loop, run folder and resume
     evaluation/     perplexity with its signature

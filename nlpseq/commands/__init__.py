@@ -5,6 +5,7 @@
     output.py     data to standard output, messages to standard error
     train.py      nlpseq train; what is seen of a run is in training_display.py
     generate.py   nlpseq generate
+    translate.py  nlpseq translate
     score.py      nlpseq score
     evaluate.py   nlpseq evaluate
     tokenize.py   nlpseq tokenize train | encode | decode | check

@@ -179,6 +179,7 @@ def nlpseq(
       nlpseq train lm book.txt --minutes 5
       nlpseq generate --seed "Once upon a time"
       nlpseq score < lines.txt
+      nlpseq translate < in.txt
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -109,7 +109,7 @@ def search(
 
 
 def _top(logits: Values, offsets: Values, count: int) -> tuple[Values, Rows, Rows]:
-    """The `count` best of logits [B, K, V] + offsets [B, K]: values, hypotheses and tokens, each [B, count], best first.
+    """The `count` best of logits [B, K, V] + offsets [B, K], best first: values, hypotheses, tokens; each [B, count].
 
     Of chunks of the vocabulary only those with the `count` largest maxima are looked into. Ties go to the lowest place.
     """

@@ -3,14 +3,19 @@
     options.py         what steers a training run
     defaults.py        what is chosen where the user left it open, from corpus, budget and machine
     data.py            corpora to token streams: reading, splitting, tokenising, the run's files of tokens
+    pairs.py           parallel text to batches of about one length
     batches.py         columns of a token stream, with truncated back-propagation through time
     noise.py           the dropouts
     optimisers.py      the optimisers by name, and their state as arrays
     schedule.py        the learning rate over a run, and how many steps fit a budget
     run_folder.py      what a run keeps on disk, and resuming from it
     loop.py            the one training loop, for every task
+    model_task.py      what tasks have in common
+    task_run.py        a run of any task, from what was asked for to the model file
     language_model.py  the language model's task: batches, loss, validation, samples
-    language_model_run.py  a run of that task, from what was asked for to the model file
+    language_model_run.py  its corpus, and what is chosen for it
+    translation.py     the translator's task
+    translation_run.py its pairs, and what is chosen for it
 
-The loop knows no task, and a task knows no folder; `language_model_run` brings them together.
+The loop knows no task, and a task knows no folder; `task_run` brings them together.
 """

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,15 +16,16 @@ from nlpseq.kernels.choice import Choice
 from nlpseq.kernels.loss import Candidates, linear_cross_entropy, sampled_cross_entropy
 from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState
-from nlpseq.models.model_file import save_model
 from nlpseq.training.batches import Columns, fit_batch
 from nlpseq.training.data import TokenisedCorpus
-from nlpseq.training.noise import Dropouts
+from nlpseq.training.model_task import ModelTask
 from nlpseq.training.options import LanguageModelTraining
 
 
-class LanguageModelTask:
+class LanguageModelTask(ModelTask):
     """A language model in training, as `nlpseq.training.loop.Task` asks for it."""
+
+    name = language_model.TASK
 
     def __init__(
         self,
@@ -38,13 +37,11 @@ class LanguageModelTask:
         *,
         quick_tokens: int | None = None,
     ) -> None:
+        super().__init__(options, training, corpus, weights)
         self.options = options
         self.training = training
         self.corpus = corpus
         self.choice = choice
-        self.parameters = {name: torch.from_numpy(np.array(value)).requires_grad_() for name, value in weights.items()}
-        self.generator = torch.Generator().manual_seed(training.random_seed)
-        self.noise = Dropouts(training, options.zoneout, self.generator)
         batch_size, steps = fit_batch(len(corpus.train), training.batch_size or 64, training.sequence_length or 64)
         self.columns = Columns(corpus.train, batch_size, steps, training.random_seed)
         self.state: LanguageModelState = language_model.begin(self.parameters, options, batch_size)
@@ -90,32 +87,9 @@ class LanguageModelTask:
         signature = perplexity.signature(self.corpus.tokeniser, perplexity.part_name(self.corpus.facts))
         return language_model_scores(nats, self.corpus.valid_size, signature)
 
-    def weights(self) -> dict[str, np.ndarray]:
-        """The parameters as they are now, as NumPy arrays on the same memory."""
-        return {name: value.detach().numpy() for name, value in self.parameters.items()}
-
     def final_seconds(self, validation_seconds: float) -> float:
         """The exact evaluation runs all tokens, and the beginning of each column twice."""
         return 1.5 * validation_seconds * len(self.corpus.valid) / len(self.quick) + 1.0
-
-    def save(self, path: Path, step: int, loss: float, scores: list[Score] | None = None) -> None:
-        """Write the model with its scores so far."""
-        save_model(
-            path,
-            language_model.TASK,
-            asdict(self.options),
-            self.weights(),
-            self.corpus.tokeniser,
-            scores=[score.as_json() for score in scores or ()],
-            data=self.corpus.facts,
-            training={"step": step, "quick_valid_loss": loss, **asdict(self.training)},
-        )
-
-    @torch.no_grad()
-    def load(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Take the weights of a model file."""
-        for name, value in self.parameters.items():
-            value.copy_(torch.from_numpy(weights[name]))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The place in the corpus and the carried state."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +14,19 @@ from nlpseq.kernels import recurrence
 from nlpseq.kernels.choice import Choice
 from nlpseq.kernels.loss import linear_cross_entropy
 from nlpseq.models import translator
-from nlpseq.models.model_file import save_model
 from nlpseq.models.stack import Noise, Unroll
 from nlpseq.models.translator import TranslatorOptions
-from nlpseq.training.noise import Dropouts
+from nlpseq.training.model_task import ModelTask
 from nlpseq.training.options import TranslationTraining
 from nlpseq.training.pairs import Batch, Batches, ParallelCorpus
 
 VALIDATION_BATCH = 64
 
 
-class TranslationTask:
+class TranslationTask(ModelTask):
     """A translator in training, as `nlpseq.training.loop.Task` asks for it."""
+
+    name = translator.TASK
 
     def __init__(
         self,
@@ -38,14 +38,12 @@ class TranslationTask:
         *,
         quick_pairs: int,
     ) -> None:
+        super().__init__(options, training, corpus, weights)
         self.options = options
         self.training = training
         self.corpus = corpus
         self.choice = choice
         self.quick_pairs = quick_pairs
-        self.parameters = {name: torch.from_numpy(np.array(value)).requires_grad_() for name, value in weights.items()}
-        self.generator = torch.Generator().manual_seed(training.random_seed)
-        self.noise = Dropouts(training, options.zoneout, self.generator)
         self.batches = Batches(corpus.train, training.batch_size or 64, training.random_seed)
 
     def steps_in_epoch(self) -> int:
@@ -107,32 +105,9 @@ class TranslationTask:
         signature = f"tok:{tokeniser.kind}-{tokeniser.size}#{tokeniser.fingerprint}|given:source|{part}"
         return token_scores(nats, tokens, f"{signature}#{facts['valid_sha256'][:8]}")
 
-    def weights(self) -> dict[str, np.ndarray]:
-        """The parameters as they are now, as NumPy arrays on the same memory."""
-        return {name: value.detach().numpy() for name, value in self.parameters.items()}
-
     def final_seconds(self, validation_seconds: float) -> float:
         """The exact evaluation runs all pairs."""
         return 1.5 * validation_seconds * len(self.corpus.valid) / self.quick_pairs + 1.0
-
-    def save(self, path: Path, step: int, loss: float, scores: list[Score] | None = None) -> None:
-        """Write the model with its scores so far."""
-        save_model(
-            path,
-            translator.TASK,
-            asdict(self.options),
-            self.weights(),
-            self.corpus.tokeniser,
-            scores=[score.as_json() for score in scores or ()],
-            data=self.corpus.facts,
-            training={"step": step, "quick_valid_loss": loss, **asdict(self.training)},
-        )
-
-    @torch.no_grad()
-    def load(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Take the weights of a model file."""
-        for name, value in self.parameters.items():
-            value.copy_(torch.from_numpy(weights[name]))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The place among the batches."""

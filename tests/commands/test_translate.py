@@ -41,9 +41,7 @@ def test_from_files_to_a_filter(nlpseq: Run, tmp_path: Path) -> None:
     sizes = ("--hidden-size", 24, "--embedding-size", 8, "--steps", 150, "--batch-size", 10)
     sizes += ("--dropout", 0, "--label-smoothing", 0)
     files = ("--source", tmp_path / "a.en", "--target", tmp_path / "a.de")
-    done = nlpseq(
-        "train", "translation", *files, "--out", tmp_path / "run", "-q", "--json", *sizes
-    )
+    done = nlpseq("train", "translation", *files, "--out", tmp_path / "run", "-q", "--json", *sizes)
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["task"] == "translator"
     made = nlpseq("translate", "-m", tmp_path / "run", input=b"two\n\none\n")

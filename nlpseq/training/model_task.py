@@ -1,0 +1,55 @@
+"""What the tasks have in common: parameters, and the file that they are kept in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from nlpseq.evaluation.scores import Score
+from nlpseq.models.model_file import save_model
+from nlpseq.models.options import RecurrentOptions
+from nlpseq.training.noise import Dropouts
+from nlpseq.training.options import TrainingOptions
+
+
+class ModelTask:
+    """A model in training: its parameters as tensors, from weights [..] by name."""
+
+    name: ClassVar[str]  # as in the model's file
+
+    def __init__(
+        self, options: RecurrentOptions, training: TrainingOptions, corpus: Any, weights: Mapping[str, np.ndarray]
+    ) -> None:
+        self._saved = options, training, corpus
+        self.parameters = {name: torch.from_numpy(np.array(value)).requires_grad_() for name, value in weights.items()}
+        self.generator = torch.Generator().manual_seed(training.random_seed)
+        self.noise = Dropouts(training, options.zoneout, self.generator)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The parameters as they are now, as NumPy arrays on the same memory."""
+        return {name: value.detach().numpy() for name, value in self.parameters.items()}
+
+    @torch.no_grad()
+    def load(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Take the weights of a model file."""
+        for name, value in self.parameters.items():
+            value.copy_(torch.from_numpy(weights[name]))
+
+    def save(self, path: Path, step: int, loss: float, scores: list[Score] | None = None) -> None:
+        """Write the model with its scores so far."""
+        options, training, corpus = self._saved
+        save_model(
+            path,
+            self.name,
+            asdict(options),
+            self.weights(),
+            corpus.tokeniser,
+            scores=[score.as_json() for score in scores or ()],
+            data=corpus.facts,
+            training={"step": step, "quick_valid_loss": loss, **asdict(training)},
+        )
