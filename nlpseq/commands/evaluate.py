@@ -1,16 +1,26 @@
-"""`nlpseq evaluate`: how good a model is on a text."""
+"""`nlpseq evaluate`: how good a model is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nlpseq.commands import output
 from nlpseq.commands.flags import LANGUAGE_MODEL, Corpora, Json, ModelPath, Quiet, application, command
+from nlpseq.decoding.beam import BeamOptions
+from nlpseq.decoding.translation import Translations
+from nlpseq.errors import OptionError
+from nlpseq.evaluation.scores import Score
 from nlpseq.evaluation.text_scores import EvaluationText, held_out_text, recorded_text, text_scores
-from nlpseq.models import language_model
-from nlpseq.models.model_file import Model
+from nlpseq.evaluation.translation_scores import BleuOptions, given_source_scores, reference_scores
+from nlpseq.models import language_model, translator
+from nlpseq.models.model_file import Model, task_of
+from nlpseq.options import flag
+from nlpseq.text.parallel import read_parallel
 from nlpseq.text.parts import CorpusPart
 
 app = application("How good a model is on a text.")
@@ -18,36 +28,90 @@ app = application("How good a model is on a text.")
 HeldOut = Annotated[
     bool, typer.Option("--held-out", help="Only the end of the corpus, as training without --valid holds it out.")
 ]
+Source = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="A translator's source texts.")]
+Targets = Annotated[
+    list[Path] | None,
+    typer.Option("--target", metavar="FILE", help="Their references; more than once: other references."),
+]
 
 
 @command(app)
 def evaluate(
     corpus: Corpora = None,
+    source: Source = None,
+    target: Targets = None,
     model: ModelPath = LANGUAGE_MODEL,
     held_out: HeldOut = False,
     json: Json = False,
     quiet: Quiet = False,
+    *,
+    search: BeamOptions,
+    bleu: BleuOptions,
 ) -> None:
-    """Write a model's scores on a text, each with its unit and its signature.
+    """Write a model's scores, each with its unit and its signature. Scores may be compared where signatures agree.
 
-    Several corpora are one text, read with the state carried from first to last, every token predicted once.
-    Without a corpus it is the text that training was validated on, and the scores are those that training
-    reported. Scores may be compared where their signatures agree.
+    A language model: several corpora are one text, read with the state carried from first to last, every token
+    predicted once. Without a corpus it is the text that training was validated on, and the scores are those that
+    training reported.
+
+    A translator: BLEU, chrF, TER, exact matches of its translations, and the perplexity of the references given
+    their sources, of tables of pairs or of two files.
 
     \b
       nlpseq evaluate test.txt
       nlpseq evaluate --held-out corpus.txt -m checkpoints/poems --json
+      nlpseq evaluate -m checkpoints/translation --source test.en --target test.de
     """
+    if task_of(model) == translator.TASK:
+        if held_out:
+            raise OptionError("--held-out", "is for language models", "name the pairs")
+        path, scores = _translator_scores(model, corpus or [], source, target or [], search, bleu)
+    else:
+        if source or target:
+            raise OptionError("--source" if source else "--target", "is for translators", "name a text")
+        for given, plain in ((search, BeamOptions()), (bleu, BleuOptions())):
+            _refuse_set(given, plain)
+        path, scores = _language_model_scores(model, corpus or [], held_out=held_out, quiet=quiet)
+    if json:
+        output.write_json({"model": str(path), "scores": [score.as_json() for score in scores]})
+    else:
+        output.write_table([(one.name, f"{one.value:.6g}", one.unit, one.signature) for one in scores])
+
+
+def _refuse_set(given: BeamOptions | BleuOptions, plain: BeamOptions | BleuOptions) -> None:
+    """Raises OptionError for the first option of translators that was set."""
+    for field in fields(given):
+        if getattr(given, field.name) != getattr(plain, field.name):
+            raise OptionError(flag(field.name), "is for translators", f"leave out {flag(field.name)}")
+
+
+def _language_model_scores(
+    model: Path, corpus: list[str], *, held_out: bool, quiet: bool
+) -> tuple[Path, Sequence[Score]]:
     loaded, options = language_model.load(model)
-    text = _text(corpus or [], loaded, held_out=held_out)
+    text = _text(corpus, loaded, held_out=held_out)
     scores, same = text_scores(loaded, options, text)
     if not same:
         names = " ".join(text.part.names)
         output.note(f"note: {names} has changed since the model was trained on it", quiet=quiet)
-    if json:
-        output.write_json({"model": str(loaded.path), "scores": [score.as_json() for score in scores]})
+    return loaded.path, scores
+
+
+def _translator_scores(
+    model: Path, tables: list[str], source: Path | None, targets: list[Path], search: BeamOptions, bleu: BleuOptions
+) -> tuple[Path, Sequence[Score]]:
+    if bool(tables) == (source is not None) or (source is None) != (not targets):
+        raise OptionError("CORPUS", "must be tables of pairs, or two files", "--source FILE --target FILE")
+    loaded, options = translator.load(model)
+    if source is None:
+        pairs = [read_parallel(tables, two_files=False, keep_blank=True)]
     else:
-        output.write_table([(one.name, f"{one.value:.6g}", one.unit, one.signature) for one in scores])
+        pairs = [read_parallel((str(source), str(one)), two_files=True, keep_blank=True) for one in targets]
+    sources = pairs[0].sources
+    made = Translations(loaded, options, search).translate(sources)
+    texts = [best[0].text if best else "" for best in made]
+    scores = reference_scores(texts, [one.targets for one in pairs], bleu)
+    return loaded.path, [*scores, *given_source_scores(loaded, options, sources, pairs[0].targets)]
 
 
 def _text(corpus: list[str], model: Model, *, held_out: bool) -> EvaluationText:

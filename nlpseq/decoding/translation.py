@@ -88,10 +88,7 @@ class Translations:
         return self.model.tokeniser.decode_bytes(tokens).decode("utf-8", "replace")
 
     def _translate(self, sources: Sequence[Rows]) -> list[list[Hypothesis]]:
-        lengths = np.array([len(one) for one in sources])
-        columns = np.full((lengths.max(), len(sources)), NEWLINE, np.int64)
-        for column, one in enumerate(sources):
-            columns[: len(one), column] = one
+        columns, lengths = translator.side_by_side(sources)
         source = translator.encode(self.model.weights, self.options, columns, lengths)
         decoder = TranslationDecoder(self.model.weights, self.options, source, self.beam.beam)
         limits = [LONGER * length + AND_MORE for length in lengths.tolist()]

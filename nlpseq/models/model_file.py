@@ -145,6 +145,16 @@ def save_model(
     write_tensors(path, header, {**weights, TOKENISER: packed})
 
 
+def task_of(path: Path) -> str | None:
+    """The task that a model's file says it is of, without reading more of it; None where it does not say."""
+    try:
+        with safe_open(path / NAME if path.is_dir() else path, framework="np") as file:
+            task = json.loads((file.metadata() or {})[KEY])["task"]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return None
+    return str(task)
+
+
 def load_model(path: Path, task: str | None = None) -> Model:
     """Read a model from its file or run folder.
 

@@ -12,7 +12,7 @@ A newline ends a source and a target, and begins a target: there are no other sp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,7 @@ from nlpseq.models.model_file import Model, load_model
 from nlpseq.models.options import CELL_CHOICES, RecurrentOptions
 from nlpseq.models.stack import Noise, StackState, Unroll, read_layers, run_stack, start_state
 from nlpseq.options import option
+from nlpseq.text.tokenisers import NEWLINE
 
 TASK = "translator"
 
@@ -97,6 +98,20 @@ def initial_weights(
     if not options.tied:
         weights["output.weight"] = 0.5 * normal(generator, vocabulary_size, embedding)
     return {name: value.astype(np.float32) for name, value in weights.items()}
+
+
+def side_by_side(texts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Texts as columns [S, B], newlines behind their ends, and their lengths [B]."""
+    lengths = np.array([len(text) for text in texts])
+    columns = np.full((lengths.max(), len(texts)), NEWLINE, np.int64)
+    for column, text in enumerate(texts):
+        columns[: len(text), column] = text
+    return columns, lengths
+
+
+def begun(targets: np.ndarray) -> np.ndarray:
+    """What the decoder reads to say targets [T, B]: a newline, and all but their last tokens."""
+    return np.concatenate([np.full((1, targets.shape[1]), NEWLINE, np.int64), targets[:-1]])
 
 
 def encode(
@@ -195,6 +210,18 @@ def step(
     attention's shares [B, K, S]."""
     features, state, shares = decode(weights, options, ids[None], memory, state)
     return arrays.project(features[0], *output_layer(weights)), state, shares
+
+
+def token_losses(weights: Weights, options: TranslatorOptions, sources: Any, targets: Any) -> list[np.ndarray]:
+    """-log p of each token of each target, given its source, in nats; both are texts of ids that end in a newline."""
+    memory, state = encode(weights, options, *side_by_side(sources))
+    columns, _ = side_by_side(targets)
+    features, _, _ = decode(weights, options, begun(columns), memory, state)
+    losses = []
+    for place, target in enumerate(targets):
+        logits = arrays.project(features[: len(target), place], *output_layer(weights))
+        losses.append(arrays.log_sum_exp(logits) - arrays.pick(logits, target))
+    return losses
 
 
 def load(path: Path) -> tuple[Model, TranslatorOptions]:

@@ -50,8 +50,8 @@ class Pairs:
         return Pairs(self.sources[start:stop], self.targets[start:stop])
 
 
-def read_parallel(names: Sequence[str], *, two_files: bool) -> Pairs:
-    """All pairs of the tables `names`, or of a source's and a target's file.
+def read_parallel(names: Sequence[str], *, two_files: bool, keep_blank: bool = False) -> Pairs:
+    """All pairs of the tables `names`, or of a source's and a target's file, but for those with a blank side.
 
     Raises CorpusError for a file that cannot be read, is no table, or is out of step with its other half, and where no
     pair is left.
@@ -59,7 +59,7 @@ def read_parallel(names: Sequence[str], *, two_files: bool) -> Pairs:
     found = _two_files(*names) if two_files else chain.from_iterable(map(_table, names))
     pairs = Pairs()
     for source, target in found:
-        if source.strip() and target.strip():
+        if keep_blank or (source.strip() and target.strip()):
             pairs.sources.append(source)
             pairs.targets.append(target)
         else:

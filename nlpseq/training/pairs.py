@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nlpseq.errors import CorpusError, RunError
 from nlpseq.models.model_file import replace_file
+from nlpseq.models.translator import begun, side_by_side
 from nlpseq.text.parallel import Pairs, read_parallel
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser, load_tokeniser, train_tokeniser
 
@@ -66,11 +67,7 @@ class Sentences:
 
     def columns(self, chosen: NDArray[np.int64]) -> tuple[Ids, Ids]:
         """Chosen texts side by side [S, B], newlines behind their ends, and their lengths [B]."""
-        lengths = self.lengths[chosen]
-        rows = np.full((lengths.max(), len(chosen)), NEWLINE, np.int64)
-        for column, index in enumerate(chosen):
-            rows[: lengths[column], column] = self[int(index)]
-        return rows, lengths
+        return side_by_side([self[int(index)] for index in chosen])
 
 
 class TokenisedPairs(NamedTuple):
@@ -86,8 +83,7 @@ class TokenisedPairs(NamedTuple):
         """Chosen pairs as a batch."""
         sources, source_lengths = self.sources.columns(chosen)
         targets, target_lengths = self.targets.columns(chosen)
-        inputs = np.concatenate([np.full((1, len(chosen)), NEWLINE, np.int64), targets[:-1]])
-        return Batch(sources, source_lengths, inputs, targets, target_lengths)
+        return Batch(sources, source_lengths, begun(targets), targets, target_lengths)
 
     def in_order(self, batch_size: int, count: int | None = None) -> Iterator[Batch]:
         """The first `count` pairs in batches, short targets first."""

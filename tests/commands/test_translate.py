@@ -128,3 +128,43 @@ def test_a_line_is_answered_before_the_next_one_comes_and_without_torch(untraine
         process.stdin.close()
         imported = process.stderr.read()
     assert b"torch" not in imported
+
+
+def test_a_translator_is_evaluated_beside_references(nlpseq: Run, untrained: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("abc\tcba\n\ta\nb\tb\n")
+    (tmp_path / "a.src").write_text("abc\n\nb\n")
+    (tmp_path / "a.ref").write_text("cba\na\nb\n")
+    files = ("--source", tmp_path / "a.src", "--target", tmp_path / "a.ref")
+    found = [nlpseq("evaluate", "-m", untrained, "--json", *given) for given in ((tmp_path / "a.tsv",), files)]
+    assert [one.exit_code for one in found] == [0, 0], found[0].stderr
+    first, second = (json.loads(one.stdout)["scores"] for one in found)
+    assert first == second
+    assert [one["name"] for one in first] == ["bleu", "chrf", "ter", "accuracy", "loss", "perplexity"]
+    two = json.loads(nlpseq("evaluate", "-m", untrained, "--json", *files, *files[2:]).stdout)["scores"]
+    assert "nrefs:2" in two[0]["signature"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "CORPUS: must be tables of pairs, or two files"),
+        (("--source", "a"), "CORPUS: must be tables of pairs, or two files"),
+        (("a.tsv", "--held-out"), "--held-out: is for language models"),
+        (("a.tsv", "--bleu-tokens", "13b"), "'13b' is not one of 13a"),
+    ],
+)
+def test_an_evaluation_that_makes_no_sense_is_refused(
+    nlpseq: Run, untrained: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = nlpseq("evaluate", "-m", untrained, *arguments)
+    assert done.exit_code in (1, 2)
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("option", [("--beam", "3"), ("--bleu-tokens", "zh"), ("--target", "a")])
+def test_a_language_model_has_no_translations_to_evaluate(
+    nlpseq: Run, model_path: Path, option: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("a\n")
+    done = nlpseq("evaluate", "-m", model_path, tmp_path / "a.txt", *option)
+    assert f"{option[0]}: is for translators" in done.stderr

@@ -1,0 +1,104 @@
+"""How good translations are: beside references by sacrebleu, and what the model gives the references themselves.
+
+BLEU (Papineni et al., 2002), chrF (Popovic, 2015) and TER (Snover et al., 2006) are sacrebleu's own (Post, 2018), and
+so are their signatures: the numbers are those that its command prints for the same files. Exact matches count a text
+as right where all of it is; perplexity is of the reference's tokens, each given the source and those before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from nlpseq.errors import OptionError
+from nlpseq.evaluation.scores import Score, token_scores
+from nlpseq.models import translator
+from nlpseq.models.model_file import Model
+from nlpseq.models.translator import TranslatorOptions
+from nlpseq.options import check, option
+from nlpseq.text.tokenisers import NEWLINE
+
+TOGETHER = 64  # pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class BleuOptions:
+    """What BLEU counts. Raises OptionError where what it needs is not installed."""
+
+    bleu_tokens: str = option(
+        "13a",
+        "BLEU: how sacrebleu cuts words; space: nowhere but at each space",
+        choices=("13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none", "space"),
+    )
+    bleu_smoothing: str = option("exp", "BLEU: for counts of none", choices=("exp", "floor", "add-k", "none"))
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def bleu_score(translations: Sequence[str], references: Sequence[Sequence[str]], options: BleuOptions) -> Score:
+    """BLEU of N translations beside one or more lists of N references. Raises OptionError as `BleuOptions` says."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    spaced = options.bleu_tokens == "space"
+    try:
+        metric = BLEU(tokenize="none" if spaced else options.bleu_tokens, smooth_method=options.bleu_smoothing)
+    except (ImportError, RuntimeError) as error:
+        what = f"{options.bleu_tokens} needs more than is installed: {str(error).strip().splitlines()[0]}"
+        raise OptionError("--bleu-tokens", what, "--bleu-tokens char") from None
+    texts, *others = _numbered([translations, *references]) if spaced else [translations, *references]
+    score = _score("bleu", metric, texts, others)
+    return replace(score, signature=score.signature.replace("tok:none", f"tok:{options.bleu_tokens}"))
+
+
+def reference_scores(
+    translations: Sequence[str], references: Sequence[Sequence[str]], options: BleuOptions
+) -> list[Score]:
+    """BLEU, chrF, TER and exact matches of N translations beside one or more lists of N references."""
+    from sacrebleu.metrics.chrf import CHRF
+    from sacrebleu.metrics.ter import TER
+
+    scores = [bleu_score(translations, references, options)]
+    scores += [_score(name, metric, translations, references) for name, metric in (("chrf", CHRF()), ("ter", TER()))]
+    right = sum(text in group for text, *group in zip(translations, *references, strict=True))
+    parts = {"right": float(right), "texts": float(len(translations))}
+    signature = f"accuracy|whole-texts|refs:{len(references)}"
+    return [*scores, Score("accuracy", 100 * right / max(1, len(translations)), "text", signature, parts)]
+
+
+def _score(name: str, metric: Any, texts: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
+    found = metric.corpus_score(list(texts), [list(one) for one in references])
+    return Score(name, float(found.score), "corpus", f"{name}|{metric.get_signature()}", _parts(found))
+
+
+def _numbered(lists: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Texts whose words, between single spaces, are replaced by numbers: sacrebleu itself cuts at any white space."""
+    numbers: dict[str, int] = {}
+    return [
+        [" ".join(str(numbers.setdefault(word, len(numbers))) for word in text.split(" ")) for text in one]
+        for one in lists
+    ]
+
+
+def _parts(found: object) -> dict[str, float]:
+    names = ("sys_len", "ref_len", "bp", "num_edits", "ref_length")
+    return {name: float(getattr(found, name)) for name in names if hasattr(found, name)}
+
+
+def given_source_scores(
+    model: Model, options: TranslatorOptions, sources: Sequence[str], targets: Sequence[str]
+) -> list[Score]:
+    """Loss and perplexity of targets, each given its source."""
+    encode = model.tokeniser.encode
+    pairs = [tuple(np.append(encode(text), NEWLINE) for text in pair) for pair in zip(sources, targets, strict=True)]
+    pairs.sort(key=lambda pair: len(pair[1]))
+    nats, tokens = 0.0, 0
+    for start in range(0, len(pairs), TOGETHER):
+        first, second = zip(*pairs[start : start + TOGETHER], strict=True)
+        for losses in translator.token_losses(model.weights, options, first, second):
+            nats, tokens = nats + float(losses.sum(dtype=np.float64)), tokens + len(losses)
+    tokeniser = model.tokeniser
+    return token_scores(nats, tokens, f"tok:{tokeniser.kind}-{tokeniser.size}#{tokeniser.fingerprint}|given:source")
