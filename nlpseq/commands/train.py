@@ -25,7 +25,8 @@ Valid = Annotated[
     typer.Option("--valid", metavar="FILE", help="Validation text. [default: the corpus' last tenth]"),
 ]
 Tables = Annotated[
-    list[str] | None, typer.Argument(metavar="CORPUS", help="Tables of pairs: .tsv, .csv, .jsonl (.gz and .xz too).")
+    list[str] | None,
+    typer.Argument(metavar="CORPUS", help="Tables of pairs: .tsv, .csv, .jsonl, .po, .tmx (.gz and .xz too)."),
 ]
 SourceFile = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="Source texts, one a line.")]
 TargetFile = Annotated[Path | None, typer.Option("--target", metavar="FILE", help="Their targets, in step.")]
@@ -109,7 +110,7 @@ def translation(
     model: TranslatorOptions,
     training: TranslationTraining,
 ) -> None:
-    """Train a translator, or any model from text to text, on pairs: tables (.tsv, .csv, .jsonl) or two files.
+    """Train a translator, or any model from text to text, on pairs: tables or two files.
 
     \b
       nlpseq train translation pairs.tsv --minutes 10

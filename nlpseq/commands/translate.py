@@ -12,6 +12,7 @@ from nlpseq.commands.flags import TRANSLATION, ModelPath, Quiet, application, co
 from nlpseq.commands.output import Line
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.translation import Translation, Translations
+from nlpseq.kernels.memory import keep_freed_memory
 from nlpseq.models import translator
 from nlpseq.text.lines import TOO_LONG, read_batches, standard_input, write_lines
 
@@ -41,6 +42,7 @@ def translate(
       nlpseq translate --beam 1 < in.txt
       nlpseq translate --jsonl < in.jsonl | jq -r .translation
     """
+    keep_freed_memory()
     loaded, options = translator.load(model)
     translations = Translations(loaded, options, search)
     faults = output.LineFaults(quiet=quiet)

@@ -27,9 +27,8 @@ CHUNK = 64  # of a vocabulary, whose largest value tells whether any in it is am
 class Decoder(Protocol):
     """What goes on with hypotheses: K for each of B texts, those of a text side by side."""
 
-    def step(self, ids: Rows) -> tuple[Values, Values]:
-        """What follows the tokens `ids` [B * K]: logits [B * K, V], which the search may change, and the logarithms of
-        their exponentials' sums [B * K]."""
+    def step(self, ids: Rows) -> Values:
+        """Logits [B * K, V] of what follows the tokens `ids` [B * K]; the search may change them."""
 
     def select(self, texts: Rows, rows: Rows) -> None:
         """Go on with some of the texts [B'], and with the hypotheses `rows` [B' * K] of all."""
@@ -86,15 +85,17 @@ def search(
     totals[:, 0] = 0.0
     tokens = np.full((len(texts), width, 1), start, np.int64)
     while texts:
-        logits, whole = decoder.step(tokens[:, :, -1].reshape(-1))
-        logits = logits.reshape(len(texts), width, -1)
+        logits = decoder.step(tokens[:, :, -1].reshape(-1)).reshape(len(texts), width, -1)
+        maxima = _maxima(logits)
+        offsets = totals - _log_sums(logits, maxima.max(-1))
         length = tokens.shape[2]
         for place, text in enumerate(texts):
             if length > text.limit:  # only the end is left
                 ending = logits[place, :, end].copy()
                 logits[place] = -np.inf
                 logits[place, :, end] = ending
-        values, parents, chosen = _top(logits, totals - whole.reshape(totals.shape), 2 * width)
+                maxima[place] = _maxima(logits[place])
+        values, parents, chosen = _top(logits, maxima, offsets, 2 * width)
         totals, going, parents = _sort_out(texts, tokens, values, parents, chosen, end, options)
         done = np.array([_is_done(text, going[place], totals[place], width) for place, text in enumerate(texts)])
         for text in (text for text, over in zip(texts, done, strict=True) if over):
@@ -108,17 +109,33 @@ def search(
     return found
 
 
-def _top(logits: Values, offsets: Values, count: int) -> tuple[Values, Rows, Rows]:
+def _maxima(logits: Values) -> Values:
+    """The largest of each chunk of logits [.., V] -> [.., C]."""
+    size = logits.shape[-1]
+    even = size // CHUNK * CHUNK
+    maxima: Values = logits[..., :even].reshape(*logits.shape[:-1], -1, CHUNK).max(-1)
+    if even < size:
+        maxima = np.concatenate([maxima, logits[..., even:].max(-1, keepdims=True)], -1)
+    return maxima
+
+
+def _log_sums(logits: Values, largest: Values) -> Values:
+    """log(sum(exp(x))) of logits [B, K, V] whose largest values are known, a text at a time so that it stays near."""
+    sums = np.empty(largest.shape)
+    buffer = np.empty_like(logits[0]) if len(logits) else logits
+    for place, one in enumerate(logits):
+        np.exp(np.subtract(one, largest[place, :, None], out=buffer), out=buffer)
+        sums[place] = buffer.sum(-1)
+    return np.log(sums) + largest
+
+
+def _top(logits: Values, maxima: Values, offsets: Values, count: int) -> tuple[Values, Rows, Rows]:
     """The `count` best of logits [B, K, V] + offsets [B, K], best first: values, hypotheses, tokens; each [B, count].
 
     Of chunks of the vocabulary only those with the `count` largest maxima are looked into. Ties go to the lowest place.
     """
     batch, width, size = logits.shape
-    chunks = -(-size // CHUNK)
-    even = size // CHUNK * CHUNK
-    maxima = logits[:, :, :even].reshape(batch, width, -1, CHUNK).max(-1)
-    if even < size:
-        maxima = np.concatenate([maxima, logits[:, :, even:].max(-1, keepdims=True)], -1)
+    chunks = maxima.shape[-1]
     best = _largest((maxima + offsets[:, :, None]).reshape(batch, -1), count)
     parents, within = best // chunks, best % chunks
     tokens = within[:, :, None] * CHUNK + np.arange(CHUNK)

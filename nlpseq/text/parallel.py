@@ -4,6 +4,8 @@
     .tsv           source and target are the first two columns
     .csv           the same, or the columns `source` and `target` of a header
     .jsonl         objects with `source` and `target`
+    .po            a gettext catalogue: messages and their translations, but for fuzzy and obsolete ones
+    .tmx           a translation memory: the first two variants of each unit, without their markup
 
 Files of unequal length are refused: a line too many shifts all that follow, and a model learns nonsense from it without
 a word of warning. A pair with a blank side is dropped as a pair, and counted. Pairs are held in memory, a few hundred
@@ -19,6 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import ParseError, XMLPullParser
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.formats import read_text, split_lines
@@ -127,8 +131,7 @@ def _read_csv(name: str, lines: Iterator[str]) -> Iterator[Pair]:
                 continue
             if len(row) <= max(places):
                 raise CorpusError(f"{name}:{rows.line_num}", f"it must have two columns, has {len(row)}")
-            source, target = (" ".join(row[place].split("\n")) for place in places)
-            yield source, target
+            yield _one_line(row[places[0]]), _one_line(row[places[1]])
     except csv.Error as error:
         raise CorpusError(f"{name}:{rows.line_num}", f"it is no CSV: {error}") from None
 
@@ -144,12 +147,57 @@ def _read_jsonl(name: str, lines: Iterator[str]) -> Iterator[Pair]:
             raise CorpusError(f"{name}:{number}", f"it is no JSON: {error}") from None
         if not isinstance(value, dict) or not all(isinstance(value.get(key), str) for key in ("source", "target")):
             raise CorpusError(f"{name}:{number}", "it must be an object with strings under `source` and `target`")
-        source, target = (" ".join(value[key].split("\n")) for key in ("source", "target"))
-        yield source, target
+        yield _one_line(value["source"]), _one_line(value["target"])
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", " ")
+
+
+class _Text(str):
+    """Text whose lines end at newlines only, for a library that would end them at U+2028 and others, too."""
+
+    def splitlines(self, keepends: bool = False) -> list[str]:
+        return [line + "\n" * keepends for line in self.split("\n")]
+
+
+def _read_po(name: str, lines: Iterator[str]) -> Iterator[Pair]:
+    import polib
+
+    try:
+        catalogue = polib.pofile(_Text("".join(line + "\n" for line in lines)))
+    except (OSError, ValueError) as error:
+        raise CorpusError(name, f"it is no PO file: {error}") from None
+    for entry in catalogue:
+        if entry.obsolete or entry.fuzzy:
+            continue
+        yield _one_line(entry.msgid), _one_line(entry.msgstr or entry.msgstr_plural.get(0, ""))
+        if entry.msgid_plural:
+            yield _one_line(entry.msgid_plural), _one_line(entry.msgstr_plural.get(1, ""))
+
+
+def _read_tmx(name: str, lines: Iterator[str]) -> Iterator[Pair]:
+    parser: XMLPullParser[Any] = XMLPullParser(["end"])
+    try:
+        for line in lines:
+            parser.feed(line + "\n")
+            for event in parser.read_events():
+                element: Any = event[-1]
+                if element.tag != "tu":
+                    continue
+                variants = ["".join(segment.itertext()) for segment in element.iterfind("tuv/seg")]
+                source, target, *_ = [*variants, "", ""]
+                yield _one_line(source), _one_line(target)
+                element.clear()
+        parser.close()
+    except ParseError as error:
+        raise CorpusError(name, f"it is no TMX: {error}") from None
 
 
 TABLES: dict[str, Callable[[str, Iterator[str]], Iterator[Pair]]] = {
     ".tsv": _read_tsv,
     ".csv": _read_csv,
     ".jsonl": _read_jsonl,
+    ".po": _read_po,
+    ".tmx": _read_tmx,
 }

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import given, settings
@@ -14,21 +15,28 @@ from hypothesis import strategies as st
 from nlpseq.errors import CorpusError
 from nlpseq.text.parallel import TABLES, read_parallel
 
-PAIRS = [("one, two", "eins"), ('thr\u2028ee "3"', "drei\x0b"), ("  vier", "four\x0c"), ("猫", "cat")]
+PAIRS = [("one, two", "eins"), ("thr\u2028ee <3>", "drei &"), ("  vier", "four\x85"), ("猫", "cat")]
 
 SIDE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n\r\t\ufeff"))
 
 
 def _write(folder: Path, suffix: str, pairs: list[tuple[str, str]]) -> Path:
+    """A table of pairs, made by other means than it is read by."""
     path = folder / f"pairs{suffix}"
     with path.open("w", encoding="utf-8", newline="") as file:
-        for source, target in pairs:
+        for number, (source, target) in enumerate(pairs):
             if suffix == ".tsv":
                 file.write(f"{source}\t{target}\tmore\n")
             elif suffix == ".csv":
                 csv.writer(file, lineterminator="\n").writerow([source, target])
-            else:
+            elif suffix == ".jsonl":
                 file.write(json.dumps({"id": 1, "source": source, "target": target}) + "\n")
+            elif suffix == ".po":
+                context, *both = (json.dumps(one, ensure_ascii=False) for one in (str(number), source, target))
+                file.write("msgctxt {}\nmsgid {}\nmsgstr {}\n\n".format(context, *both))
+        if suffix == ".tmx":
+            units = (f"<tuv><seg>{escape(a)}</seg></tuv><tuv><seg>{escape(b)}</seg></tuv>" for a, b in pairs)
+            file.write("<tmx><body>\n" + "\n".join(f"<tu>{unit}</tu>" for unit in units) + "\n</body></tmx>\n")
     return path
 
 
@@ -42,7 +50,7 @@ def test_a_table_gives_its_pairs(suffix: str, tmp_path: Path) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     pairs=st.lists(st.tuples(SIDE, SIDE)),
-    suffix=st.sampled_from(sorted(TABLES)),
+    suffix=st.sampled_from([".tsv", ".csv", ".jsonl"]),
 )
 def test_any_pairs_are_read_back_but_for_blank_ones(
     pairs: list[tuple[str, str]], suffix: str, tmp_path_factory: pytest.TempPathFactory
@@ -80,6 +88,8 @@ def test_files_of_unequal_length_are_refused_with_counts_and_a_place(tmp_path: P
         ("a.jsonl", '{"source": "a", "target": "b"}\n{"source": "a"}\n', "a.jsonl:2: it must be an object"),
         ("a.jsonl", "{\n", "a.jsonl:1: it is no JSON"),
         ("a.txt", "one\ttwo\n", "parallel text comes in .tsv, .csv, .jsonl"),
+        ("a.tmx", "<tmx><body>\n<tu></body>", "a.tmx: it is no TMX"),
+        ("a.po", 'msgid "a"\nnonsense\n', "a.po: it is no PO file"),
         ("a.tsv", "\t\n \tb\n", "no pair with text on both sides, and 2 without"),
     ],
 )
@@ -95,3 +105,25 @@ def test_a_header_of_a_csv_says_which_columns(tmp_path: Path) -> None:
     path.write_text("id,target,source\n1,eins,one\n", encoding="utf-8")
     found = read_parallel([str(path)], two_files=False)
     assert (found.sources, found.targets) == (["one"], ["eins"])
+
+
+def test_a_catalogue_gives_its_plurals_and_neither_fuzzy_nor_obsolete_messages(tmp_path: Path) -> None:
+    path = tmp_path / "a.po"
+    path.write_text(
+        'msgid ""\nmsgstr "Content-Type: text/plain"\n\nmsgid "a "\n"line\\n"\nmsgstr "eine Zeile"\n\n'
+        'msgid "file"\nmsgid_plural "files"\nmsgstr[0] "Datei"\nmsgstr[1] "Dateien"\n\n'
+        '#, fuzzy\nmsgid "x"\nmsgstr "y"\n\nmsgid "open"\nmsgstr ""\n\n#~ msgid "old"\n#~ msgstr "alt"\n',
+        encoding="utf-8",
+    )
+    found = read_parallel([str(path)], two_files=False)
+    wanted = [("a line ", "eine Zeile"), ("file", "Datei"), ("files", "Dateien")]
+    assert list(zip(found.sources, found.targets, strict=True)) == wanted
+    assert found.blank == 1
+
+
+def test_a_memory_gives_the_first_two_variants_without_markup(tmp_path: Path) -> None:
+    path = tmp_path / "a.tmx.gz"
+    unit = '<tu><tuv xml:lang="en"><seg>a <bpt i="1"/>b</seg></tuv><tuv><seg>A\nB</seg></tuv><tuv><seg>x</seg></tuv>'
+    path.write_bytes(gzip.compress(f"<?xml version='1.0'?><tmx><body>{unit}</tu><tu/></body></tmx>".encode()))
+    found = read_parallel([str(path)], two_files=False)
+    assert (found.sources, found.targets, found.blank) == (["a b"], ["A B"], 1)
