@@ -26,7 +26,10 @@ Valid = Annotated[
 ]
 Tables = Annotated[
     list[str] | None,
-    typer.Argument(metavar="CORPUS", help="Tables of pairs: .tsv, .csv, .jsonl, .po, .tmx (.gz and .xz too)."),
+    typer.Argument(
+        metavar="CORPUS",
+        help="Tables of pairs: .tsv, .csv, .jsonl, .po, .tmx (.gz and .xz too). [default: english-german]",
+    ),
 ]
 SourceFile = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="Source texts, one a line.")]
 TargetFile = Annotated[Path | None, typer.Option("--target", metavar="FILE", help="Their targets, in step.")]
@@ -110,7 +113,7 @@ def translation(
     model: TranslatorOptions,
     training: TranslationTraining,
 ) -> None:
-    """Train a translator, or any model from text to text, on pairs: tables or two files.
+    """Train a translator, or any model from text to text, on pairs: tables or two files, or the bundled pairs.
 
     \b
       nlpseq train translation pairs.tsv --minutes 10

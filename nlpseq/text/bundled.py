@@ -1,6 +1,7 @@
 """Corpora that need no download.
 
     stories        short stories of the project's own, in the checkout's corpora/ and in the installed package
+    english-german pairs of made-up sentences, for a translator, of the project's own too
     python-docs    the reference texts behind Python's own help(), from the interpreter that runs
 
 They are small: for a first run in a minute, for tests and for teaching, not for a model of use.
@@ -27,14 +28,14 @@ class BundledCorpus(NamedTuple):
     read: Callable[[], Iterator[str]]
 
 
-def corpus_files(name: str) -> list[Traversable]:
-    """The .txt files of a corpus' folder, sorted by name: in the installed package, else in the checkout."""
+def corpus_files(name: str, suffix: str = ".txt") -> list[Traversable]:
+    """The files of a corpus' folder that end so, sorted by name: in the installed package, else in the checkout."""
     for folder in (
         resources.files("nlpseq") / "corpora" / name,
         Path(__file__).parents[2] / "corpora" / name,
     ):
         if folder.is_dir():
-            files = [entry for entry in folder.iterdir() if entry.name.endswith(".txt")]
+            files = [entry for entry in folder.iterdir() if entry.name.endswith(suffix)]
             return sorted(files, key=lambda entry: entry.name)
     return []
 
@@ -47,6 +48,14 @@ def _read_stories() -> Iterator[str]:
     for file in files:
         text = file.read_bytes().decode("utf-8")
         yield text if text.endswith("\n") else text + "\n"
+
+
+def _read_english_german() -> Iterator[str]:
+    """Pairs, an English sentence, a tab and a German one in each line."""
+    files = corpus_files("english-german", ".tsv")
+    if not files:
+        raise CorpusError("english-german", "the bundled corpus is not there", "pip install --force-reinstall nlpseq")
+    yield files[0].read_bytes().decode("utf-8")
 
 
 def _read_python_docs() -> Iterator[str]:
@@ -66,6 +75,7 @@ BUNDLED: dict[str, BundledCorpus] = {
     corpus.name: corpus
     for corpus in (
         BundledCorpus("stories", "short stories written for this project", "MIT", _read_stories),
+        BundledCorpus("english-german", "9,000 pairs made by a grammar, to translate", "MIT", _read_english_german),
         BundledCorpus("python-docs", "the texts of Python's help()", "PSF-2.0", _read_python_docs),
     )
 }

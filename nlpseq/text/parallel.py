@@ -25,6 +25,7 @@ from typing import Any
 from xml.etree.ElementTree import ParseError, XMLPullParser
 
 from nlpseq.errors import CorpusError
+from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.formats import read_text, split_lines
 
 Pair = tuple[str, str]
@@ -97,6 +98,8 @@ def _two_files(source: str, target: str) -> Iterator[Pair]:
 
 
 def _table(name: str) -> Iterator[Pair]:
+    if not Path(name).is_file() and name in BUNDLED:
+        return _read_tsv(name, split_lines(BUNDLED[name].read()))
     stem = name.removesuffix(".gz").removesuffix(".xz")
     read = TABLES.get(Path(stem).suffix)
     if read is None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nlpseq.errors import OptionError
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.translator import TASK, TranslatorOptions, initial_weights
 from nlpseq.text.tokenisers import Tokeniser
@@ -17,6 +16,7 @@ from nlpseq.training.options import TranslationTraining
 from nlpseq.training.pairs import ParallelCorpus, open_pairs, tokenise_pairs
 from nlpseq.training.translation import TranslationTask
 
+DEFAULT_CORPUS = "english-german"
 QUICK_PAIRS = 500
 
 
@@ -44,12 +44,8 @@ class TranslationRun(task_run.TaskRun):
         """Tokenise the pairs and choose what was left open."""
         assert isinstance(model, TranslatorOptions)
         request, asked = self.request, self.request.corpus_options
-        if not request.corpus:
-            raise OptionError(
-                "CORPUS", "is missing: nothing is bundled for this task yet", "--source FILE --target FILE"
-            )
         self.corpus = tokenise_pairs(
-            request.corpus,
+            request.corpus or (DEFAULT_CORPUS,),
             request.valid,
             self.folder.fresh,
             two_files=request.two_files,

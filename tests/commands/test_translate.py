@@ -92,7 +92,6 @@ def test_what_makes_no_sense_is_refused(
     [
         (("--source", "a"), "--source and --target: go together"),
         (("pairs.tsv", "--source", "a", "--target", "b"), "take the place of CORPUS"),
-        ((), "CORPUS: is missing"),
         (("nowhere.tsv",), "nowhere.tsv: there is no such file"),
     ],
 )
