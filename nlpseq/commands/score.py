@@ -12,15 +12,20 @@ from nlpseq.commands import output
 from nlpseq.commands.flags import LANGUAGE_MODEL, Json, ModelPath, Quiet, application, command
 from nlpseq.commands.output import Line
 from nlpseq.errors import OptionError
-from nlpseq.evaluation.line_scores import LineScore, LineScorer, StreamScorer
-from nlpseq.models import language_model
+from nlpseq.evaluation.line_scores import LineScore, LineScorer, PairScorer, StreamScorer
+from nlpseq.models import language_model, translator
+from nlpseq.models.model_file import task_of
 from nlpseq.models.state_file import check_state_target, load_state
 from nlpseq.models.state_file import save_state as write_state
+from nlpseq.text.formats import read_text, split_lines
 from nlpseq.text.lines import read_batches, standard_input, write_lines
 from nlpseq.text.tokenisers import NEWLINE
 
 app = application("How likely each line of standard input is.")
 
+Source = Annotated[
+    Path | None, typer.Option("--source", metavar="FILE", help="A translator's sources, in step with standard input.")
+]
 Follow = Annotated[bool, typer.Option("--follow", help="Read the lines as one text, each given those before it.")]
 JsonLines = Annotated[
     bool, typer.Option("--jsonl", help="Objects in, the line under `text`; objects out, fields added.")
@@ -34,6 +39,7 @@ SaveState = Annotated[
 @command(app)
 def score(
     model: ModelPath = LANGUAGE_MODEL,
+    source: Source = None,
     follow: Follow = False,
     state: State = None,
     save_state: SaveState = None,
@@ -54,26 +60,41 @@ def score(
       nlpseq score < sentences.txt
       nlpseq score --json < sentences.txt | jq .bits_per_byte
       tail -f log | nlpseq score --follow
+      nlpseq score -m checkpoints/translation --source in.txt < out.txt
     """
     if save_state is not None:
         check_state_target(save_state)
     if not follow and (state or save_state):
         raise OptionError("--state" if state else "--save-state", "goes with --follow")
-    loaded, options = language_model.load(model)
-    start = None if state is None else load_state(state, loaded, options)[0]
-    scorer = StreamScorer(loaded, options, start) if follow else LineScorer(loaded, options)
+    if follow and source:
+        raise OptionError("--follow", "is for language models", "leave out --follow")
+    scorer = _scorer(model, source, state, follow=follow)
     faults = output.LineFaults(quiet=quiet)
     for batch in read_batches(standard_input()):
         lines = [faults.read(line, as_object=jsonl) for line in batch]
         _write(scorer, lines, as_objects=json or jsonl)
     faults.report()
+    if isinstance(scorer, PairScorer):
+        scorer.finish()
     if save_state is not None and isinstance(scorer, StreamScorer):
-        write_state(save_state, loaded, scorer.state, NEWLINE)
+        write_state(save_state, scorer.model, scorer.state, NEWLINE)
 
 
-def _write(scorer: LineScorer, lines: Sequence[Line], *, as_objects: bool) -> None:
-    scores = iter(scorer.score([line.text for line in lines if line.text is not None]))
-    scored = [(line, None if line.text is None else next(scores)) for line in lines]
+def _scorer(model: Path, source: Path | None, state: Path | None, *, follow: bool) -> LineScorer | PairScorer:
+    if source is not None:
+        return PairScorer(*translator.load(model), str(source), split_lines(read_text(source)))
+    if task_of(model) == translator.TASK:
+        raise OptionError("--source", "is missing: a translator scores a text given its source", "--source FILE")
+    loaded, options = language_model.load(model)
+    start = None if state is None else load_state(state, loaded, options)[0]
+    return StreamScorer(loaded, options, start) if follow else LineScorer(loaded, options)
+
+
+def _write(scorer: LineScorer | PairScorer, lines: Sequence[Line], *, as_objects: bool) -> None:
+    paired = isinstance(scorer, PairScorer)  # a line that cannot be read has a source all the same
+    scores = iter(scorer.score([line.text or "" for line in lines if paired or line.text is not None]))
+    made = [next(scores) if paired or line.text is not None else None for line in lines]
+    scored = [(line, None if line.text is None else one) for line, one in zip(lines, made, strict=True)]
     if as_objects:
         output.write_objects({**line.fields, **_fields(one), "status": line.status} for line, one in scored)
     else:

@@ -13,11 +13,10 @@ from nlpseq.models import translator
 from nlpseq.models.attention import Memory
 from nlpseq.models.model_file import Model
 from nlpseq.models.stack import StackState
-from nlpseq.models.translator import Source, TranslatorOptions
+from nlpseq.models.translator import LONGEST, Source, TranslatorOptions
 from nlpseq.text.tokenisers import NEWLINE
 
 TOKENS_AT_ONCE = 2048  # of sources, padding included
-LONGEST = 2000  # tokens of a source; a longer one is not translated
 LONGER = 2  # a translation has at most so many times the tokens of its source
 AND_MORE = 20  # and so many more
 

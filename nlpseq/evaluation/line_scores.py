@@ -10,15 +10,17 @@ bounded by the stretch, not by the line.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from nlpseq.errors import CorpusError
 from nlpseq.evaluation.perplexity import text_loss
-from nlpseq.models import language_model
+from nlpseq.models import language_model, translator
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState
 from nlpseq.models.model_file import Model
+from nlpseq.models.translator import LONGEST, TranslatorOptions
 from nlpseq.text.tokenisers import NEWLINE, to_utf8
 
 SIDE_BY_SIDE = 64  # lines
@@ -124,6 +126,46 @@ class StreamScorer(LineScorer):
         features, self.state = language_model.forward(weights, self.options, ids[:, None].astype(np.int64), self.state)
         before = np.concatenate([known, features[:-1, 0]])
         return float(language_model.token_losses(weights, before, ids).sum(dtype=np.float64))
+
+
+class PairScorer:
+    """Scores lines with a translator, each given the source that stands in the same place."""
+
+    def __init__(self, model: Model, options: TranslatorOptions, name: str, sources: Iterator[str]) -> None:
+        """`name` is where the sources are from."""
+        self.model = model
+        self.options = options
+        self.name = name
+        self.sources = sources
+        self.lines = 0
+
+    def score(self, lines: Sequence[str]) -> list[LineScore | None]:
+        """The next lines, in order; None where line or source is too long. CorpusError where the sources have ended."""
+        found: list[LineScore | None] = [None] * len(lines)
+        pairs = []
+        for line in lines:
+            source = next(self.sources, None)
+            if source is None:
+                raise CorpusError(self.name, f"it has fewer lines than standard input: {self.lines:,}")
+            self.lines += 1
+            pairs.append(tuple(self._encode(text) for text in (source, line)))
+        lengths = [max(map(len, pair)) for pair in pairs]
+        order = sorted((place for place in range(len(lines)) if lengths[place] <= LONGEST), key=lengths.__getitem__)
+        for first in range(0, len(order), SIDE_BY_SIDE):
+            group = order[first : first + SIDE_BY_SIDE]
+            sources, targets = zip(*(pairs[place] for place in group), strict=True)
+            losses = translator.token_losses(self.model.weights, self.options, sources, targets)
+            for place, one in zip(group, losses, strict=True):
+                found[place] = _line_score(one.sum(dtype=np.float64), pairs[place][1], lines[place])
+        return found
+
+    def finish(self) -> None:
+        """Raises CorpusError where the sources go on."""
+        if next(self.sources, None) is not None:
+            raise CorpusError(self.name, f"it has more lines than standard input, which has {self.lines:,}")
+
+    def _encode(self, text: str) -> np.ndarray:
+        return np.append(self.model.tokeniser.encode(text.replace("\n", " ")), NEWLINE)
 
 
 def first_rows(state: LanguageModelState, rows: int) -> LanguageModelState:

@@ -33,6 +33,9 @@ from nlpseq.options import option
 from nlpseq.text.tokenisers import NEWLINE
 
 TASK = "translator"
+LONGEST = 2000  # tokens of a text, for attention holds a number for each pair of them
+
+ROWS = 256  # whose logits exist at once, where losses are made without a gradient
 
 Weights = Mapping[str, Array]
 
@@ -219,8 +222,12 @@ def token_losses(weights: Weights, options: TranslatorOptions, sources: Any, tar
     features, _, _ = decode(weights, options, begun(columns), memory, state)
     losses = []
     for place, target in enumerate(targets):
-        logits = arrays.project(features[: len(target), place], *output_layer(weights))
-        losses.append(arrays.log_sum_exp(logits) - arrays.pick(logits, target))
+        parts = []
+        for start in range(0, len(target), ROWS):
+            part = slice(start, min(start + ROWS, len(target)))
+            logits = arrays.project(features[part, place], *output_layer(weights))
+            parts.append(arrays.log_sum_exp(logits) - arrays.pick(logits, target[part]))
+        losses.append(np.concatenate(parts))
     return losses
 
 

@@ -167,3 +167,35 @@ def test_a_language_model_has_no_translations_to_evaluate(
     (tmp_path / "a.txt").write_text("a\n")
     done = nlpseq("evaluate", "-m", model_path, tmp_path / "a.txt", *option)
     assert f"{option[0]}: is for translators" in done.stderr
+
+
+def test_lines_are_scored_given_their_sources(nlpseq: Run, untrained: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.src").write_text("abc\nb\n")
+    (tmp_path / "a.ref").write_text("cb\nbbb\n")
+    files = ("--source", tmp_path / "a.src")
+    done = nlpseq("score", "-m", untrained, *files, input=b"cb\nbbb\n")
+    assert done.exit_code == 0
+    total = sum(float(line.split("\t")[0]) for line in done.stdout.splitlines())
+    scores = json.loads(nlpseq("evaluate", "-m", untrained, "--json", *files, "--target", tmp_path / "a.ref").stdout)[
+        "scores"
+    ]
+    assert -total == pytest.approx(scores[4]["parts"]["nats"], rel=1e-5)
+    given = ("-m", untrained, *files, "--jsonl")
+    alone = [
+        json.loads(nlpseq("score", *given, input=first + b'{"text": "bbb"}\n').stdout.splitlines()[1])
+        for first in (b"[]\n", b'{"text": "' + b"c" * 3000 + b'"}\n')
+    ]
+    second = float(done.stdout.splitlines()[1].split("\t")[0])
+    assert [one["log_probability"] for one in alone] == pytest.approx([second] * 2, abs=1e-4)
+
+
+@pytest.mark.parametrize(("data", "message"), [(b"a\n", "more lines than"), (b"a\nb\nc\n", "fewer lines than")])
+def test_sources_out_of_step_are_told(nlpseq: Run, untrained: Path, tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "a.src").write_text("abc\nb\n")
+    done = nlpseq("score", "-m", untrained, "--source", tmp_path / "a.src", input=data)
+    assert done.exit_code == 1 and message in done.stderr
+
+
+def test_a_translator_scores_nothing_without_sources(nlpseq: Run, untrained: Path) -> None:
+    done = nlpseq("score", "-m", untrained, input=b"a\n")
+    assert "--source: is missing" in done.stderr

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from nlpseq.decoding.beam import BeamOptions
-from nlpseq.decoding.translation import LONGEST, Translation, Translations
+from nlpseq.decoding.translation import Translation, Translations
 from nlpseq.errors import CorpusError, OptionError
 from nlpseq.models import translator
 from nlpseq.models.model_file import NAME, read_tensors
-from nlpseq.models.translator import TranslatorOptions
+from nlpseq.models.translator import LONGEST, TranslatorOptions
 from nlpseq.text.tokenisers import NEWLINE, ByteTokeniser
 from nlpseq.training.options import CorpusOptions, TranslationTraining
 from nlpseq.training.pairs import Batches, Sentences, TokenisedPairs
