@@ -207,7 +207,7 @@ def test_a_misspelt_bundled_name_names_the_nearest(tmp_path: Path, monkeypatch: 
     assert caught.value.hint == "did you mean the bundled corpus stories?"
     with pytest.raises(CorpusError) as caught:
         open_corpus("qqq")
-    assert "bundled corpora: stories, python-docs" in caught.value.hint
+    assert "bundled corpora: stories, english-german, python-docs" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "x" * 5000, "no/such/folder/file"])
