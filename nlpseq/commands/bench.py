@@ -156,7 +156,7 @@ def decode(
     from nlpseq.models import language_model
     from nlpseq.models.language_model import LanguageModelOptions
     from nlpseq.models.model_file import load_model
-    from nlpseq.native.library import describe
+    from nlpseq.native.extension import describe
 
     if model is None:
         options, weights = decode_timing.RANDOM_MODEL, decode_timing.random_weights()

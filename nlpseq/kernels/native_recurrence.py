@@ -25,7 +25,7 @@ from torch.autograd.function import once_differentiable
 from nlpseq.cells.cell import Cell, LayerWeights, State
 from nlpseq.kernels.eager_recurrence import EPSILON
 from nlpseq.native import recurrence as native
-from nlpseq.native.library import Unavailable
+from nlpseq.native.extension import Unavailable
 
 APART = ("gru",)  # its two products have gradients of their own
 

@@ -20,7 +20,7 @@ from nlpseq.cells.unroll import advance, project_inputs
 from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
 from nlpseq.models.stack import read_layers
-from nlpseq.native.library import Unavailable
+from nlpseq.native.extension import Unavailable
 from nlpseq.native.stack import NativeLinear, NativeStack
 
 KEPT_BYTES = 1 << 27  # of the first layer's products

@@ -16,5 +16,5 @@ torch do the same work, and the line that says which kernel runs says so.
     variant_float.h variant_double.h   the types
     tiles.h        products of bf16 on the processor's matrix tiles
     recurrence.py  its arguments, and running it
-    library.py     finding and loading both
+    extension.py     finding and loading both
 """

@@ -10,7 +10,7 @@ import ctypes
 from collections.abc import Mapping
 from functools import cache
 
-from nlpseq.native.library import Unavailable, open_library
+from nlpseq.native.extension import Unavailable, open_library
 
 MODULE = "nlpseq.native._recurrence"
 CELLS = (

@@ -19,7 +19,7 @@ import numpy as np
 
 from nlpseq.cells import Cell, LayerWeights
 from nlpseq.cells.cell import State
-from nlpseq.native.library import Unavailable, load_library
+from nlpseq.native.extension import Unavailable, load_library
 
 LANES = 16  # of step.c
 CELLS = (

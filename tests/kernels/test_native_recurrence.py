@@ -15,7 +15,7 @@ from nlpseq.cells import unroll as plain
 from nlpseq.kernels import native_recurrence, recurrence
 from nlpseq.native import library
 from nlpseq.native import recurrence as native
-from nlpseq.native.library import Unavailable
+from nlpseq.native.extension import Unavailable
 from tests.kernels.test_recurrence import Case
 
 Close = Callable[..., None]

@@ -15,14 +15,14 @@ from nlpseq.cells.unroll import advance, project_inputs, zero_state
 from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.stepper import Stepper
-from nlpseq.native import library, stack
-from nlpseq.native.library import Unavailable
+from nlpseq.native import extension, stack
+from nlpseq.native.extension import Unavailable
 from nlpseq.native.stack import NativeLinear, NativeStack, upper_halves
 
 Close = Callable[..., None]
 
 try:
-    library.load_library()
+    extension.load_library()
 except Unavailable as reason:
     pytest.skip(f"no compiled step: {reason}", allow_module_level=True)
 
@@ -173,17 +173,17 @@ def test_without_the_library_numpy_does_the_work(monkeypatch: pytest.MonkeyPatch
         raise Unavailable("nobody compiled it")
 
     monkeypatch.setattr(stack, "load_library", missing)
-    monkeypatch.setattr(library, "load_library", missing)
+    monkeypatch.setattr(extension, "load_library", missing)
     assert abs(_follow([5, 6, 5]) - native).max() < 1e-5
-    assert library.describe() == "NumPy (nobody compiled it)"
+    assert extension.describe() == "NumPy (nobody compiled it)"
 
 
 def test_a_broken_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     broken = tmp_path / "_step.so"
     broken.write_bytes(b"\x7fELF and no more")
-    monkeypatch.setattr(library, "find_spec", lambda _: type("Spec", (), {"origin": str(broken)}))
+    monkeypatch.setattr(extension, "find_spec", lambda _: type("Spec", (), {"origin": str(broken)}))
     with pytest.raises(Unavailable, match="cannot be loaded"):
-        library.load_library.__wrapped__()
+        extension.load_library.__wrapped__()
 
 
 def test_what_it_cannot_run_is_left_to_numpy() -> None:
@@ -197,4 +197,4 @@ def test_what_it_cannot_run_is_left_to_numpy() -> None:
 @pytest.mark.parametrize(("wanted", "expected"), [("1", 1), ("3", 3), ("1000", 16), ("0", 1)])
 def test_threads_follow_the_users_setting(wanted: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", wanted)
-    assert library.threads() == expected
+    assert extension.threads() == expected
