@@ -44,6 +44,10 @@ Corpora = Annotated[
     typer.Argument(metavar="CORPUS", help="Text files (.gz and .xz too), bundled corpora, or hf:NAME[:CONFIG]."),
 ]
 
+JsonLines = Annotated[
+    bool, typer.Option("--jsonl", help="Objects in, the line under `text`; objects out, fields added.")
+]
+
 LANGUAGE_MODEL = Path("checkpoints/lm")
 TRANSLATION = Path("checkpoints/translation")
 

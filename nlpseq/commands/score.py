@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from nlpseq.commands import output
-from nlpseq.commands.flags import LANGUAGE_MODEL, Json, ModelPath, Quiet, application, command
+from nlpseq.commands.flags import LANGUAGE_MODEL, Json, JsonLines, ModelPath, Quiet, application, command
 from nlpseq.commands.output import Line
 from nlpseq.errors import OptionError
 from nlpseq.evaluation.line_scores import LineScore, LineScorer, PairScorer, StreamScorer
@@ -27,9 +27,6 @@ Source = Annotated[
     Path | None, typer.Option("--source", metavar="FILE", help="A translator's sources, in step with standard input.")
 ]
 Follow = Annotated[bool, typer.Option("--follow", help="Read the lines as one text, each given those before it.")]
-JsonLines = Annotated[
-    bool, typer.Option("--jsonl", help="Objects in, the line under `text`; objects out, fields added.")
-]
 State = Annotated[Path | None, typer.Option("--state", metavar="FILE", help="With --follow: go on from a saved state.")]
 SaveState = Annotated[
     Path | None, typer.Option("--save-state", metavar="FILE", help="With --follow: leave what to go on from.")

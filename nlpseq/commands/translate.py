@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
-
-import typer
 
 from nlpseq.commands import output
-from nlpseq.commands.flags import TRANSLATION, ModelPath, Quiet, application, command
+from nlpseq.commands.flags import TRANSLATION, JsonLines, ModelPath, Quiet, application, command
 from nlpseq.commands.output import Line
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.translation import Translation, Translations
@@ -16,11 +13,9 @@ from nlpseq.kernels.memory import keep_freed_memory
 from nlpseq.models import translator
 from nlpseq.text.lines import TOO_LONG, read_batches, standard_input, write_lines
 
-app = application("Translate each line of standard input.")
+LINES_AT_ONCE = 1024  # of a file: their translations come together
 
-JsonLines = Annotated[
-    bool, typer.Option("--jsonl", help="Objects in, the line under `text`; objects out, fields added.")
-]
+app = application("Translate each line of standard input.")
 
 
 @command(app)
@@ -58,9 +53,6 @@ def translate(
                 write_lines(_lines(made, search.n_best, number))
             number += len(lines)
     faults.report()
-
-
-LINES_AT_ONCE = 1024  # of a file: their translations come together
 
 
 def _marked(line: Line, best: Sequence[Translation], faults: output.LineFaults) -> Line:

@@ -97,7 +97,7 @@ def search(
                 maxima[place] = _maxima(logits[place])
         values, parents, chosen = _top(logits, maxima, offsets, 2 * width)
         totals, going, parents = _sort_out(texts, tokens, values, parents, chosen, end, options)
-        done = np.array([_is_done(text, going[place], totals[place], width) for place, text in enumerate(texts)])
+        done = np.array([_is_done(text, totals[place], width) for place, text in enumerate(texts)])
         for text in (text for text, over in zip(texts, done, strict=True) if over):
             found[text.number] = sorted(text.ended, key=lambda one: -one.score)[: options.n_best]
         kept = np.flatnonzero(~done)
@@ -188,5 +188,5 @@ def _sort_out(
     return totals, going, origin
 
 
-def _is_done(text: _Text, going: Rows, totals: NDArray[np.float64], width: int) -> bool:
+def _is_done(text: _Text, totals: NDArray[np.float64], width: int) -> bool:
     return len(text.ended) >= width or bool(np.isneginf(totals).all())

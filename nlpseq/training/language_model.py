@@ -26,6 +26,9 @@ class LanguageModelTask(ModelTask):
     """A language model in training, as `nlpseq.training.loop.Task` asks for it."""
 
     name = language_model.TASK
+    options: LanguageModelOptions
+    training: LanguageModelTraining
+    corpus: TokenisedCorpus
 
     def __init__(
         self,
@@ -37,11 +40,7 @@ class LanguageModelTask(ModelTask):
         *,
         quick_tokens: int | None = None,
     ) -> None:
-        super().__init__(options, training, corpus, weights)
-        self.options = options
-        self.training = training
-        self.corpus = corpus
-        self.choice = choice
+        super().__init__(options, training, corpus, choice, weights)
         batch_size, steps = fit_batch(len(corpus.train), training.batch_size or 64, training.sequence_length or 64)
         self.columns = Columns(corpus.train, batch_size, steps, training.random_seed)
         self.state: LanguageModelState = language_model.begin(self.parameters, options, batch_size)

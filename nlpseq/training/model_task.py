@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from nlpseq.evaluation.scores import Score
+from nlpseq.kernels.choice import Choice
 from nlpseq.models.model_file import save_model
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.training.noise import Dropouts
@@ -23,9 +24,17 @@ class ModelTask:
     name: ClassVar[str]  # as in the model's file
 
     def __init__(
-        self, options: RecurrentOptions, training: TrainingOptions, corpus: Any, weights: Mapping[str, np.ndarray]
+        self,
+        options: RecurrentOptions,
+        training: TrainingOptions,
+        corpus: Any,
+        choice: Choice,
+        weights: Mapping[str, np.ndarray],
     ) -> None:
-        self._saved = options, training, corpus
+        self.options: Any = options
+        self.training: Any = training
+        self.corpus: Any = corpus
+        self.choice = choice
         self.parameters = {name: torch.from_numpy(np.array(value)).requires_grad_() for name, value in weights.items()}
         self.generator = torch.Generator().manual_seed(training.random_seed)
         self.noise = Dropouts(training, options.zoneout, self.generator)
@@ -42,14 +51,13 @@ class ModelTask:
 
     def save(self, path: Path, step: int, loss: float, scores: list[Score] | None = None) -> None:
         """Write the model with its scores so far."""
-        options, training, corpus = self._saved
         save_model(
             path,
             self.name,
-            asdict(options),
+            asdict(self.options),
             self.weights(),
-            corpus.tokeniser,
+            self.corpus.tokeniser,
             scores=[score.as_json() for score in scores or ()],
-            data=corpus.facts,
-            training={"step": step, "quick_valid_loss": loss, **asdict(training)},
+            data=self.corpus.facts,
+            training={"step": step, "quick_valid_loss": loss, **asdict(self.training)},
         )

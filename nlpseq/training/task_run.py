@@ -71,8 +71,8 @@ class TaskRun(ABC):
         self.notes: list[str] = []
         earlier = None if request.init_from is None else load_model(request.init_from, self.name)
         if earlier is not None and not request.resume:
-            refuse_other_tokens(earlier, request.corpus_options)
-        model = request.model if earlier is None else options_of(earlier, request.model)
+            _refuse_other_tokens(earlier, request.corpus_options)
+        model = request.model if earlier is None else _options_of(earlier, request.model)
         _refuse_lacking(request.training, model)
         self.choice = choose(request.training.backend, request.training.precision, request.training.device)
         self.folder = RunFolder(request.out)
@@ -170,7 +170,7 @@ def _refuse_lacking(training: TrainingOptions, model: RecurrentOptions) -> None:
     refuse(training.backend, cell, layer_normalisation=model.layer_normalisation, zoneout=zoneout)
 
 
-def options_of(earlier: Model, asked: RecurrentOptions) -> RecurrentOptions:
+def _options_of(earlier: Model, asked: RecurrentOptions) -> RecurrentOptions:
     """The options of a model to start from. Raises OptionError where others are asked for."""
     found = replace(asked, **earlier.options)
     for one in fields(asked):
@@ -182,7 +182,7 @@ def options_of(earlier: Model, asked: RecurrentOptions) -> RecurrentOptions:
     return found
 
 
-def refuse_other_tokens(earlier: Model, asked: CorpusOptions) -> None:
+def _refuse_other_tokens(earlier: Model, asked: CorpusOptions) -> None:
     """A model to start from brings its tokeniser. Raises OptionError where another is asked for."""
     found = earlier.tokeniser
     if asked.tokens not in ("auto", found.kind):

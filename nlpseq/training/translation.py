@@ -27,6 +27,9 @@ class TranslationTask(ModelTask):
     """A translator in training, as `nlpseq.training.loop.Task` asks for it."""
 
     name = translator.TASK
+    options: TranslatorOptions
+    training: TranslationTraining
+    corpus: ParallelCorpus
 
     def __init__(
         self,
@@ -38,11 +41,7 @@ class TranslationTask(ModelTask):
         *,
         quick_pairs: int,
     ) -> None:
-        super().__init__(options, training, corpus, weights)
-        self.options = options
-        self.training = training
-        self.corpus = corpus
-        self.choice = choice
+        super().__init__(options, training, corpus, choice, weights)
         self.quick_pairs = quick_pairs
         self.batches = Batches(corpus.train, training.batch_size or 64, training.random_seed)
 
