@@ -69,7 +69,7 @@ class Translations:
 
     def translate(self, lines: Sequence[str]) -> list[list[Translation]]:
         """The best translations of each line, best first; of a blank line "", of too long a line none."""
-        ids = [np.append(self.model.tokeniser.encode(line.replace("\n", " ")), NEWLINE) for line in lines]
+        ids = [translator.line_ids(self.model.tokeniser, line) for line in lines]
         found = [[] if len(one) > LONGEST else [Translation("", 0.0, 0.0)] for one in ids]
         waiting = [number for number, line in enumerate(lines) if line.strip() and len(ids[number]) <= LONGEST]
         waiting.sort(key=lambda number: len(ids[number]))

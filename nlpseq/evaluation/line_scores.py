@@ -141,31 +141,26 @@ class PairScorer:
 
     def score(self, lines: Sequence[str]) -> list[LineScore | None]:
         """The next lines, in order; None where line or source is too long. CorpusError where the sources have ended."""
-        found: list[LineScore | None] = [None] * len(lines)
+        tokeniser = self.model.tokeniser
         pairs = []
         for line in lines:
             source = next(self.sources, None)
             if source is None:
                 raise CorpusError(self.name, f"it has fewer lines than standard input: {self.lines:,}")
             self.lines += 1
-            pairs.append(tuple(self._encode(text) for text in (source, line)))
-        lengths = [max(map(len, pair)) for pair in pairs]
-        order = sorted((place for place in range(len(lines)) if lengths[place] <= LONGEST), key=lengths.__getitem__)
-        for first in range(0, len(order), SIDE_BY_SIDE):
-            group = order[first : first + SIDE_BY_SIDE]
-            sources, targets = zip(*(pairs[place] for place in group), strict=True)
-            losses = translator.token_losses(self.model.weights, self.options, sources, targets)
-            for place, one in zip(group, losses, strict=True):
-                found[place] = _line_score(one.sum(dtype=np.float64), pairs[place][1], lines[place])
+            pairs.append((translator.line_ids(tokeniser, source), translator.line_ids(tokeniser, line)))
+        places = [place for place, pair in enumerate(pairs) if max(map(len, pair)) <= LONGEST]
+        sources, targets = ([pairs[place][side] for place in places] for side in range(2))
+        losses = translator.token_losses(self.model.weights, self.options, sources, targets)
+        found: list[LineScore | None] = [None] * len(lines)
+        for place, one in zip(places, losses, strict=True):
+            found[place] = _line_score(one.sum(dtype=np.float64), pairs[place][1], lines[place])
         return found
 
     def finish(self) -> None:
         """Raises CorpusError where the sources go on."""
         if next(self.sources, None) is not None:
             raise CorpusError(self.name, f"it has more lines than standard input, which has {self.lines:,}")
-
-    def _encode(self, text: str) -> np.ndarray:
-        return np.append(self.model.tokeniser.encode(text.replace("\n", " ")), NEWLINE)
 
 
 def first_rows(state: LanguageModelState, rows: int) -> LanguageModelState:

@@ -19,9 +19,6 @@ from nlpseq.models import translator
 from nlpseq.models.model_file import Model
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.options import check, option
-from nlpseq.text.tokenisers import NEWLINE
-
-TOGETHER = 64  # pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +89,9 @@ def given_source_scores(
     model: Model, options: TranslatorOptions, sources: Sequence[str], targets: Sequence[str]
 ) -> list[Score]:
     """Loss and perplexity of targets, each given its source."""
-    encode = model.tokeniser.encode
-    pairs = [tuple(np.append(encode(text), NEWLINE) for text in pair) for pair in zip(sources, targets, strict=True)]
-    pairs.sort(key=lambda pair: len(pair[1]))
-    nats, tokens = 0.0, 0
-    for start in range(0, len(pairs), TOGETHER):
-        first, second = zip(*pairs[start : start + TOGETHER], strict=True)
-        for losses in translator.token_losses(model.weights, options, first, second):
-            nats, tokens = nats + float(losses.sum(dtype=np.float64)), tokens + len(losses)
+    first, second = ([translator.line_ids(model.tokeniser, text) for text in side] for side in (sources, targets))
+    losses = translator.token_losses(model.weights, options, first, second)
+    nats = sum(float(one.sum(dtype=np.float64)) for one in losses)
+    tokens = sum(map(len, second))
     tokeniser = model.tokeniser
     return token_scores(nats, tokens, f"tok:{tokeniser.kind}-{tokeniser.size}#{tokeniser.fingerprint}|given:source")

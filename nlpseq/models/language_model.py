@@ -28,8 +28,8 @@ from nlpseq.cells import unroll
 from nlpseq.cells.cell import State
 from nlpseq.cells.initial import INITIAL_VALUES, layer_values, log_frequencies
 from nlpseq.cells.unroll import project_inputs
-from nlpseq.errors import ModelFileError, OptionError
-from nlpseq.models.model_file import Model, load_model
+from nlpseq.errors import OptionError
+from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.stack import Layer, Noise, StackState, Unroll, read_layers, run_stack, start_state
 from nlpseq.options import option
@@ -286,8 +286,4 @@ def load(path: Path, precision: str = "fp32") -> tuple[Model, LanguageModelOptio
     Raises ModelFileError as `load_model` does.
     """
     model = load_model(path, TASK)
-    try:
-        return replace(model, weights=rounded(model.weights, precision)), LanguageModelOptions(**model.options)
-    except (TypeError, OptionError) as error:
-        hint = "pip install --upgrade nlpseq"
-        raise ModelFileError(str(model.path), f"has options that this version does not know: {error}", hint) from error
+    return replace(model, weights=rounded(model.weights, precision)), read_options(model, LanguageModelOptions)

@@ -18,14 +18,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors_numpy
 
 from nlpseq import __version__
-from nlpseq.errors import ModelFileError, RunError
+from nlpseq.errors import ModelFileError, OptionError, RunError
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser
 
 FORMAT = 1
@@ -34,6 +34,7 @@ NAME = "model.safetensors"
 TOKENISER = "tokeniser"
 CHECKSUM = "checksum"  # of the rest of the header and the tensors: it also names the model
 
+Options = TypeVar("Options")
 Tensors = dict[str, np.ndarray]
 
 
@@ -171,6 +172,15 @@ def load_model(path: Path, task: str | None = None) -> Model:
         raise ModelFileError(str(file), f"is a {found}, a {task} is needed", f"nlpseq train {_verb(task)}")
     tokeniser = load_tokeniser(tensors.pop(TOKENISER).tobytes())
     return Model(found, header["options"], tensors, tokeniser, header, file)
+
+
+def read_options(model: Model, kind: type[Options]) -> Options:
+    """A model's options. Raises ModelFileError for such as this version does not know."""
+    try:
+        return kind(**model.options)
+    except (TypeError, OptionError) as error:
+        hint = "pip install --upgrade nlpseq"
+        raise ModelFileError(str(model.path), f"has options that this version does not know: {error}", hint) from error
 
 
 def _verb(task: str | None) -> str:

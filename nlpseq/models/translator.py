@@ -24,17 +24,18 @@ from nlpseq.arrays import Array
 from nlpseq.cells import unroll
 from nlpseq.cells.initial import layer_values, log_frequencies, normal
 from nlpseq.cells.unroll import zero_state
-from nlpseq.errors import ModelFileError, OptionError
+from nlpseq.errors import OptionError
 from nlpseq.models.attention import ATTENTIONS, Memory, attend, remember
-from nlpseq.models.model_file import Model, load_model
+from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import CELL_CHOICES, RecurrentOptions
 from nlpseq.models.stack import Noise, StackState, Unroll, read_layers, run_stack, start_state
 from nlpseq.options import option
-from nlpseq.text.tokenisers import NEWLINE
+from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
 TASK = "translator"
 LONGEST = 2000  # tokens of a text, for attention holds a number for each pair of them
 
+SIDE_BY_SIDE = 64  # pairs whose losses are made together
 ROWS = 256  # whose logits exist at once, where losses are made without a gradient
 
 Weights = Mapping[str, Array]
@@ -101,6 +102,11 @@ def initial_weights(
     if not options.tied:
         weights["output.weight"] = 0.5 * normal(generator, vocabulary_size, embedding)
     return {name: value.astype(np.float32) for name, value in weights.items()}
+
+
+def line_ids(tokeniser: Tokeniser, text: str) -> np.ndarray:
+    """A source or a target as ids [T], with the newline that ends it; one inside it becomes a space."""
+    return np.append(tokeniser.encode(text.replace("\n", " ")), np.int32(NEWLINE))
 
 
 def side_by_side(texts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -215,27 +221,32 @@ def step(
     return arrays.project(features[0], *output_layer(weights)), state, shares
 
 
-def token_losses(weights: Weights, options: TranslatorOptions, sources: Any, targets: Any) -> list[np.ndarray]:
-    """-log p of each token of each target, given its source, in nats; both are texts of ids that end in a newline."""
-    memory, state = encode(weights, options, *side_by_side(sources))
-    columns, _ = side_by_side(targets)
-    features, _, _ = decode(weights, options, begun(columns), memory, state)
-    losses = []
-    for place, target in enumerate(targets):
-        parts = []
-        for start in range(0, len(target), ROWS):
-            part = slice(start, min(start + ROWS, len(target)))
-            logits = arrays.project(features[part, place], *output_layer(weights))
-            parts.append(arrays.log_sum_exp(logits) - arrays.pick(logits, target[part]))
-        losses.append(np.concatenate(parts))
+def token_losses(
+    weights: Weights, options: TranslatorOptions, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """-log p of each token of each target [T], given its source, in nats; both are texts as `line_ids` gives them."""
+    losses = [np.empty(0, np.float32)] * len(targets)
+    order = sorted(range(len(targets)), key=lambda place: max(len(sources[place]), len(targets[place])))
+    for start in range(0, len(order), SIDE_BY_SIDE):
+        group = order[start : start + SIDE_BY_SIDE]
+        memory, state = encode(weights, options, *side_by_side([sources[place] for place in group]))
+        columns, _ = side_by_side([targets[place] for place in group])
+        features, _, _ = decode(weights, options, begun(columns), memory, state)
+        for column, place in enumerate(group):
+            losses[place] = _target_losses(weights, features[:, column], targets[place])
     return losses
+
+
+def _target_losses(weights: Weights, features: Array, target: np.ndarray) -> np.ndarray:
+    parts = []
+    for start in range(0, len(target), ROWS):
+        part = slice(start, min(start + ROWS, len(target)))
+        logits = arrays.project(features[part], *output_layer(weights))
+        parts.append(arrays.log_sum_exp(logits) - arrays.pick(logits, target[part]))
+    return np.concatenate(parts)
 
 
 def load(path: Path) -> tuple[Model, TranslatorOptions]:
     """A translator from its file or run folder. Raises ModelFileError as `load_model` does."""
     model = load_model(path, TASK)
-    try:
-        return model, TranslatorOptions(**model.options)
-    except (TypeError, OptionError) as error:
-        hint = "pip install --upgrade nlpseq"
-        raise ModelFileError(str(model.path), f"has options that this version does not know: {error}", hint) from error
+    return model, read_options(model, TranslatorOptions)

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from nlpseq.errors import CorpusError, RunError
 from nlpseq.models.model_file import replace_file
-from nlpseq.models.translator import begun, side_by_side
+from nlpseq.models.translator import begun, line_ids, side_by_side
 from nlpseq.text.parallel import Pairs, read_parallel
-from nlpseq.text.tokenisers import NEWLINE, Tokeniser, load_tokeniser, train_tokeniser
+from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 
 Ids = NDArray[np.int64]
 
@@ -53,7 +53,7 @@ class Sentences:
     @classmethod
     def encode(cls, tokeniser: Tokeniser, texts: Sequence[str]) -> Sentences:
         """The ids of texts that hold no newline."""
-        parts = [np.append(tokeniser.encode(text), np.int32(NEWLINE)) for text in texts]
+        parts = [line_ids(tokeniser, text) for text in texts]
         lengths = np.array([0, *map(len, parts)], np.int64)
         return cls(np.concatenate(parts), lengths.cumsum())
 
