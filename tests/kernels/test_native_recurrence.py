@@ -13,7 +13,7 @@ from torch import Tensor
 from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.cells import unroll as plain
 from nlpseq.kernels import native_recurrence, recurrence
-from nlpseq.native import library
+from nlpseq.native import extension
 from nlpseq.native import recurrence as native
 from nlpseq.native.extension import Unavailable
 from tests.kernels.test_recurrence import Case
@@ -161,7 +161,7 @@ def test_where_it_is_missing_the_eager_loop_runs_and_says_so(monkeypatch: pytest
 def test_a_broken_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     broken = tmp_path / "_recurrence.so"
     broken.write_bytes(b"\x7fELF and no more")
-    monkeypatch.setattr(library, "find_spec", lambda _: type("Spec", (), {"origin": str(broken)}))
+    monkeypatch.setattr(extension, "find_spec", lambda _: type("Spec", (), {"origin": str(broken)}))
     with pytest.raises(Unavailable, match="cannot be loaded"):
         native.load_library.__wrapped__()
 
