@@ -107,7 +107,7 @@ def cells(
     _each_of("--dtype", dtype or (), ("fp32", "bf16"))
     _each_of("--backend", (backend,), BACKENDS)
     if plot is not None:
-        bench_plot.check_plot(plot)
+        output.check_target(plot, "--plot", (".svg",))
     from nlpseq.kernels.memory import keep_freed_memory
     from nlpseq.kernels.timing import OPTIONS, Plan, measure_layers
 

@@ -9,14 +9,13 @@ stays text; the price is that widths of text are estimated, generously.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, NamedTuple
 from xml.sax.saxutils import escape
 
-from nlpseq.errors import NlpseqError, OptionError, RunError
+from nlpseq.errors import NlpseqError, RunError
 from nlpseq.models.model_file import replace_file
 
 if TYPE_CHECKING:
@@ -60,19 +59,6 @@ class _Row(NamedTuple):
     @property
     def height(self) -> int:
         return max(SHORTEST_ROW, len(self.bars) * (BAR + BARS_APART) - BARS_APART)
-
-
-def check_plot(path: Path) -> None:
-    """Raises OptionError or RunError where no drawing can be written to `path`; nothing is left there."""
-    if path.suffix.lower() != ".svg":
-        raise OptionError("--plot", f"must be a name that ends in .svg, was {str(path)!r}", f"--plot {path.stem}.svg")
-    if path.is_dir():
-        raise RunError(str(path), "is a folder, and a drawing is a file", f"--plot {path / 'cells.svg'}")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise RunError(str(path), f"cannot be written: {error.strerror}", f"--plot {path.name}") from None
 
 
 def write_plot(path: Path, timings: Sequence[LayerTiming], conditions: Sequence[str]) -> None:

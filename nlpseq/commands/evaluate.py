@@ -12,6 +12,7 @@ import typer
 from nlpseq.commands import output
 from nlpseq.commands.flags import LANGUAGE_MODEL, Corpora, Json, ModelPath, Quiet, application, command
 from nlpseq.decoding.beam import BeamOptions
+from nlpseq.decoding.ensemble import Ensemble
 from nlpseq.decoding.translation import Translations
 from nlpseq.errors import OptionError
 from nlpseq.evaluation.scores import Score
@@ -108,7 +109,7 @@ def _translator_scores(
     else:
         pairs = [read_parallel((str(source), str(one)), two_files=True, keep_blank=True) for one in targets]
     sources = pairs[0].sources
-    made = Translations(loaded, options, search).translate(sources)
+    made = Translations(Ensemble.of([(loaded, options)]), search).translate(sources)
     texts = [best[0].text if best else "" for best in made]
     scores = reference_scores(texts, [one.targets for one in pairs], bleu)
     return loaded.path, [*scores, *given_source_scores(loaded, options, sources, pairs[0].targets)]

@@ -32,6 +32,13 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors on standard error.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 ModelPath = Annotated[Path, typer.Option("--model", "-m", metavar="PATH", help="Run folder or model file.")]
+ModelPaths = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--model", "-m", metavar="PATH", help="Run folder or model file; more than once: models that work together."
+    ),
+]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute; cuda imports torch.")]
 RandomSeed = Annotated[
     int | None, typer.Option("--random-seed", metavar="N", min=0, help="Draw the same again. [default: by chance]")
 ]

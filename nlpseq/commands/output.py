@@ -9,24 +9,27 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from codecs import getincrementaldecoder
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
 
-from nlpseq.errors import NlpseqError
+from nlpseq.errors import NlpseqError, OptionError, RunError
 from nlpseq.text.lines import INVALID, LONGEST_LINE, OK, TOO_LONG, decode_line, write_bytes
 
 RED, BOLD = "31", "1"
 LAG = 0.03  # seconds
 
-INVALID_JSON, NO_TEXT = "invalid-json", "no-text"
+INVALID_JSON, NO_TEXT, CUT = "invalid-json", "no-text", "cut"
 FAULTS = {
     INVALID: "not UTF-8 and read byte by byte",
     TOO_LONG: f"longer than {LONGEST_LINE:,} bytes and left out",
     INVALID_JSON: "no JSON object",
     NO_TEXT: "without a string under `text`",
+    CUT: "cut short in translation, which went on too long or in circles",
 }
 
 
@@ -175,6 +178,20 @@ def note(message: str, *, quiet: bool = False) -> None:
     """Tell the user something on standard error, unless told to be quiet."""
     if not quiet:
         _say(message)
+
+
+def check_target(path: Path, flag: str, suffixes: tuple[str, ...]) -> None:
+    """Raises OptionError or RunError where no file can be written to `path`; nothing is left there."""
+    names = " or ".join(suffixes)
+    if path.suffix.lower() not in suffixes:
+        raise OptionError(flag, f"must be a name that ends in {names}, was {str(path)!r}", f"{flag} {path.stem}{suffixes[0]}")
+    if path.is_dir():
+        raise RunError(str(path), "is a folder, not a file", f"{flag} {path / ('new' + suffixes[0])}")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise RunError(str(path), f"cannot be written: {error.strerror}", f"{flag} {path.name}") from None
 
 
 def show_error(error: NlpseqError) -> None:

@@ -121,8 +121,8 @@ def translation(
     """
     from nlpseq.commands.training_display import show_training
     from nlpseq.decoding.beam import BeamOptions
+    from nlpseq.decoding.ensemble import Ensemble, Member
     from nlpseq.decoding.translation import Translations
-    from nlpseq.models.model_file import Model
     from nlpseq.training.translation_run import Request, TranslationRun
 
     if (source is None) != (target is None):
@@ -147,8 +147,8 @@ def translation(
     def sample() -> str:
         pairs, tokeniser = run.corpus.valid, run.corpus.tokeniser
         text = tokeniser.decode(pairs.sources[0][:-1])
-        model = Model(run.name, {}, run.task.weights(), tokeniser, {}, run.folder.model)
-        return f"{text} -> {Translations(model, run.model, BeamOptions(beam=1)).translate([text])[0][0].text}"
+        ensemble = Ensemble([Member(run.task.weights(), run.model)], tokeniser)
+        return f"{text} -> {Translations(ensemble, BeamOptions(beam=1)).translate([text])[0][0].text}"
 
     result = show_training(run, sample, quiet=quiet)
     output.write_json(result) if json else output.write_text(_line(result))

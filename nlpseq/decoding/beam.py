@@ -1,9 +1,13 @@
 """Beam search over any step function, and greedy search as a beam of one.
 
 In every step all continuations of a text's hypotheses are ranked together: one top-k over beam x vocabulary. Those
-that end are set aside, the others go on; a text is done when it has as many ended hypotheses as the beam is wide, and
-leaves the batch. Hypotheses are compared by log-probability over ((5 + length) / 6) ** penalty (Wu et al., 2016), the
-end being counted. The search is not exact: what is best may have fallen out of the beam.
+that end are set aside and take their place in the beam with them, the others go on; a text is done when none is left,
+and leaves the batch. Hypotheses are compared by log-probability over ((5 + length) / 6) ** penalty (Wu et al., 2016), the
+end being counted; for how little of the source was looked at they may lose some (ibid.), when they end. The search is
+not exact: what is best may have fallen out of the beam.
+
+A hypothesis that goes round in circles is given up, unless its source does so too. Where nothing else is left it is
+what is given, gone round once.
 """
 
 from __future__ import annotations
@@ -15,23 +19,27 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nlpseq.decoding.loops import SHORTEST, loop_periods, without_repeats
 from nlpseq.errors import OptionError
+from nlpseq.native.output import CHUNK, Logits, chunk_maxima
 from nlpseq.options import check, option
 
 Rows = NDArray[np.int64]
 Values = NDArray[Any]  # floats
 
-CHUNK = 64  # of a vocabulary, whose largest value tells whether any in it is among the best
 
 
 class Decoder(Protocol):
     """What goes on with hypotheses: K for each of B texts, those of a text side by side."""
 
-    def step(self, ids: Rows) -> Values:
-        """Logits [B * K, V] of what follows the tokens `ids` [B * K]; the search may change them."""
+    def step(self, ids: Rows, wanted: Rows) -> Logits:
+        """Read the tokens `ids` [B * K]; the logits of what follows in the rows `wanted` [R], the search's to change."""
 
     def select(self, texts: Rows, rows: Rows) -> None:
         """Go on with some of the texts [B'], and with the hypotheses `rows` [B' * K] of all."""
+
+    def coverage(self) -> Values:
+        """How well each hypothesis has looked at its source [B * K]: 0 for every position in full, else less."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +48,20 @@ class BeamOptions:
 
     beam: int = option(5, "hypotheses that are kept in each step; 1: greedy", minimum=1, maximum=1000)
     length_penalty: float = option(1.0, "0 favours short texts; higher, longer ones", minimum=0, maximum=10)
-    n_best: int = option(1, "texts to give of each line, at most the beam", minimum=1)
+    coverage_penalty: float = option(
+        0.0, "how much a text loses for a source that it passes over; 0.2 is much", minimum=0, maximum=10
+    )
+    n_best: int = option(1, "texts to give of each line, at most the beam", minimum=1, maximum=1000)
+    shortest: int = option(0, "fewest tokens of a text", minimum=0)
+    longest: int | None = option(None, "most tokens of a text [default: twice the source's and 20]", minimum=1)
 
     def __post_init__(self) -> None:
         check(self)
         if self.n_best > self.beam:
             what = f"must be at most the beam, {self.beam}, was {self.n_best}"
             raise OptionError("--n-best", what, f"--beam {self.n_best}")
+        if self.longest is not None and self.longest < self.shortest:
+            raise OptionError("--longest", f"must be at least --shortest, {self.shortest}, was {self.longest}")
 
 
 class Hypothesis(NamedTuple):
@@ -55,6 +70,7 @@ class Hypothesis(NamedTuple):
     tokens: list[int]
     log_probability: float  # nats, the end included
     score: float  # what hypotheses are compared by
+    cut: bool = False  # it did not end by itself: it was too long, or went round in circles
 
 
 @dataclass
@@ -63,7 +79,9 @@ class _Text:
 
     number: int
     limit: int
+    may_loop: bool
     ended: list[Hypothesis] = field(default_factory=list)
+    given_up: Hypothesis | None = None
 
 
 def length_divisor(length: int, penalty: float) -> float:
@@ -72,85 +90,121 @@ def length_divisor(length: int, penalty: float) -> float:
 
 
 def search(
-    decoder: Decoder, limits: Sequence[int], start: int, end: int, options: BeamOptions
+    decoder: Decoder,
+    limits: Sequence[int],
+    start: int,
+    end: int,
+    options: BeamOptions,
+    may_loop: Sequence[bool] | None = None,
 ) -> list[list[Hypothesis]]:
     """The best hypotheses of each text, best first: at most `limits` [B] tokens of each, and the token `end`.
 
-    The decoder stands before the token `start` with `options.beam` equal hypotheses for each text.
+    The decoder stands before the token `start` with `options.beam` equal hypotheses for each text; `may_loop` [B] are
+    the texts that are allowed to go round in circles, none by default.
     """
     width = options.beam
-    texts = [_Text(number, limit) for number, limit in enumerate(limits)]
+    allowed = may_loop or [False] * len(limits)
+    texts = [_Text(*one) for one in zip(range(len(limits)), limits, allowed, strict=True)]
     found: list[list[Hypothesis]] = [[] for _ in texts]
     totals = np.full((len(texts), width), -np.inf)
     totals[:, 0] = 0.0
     tokens = np.full((len(texts), width, 1), start, np.int64)
     while texts:
-        logits = decoder.step(tokens[:, :, -1].reshape(-1)).reshape(len(texts), width, -1)
-        maxima = _maxima(logits)
-        offsets = totals - _log_sums(logits, maxima.max(-1))
-        length = tokens.shape[2]
-        for place, text in enumerate(texts):
-            if length > text.limit:  # only the end is left
-                ending = logits[place, :, end].copy()
-                logits[place] = -np.inf
-                logits[place, :, end] = ending
-                maxima[place] = _maxima(logits[place])
-        values, parents, chosen = _top(logits, maxima, offsets, 2 * width)
-        totals, going, parents = _sort_out(texts, tokens, values, parents, chosen, end, options)
-        done = np.array([_is_done(text, totals[place], width) for place, text in enumerate(texts)])
-        for text in (text for text, over in zip(texts, done, strict=True) if over):
-            found[text.number] = sorted(text.ended, key=lambda one: -one.score)[: options.n_best]
+        live = np.flatnonzero(totals.reshape(-1) > -np.inf)
+        ranked = _Ranked(decoder.step(tokens[:, :, -1].reshape(-1), live), live, totals)
+        _hold_to_length(texts, ranked, tokens.shape[2], end, options)
+        values, parents, chosen = ranked.top(2 * width)
+        covered = np.zeros(totals.shape)
+        if options.coverage_penalty:
+            covered = options.coverage_penalty * decoder.coverage().reshape(totals.shape)
+        totals, going, parents = _sort_out(texts, tokens, values, parents, chosen, end, covered, options)
+        history = np.take_along_axis(tokens, parents[:, :, None], 1)
+        tokens = np.concatenate([history, going[:, :, None]], 2)
+        _give_up_loops(texts, tokens, totals, options)
+        done = np.isneginf(totals).all(1)
+        for place in np.flatnonzero(done):
+            found[texts[place].number] = _best(texts[place], options.n_best)
         kept = np.flatnonzero(~done)
         texts = [texts[place] for place in kept]
-        history = np.take_along_axis(tokens, parents[:, :, None], 1)
-        tokens = np.concatenate([history, going[:, :, None]], 2)[kept]
-        totals = totals[kept]
+        tokens, totals = tokens[kept], totals[kept]
         decoder.select(kept, (kept[:, None] * width + parents[kept]).reshape(-1))
     return found
 
 
-def _maxima(logits: Values) -> Values:
-    """The largest of each chunk of logits [.., V] -> [.., C]."""
-    size = logits.shape[-1]
-    even = size // CHUNK * CHUNK
-    maxima: Values = logits[..., :even].reshape(*logits.shape[:-1], -1, CHUNK).max(-1)
-    if even < size:
-        maxima = np.concatenate([maxima, logits[..., even:].max(-1, keepdims=True)], -1)
-    return maxima
+class _Ranked:
+    """The continuations of all hypotheses of a step, those of a text to be ranked together."""
+
+    def __init__(self, logits: Logits, live: Rows, totals: Values) -> None:
+        self.logits, self.maxima, log_sums = logits  # of the hypotheses that go on
+        self.live = live  # [R], which those are of all B * K
+        self.offsets = np.full(totals.shape, -np.inf)  # what a logit lacks to the log-probability of all the text
+        self.offsets.reshape(-1)[live] = totals.reshape(-1)[live] - log_sums
+        self.places = np.zeros(totals.size, np.int64)  # of the rows of all hypotheses among the live ones
+        self.places[live] = np.arange(len(live))
+
+    def forbid(self, rows: Rows, tokens: slice | int) -> None:
+        """Make tokens impossible in some of the logits' rows."""
+        self.logits[rows, tokens] = -np.inf
+        self.maxima[rows] = chunk_maxima(self.logits[rows])
+
+    def top(self, count: int) -> tuple[Values, Rows, Rows]:
+        """The `count` likeliest texts [B, count], best first: log-probabilities, hypotheses and last tokens.
+
+        Of chunks of the vocabulary only those with the `count` largest maxima are looked into. Ties go to the lowest
+        place.
+        """
+        (batch, width), size, chunks = self.offsets.shape, self.logits.shape[1], self.maxima.shape[1]
+        best = np.full((batch * width, chunks), -np.inf)
+        best[self.live] = self.maxima + self.offsets.reshape(-1)[self.live, None]
+        chosen = _largest(best.reshape(batch, -1), count)
+        parents, within = chosen // chunks, chosen % chunks
+        tokens = within[:, :, None] * CHUNK + np.arange(CHUNK)
+        rows = np.arange(batch)[:, None]
+        found = self.logits[self.places.reshape(batch, width)[rows, parents][:, :, None], np.minimum(tokens, size - 1)]
+        values = np.where(tokens < size, found + self.offsets[rows, parents][:, :, None], -np.inf).reshape(batch, -1)
+        chosen = _largest(values, min(count, width * size))
+        values = np.take_along_axis(values, chosen, 1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        chosen = np.take_along_axis(chosen, order, 1)
+        return (
+            np.take_along_axis(values, order, 1),
+            np.take_along_axis(parents, chosen // CHUNK, 1),
+            np.take_along_axis(tokens.reshape(batch, -1), chosen, 1),
+        )
 
 
-def _log_sums(logits: Values, largest: Values) -> Values:
-    """log(sum(exp(x))) of logits [B, K, V] whose largest values are known, a text at a time so that it stays near."""
-    sums = np.empty(largest.shape)
-    buffer = np.empty_like(logits[0]) if len(logits) else logits
-    for place, one in enumerate(logits):
-        np.exp(np.subtract(one, largest[place, :, None], out=buffer), out=buffer)
-        sums[place] = buffer.sum(-1)
-    return np.log(sums) + largest
+def _hold_to_length(texts: Sequence[_Text], ranked: _Ranked, length: int, end: int, options: BeamOptions) -> None:
+    """Forbid the end to texts that are too short, and all but the end to those that are as long as they may be."""
+    if length <= options.shortest:
+        ranked.forbid(np.arange(len(ranked.live)), end)
+    full = np.array([length > text.limit for text in texts])
+    if full.any():
+        rows = np.flatnonzero(full[ranked.live // options.beam])
+        ending = ranked.logits[rows, end]
+        ranked.forbid(rows, slice(None))
+        ranked.logits[rows, end] = ending
+        ranked.maxima[rows] = chunk_maxima(ranked.logits[rows])
 
 
-def _top(logits: Values, maxima: Values, offsets: Values, count: int) -> tuple[Values, Rows, Rows]:
-    """The `count` best of logits [B, K, V] + offsets [B, K], best first: values, hypotheses, tokens; each [B, count].
+def _give_up_loops(texts: Sequence[_Text], tokens: Rows, totals: Values, options: BeamOptions) -> None:
+    """End the hypotheses that go round in circles: their totals [B, K] become -inf, and the best is kept for need."""
+    if tokens.shape[2] <= SHORTEST:
+        return
+    periods = loop_periods(tokens[:, :, 1:])
+    for place, row in np.argwhere(periods > 0):
+        text, total = texts[place], float(totals[place, row])
+        if text.may_loop or total == -np.inf:
+            continue
+        totals[place, row] = -np.inf
+        if text.given_up is None or total > text.given_up.log_probability:
+            kept = without_repeats(tokens[place, row, 1:].tolist(), int(periods[place, row]))
+            score = total / length_divisor(tokens.shape[2] - 1, options.length_penalty)
+            text.given_up = Hypothesis(kept, total, score, cut=True)
 
-    Of chunks of the vocabulary only those with the `count` largest maxima are looked into. Ties go to the lowest place.
-    """
-    batch, width, size = logits.shape
-    chunks = maxima.shape[-1]
-    best = _largest((maxima + offsets[:, :, None]).reshape(batch, -1), count)
-    parents, within = best // chunks, best % chunks
-    tokens = within[:, :, None] * CHUNK + np.arange(CHUNK)
-    rows = np.arange(batch)[:, None]
-    found = logits[rows[:, :, None], parents[:, :, None], np.minimum(tokens, size - 1)]
-    values = np.where(tokens < size, found + offsets[rows, parents][:, :, None], -np.inf).reshape(batch, -1)
-    chosen = _largest(values, min(count, width * size))
-    values = np.take_along_axis(values, chosen, 1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    chosen = np.take_along_axis(chosen, order, 1)
-    return (
-        np.take_along_axis(values, order, 1),
-        np.take_along_axis(parents, chosen // CHUNK, 1),
-        np.take_along_axis(tokens.reshape(batch, -1), chosen, 1),
-    )
+
+def _best(text: _Text, count: int) -> list[Hypothesis]:
+    ended = sorted(text.ended, key=lambda one: -one.score)[:count]
+    return ended or ([text.given_up] if text.given_up else [])
 
 
 def _largest(values: Values, count: int) -> Rows:
@@ -168,25 +222,23 @@ def _sort_out(
     parents: Rows,
     chosen: Rows,
     end: int,
+    covered: Values,
     options: BeamOptions,
 ) -> tuple[NDArray[np.float64], Rows, Rows]:
-    """Set ended hypotheses aside; of those that go on their log-probabilities, tokens and parents, each [B, K]."""
+    """Set ended hypotheses aside, `covered` [B, K] added to their scores; of those that go on their log-probabilities, tokens and parents, each [B, K]."""
     width, length = options.beam, tokens.shape[2]
     totals = np.full((len(texts), width), -np.inf)
     going, origin = np.full((len(texts), width), end, np.int64), np.zeros((len(texts), width), np.int64)
     for place, text in enumerate(texts):
-        free = 0
+        wanted, free = width - len(text.ended), 0
         for rank, (value, parent, token) in enumerate(zip(values[place], parents[place], chosen[place], strict=True)):
-            if free == width or value == -np.inf:
+            if free + len(text.ended) >= width or value == -np.inf:
                 break
             if token != end:
                 totals[place, free], going[place, free], origin[place, free] = value, token, parent
                 free += 1
-            elif rank < width:
-                score = float(value) / length_divisor(length, options.length_penalty)
-                text.ended.append(Hypothesis(tokens[place, parent, 1:].tolist(), float(value), score))
+            elif rank < wanted:
+                score = float(value) / length_divisor(length, options.length_penalty) + float(covered[place, parent])
+                cut = length > text.limit
+                text.ended.append(Hypothesis(tokens[place, parent, 1:].tolist(), float(value), score, cut))
     return totals, going, origin
-
-
-def _is_done(text: _Text, totals: NDArray[np.float64], width: int) -> bool:
-    return len(text.ended) >= width or bool(np.isneginf(totals).all())

@@ -32,6 +32,14 @@ class Memory(NamedTuple):
     mask: Array  # [B, 1, S], True where the source has a token
 
 
+class Alignment(NamedTuple):
+    """What each token of a target looked at."""
+
+    source: list[str]  # the tokens, spelled out, with the newline that ends them
+    target: list[str]
+    shares: np.ndarray  # [T, S], the sum of each row is one
+
+
 class Attention(NamedTuple):
     """One kind of attention: its weights, and the energies [B, T, S] of queries [B, T, H] and keys [B, S, A]."""
 

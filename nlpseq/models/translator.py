@@ -106,7 +106,12 @@ def initial_weights(
 
 def line_ids(tokeniser: Tokeniser, text: str) -> np.ndarray:
     """A source or a target as ids [T], with the newline that ends it; one inside it becomes a space."""
-    return np.append(tokeniser.encode(text.replace("\n", " ")), np.int32(NEWLINE))
+    return closed(tokeniser.encode(text.replace("\n", " ")))
+
+
+def closed(tokens: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Tokens [T] and the newline that ends them."""
+    return np.append(np.asarray(tokens, np.int32), np.int32(NEWLINE))
 
 
 def side_by_side(texts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -210,6 +215,11 @@ def _look(weights: Weights, options: TranslatorOptions, queries: Array, memory: 
 def output_layer(weights: Weights) -> tuple[Array, Array]:
     """The output's matrix [V, E] and bias [V]."""
     return weights.get("output.weight", weights["embedding.weight"]), weights["output.bias"]
+
+
+def projections(weights: Weights) -> set[str]:
+    """The matrices that only rows are multiplied with, all but embedding and output."""
+    return {name for name, value in weights.items() if value.ndim == 2} - {"embedding.weight", "output.weight"}
 
 
 def step(

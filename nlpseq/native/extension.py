@@ -43,10 +43,11 @@ def load_library() -> ctypes.CDLL:
         library.nlpseq_product.argtypes = [pointer, pointer, pointer, pointer]
         library.nlpseq_advance.argtypes = [pointer, size, pointer, pointer]
         library.nlpseq_log_softmax.argtypes = [pointer, size]
+        library.nlpseq_output.argtypes = [pointer]
     except AttributeError as error:
         raise Unavailable(f"{library._name} is not of this version: {error}") from error
-    for function in (library.nlpseq_start, library.nlpseq_product, library.nlpseq_advance, library.nlpseq_log_softmax):
-        function.restype = None
+    for name in ("start", "product", "advance", "log_softmax", "output"):
+        getattr(library, f"nlpseq_{name}").restype = None
     library.nlpseq_start(threads())
     return library
 

@@ -5,8 +5,12 @@
    into pieces of rows. The caller takes pieces from the front, helpers from the back; a helper that the system has put
    aside is not waited for unless it holds a piece, so a busy machine slows a step down by its share and not by a time
    slice. A matrix may be given as bf16, the upper halves of 32-bit floats, which is half as much to read; arithmetic is
-   in 32 bits either way. Each processor's own instructions are used through clones that the loader chooses from. */
+   in 32 bits either way. Each processor's own instructions are used through clones that the loader chooses from.
 
+   Many texts at once, as in a search, are products of matrices, which a library of them does well; but an output layer
+   is followed by passes over all of its numbers. Here these are made while a piece of them is in the cache. */
+
+#include <float.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -62,7 +66,6 @@ struct product {
     struct matrix weight;
     const float *bias, *input; /* [rows] or NULL, [columns] */
     float *out;                /* [rows] */
-    int64_t piece;             /* rows of a piece */
 };
 
 static inline float total(lanes values) {
@@ -84,7 +87,8 @@ static inline float number(const struct matrix *weight, int64_t row, int64_t col
 
 /* Rows first to last, four at a time. */
 FOR_EACH_PROCESSOR
-static void multiply_rows(const struct product *job, int64_t first, int64_t last) {
+static void multiply_rows(const void *argument, int64_t first, int64_t last) {
+    const struct product *job = argument;
     const struct matrix *weight = &job->weight;
     const int64_t columns = weight->columns, whole = columns - columns % (weight->halved ? 2 * LANES : LANES);
     const float *input = job->input;
@@ -130,12 +134,19 @@ static void multiply_rows(const struct product *job, int64_t first, int64_t last
 
 /* ---- the helpers ---- */
 
+/* Work that is cut into pieces of `piece` rows, the last one shorter. */
+struct job {
+    void (*run)(const void *argument, int64_t first, int64_t last);
+    const void *argument;
+    int64_t rows, piece;
+};
+
 static struct {
     _Atomic uint64_t free_pieces; /* [front, back): front in the upper half, back in the lower */
     _Atomic int64_t unfinished;
     _Atomic int sleeping;
     atomic_flag taken; /* by a caller; another thread that calls meanwhile works alone */
-    struct product job;
+    struct job job;
     pthread_mutex_t lock;
     pthread_cond_t work;
     int helpers;
@@ -146,7 +157,7 @@ static int any_free(void) {
     return pieces >> 32 < (pieces & UINT32_MAX);
 }
 
-/* Take a piece from the front or the back and multiply it; 0 where none is left. */
+/* Take a piece from the front or the back and do it; 0 where none is left. */
 static int work_on_one(int from_back) {
     uint64_t pieces = atomic_load(&pool.free_pieces);
     uint64_t front, back;
@@ -155,8 +166,8 @@ static int work_on_one(int from_back) {
         if (front >= back) return 0;
     } while (!atomic_compare_exchange_weak(&pool.free_pieces, &pieces, from_back ? pieces - 1 : pieces + (1ull << 32)));
     const int64_t first = (int64_t)(from_back ? back - 1 : front) * pool.job.piece;
-    const int64_t last = first + pool.job.piece < pool.job.weight.rows ? first + pool.job.piece : pool.job.weight.rows;
-    multiply_rows(&pool.job, first, last);
+    const int64_t last = first + pool.job.piece < pool.job.rows ? first + pool.job.piece : pool.job.rows;
+    pool.job.run(pool.job.argument, first, last);
     atomic_fetch_sub(&pool.unfinished, 1);
     return 1;
 }
@@ -176,7 +187,7 @@ static void *help(void *unused) {
     return unused;
 }
 
-/* Let so many threads work on products, the caller among them. Only the first call counts. */
+/* Let so many threads work on jobs, the caller among them. Only the first call counts. */
 void nlpseq_start(int threads) {
     if (atomic_flag_test_and_set(&pool.taken)) return;
     while (pool.helpers < threads - 1) {
@@ -188,13 +199,10 @@ void nlpseq_start(int threads) {
     atomic_flag_clear(&pool.taken);
 }
 
-/* out = weight @ input + bias */
-void nlpseq_product(const struct matrix *weight, const float *bias, const float *input, float *out) {
-    const int64_t row_bytes = weight->columns * (weight->halved ? 2 : 4);
-    struct product job = {*weight, bias, input, out, PIECE_BYTES / row_bytes / 4 * 4 + 4};
-    const int64_t rows = weight->rows, pieces = (rows + job.piece - 1) / job.piece;
+static void share(struct job job) {
+    const int64_t pieces = (job.rows + job.piece - 1) / job.piece;
     if (pieces < 2 || !pool.helpers || atomic_flag_test_and_set(&pool.taken)) {
-        multiply_rows(&job, 0, rows);
+        job.run(job.argument, 0, job.rows);
         return;
     }
     pool.job = job;
@@ -208,6 +216,13 @@ void nlpseq_product(const struct matrix *weight, const float *bias, const float 
     while (work_on_one(0)) continue;
     while (atomic_load(&pool.unfinished)) PAUSE();
     atomic_flag_clear(&pool.taken);
+}
+
+/* out = weight @ input + bias */
+void nlpseq_product(const struct matrix *weight, const float *bias, const float *input, float *out) {
+    const int64_t row_bytes = weight->columns * (weight->halved ? 2 : 4);
+    const struct product product = {*weight, bias, input, out};
+    share((struct job){multiply_rows, &product, weight->rows, PIECE_BYTES / row_bytes / 4 * 4 + 4});
 }
 
 /* ---- functions of single values ---- */
@@ -391,4 +406,52 @@ void nlpseq_log_softmax(float *values, int64_t size) {
     }
     const float offset = largest + (float)log(sum);
     for (int64_t j = 0; j < size; j++) values[j] -= offset;
+}
+
+/* ---- the output layer of many texts ---- */
+
+enum { CHUNK = 64, AHEAD_PLACES = 8 };
+
+/* Logits = features @ weight' + bias; unless `maxima` is NULL, of each chunk of the vocabulary the largest, and the sum of
+   exp(logit - largest). */
+struct output {
+    const float *features;         /* [rows, size] */
+    const float *weight, *bias;    /* [chunks, size, CHUNK], [chunks, CHUNK]; what is beyond the vocabulary has a bias of -1e30 */
+    float *logits, *maxima, *sums; /* [rows, vocabulary], [rows, chunks], [rows, chunks] */
+    int64_t rows, size, vocabulary, chunks;
+};
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define PROCESSOR avx512
+#define ROWS 6
+#define VECTORS 4
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512vl,fma")
+#include "output.h"
+#pragma GCC pop_options
+
+#define PROCESSOR avx2
+#define ROWS 2
+#define VECTORS 2
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#include "output.h"
+#pragma GCC pop_options
+#endif
+
+#define PROCESSOR plain
+#define ROWS 2
+#define VECTORS 1
+#include "output.h"
+
+/* Fill in an output's logits, maxima and sums. */
+void nlpseq_output(const struct output *output) {
+    void (*run)(const void *, int64_t, int64_t) = multiply_chunks_plain;
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+    if (__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        run = multiply_chunks_avx512;
+    else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        run = multiply_chunks_avx2;
+#endif
+    share((struct job){run, output, output->chunks, 1});
 }

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nlpseq.decoding.beam import BeamOptions, length_divisor, search
 from nlpseq.errors import OptionError
+from nlpseq.native.output import summarised
 
 END = 0
 
@@ -30,12 +31,13 @@ class Table:
         logits = 2 * np.random.default_rng([self.seed, text, *read]).standard_normal(self.size)
         return np.asarray(logits - np.log(np.exp(logits).sum()))
 
-    def step(self, ids: NDArray[np.int64]) -> Any:
+    def step(self, ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> Any:
         assert len(ids) == len(self.texts) * self.width
         self.most = max(self.most, len(ids))
         self.read = [(*read, int(one)) for read, one in zip(self.read, ids, strict=True)]
-        logits = [self.after(self.texts[row // self.width], read) for row, read in enumerate(self.read)]
-        return np.array(logits) + 3
+        return summarised(
+            np.array([self.after(self.texts[row // self.width], self.read[row]) for row in wanted]) + 3
+        )
 
     def select(self, texts: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
         self.texts = [self.texts[one] for one in texts]

@@ -1,0 +1,79 @@
+"""The file of `nlpseq translate --attention`: one object a line as they come, or a drawing at the end.
+
+Objects go to a temporary file beside it, which takes the file's name when all is done: what is there is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from nlpseq.commands import output
+from nlpseq.errors import RunError
+from nlpseq.insight.attention import draw, to_json
+from nlpseq.models.attention import Alignment
+
+DRAWN = 20  # matrices in a drawing: it is to be looked at
+
+
+class AttentionFile:
+    """A file of alignments, or None to write nowhere. Raises OptionError or RunError where it cannot be written."""
+
+    def __init__(self, path: Path | None, *, quiet: bool) -> None:
+        self.path = path
+        self.quiet = quiet
+        self.count = 0
+        self.drawn: list[Alignment] = []
+        if path is not None:
+            output.check_target(path, "--attention", (".jsonl", ".json", ".svg"))
+            self.temporary = path.with_name(f".{path.name}.{os.getpid()}")
+            self.file: IO[str] | None = None
+
+    def __enter__(self) -> AttentionFile:
+        if self.path is not None:
+            self.file = self.temporary.open("w", encoding="utf-8", errors="replace")
+        return self
+
+    def add(self, number: int, alignments: Iterable[Alignment | None]) -> None:
+        """Write what was looked at in the lines from `number` on, counted from 0."""
+        if self.path is None or self.file is None:
+            return
+        for line, one in enumerate(alignments, number + 1):
+            self.count += 1
+            if self.path.suffix.lower() != ".svg":
+                value = {"line": line, **({"source": [], "target": [], "shares": []} if one is None else to_json(one))}
+                self._write(json.dumps(value, ensure_ascii=False) + "\n")
+            elif one is not None and len(self.drawn) < DRAWN:
+                self.drawn.append(one)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.path is None or self.file is None:
+            return
+        try:
+            if kind is None and self.path.suffix.lower() == ".svg":
+                self._write(draw(self.drawn))
+                if self.count > len(self.drawn):
+                    what = f"note: {self.path} shows the first {len(self.drawn)} of {self.count:,} lines"
+                    output.note(what, quiet=self.quiet)
+            self.file.close()
+            if kind is None:
+                self.temporary.replace(self.path)
+        except OSError as failure:
+            raise RunError(str(self.path), f"cannot be written: {failure.strerror}", "--attention ANOTHER.jsonl") from None
+        finally:
+            with suppress(OSError):
+                self.temporary.unlink()
+
+    def _write(self, text: str) -> None:
+        assert self.path is not None and self.file is not None
+        try:
+            self.file.write(text)
+        except OSError as error:
+            raise RunError(str(self.path), f"cannot be written: {error.strerror}", "--attention ANOTHER.jsonl") from None

@@ -1,0 +1,77 @@
+"""Texts drawn token by token, each from the model's own distribution of what comes next (ancestral sampling).
+
+Every text has a generator of its own, so what is drawn for a line is the same beside whatever other lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nlpseq.decoding.beam import Decoder, Hypothesis
+from nlpseq.decoding.loops import SHORTEST, loop_periods, without_repeats
+from nlpseq.decoding.sampling import Sampler
+
+
+def draw(
+    decoder: Decoder,
+    limits: Sequence[int],
+    start: int,
+    end: int,
+    samplers: Sequence[Sequence[Sampler]],
+    *,
+    shortest: int = 0,
+    may_loop: Sequence[bool] | None = None,
+) -> list[list[Hypothesis]]:
+    """K texts for each of B sources, in the order drawn, `samplers` [B][K]; the rest as for `nlpseq.decoding.beam.search`."""
+    width = len(samplers[0])
+    drawn = [_Drawn(one) for group in samplers for one in group]
+    allowed = may_loop or [False] * len(limits)
+    places = np.arange(len(limits))
+    ids = np.full(len(drawn), start, np.int64)
+    while len(places):
+        rows = (places[:, None] * width + np.arange(width)).reshape(-1)
+        wanted = np.array([place for place, row in enumerate(rows) if not drawn[row].ended])
+        logits = decoder.step(ids, wanted)
+        ids = np.full(len(rows), end, np.int64)
+        for place, values in zip(wanted, logits.values - logits.log_sums[:, None], strict=True):
+            text = rows[place] // width
+            ids[place] = drawn[rows[place]].add(values, end, shortest, limits[text], allowed[text])
+        kept = np.array([not all(drawn[row].ended for row in group) for group in rows.reshape(-1, width)])
+        chosen = np.flatnonzero(kept)
+        survivors = (chosen[:, None] * width + np.arange(width)).reshape(-1)
+        decoder.select(chosen, survivors)
+        ids, places = ids[survivors], places[chosen]
+    return [[one.hypothesis() for one in drawn[first : first + width]] for first in range(0, len(drawn), width)]
+
+
+class _Drawn:
+    """A text that is being drawn."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler = sampler
+        self.tokens: list[int] = []
+        self.total = 0.0
+        self.ended = self.cut = False
+
+    def add(self, log_probabilities: np.ndarray, end: int, shortest: int, limit: int, may_loop: bool) -> int:
+        """Draw the next token of log-probabilities [V]; the token."""
+        if len(self.tokens) == limit:
+            self.cut, token = True, end
+        else:
+            if len(self.tokens) < shortest:
+                log_probabilities[end] = -np.inf
+            token = self.sampler.draw(log_probabilities)
+        self.total += float(log_probabilities[token])
+        if token == end:
+            self.ended = True
+            return end
+        self.tokens.append(token)
+        if not may_loop and len(self.tokens) >= SHORTEST and (period := int(loop_periods(np.array(self.tokens)))):
+            self.tokens = without_repeats(self.tokens, period)
+            self.ended = self.cut = True
+        return token
+
+    def hypothesis(self) -> Hypothesis:
+        return Hypothesis(self.tokens, self.total, self.total, self.cut)

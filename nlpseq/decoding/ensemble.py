@@ -1,0 +1,157 @@
+"""One translator, or several as one: the probability of a token is the mean of theirs.
+
+They must share a vocabulary, and nothing else. What a search asks for comes as NumPy arrays, wherever the models are:
+on a GPU a step's logits travel to the host, which is the price of one search for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+import numpy as np
+
+from nlpseq import arrays
+from nlpseq.arrays import Array
+from nlpseq.decoding.beam import Rows, Values
+from nlpseq.errors import BackendError, ModelFileError
+from nlpseq.models import translator
+from nlpseq.models.attention import Memory
+from nlpseq.models.model_file import Model
+from nlpseq.models.stack import StackState
+from nlpseq.models.translator import TranslatorOptions
+from nlpseq.native.matrix import PackedMatrix
+from nlpseq.native.output import Logits, OutputLayer, summarised
+from nlpseq.text.tokenisers import Tokeniser
+
+LEAST_COVERED = 1e-6  # of a position that was not looked at
+
+
+class Member:
+    """A translator: its weights, as NumPy arrays or as tensors, and what it is made of."""
+
+    def __init__(self, weights: translator.Weights, options: TranslatorOptions) -> None:
+        self.options = options
+        weight, bias = translator.output_layer(weights)
+        self.weights, self.output = weights, None
+        if isinstance(weight, np.ndarray):
+            self.output = OutputLayer(weight, bias)
+            self.weights = {
+                name: PackedMatrix.of(value) if name in translator.projections(weights) else value
+                for name, value in weights.items()
+            }
+
+    def place(self, values: np.ndarray) -> Array:
+        """NumPy values where the weights are."""
+        return arrays.from_numpy(values, next(iter(self.weights.values())))
+
+    def logits(self, features: Array) -> Logits:
+        """The logits of features [R, E]."""
+        if self.output is not None:
+            return self.output(features)
+        return summarised(arrays.to_numpy(arrays.project(features, *translator.output_layer(self.weights))))
+
+
+class Ensemble:
+    """Translators of one vocabulary."""
+
+    def __init__(self, members: Sequence[Member], tokeniser: Tokeniser) -> None:
+        self.members = tuple(members)
+        self.tokeniser = tokeniser
+
+    @classmethod
+    def of(cls, models: Sequence[tuple[Model, TranslatorOptions]], device: str = "cpu") -> Ensemble:
+        """Loaded models on a device. Raises ModelFileError for different vocabularies, BackendError for no such device."""
+        first = models[0][0]
+        for model, _ in models[1:]:
+            if model.tokeniser.fingerprint != first.tokeniser.fingerprint:
+                what = f"its vocabulary is another than that of {first.path}, and models that work together share one"
+                raise ModelFileError(str(model.path), what, f"train it with --init-from {first.path}")
+        members = [Member(on_device(model.weights, device), options) for model, options in models]
+        return cls(members, first.tokeniser)
+
+    def begin(self, sources: Sequence[Rows], width: int, *, coverage: bool = False) -> EnsembleDecoder:
+        """A decoder of source texts, each with its newline, that keeps `width` hypotheses of each."""
+        columns, lengths = translator.side_by_side(sources)
+        return EnsembleDecoder(self.members, columns, lengths, width, coverage=coverage)
+
+    def attention(self, sources: Sequence[Rows], targets: Sequence[Rows]) -> list[Values]:
+        """What each token of a target looked at: shares [T, S] for each pair, the mean of the members'."""
+        columns, lengths = translator.side_by_side(sources)
+        target_columns, _ = translator.side_by_side(targets)
+        shares = []
+        for member in self.members:
+            ids, sizes, read = map(member.place, (columns, lengths, translator.begun(target_columns)))
+            memory, state = translator.encode(member.weights, member.options, ids, sizes)
+            looked = translator.decode(member.weights, member.options, read, memory, state)[2]
+            shares.append(arrays.to_numpy(looked))
+        mean = sum(shares) / len(shares)
+        return [mean[place, : len(targets[place]), : len(sources[place])] for place in range(len(sources))]
+
+
+class EnsembleDecoder:
+    """The members' decoders of some source texts, as `nlpseq.decoding.beam` asks for them."""
+
+    def __init__(
+        self, members: Sequence[Member], columns: Rows, lengths: Rows, width: int, *, coverage: bool = False
+    ) -> None:
+        self.members = members
+        self.memories: list[Memory] = []
+        self.states: list[StackState] = []
+        for member in members:
+            source = translator.encode(member.weights, member.options, *map(member.place, (columns, lengths)))
+            self.memories.append(source.memory)
+            self.states.append(_take(source.state, np.arange(len(lengths)).repeat(width)))
+        rows = len(lengths) * width
+        self.covered: Values | None = np.zeros((rows, len(columns)), np.float32) if coverage else None
+        self.real = (np.arange(len(columns)) < lengths[:, None]).repeat(width, 0)
+
+    def step(self, ids: Rows, wanted: Rows) -> Logits:
+        """Logits of what follows in the rows wanted [R]; of several members log-probabilities."""
+        found = []
+        for place, member in enumerate(self.members):
+            features, self.states[place], shares = translator.decode(
+                member.weights, member.options, member.place(ids[None]), self.memories[place], self.states[place]
+            )
+            found.append(member.logits(features[0][member.place(wanted)]))
+            if self.covered is not None:
+                self.covered += arrays.to_numpy(shares).reshape(self.covered.shape) / len(self.members)
+        if len(found) == 1:
+            return found[0]
+        likely = (one.values - one.log_sums[:, None] for one in found)
+        return summarised(reduce(np.logaddexp, likely) - np.log(len(found)))
+
+    def select(self, texts: Rows, rows: Rows) -> None:
+        """Go on with some texts and hypotheses."""
+        for place, memory in enumerate(self.memories):
+            if len(texts) < len(memory.values):
+                chosen = arrays.from_numpy(texts, memory.values)
+                self.memories[place] = Memory(*(one[chosen] for one in memory))
+            self.states[place] = _take(self.states[place], rows)
+        if self.covered is not None:
+            self.covered = self.covered[rows]
+            self.real = self.real[rows]
+
+    def coverage(self) -> Values:
+        """The sum over a source's positions of log(min(1, all that looked there)) (Wu et al., 2016) [B * K]."""
+        assert self.covered is not None
+        logs = np.log(self.covered.clip(LEAST_COVERED, 1.0))
+        found: Values = np.where(self.real, logs, 0.0).sum(1)
+        return found
+
+
+def _take(state: StackState, rows: Rows) -> StackState:
+    def take(value: Array) -> Array:
+        return value[arrays.from_numpy(rows, value)]
+
+    return tuple(tuple(type(one)(*map(take, one)) for one in layer) for layer in state)
+
+
+def on_device(weights: translator.Weights, device: str) -> translator.Weights:
+    """Weights for a device: on `cpu` as they are, else as tensors, for which torch is imported. Raises BackendError."""
+    if device == "cpu":
+        return weights
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BackendError("--device", "cuda cannot be used: torch finds no GPU here", "--device cpu")
+    return {name: torch.from_numpy(np.array(value)).to(device.removeprefix("torch:")) for name, value in weights.items()}

@@ -1,0 +1,51 @@
+"""Texts that go round in circles: the same few tokens again and again, as a decoder writes that has lost its place.
+
+A loop is REPEATS or more copies of up to LONGEST_PERIOD tokens, one behind the other, SHORTEST tokens in all. Fewer
+may be meant ("very, very, very"). The price of the bound is that a longer refrain is not noticed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tokens = NDArray[np.int64]
+
+LONGEST_PERIOD = 16
+REPEATS = 4
+SHORTEST = 16
+
+
+def copies(period: int) -> int:
+    """How many copies of so many tokens make a loop."""
+    return max(REPEATS, -(-SHORTEST // period))
+
+
+def loop_periods(tokens: Tokens) -> Tokens:
+    """The shortest period of a loop at the end of texts [.., T], 0 where there is none [..]."""
+    length = tokens.shape[-1]
+    periods = np.zeros(tokens.shape[:-1], np.int64)
+    for period in range(min(LONGEST_PERIOD, length // REPEATS), 0, -1):
+        span = period * copies(period)
+        if span <= length:
+            tail = tokens[..., length - span :]
+            periods[(tail[..., period:] == tail[..., :-period]).all(-1)] = period
+    return periods
+
+
+def has_loop(tokens: Tokens) -> bool:
+    """Whether there is a loop anywhere in a text [T]."""
+    for period in range(1, min(LONGEST_PERIOD, len(tokens) // REPEATS) + 1):
+        broken = np.flatnonzero(tokens[period:] != tokens[:-period])
+        runs = np.diff(np.concatenate([[-1], broken, [len(tokens) - period]])) - 1
+        if runs.max() >= period * (copies(period) - 1):
+            return True
+    return False
+
+
+def without_repeats(tokens: list[int], period: int) -> list[int]:
+    """A text that ends in a loop, the loop gone through once."""
+    kept = len(tokens)
+    while kept > period and tokens[kept - 1] == tokens[kept - 1 - period]:
+        kept -= 1
+    return tokens[:kept]

@@ -1,0 +1,77 @@
+"""An output layer for many texts at once, with what a search asks of its logits.
+
+A search needs the normaliser of each row and its best few tokens. The compiled layer finds both where the logits are
+made, chunk by chunk, so that nobody has to read them all again. Without it NumPy does the same in four passes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from nlpseq import arrays
+from nlpseq.native.extension import Unavailable
+from nlpseq.native.matrix import CHUNK, Packed, Values
+
+ROWS = 8  # of logits that are in the cache together
+NEVER = -1e30  # the logit of what is beyond the vocabulary
+
+
+class Logits(NamedTuple):
+    """Logits of what follows in R texts, and what is known of them."""
+
+    values: Values  # [R, V]
+    maxima: Values  # [R, C], the largest of each chunk of the vocabulary
+    log_sums: Values  # [R], log(sum(exp(x)))
+
+
+def summarised(values: Values) -> Logits:
+    """Logits [R, V] that were made elsewhere."""
+    maxima = chunk_maxima(values)
+    return Logits(values, maxima, _log_sums(values, maxima.max(-1)))
+
+
+def chunk_maxima(values: Values) -> Values:
+    """The largest of each chunk of logits [.., V] -> [.., C]."""
+    size = values.shape[-1]
+    even = size // CHUNK * CHUNK
+    maxima: Values = values[..., :even].reshape(*values.shape[:-1], -1, CHUNK).max(-1)
+    if even < size:
+        maxima = np.concatenate([maxima, values[..., even:].max(-1, keepdims=True)], -1)
+    return maxima
+
+
+def _log_sums(values: Values, largest: Values) -> Values:
+    """log(sum(exp(x))) of logits [R, V] whose largest are known, a few rows at a time so that they stay near."""
+    sums = np.empty(largest.shape)
+    buffer = np.empty_like(values[:ROWS])
+    for start in range(0, len(values), ROWS):
+        part = values[start : start + ROWS]
+        powers = np.subtract(part, largest[start : start + ROWS, None], out=buffer[: len(part)])
+        sums[start : start + ROWS] = np.exp(powers, out=powers).sum(-1)
+    return np.log(sums) + largest
+
+
+class OutputLayer:
+    """A matrix [V, E] and a bias [V], in NumPy arrays."""
+
+    def __init__(self, weight: Values, bias: Values) -> None:
+        self.weight = weight
+        self.bias = bias
+        self.packed: Packed | None = None
+        try:
+            self.packed = Packed(weight, bias, NEVER)
+        except Unavailable:
+            pass
+
+    def __call__(self, features: Values) -> Logits:
+        """The logits of features [R, E]."""
+        if self.packed is None:
+            return summarised(arrays.project(features, self.weight, self.bias))
+        shape = (len(features), self.packed.chunks)
+        maxima, sums = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        values = self.packed.multiply(features, maxima, sums)
+        largest = maxima.max(-1, keepdims=True)
+        whole = (sums * np.exp(maxima - largest)).sum(-1, dtype=np.float64)
+        return Logits(values, maxima, np.log(whole) + largest[:, 0])
