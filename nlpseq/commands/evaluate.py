@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 
 from nlpseq.commands import output
-from nlpseq.commands.flags import LANGUAGE_MODEL, Corpora, Json, ModelPath, Quiet, application, command
+from nlpseq.commands.flags import (
+    LANGUAGE_MODEL,
+    Corpora,
+    Json,
+    ModelPath,
+    PairColumns,
+    Quiet,
+    application,
+    command,
+    read_columns,
+)
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.ensemble import Ensemble
 from nlpseq.decoding.translation import Translations
@@ -43,6 +53,7 @@ def evaluate(
     target: Targets = None,
     model: ModelPath = LANGUAGE_MODEL,
     held_out: HeldOut = False,
+    columns: PairColumns = None,
     json: Json = False,
     quiet: Quiet = False,
     *,
@@ -66,10 +77,10 @@ def evaluate(
     if task_of(model) == translator.TASK:
         if held_out:
             raise OptionError("--held-out", "is for language models", "name the pairs")
-        path, scores = _translator_scores(model, corpus or [], source, target or [], search, bleu)
+        path, scores = _translator_scores(model, corpus or [], source, target or [], read_columns(columns), search, bleu)
     else:
-        if source or target:
-            raise OptionError("--source" if source else "--target", "is for translators", "name a text")
+        if source or target or columns:
+            raise OptionError("--source" if source else "--target" if target else "--columns", "is for translators", "name a text")
         for given, plain in ((search, BeamOptions()), (bleu, BleuOptions())):
             _refuse_set(given, plain)
         path, scores = _language_model_scores(model, corpus or [], held_out=held_out, quiet=quiet)
@@ -99,13 +110,19 @@ def _language_model_scores(
 
 
 def _translator_scores(
-    model: Path, tables: list[str], source: Path | None, targets: list[Path], search: BeamOptions, bleu: BleuOptions
+    model: Path,
+    tables: list[str],
+    source: Path | None,
+    targets: list[Path],
+    columns: tuple[str, str] | None,
+    search: BeamOptions,
+    bleu: BleuOptions,
 ) -> tuple[Path, Sequence[Score]]:
     if bool(tables) == (source is not None) or (source is None) != (not targets):
         raise OptionError("CORPUS", "must be tables of pairs, or two files", "--source FILE --target FILE")
     loaded, options = translator.load(model)
     if source is None:
-        pairs = [read_parallel(tables, two_files=False, keep_blank=True)]
+        pairs = [read_parallel(tables, two_files=False, columns=columns, keep_blank=True)]
     else:
         pairs = [read_parallel((str(source), str(one)), two_files=True, keep_blank=True) for one in targets]
     sources = pairs[0].sources

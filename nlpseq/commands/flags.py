@@ -26,6 +26,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from nlpseq.commands import output
+from nlpseq.errors import OptionError
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -51,6 +52,13 @@ Corpora = Annotated[
     typer.Argument(metavar="CORPUS", help="Text files (.gz and .xz too), bundled corpora, or hf:NAME[:CONFIG]."),
 ]
 
+PairColumns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns", metavar="SOURCE,TARGET", help="A table's columns, keys or languages. [default: the first two]"
+    ),
+]
+
 JsonLines = Annotated[
     bool, typer.Option("--jsonl", help="Objects in, the line under `text`; objects out, fields added.")
 ]
@@ -59,6 +67,16 @@ LANGUAGE_MODEL = Path("checkpoints/lm")
 TRANSLATION = Path("checkpoints/translation")
 
 Function = Callable[..., Any]
+
+
+def read_columns(text: str | None) -> tuple[str, str] | None:
+    """The two names of a PairColumns flag. Raises OptionError where there are not two."""
+    if text is None:
+        return None
+    first, comma, second = text.partition(",")
+    if not (first and comma and second) or "," in second:
+        raise OptionError("--columns", f"must be two names with a comma between them, was {text!r}", "--columns en,de")
+    return first, second
 
 
 def application(help: str) -> typer.Typer:

@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from nlpseq.commands import output
-from nlpseq.commands.flags import LANGUAGE_MODEL, TRANSLATION, Corpora, Json, Quiet, application, command
+from nlpseq.commands.flags import (
+    LANGUAGE_MODEL,
+    TRANSLATION,
+    Corpora,
+    Json,
+    PairColumns,
+    Quiet,
+    application,
+    command,
+    read_columns,
+)
 from nlpseq.errors import OptionError
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.translator import TranslatorOptions
@@ -28,7 +38,8 @@ Tables = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="CORPUS",
-        help="Tables of pairs: .tsv, .csv, .jsonl, .po, .tmx (.gz and .xz too). [default: english-german]",
+        help="Tables of pairs: .tsv, .csv, .jsonl, .po, .tmx (.gz, .xz too), .parquet, hf:NAME[:CONFIG]. "
+        "[default: english-german]",
     ),
 ]
 SourceFile = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="Source texts, one a line.")]
@@ -101,6 +112,7 @@ def translation(
     corpus: Tables = None,
     source: SourceFile = None,
     target: TargetFile = None,
+    columns: PairColumns = None,
     valid: ValidPairs = None,
     out: Out = TRANSLATION,
     resume: Resume = False,
@@ -129,10 +141,13 @@ def translation(
         raise OptionError("--source and --target", "go together", "--source FILE --target FILE")
     if corpus and source is not None:
         raise OptionError("--source and --target", "take the place of CORPUS: give one of them")
+    if columns is not None and source is not None:
+        raise OptionError("--columns", "is for tables, and --source and --target are texts", "leave out --columns")
     files = (str(source), str(target)) if source is not None else tuple(corpus or ())
     request = Request(
         corpus=files,
         two_files=source is not None,
+        columns=read_columns(columns),
         valid=tuple(valid or ()),
         out=out,
         resume=resume,

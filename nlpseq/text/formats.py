@@ -38,7 +38,7 @@ _MAGIC = {
     b"\x28\xb5\x2f\xfd": ("zstd-compressed", "unzstd it first"),
     b"PK\3\4": ("a zip archive", "unzip it first"),
     b"%PDF": ("a PDF", "make text of it with pdftotext"),
-    b"PAR1": ("a parquet file", "write its text column to a text file"),
+    b"PAR1": ("a parquet file", "write its text column to a text file; as pairs, name it .parquet"),
 }
 
 
@@ -232,31 +232,52 @@ def _nearest(name: str) -> str:
 def read_hub(name: str) -> Iterator[str]:
     """The `text` column of the train split of a hub data set, `hf:NAME[:CONFIG]`, a row and a newline each.
 
-    Rows are streamed; a row without a text (null) is a blank line. Raises CorpusError, when reading starts,
-    for whatever goes wrong at the hub.
+    A row without a text (null) is a blank line. Raises CorpusError, when reading starts, as `hub_rows` does.
+    """
+    gathered: list[str] = []
+    waiting = 0
+    for row in hub_rows(name):
+        gathered.append(_row_text(name, row))
+        waiting += len(gathered[-1])
+        if waiting >= PIECE_BYTES:
+            yield "".join(gathered)
+            gathered, waiting = [], 0
+    if gathered:
+        yield "".join(gathered)
+
+
+def hub_rows(name: str) -> Iterator[dict[str, Any]]:
+    """The rows of the train split of a hub data set, `hf:NAME[:CONFIG]`, streamed.
+
+    Raises CorpusError, when reading starts, for whatever goes wrong at the hub, and for no rows at all.
     """
     from datasets import load_dataset
 
     repository, _, configuration = name.removeprefix(HUB).partition(":")
     if not repository:
         raise CorpusError(name, "it names no data set", f"{HUB}NAME or {HUB}NAME:CONFIG")
-    gathered: list[str] = []
-    waiting = 0
     found = False
     try:
         for row in load_dataset(repository, configuration or None, split="train", streaming=True):
-            gathered.append(_row_text(name, row))
-            waiting += len(gathered[-1])
             found = True
-            if waiting >= PIECE_BYTES:
-                yield "".join(gathered)
-                gathered, waiting = [], 0
+            yield row
     except _hub_failures() as error:
         raise _hub_error(name, error) from None
-    if gathered:
-        yield "".join(gathered)
     if not found:
         raise CorpusError(name, "its train split has no rows")
+
+
+def parquet_rows(name: str) -> Iterator[dict[str, Any]]:
+    """The rows of a parquet file, streamed. Raises CorpusError where it is none."""
+    if not os.path.isfile(name):
+        read_blocks(name)  # raises
+    from datasets import load_dataset
+
+    try:
+        yield from load_dataset("parquet", data_files=os.path.abspath(name), split="train", streaming=True)
+    except _hub_failures() as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise CorpusError(name, f"it is no parquet file that can be read: {reason}") from None
 
 
 def _row_text(name: str, row: dict[str, Any]) -> str:

@@ -97,12 +97,14 @@ def complete_translator(
     _refuse_useless_drop(model, training)
     hidden = model.hidden_size or 256
     dropout = 0.3 if training.dropout is None else training.dropout
+    batch = training.batch_size or max(1, min(64, pairs // 20), min(128, pairs // 200))
+    rate = 2e-3 * max(1.0, batch / 64) ** 0.5
     return replace(model, hidden_size=hidden, embedding_size=model.embedding_size or min(hidden, 256)), replace(
         training,
-        batch_size=training.batch_size or max(1, min(64, pairs // 20)),
+        batch_size=batch,
         dropout=dropout,
         input_dropout=dropout / 2 if training.input_dropout is None else training.input_dropout,
-        learning_rate=training.learning_rate or (2e-3 if training.optimiser.startswith("adam") else None),
+        learning_rate=training.learning_rate or (rate if training.optimiser.startswith("adam") else None),
     )
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from nlpseq.errors import CorpusError, RunError
 from nlpseq.models.model_file import replace_file
 from nlpseq.models.translator import begun, line_ids, side_by_side
+from nlpseq.text.pair_tables import Columns
 from nlpseq.text.parallel import Pairs, read_parallel
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 
@@ -30,7 +31,8 @@ WINDOW = 32  # batches that are sorted by length together
 HELD_OUT = 0.05  # of the pairs, where no others are given for validation
 MOST_HELD_OUT = 1000
 CHARACTERS_ARE_ENOUGH = 30  # on average in a text: up to here characters are modelled, beyond it pieces of words
-VOCABULARY = {"word": 30_000, "bpe": 8192, "unigram": 8192, "byte": 256, "char": 16_384}
+VOCABULARY = {"word": 30_000, "bpe": 4096, "unigram": 4096, "byte": 256, "char": 16_384}
+LARGE, LARGE_VOCABULARY = 100_000, 8192  # from so many pairs on, pieces of words
 
 
 class Batch(NamedTuple):
@@ -150,6 +152,7 @@ def tokenise_pairs(
     folder: Path,
     *,
     two_files: bool,
+    columns: Columns | None = None,
     tokens: str = "auto",
     vocabulary_size: int | None = None,
     tokeniser: Tokeniser | None = None,
@@ -160,10 +163,10 @@ def tokenise_pairs(
     Without `valid` some pairs from the end are held out. Raises CorpusError if a source cannot be read or too little
     is left to learn from.
     """
-    train = read_parallel(names, two_files=two_files)
+    train = read_parallel(names, two_files=two_files, columns=columns)
     blank = train.blank
     if valid:
-        held_out = read_parallel(valid, two_files=len(valid) == 2 and two_files)
+        held_out = read_parallel(valid, two_files=len(valid) == 2 and two_files, columns=columns)
         blank += held_out.blank
     else:
         count = min(MOST_HELD_OUT, int(len(train) * HELD_OUT))
@@ -174,7 +177,8 @@ def tokenise_pairs(
         average = sum(map(len, train.targets)) / len(train)
         kind = tokens if tokens != "auto" else "char" if average <= CHARACTERS_ARE_ENOUGH else "bpe"
         both = chain(train.sources, train.targets)
-        tokeniser = train_tokeniser(kind, both, vocabulary_size or VOCABULARY[kind])
+        usual = LARGE_VOCABULARY if kind in ("bpe", "unigram") and len(train) >= LARGE else VOCABULARY[kind]
+        tokeniser = train_tokeniser(kind, both, vocabulary_size or usual)
     pairs = _encode(tokeniser, train)
     fits = np.maximum(pairs.sources.lengths, pairs.targets.lengths) <= longest
     if not fits.any():

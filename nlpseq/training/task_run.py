@@ -204,6 +204,6 @@ def _refuse_changes(begun: dict[str, Any], request: Request) -> None:
                     f"was {begun[section].get(name)} when the run was begun, is {value} now",
                     f"leave out {flag(name)}",
                 )
-    for name in ("corpus", "valid", "init_from"):
-        if now[name] not in (plain[name], begun[name]):
-            raise OptionError(name, f"was {begun[name]} when the run was begun, is {now[name]} now", "leave it out")
+    for name in now.keys() - {"corpus_options", "model", "training"}:
+        if now[name] not in (plain[name], begun.get(name)):
+            raise OptionError(name, f"was {begun.get(name)} when the run was begun, is {now[name]} now", "leave it out")

@@ -26,8 +26,14 @@ class Request(task_run.Request):
 
     out: Path = Path("checkpoints/translation")
     two_files: bool = False
+    columns: tuple[str, str] | None = None  # of tables: the names of source and target
     model: TranslatorOptions = field(default_factory=TranslatorOptions)
     training: TranslationTraining = field(default_factory=TranslationTraining)
+
+
+    def as_json(self) -> dict[str, Any]:
+        """What makes two runs the same run."""
+        return {**super().as_json(), "columns": None if self.columns is None else list(self.columns)}
 
 
 class TranslationRun(task_run.TaskRun):
@@ -49,6 +55,7 @@ class TranslationRun(task_run.TaskRun):
             request.valid,
             self.folder.fresh,
             two_files=request.two_files,
+            columns=request.columns,
             tokens=asked.tokens,
             vocabulary_size=asked.vocab_size,
             tokeniser=tokeniser,

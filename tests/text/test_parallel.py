@@ -8,12 +8,16 @@ import json
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+import datasets
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.parallel import TABLES, read_parallel
+from nlpseq.text.pair_tables import TABLES
+from nlpseq.text.parallel import read_parallel
 
 PAIRS = [("one, two", "eins"), ("thr\u2028ee <3>", "drei &"), ("  vier", "four\x85"), ("猫", "cat")]
 
@@ -23,6 +27,10 @@ SIDE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n
 def _write(folder: Path, suffix: str, pairs: list[tuple[str, str]]) -> Path:
     """A table of pairs, made by other means than it is read by."""
     path = folder / f"pairs{suffix}"
+    if suffix == ".parquet":
+        sides = dict(zip(("source", "target"), zip(*pairs, strict=True), strict=True))
+        pyarrow.parquet.write_table(pyarrow.table({"id": [1] * len(pairs), **sides}), path)
+        return path
     with path.open("w", encoding="utf-8", newline="") as file:
         for number, (source, target) in enumerate(pairs):
             if suffix == ".tsv":
@@ -84,8 +92,12 @@ def test_files_of_unequal_length_are_refused_with_counts_and_a_place(tmp_path: P
     ("name", "text", "message"),
     [
         ("a.tsv", "one\ttwo\nthree\n", "a.tsv:2: it must have a source, a tab"),
-        ("a.csv", "one,two\nthree\n", "a.csv:2: it must have two columns"),
-        ("a.jsonl", '{"source": "a", "target": "b"}\n{"source": "a"}\n', "a.jsonl:2: it must be an object"),
+        ("a.csv", "one,two\nthree\n", "a.csv:2: it must have 2 columns, has 1"),
+        ("a.jsonl", '{"source": "a", "target": "b"}\n{"source": "a"}\n', "a.jsonl:2: it has no column `target`, only source"),
+        ("a.jsonl", "[1]\n", "a.jsonl:1: it must be an object"),
+        ("a.jsonl", '{"source": "a", "target": 1}\n', "its column `target` holds int, not text"),
+        ("a.parquet", "no parquet", "a.parquet: it is no parquet file"),
+        ("missing/a.parquet", "", "there is no such file"),
         ("a.jsonl", "{\n", "a.jsonl:1: it is no JSON"),
         ("a.txt", "one\ttwo\n", "parallel text comes in .tsv, .csv, .jsonl"),
         ("a.tmx", "<tmx><body>\n<tu></body>", "a.tmx: it is no TMX"),
@@ -95,9 +107,49 @@ def test_files_of_unequal_length_are_refused_with_counts_and_a_place(tmp_path: P
 )
 def test_what_is_no_table_of_pairs_is_refused(name: str, text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / name
-    path.write_text(text, encoding="utf-8")
+    if text:
+        path.write_text(text, encoding="utf-8")
     with pytest.raises(CorpusError, match=message):
         read_parallel([str(path)], two_files=False)
+
+
+NAMED = [
+    ("a.tsv", "de\tid\ten\neins\t1\tone\n"),
+    ("a.csv", "de,id,en\neins,1,one\n"),
+    ("a.jsonl", '{"en": "one", "de": "eins", "source": "x", "target": "y"}\n'),
+    ("b.jsonl", '{"translation": {"fr": "un", "de": "eins", "en": "one"}}\n'),
+    (
+        "a.tmx",
+        '<tmx><body><tu><tuv xml:lang="de-AT"><seg>eins</seg></tuv><tuv xml:lang="fr"><seg>un</seg></tuv>'
+        '<tuv xml:lang="EN"><seg>one</seg></tuv></tu></body></tmx>\n',
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), NAMED, ids=[name for name, _ in NAMED])
+def test_columns_keys_and_languages_can_be_named(name: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    found = read_parallel([str(path)], two_files=False, columns=("en", "de"))
+    assert (found.sources, found.targets) == (["one"], ["eins"])
+    with pytest.raises(CorpusError, match="it has no|its header has no column `nl`"):
+        read_parallel([str(path)], two_files=False, columns=("nl", "de_DE"))
+
+
+def test_a_hub_data_set_gives_its_two_languages(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"id": 1, "translation": {"en": "one", "de": "eins"}}, {"id": 2, "translation": {"en": "two", "de": None}}]
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: iter(rows))
+    found = read_parallel(["hf:opus:en-de"], two_files=False)
+    assert (found.sources, found.targets, found.blank) == (["one"], ["eins"], 1)
+    found = read_parallel(["hf:opus:en-de"], two_files=False, columns=("de", "en"))
+    assert (found.sources, found.targets) == (["eins"], ["one"])
+
+
+def test_a_catalogue_has_no_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.po"
+    path.write_text('msgid "a"\nmsgstr "b"\n')
+    with pytest.raises(CorpusError, match="has no columns to choose from"):
+        read_parallel([str(path)], two_files=False, columns=("en", "de"))
 
 
 def test_a_header_of_a_csv_says_which_columns(tmp_path: Path) -> None:

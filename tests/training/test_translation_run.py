@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nlpseq.decoding.beam import BeamOptions
+from nlpseq.decoding.ensemble import Ensemble
 from nlpseq.decoding.translation import Translation, Translations
 from nlpseq.errors import CorpusError, OptionError
 from nlpseq.models import translator
@@ -65,7 +66,7 @@ def test_it_learns_to_turn_words_around(tmp_path: Path) -> None:
     )
     assert result["task"] == "translator" and result["valid"]["perplexity"] < 1.1
     assert "given:source|pairs:pairs.tsv:held-out#" in result["valid"]["signature"]
-    translations = Translations(*translator.load(tmp_path / "run"), BeamOptions(beam=3, n_best=2))
+    translations = Translations(Ensemble.of([translator.load(tmp_path / "run")]), BeamOptions(beam=3, n_best=2))
     made = translations.translate(["ab ef", "", "kl kl ij"])
     assert [best[0].text for best in made] == ["EF AB", "", "IJ KL KL"]
     assert len(made[0]) == 2 and made[0][0].score > made[0][1].score
@@ -73,7 +74,7 @@ def test_it_learns_to_turn_words_around(tmp_path: Path) -> None:
 
 def test_a_batch_of_one_translates_as_a_batch_of_many(tmp_path: Path) -> None:
     _train(_request(tmp_path / "run", steps=60))
-    translations = Translations(*translator.load(tmp_path / "run"), BeamOptions(beam=4))
+    translations = Translations(Ensemble.of([translator.load(tmp_path / "run")]), BeamOptions(beam=4))
     lines = [line.split("\t")[0] for line in (tmp_path / "pairs.tsv").read_text().splitlines()[:64]]
     assert [best[0].text for best in translations.translate(lines)] == [
         translations.translate([line])[0][0].text for line in lines
@@ -82,7 +83,7 @@ def test_a_batch_of_one_translates_as_a_batch_of_many(tmp_path: Path) -> None:
 
 def test_odd_lines_have_an_answer_each(tmp_path: Path) -> None:
     _train(_request(tmp_path / "run", steps=1))
-    translations = Translations(*translator.load(tmp_path / "run"), BeamOptions(beam=2))
+    translations = Translations(Ensemble.of([translator.load(tmp_path / "run")]), BeamOptions(beam=2))
     made = translations.translate(["猫", "\udcff\ud800", " ", "a" * (LONGEST + 1), "ab\ncd"])
     assert [len(best) for best in made] == [1, 1, 1, 0, 1]
     assert made[2] == [Translation("", 0.0, 0.0)]
