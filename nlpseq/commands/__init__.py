@@ -6,6 +6,7 @@
     train.py      nlpseq train; what is seen of a run is in training_display.py
     generate.py   nlpseq generate
     translate.py  nlpseq translate
+    attention_file.py  the file of its --attention
     score.py      nlpseq score
     evaluate.py   nlpseq evaluate
     tokenize.py   nlpseq tokenize train | encode | decode | check

@@ -66,7 +66,9 @@ class AttentionFile:
             if kind is None:
                 self.temporary.replace(self.path)
         except OSError as failure:
-            raise RunError(str(self.path), f"cannot be written: {failure.strerror}", "--attention ANOTHER.jsonl") from None
+            raise RunError(
+                str(self.path), f"cannot be written: {failure.strerror}", "--attention ANOTHER.jsonl"
+            ) from None
         finally:
             with suppress(OSError):
                 self.temporary.unlink()
@@ -76,4 +78,6 @@ class AttentionFile:
         try:
             self.file.write(text)
         except OSError as error:
-            raise RunError(str(self.path), f"cannot be written: {error.strerror}", "--attention ANOTHER.jsonl") from None
+            raise RunError(
+                str(self.path), f"cannot be written: {error.strerror}", "--attention ANOTHER.jsonl"
+            ) from None

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nlpseq.commands import output
-from nlpseq.commands.flags import Json, Quiet, application, command
+from nlpseq.commands.flags import Json, PairColumns, Quiet, application, command, read_columns
+from nlpseq.errors import OptionError
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.corpus_check import Finding, check_text
 from nlpseq.text.formats import open_corpus
+from nlpseq.text.pairs_check import check_pairs
 
 app = application("List, show and check corpora.")
 
-Names = Annotated[
-    list[str],
-    typer.Argument(metavar="CORPUS", help="Text files (.gz and .xz too), bundled corpora, or hf:NAME[:CONFIG]."),
-]
+CORPUS = typer.Argument(metavar="CORPUS", help="Text files (.gz and .xz too), bundled corpora, or hf:NAME[:CONFIG].")
+Names = Annotated[list[str], CORPUS]
+Checked = Annotated[list[str] | None, CORPUS]
+SourceFile = Annotated[str | None, typer.Option("--source", metavar="FILE", help="Source texts, one a line.")]
+TargetFile = Annotated[str | None, typer.Option("--target", metavar="FILE", help="Their targets, in step.")]
+AsPairs = Annotated[bool, typer.Option("--pairs", help="The corpora are tables of pairs.")]
 Against = Annotated[
-    str | None, typer.Option("--against", metavar="CORPUS", help="Count the lines that stand in this text too.")
+    list[str] | None,
+    typer.Option(
+        "--against",
+        metavar="CORPUS",
+        help="Count what stands in this text too; of pairs a table, or twice: source and target.",
+    ),
 ]
+
+ALWAYS_PAIRS = (".po", ".tmx")
+DEFAULT_PAIRS = "english-german"
 
 
 @command(app, "list")
@@ -46,27 +60,68 @@ def show(corpus: Names) -> None:
 
 
 @command(app)
-def check(corpus: Names, against: Against = None, json: Json = False, quiet: Quiet = False) -> int:
+def check(
+    corpus: Checked = None,
+    source: SourceFile = None,
+    target: TargetFile = None,
+    pairs: AsPairs = False,
+    columns: PairColumns = None,
+    against: Against = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
     """Look corpora through for faults, before hours are spent on them; the status is 1 if there are any.
 
-    A fault stops or spoils training; a note is worth knowing. With --quiet only faults are written.
+    A fault stops or spoils training; a note is worth knowing. With --quiet only faults are written. Parallel text is
+    looked through as such: two files with --source and --target, tables with --pairs.
 
     \b
       nlpseq corpus check train.txt --against valid.txt
+      nlpseq corpus check --source train.en --target train.de --against test.en --against test.de
+      nlpseq corpus check --pairs pairs.tsv
     """
-    found: list[dict[str, object]] = []
+    if (source is None) != (target is None):
+        raise OptionError("--source and --target", "go together", "--source FILE --target FILE")
+    if bool(corpus) == (source is not None):
+        raise OptionError("CORPUS", "must be corpora, or --source and --target", "nlpseq corpus check FILE")
+    shown: list[dict[str, object]] = []
     faults = 0
-    for name in corpus:
-        for one in check_text(name, against):
+    for name, findings in _findings(corpus or [], source, target, columns, against or [], pairs=pairs):
+        for one in findings:
             faults += one.level == "fault"
             if quiet and one.level != "fault":
                 continue
-            found.append({"corpus": name, **one._asdict()})
+            shown.append({"corpus": name, **one._asdict()})
             if not json:
                 output.write_text(_lines(name, one))
     if json:
-        output.write_json(found)
+        output.write_json(shown)
     return int(faults > 0)
+
+
+def _findings(
+    corpus: Sequence[str],
+    source: str | None,
+    target: str | None,
+    columns: str | None,
+    against: Sequence[str],
+    *,
+    pairs: bool,
+) -> Iterator[tuple[str, list[Finding]]]:
+    """What is found in each corpus."""
+    if source is not None and target is not None:
+        for name in (source, target):
+            yield name, [one for one in check_text(name) if one.level == "fault"]
+        yield f"{source} {target}", check_pairs((source, target), two_files=True, against=against)
+        return
+    named = read_columns(columns)
+    for name in corpus:
+        if pairs or named or Path(name).suffix in ALWAYS_PAIRS or name == DEFAULT_PAIRS:
+            yield name, check_pairs((name,), two_files=False, columns=named, against=against)
+        elif len(against) > 1:
+            raise OptionError("--against", f"is one text for a text, was {len(against)}", "--pairs, for parallel text")
+        else:
+            yield name, check_text(name, against[0] if against else None)
 
 
 def _lines(name: str, finding: Finding) -> str:

@@ -77,10 +77,14 @@ def evaluate(
     if task_of(model) == translator.TASK:
         if held_out:
             raise OptionError("--held-out", "is for language models", "name the pairs")
-        path, scores = _translator_scores(model, corpus or [], source, target or [], read_columns(columns), search, bleu)
+        path, scores = _translator_scores(
+            model, corpus or [], source, target or [], read_columns(columns), search, bleu
+        )
     else:
         if source or target or columns:
-            raise OptionError("--source" if source else "--target" if target else "--columns", "is for translators", "name a text")
+            raise OptionError(
+                "--source" if source else "--target" if target else "--columns", "is for translators", "name a text"
+            )
         for given, plain in ((search, BeamOptions()), (bleu, BleuOptions())):
             _refuse_set(given, plain)
         path, scores = _language_model_scores(model, corpus or [], held_out=held_out, quiet=quiet)

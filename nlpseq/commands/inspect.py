@@ -1,19 +1,32 @@
-"""`nlpseq inspect`: what is in a model file."""
+"""`nlpseq inspect`: what is in a model file, and what a translator looks at."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from nlpseq.commands import output
-from nlpseq.commands.flags import LANGUAGE_MODEL, Json, ModelPath, application, command
+from nlpseq.commands.flags import LANGUAGE_MODEL, TRANSLATION, Json, ModelPath, ModelPaths, application, command
+from nlpseq.decoding.beam import BeamOptions
+from nlpseq.decoding.ensemble import Ensemble
+from nlpseq.decoding.translation import Translations, aligned
+from nlpseq.errors import OptionError
+from nlpseq.insight.attention import shade, to_json
+from nlpseq.models import translator
 from nlpseq.models.model_file import Model, load_model
 
-app = application("What is in a model file.")
+app = application("What is in a model file, and what a translator looks at.")
+
+Text = Annotated[str, typer.Argument(metavar="TEXT", help="A source text.")]
+Target = Annotated[
+    str | None, typer.Option("--target", metavar="TEXT", help="Its target. [default: the model's translation]")
+]
 
 
 @app.callback()
 def inspect() -> None:
-    """What is in a model file."""
+    """What is in a model file, and what a translator looks at."""
 
 
 @command(app)
@@ -25,6 +38,35 @@ def model(model: ModelPath = LANGUAGE_MODEL, json: Json = False) -> None:
         output.write_json(facts)
     else:
         output.write_text("\n\n".join(_section(name, value) for name, value in facts.items()) + "\n")
+
+
+@command(app)
+def attention(
+    text: Text,
+    target: Target = None,
+    model: ModelPaths = None,
+    json: Json = False,
+    *,
+    search: BeamOptions,
+) -> None:
+    """Write what each token of a translation looked at: a row for each, the darker the more.
+
+    \b
+      nlpseq inspect attention "A man is sleeping."
+    """
+    ensemble = Ensemble.of([translator.load(one) for one in model or [TRANSLATION]])
+    if not text.strip():
+        raise OptionError("TEXT", "must not be blank", 'nlpseq inspect attention "some words"')
+    if target is None:
+        (best,) = Translations(ensemble, search).translate([text])
+        if not best:
+            raise OptionError("TEXT", f"must have at most {translator.LONGEST:,} tokens, has more")
+        target = best[0].text
+    found = aligned(ensemble, text, target)
+    if json:
+        output.write_json({"text": text, "translation": target, **to_json(found)})
+    else:
+        output.write_text("".join(line + "\n" for line in shade(found)))
 
 
 def _facts(model: Model) -> dict[str, Any]:

@@ -184,7 +184,9 @@ def check_target(path: Path, flag: str, suffixes: tuple[str, ...]) -> None:
     """Raises OptionError or RunError where no file can be written to `path`; nothing is left there."""
     names = " or ".join(suffixes)
     if path.suffix.lower() not in suffixes:
-        raise OptionError(flag, f"must be a name that ends in {names}, was {str(path)!r}", f"{flag} {path.stem}{suffixes[0]}")
+        raise OptionError(
+            flag, f"must be a name that ends in {names}, was {str(path)!r}", f"{flag} {path.stem}{suffixes[0]}"
+        )
     if path.is_dir():
         raise RunError(str(path), "is a folder, not a file", f"{flag} {path / ('new' + suffixes[0])}")
     try:

@@ -132,20 +132,11 @@ def translation(
       nlpseq train translation --source train.en --target train.de --valid val.en --valid val.de
     """
     from nlpseq.commands.training_display import show_training
-    from nlpseq.decoding.beam import BeamOptions
-    from nlpseq.decoding.ensemble import Ensemble, Member
-    from nlpseq.decoding.translation import Translations
+    from nlpseq.decoding.translation import greedy_translations
     from nlpseq.training.translation_run import Request, TranslationRun
 
-    if (source is None) != (target is None):
-        raise OptionError("--source and --target", "go together", "--source FILE --target FILE")
-    if corpus and source is not None:
-        raise OptionError("--source and --target", "take the place of CORPUS: give one of them")
-    if columns is not None and source is not None:
-        raise OptionError("--columns", "is for tables, and --source and --target are texts", "leave out --columns")
-    files = (str(source), str(target)) if source is not None else tuple(corpus or ())
     request = Request(
-        corpus=files,
+        corpus=_pair_files(corpus, source, target, columns),
         two_files=source is not None,
         columns=read_columns(columns),
         valid=tuple(valid or ()),
@@ -157,16 +148,30 @@ def translation(
         model=model,
         training=training,
     )
-    run = TranslationRun(request, STARTED)
+    run = TranslationRun(request, STARTED, greedy_translations)
 
     def sample() -> str:
         pairs, tokeniser = run.corpus.valid, run.corpus.tokeniser
         text = tokeniser.decode(pairs.sources[0][:-1])
-        ensemble = Ensemble([Member(run.task.weights(), run.model)], tokeniser)
-        return f"{text} -> {Translations(ensemble, BeamOptions(beam=1)).translate([text])[0][0].text}"
+        return f"{text} -> {greedy_translations(run.task.weights(), run.model, tokeniser, [text])[0]}"
 
     result = show_training(run, sample, quiet=quiet)
     output.write_json(result) if json else output.write_text(_line(result))
+
+
+def _pair_files(
+    corpus: list[str] | None, source: Path | None, target: Path | None, columns: str | None
+) -> tuple[str, ...]:
+    """The tables, or the two files. Raises OptionError where what is given does not go together."""
+    if (source is None) != (target is None):
+        raise OptionError("--source and --target", "go together", "--source FILE --target FILE")
+    if source is None:
+        return tuple(corpus or ())
+    if corpus:
+        raise OptionError("--source and --target", "take the place of CORPUS: give one of them")
+    if columns is not None:
+        raise OptionError("--columns", "is for tables, and --source and --target are texts", "leave out --columns")
+    return str(source), str(target)
 
 
 def _line(result: dict[str, object]) -> str:

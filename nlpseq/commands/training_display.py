@@ -106,7 +106,8 @@ def describe(progress: Progress) -> str:
         parts.append(f"{_clock(progress.seconds_left)} left")
     if progress.validation is not None:
         best = " (best)" if progress.best else ""
-        parts.append(f"quick valid {progress.validation:.4f}{best}")
+        score = "" if progress.score is None else f"  BLEU {progress.score:.2f}"
+        parts.append(f"quick valid {progress.validation:.4f}{score}{best}")
     return "  ".join(parts)
 
 

@@ -31,6 +31,7 @@ from nlpseq.kernels.memory import keep_freed_memory
 from nlpseq.models import translator
 from nlpseq.text.lines import TOO_LONG, read_batches, standard_input, write_lines
 
+TAB = "\t"
 LINES_AT_ONCE = 1024  # of a file: their translations come together
 
 app = application("Translate each line of standard input.")
@@ -86,9 +87,7 @@ def translate(
     keep_freed_memory()
     ensemble = Ensemble.of([translator.load(one) for one in model or [TRANSLATION]], device)
     drawing = Drawing(sample, sampling, random_seed) if sample else None
-    translations = Translations(
-        ensemble, search, drawing, align=attention is not None, replace_unknown=replace_unknown
-    )
+    translations = Translations(ensemble, search, drawing, align=attention is not None, replace_unknown=replace_unknown)
     faults = output.LineFaults(quiet=quiet)
     several = max(search.n_best, sample) > 1
     number = 0
@@ -121,7 +120,7 @@ def _lines(made: Sequence[Sequence[Translation]], number: int, *, several: bool)
     if not several:
         return [(best[0].text if best else "").encode() for best in made]
     return [
-        f"{place}\t{one.text}\t{one.log_probability:.6f}\t{one.score:.6f}".encode()
+        f"{place}\t{one.text.replace(TAB, ' ')}\t{one.log_probability:.6f}\t{one.score:.6f}".encode()
         for place, best in enumerate(made, number + 1)
         for one in best or [Translation("", float("nan"), float("nan"))]
     ]

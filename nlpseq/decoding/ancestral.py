@@ -24,7 +24,7 @@ def draw(
     shortest: int = 0,
     may_loop: Sequence[bool] | None = None,
 ) -> list[list[Hypothesis]]:
-    """K texts for each of B sources, in the order drawn, `samplers` [B][K]; the rest as for `nlpseq.decoding.beam.search`."""
+    """K texts for each of B sources, in the order drawn, `samplers` [B][K]; the rest is as for `search`."""
     width = len(samplers[0])
     drawn = [_Drawn(one) for group in samplers for one in group]
     allowed = may_loop or [False] * len(limits)

@@ -1,8 +1,8 @@
 """Beam search over any step function, and greedy search as a beam of one.
 
 In every step all continuations of a text's hypotheses are ranked together: one top-k over beam x vocabulary. Those
-that end are set aside and take their place in the beam with them, the others go on; a text is done when none is left,
-and leaves the batch. Hypotheses are compared by log-probability over ((5 + length) / 6) ** penalty (Wu et al., 2016), the
+that end are set aside, each with its place in the beam, and the others go on; a text is done when none is left, and
+leaves the batch. Hypotheses are compared by log-probability over ((5 + length) / 6) ** penalty (Wu et al., 2016), the
 end being counted; for how little of the source was looked at they may lose some (ibid.), when they end. The search is
 not exact: what is best may have fallen out of the beam.
 
@@ -21,19 +21,19 @@ from numpy.typing import NDArray
 
 from nlpseq.decoding.loops import SHORTEST, loop_periods, without_repeats
 from nlpseq.errors import OptionError
-from nlpseq.native.output import CHUNK, Logits, chunk_maxima
+from nlpseq.native.matrix import CHUNK
+from nlpseq.native.output import Logits, chunk_maxima
 from nlpseq.options import check, option
 
 Rows = NDArray[np.int64]
 Values = NDArray[Any]  # floats
 
 
-
 class Decoder(Protocol):
     """What goes on with hypotheses: K for each of B texts, those of a text side by side."""
 
     def step(self, ids: Rows, wanted: Rows) -> Logits:
-        """Read the tokens `ids` [B * K]; the logits of what follows in the rows `wanted` [R], the search's to change."""
+        """Read the tokens `ids` [B * K]; logits of what follows in the rows `wanted` [R], the search's to change."""
 
     def select(self, texts: Rows, rows: Rows) -> None:
         """Go on with some of the texts [B'], and with the hypotheses `rows` [B' * K] of all."""
@@ -137,7 +137,7 @@ class _Ranked:
     def __init__(self, logits: Logits, live: Rows, totals: Values) -> None:
         self.logits, self.maxima, log_sums = logits  # of the hypotheses that go on
         self.live = live  # [R], which those are of all B * K
-        self.offsets = np.full(totals.shape, -np.inf)  # what a logit lacks to the log-probability of all the text
+        self.offsets: Values = np.full(totals.shape, -np.inf)  # from a logit to a whole text's log-probability
         self.offsets.reshape(-1)[live] = totals.reshape(-1)[live] - log_sums
         self.places = np.zeros(totals.size, np.int64)  # of the rows of all hypotheses among the live ones
         self.places[live] = np.arange(len(live))
@@ -153,7 +153,8 @@ class _Ranked:
         Of chunks of the vocabulary only those with the `count` largest maxima are looked into. Ties go to the lowest
         place.
         """
-        (batch, width), size, chunks = self.offsets.shape, self.logits.shape[1], self.maxima.shape[1]
+        batch, width = self.offsets.shape
+        size, chunks = self.logits.shape[1], self.maxima.shape[1]
         best = np.full((batch * width, chunks), -np.inf)
         best[self.live] = self.maxima + self.offsets.reshape(-1)[self.live, None]
         chosen = _largest(best.reshape(batch, -1), count)
@@ -225,7 +226,10 @@ def _sort_out(
     covered: Values,
     options: BeamOptions,
 ) -> tuple[NDArray[np.float64], Rows, Rows]:
-    """Set ended hypotheses aside, `covered` [B, K] added to their scores; of those that go on their log-probabilities, tokens and parents, each [B, K]."""
+    """Set ended hypotheses aside, `covered` [B, K] added to their scores.
+
+    Of those that go on the log-probabilities, tokens and parents, each [B, K].
+    """
     width, length = options.beam, tokens.shape[2]
     totals = np.full((len(texts), width), -np.inf)
     going, origin = np.full((len(texts), width), end, np.int64), np.zeros((len(texts), width), np.int64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+
 import numpy as np
 
 from nlpseq import arrays
@@ -60,7 +61,7 @@ class Ensemble:
 
     @classmethod
     def of(cls, models: Sequence[tuple[Model, TranslatorOptions]], device: str = "cpu") -> Ensemble:
-        """Loaded models on a device. Raises ModelFileError for different vocabularies, BackendError for no such device."""
+        """Loaded models on a device. Raises ModelFileError for different vocabularies, BackendError for no device."""
         first = models[0][0]
         for model, _ in models[1:]:
             if model.tokeniser.fingerprint != first.tokeniser.fingerprint:
@@ -84,7 +85,7 @@ class Ensemble:
             memory, state = translator.encode(member.weights, member.options, ids, sizes)
             looked = translator.decode(member.weights, member.options, read, memory, state)[2]
             shares.append(arrays.to_numpy(looked))
-        mean = sum(shares) / len(shares)
+        mean = np.mean(shares, axis=0)
         return [mean[place, : len(targets[place]), : len(sources[place])] for place in range(len(sources))]
 
 
@@ -154,4 +155,6 @@ def on_device(weights: translator.Weights, device: str) -> translator.Weights:
 
     if device == "cuda" and not torch.cuda.is_available():
         raise BackendError("--device", "cuda cannot be used: torch finds no GPU here", "--device cpu")
-    return {name: torch.from_numpy(np.array(value)).to(device.removeprefix("torch:")) for name, value in weights.items()}
+    return {
+        name: torch.from_numpy(np.array(value)).to(device.removeprefix("torch:")) for name, value in weights.items()
+    }

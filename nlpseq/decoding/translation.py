@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from nlpseq.decoding.ancestral import draw
 from nlpseq.decoding.beam import BeamOptions, Hypothesis, Rows, Values, search
-from nlpseq.decoding.ensemble import Ensemble
+from nlpseq.decoding.ensemble import Ensemble, Member
 from nlpseq.decoding.loops import has_loop
 from nlpseq.decoding.sampling import Sampler, SamplingOptions
 from nlpseq.decoding.unknown_words import can_have_unknown, has_unknown, replace_unknown
 from nlpseq.errors import OptionError
 from nlpseq.models import translator
 from nlpseq.models.attention import Alignment
-from nlpseq.models.translator import LONGEST
+from nlpseq.models.translator import LONGEST, TranslatorOptions
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
 TOKENS_AT_ONCE = 2048  # of sources, padding included
@@ -36,7 +36,7 @@ class Translation(NamedTuple):
 class Drawing(NamedTuple):
     """Texts to be drawn in place of the likeliest ones: how many for a line, and how."""
 
-    count: int
+    samples: int
     options: SamplingOptions
     random_seed: int | None = None  # None: by chance
 
@@ -91,7 +91,7 @@ class Translations:
         if self.drawing is None:
             decoder = self.ensemble.begin(sources, self.beam.beam, coverage=self.beam.coverage_penalty > 0)
             return search(decoder, limits, NEWLINE, NEWLINE, self.beam, may_loop)
-        count, options = self.drawing.count, self.drawing.options
+        count, options = self.drawing.samples, self.drawing.options
         samplers = [[Sampler(options, f"{self.seed}/{number}/{one}") for one in range(count)] for number in numbers]
         decoder = self.ensemble.begin(sources, count)
         return draw(decoder, limits, NEWLINE, NEWLINE, samplers, shortest=self.beam.shortest, may_loop=may_loop)
@@ -120,9 +120,7 @@ class Translations:
                 made[place].append(Translation(spelled, one.log_probability, one.score, one.cut, alignment))
         return made
 
-    def _shares(
-        self, sources: Sequence[Rows], chosen: Sequence[Hypothesis], *, align: bool
-    ) -> Sequence[Values | None]:
+    def _shares(self, sources: Sequence[Rows], chosen: Sequence[Hypothesis], *, align: bool) -> Sequence[Values | None]:
         """What each hypothesis looked at, where somebody asks for it."""
         tokeniser = self.ensemble.tokeniser
         shares: list[Values | None] = [None] * len(chosen)
@@ -139,13 +137,21 @@ class Translations:
         return shares
 
 
+def greedy_translations(
+    weights: translator.Weights, options: TranslatorOptions, tokeniser: Tokeniser, texts: Sequence[str]
+) -> list[str]:
+    """The greedy translation of each text, by weights as they are now; of too long a text ""."""
+    translations = Translations(Ensemble([Member(weights, options)], tokeniser), BeamOptions(beam=1))
+    return [best[0].text if best else "" for best in translations.translate(texts)]
+
+
 def aligned(ensemble: Ensemble, source: str, target: str) -> Alignment:
     """What a given target's tokens look at. Raises OptionError for too long a text."""
     ids = [translator.line_ids(ensemble.tokeniser, text) for text in (source, target)]
     if max(map(len, ids)) > LONGEST:
         raise OptionError("TEXT", f"must have at most {LONGEST:,} tokens, has {max(map(len, ids)):,}")
     (shares,) = ensemble.attention(ids[:1], ids[1:])
-    return _alignment(ensemble.tokeniser, *ids, shares)
+    return _alignment(ensemble.tokeniser, ids[0], ids[1], shares)
 
 
 def _alignment(tokeniser: Tokeniser, source: Rows, target: Rows, shares: Values) -> Alignment:

@@ -43,7 +43,9 @@ def shade(alignment: Alignment) -> Iterator[str]:
     numbers = "".join(f"{number:>{digits + 1}}" for number in range(1, len(alignment.source) + 1))
     yield f"{' ' * width} {numbers}"
     for token, row in zip(targets, alignment.shares, strict=True):
-        shades = "".join(SHADES[min(len(SHADES) - 1, round(float(share) * len(SHADES)))] * (digits + 1) for share in row)
+        shades = "".join(
+            SHADES[min(len(SHADES) - 1, round(float(share) * len(SHADES)))] * (digits + 1) for share in row
+        )
         yield f"{' ' * (width - text_width(token))}{token} {shades}".rstrip()
     yield ""
     yield "  ".join(f"{number} {_shown(token)}" for number, token in enumerate(alignment.source, 1))

@@ -88,6 +88,6 @@ class PackedMatrix(np.ndarray):
         return made
 
     @property
-    def T(self) -> Any:  # noqa: N802  # as NumPy calls it
+    def T(self) -> Any:
         """The transpose."""
         return np.asarray(self).T if self._turned is None else self._turned

@@ -6,6 +6,7 @@ made, chunk by chunk, so that nobody has to read them all again. Without it NumP
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -60,10 +61,8 @@ class OutputLayer:
         self.weight = weight
         self.bias = bias
         self.packed: Packed | None = None
-        try:
+        with suppress(Unavailable):
             self.packed = Packed(weight, bias, NEVER)
-        except Unavailable:
-            pass
 
     def __call__(self, features: Values) -> Logits:
         """The logits of features [R, E]."""

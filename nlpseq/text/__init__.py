@@ -3,7 +3,9 @@
     tokenisers.py    text to ids and back, nothing lost: byte, char, word, unigram, bpe
     subwords.py      sentencepiece, behind the last two
     formats.py       files (plain, gz, xz) and hub data sets as streams of text; resolves a corpus' name
-    parallel.py      pairs of a source and a target, from two files or a table
+    parallel.py      pairs of a source and a target, from two files or tables
+    pair_tables.py   tables of pairs
+    pairs_check.py   faults in parallel text
     bundled.py       the corpora that come with the package
     parts.py         a part of a corpus, as training holds it out
     token_lines.py   lines of text to lines of token ids and back

@@ -185,7 +185,9 @@ def _read_tmx(name: str, columns: Columns | None) -> Iterator[Pair]:
                 element: Any = event[-1]
                 if element.tag != "tu":
                     continue
-                variants = [(_language(one), segment) for one in element.iterfind("tuv") for segment in one.iterfind("seg")]
+                variants = [
+                    (_language(one), segment) for one in element.iterfind("tuv") for segment in one.iterfind("seg")
+                ]
                 seen.update(language for language, _ in variants)
                 texts = ["".join(segment.itertext()) for language, segment in variants if columns is None]
                 if columns is not None:

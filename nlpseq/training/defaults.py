@@ -101,7 +101,7 @@ def complete_translator(
     rate = 2e-3 * max(1.0, batch / 64) ** 0.5
     return replace(model, hidden_size=hidden, embedding_size=model.embedding_size or min(hidden, 256)), replace(
         training,
-        batch_size=batch,
+        batch_size=None if training.batch_tokens else batch,
         dropout=dropout,
         input_dropout=dropout / 2 if training.input_dropout is None else training.input_dropout,
         learning_rate=training.learning_rate or (rate if training.optimiser.startswith("adam") else None),

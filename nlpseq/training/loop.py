@@ -47,6 +47,9 @@ class Task(Protocol):
     def validate(self) -> float:
         """The loss per token on (some of) the validation part, in nats."""
 
+    def selection_score(self) -> float | None:
+        """What the best model is chosen by, the higher the better; None: the loss that `validate` finds."""
+
     def final_seconds(self, validation_seconds: float) -> float:
         """How long the evaluation after the last step will take."""
 
@@ -73,6 +76,7 @@ class Progress:
     seconds_left: float | None
     rate: float
     validation: float | None = None  # nats per token
+    score: float | None = None  # that the best model is chosen by, where that is not the loss
     best: bool = False
     note: str = ""
 
@@ -93,7 +97,8 @@ class Run:
         self.averages = {k: v.detach().clone() for k, v in task.parameters.items()} if options.average else {}
         self.step = 0
         self.total = self._given_total()
-        self.best = math.inf
+        self.best = math.inf  # loss, or negative selection score
+        self.best_loss = math.inf  # of the model that was best
         self.without_progress = 0
         self.rate_scale = 1.0
         self.retries = 0
@@ -132,11 +137,11 @@ class Run:
             self.tokens += count
             if budget is not None and self.total is None:
                 self.total = budget.steps(self.step)
-            loss_now, best = self._validation()
+            loss_now, score, best = self._validation()
             if loss_now is not None and not math.isfinite(loss_now):
                 yield self._recover(last_state)
                 continue
-            yield self._record(loss, norm, count, loss_now, best)
+            yield self._record(loss, norm, count, loss_now, score, best)
             if self._due(saved) or self.signal_number is not None:
                 last_state = self._state()
                 self.folder.save_resume(*last_state)
@@ -151,6 +156,7 @@ class Run:
             return None
         begun = time.monotonic()
         self.task.validate()
+        self.task.selection_score()
         cost = time.monotonic() - begun
         overhead = cost * self.options.validations + self.task.final_seconds(cost)
         minutes = 5.0 if self.options.minutes is None else self.options.minutes
@@ -187,25 +193,29 @@ class Run:
             average.lerp_(self.task.parameters[name].detach(), 1 - decay)
         return total / count, norm, count
 
-    def _validation(self) -> tuple[float | None, bool]:
+    def _validation(self) -> tuple[float | None, float | None, bool]:
+        """At a validation the loss, the selection score if there is one, and whether the model is the best so far."""
         if self.total is None:
-            return None, False
+            return None, None, False
         every = max(1, math.ceil(self.total / self.options.validations))
         if self.step % every and self.step != self.total:
-            return None, False
+            return None, None, False
         with self.averaged():
             loss = self.task.validate()
             if not math.isfinite(loss):
-                return loss, False
-            best = loss < self.best
+                return loss, None, False
+            score = self.task.selection_score()
+            rank = loss if score is None else -score
+            best = rank < self.best
+            if best:
+                self.best_loss = loss
             if best or not self.folder.model.exists():
                 self.task.save(self.folder.model, self.step, loss)
-        self.best = min(self.best, loss)
+        self.best = min(self.best, rank)
         self.without_progress = 0 if best else self.without_progress + 1
-        self.folder.add_to_history(
-            {"step": self.step, "valid_loss": loss, "seconds": round(self.seconds, 3), "tokens": self.tokens}
-        )
-        return loss, best
+        record = {"step": self.step, "valid_loss": loss, "seconds": round(self.seconds, 3), "tokens": self.tokens}
+        self.folder.add_to_history(record if score is None else {**record, "valid_score": score})
+        return loss, score, best
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -220,7 +230,9 @@ class Run:
         for name, value in values.items():
             self.task.parameters[name].copy_(value)
 
-    def _record(self, loss: float, norm: float, count: int, validation: float | None, best: bool) -> Progress:
+    def _record(
+        self, loss: float, norm: float, count: int, validation: float | None, score: float | None, best: bool
+    ) -> Progress:
         speed = self.tokens / self.seconds if self.seconds else 0.0
         left = None if self.total is None else (self.total - self.step) * self.seconds / self.step
         share = rate(self.step, self.total, self.options.warm_up, self.options.anneal)
@@ -234,6 +246,7 @@ class Run:
             left,
             share * self.rate_scale * self.updates.learning_rate,
             validation,
+            score,
             best,
         )
 
@@ -257,6 +270,7 @@ class Run:
             "step": self.step,
             "total": self.total,
             "best": self.best if math.isfinite(self.best) else None,
+            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
             "without_progress": self.without_progress,
             "rate_scale": self.rate_scale,
             "retries": self.retries,
@@ -281,6 +295,7 @@ class Run:
         self.task.generator.set_state(torch.from_numpy(arrays["random"].copy()))
         self.step, self.total = header["step"], header["total"]
         self.best = math.inf if header["best"] is None else header["best"]
+        self.best_loss = math.inf if header["best_loss"] is None else header["best_loss"]
         self.without_progress, self.retries = header["without_progress"], header["retries"]
         self.rate_scale, self.tokens, self.seconds = header["rate_scale"], header["tokens"], header["seconds"]
 

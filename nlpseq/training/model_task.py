@@ -43,6 +43,10 @@ class ModelTask:
         """The parameters as they are now, as NumPy arrays on the same memory."""
         return {name: value.detach().numpy() for name, value in self.parameters.items()}
 
+    def selection_score(self) -> float | None:
+        """The best model is that of the smallest loss, unless a task knows better."""
+        return None
+
     @torch.no_grad()
     def load(self, weights: Mapping[str, np.ndarray]) -> None:
         """Take the weights of a model file."""

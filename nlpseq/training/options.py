@@ -67,6 +67,17 @@ class TranslationTraining(TrainingOptions):
 
     label_smoothing: float = option(0.1, "share of each target that is spread over the vocabulary", minimum=0, below=1)
     longest: int = option(200, "tokens beyond which a text is left out of training", minimum=1)
+    batch_tokens: int | None = option(
+        None, "target tokens in a batch, padding included, in place of a number of pairs", minimum=1
+    )
+    criterion: str = option(
+        "loss", "what the best model is chosen by, and --patience waits for", choices=("loss", "bleu")
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_tokens is not None and self.batch_size is not None:
+            raise OptionError("--batch-tokens and --batch-size", "are different measures of a batch: give one of them")
 
 
 @dataclass(frozen=True, kw_only=True)

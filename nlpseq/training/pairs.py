@@ -97,17 +97,19 @@ class TokenisedPairs(NamedTuple):
 class Batches:
     """Batches without end, and the place among them, which is all there is to resume from."""
 
-    def __init__(self, pairs: TokenisedPairs, batch_size: int, seed: int) -> None:
+    def __init__(self, pairs: TokenisedPairs, batch_size: int, seed: int, batch_tokens: int | None = None) -> None:
+        """Of `batch_size` pairs each, or of at most `batch_tokens` target tokens, padding included."""
         self.pairs = pairs
         self.batch_size = min(batch_size, len(pairs))
+        self.batch_tokens = batch_tokens
         self.seed = seed
         self.passes = 0
         self.position = 0  # batches of this pass that are done
         self._plan: tuple[int, list[NDArray[np.int64]]] | None = None
 
     def __len__(self) -> int:
-        """Batches in a pass."""
-        return -(-len(self.pairs) // self.batch_size)
+        """Batches in this pass."""
+        return len(self._batches())
 
     def next(self) -> Batch:
         """The next batch."""
@@ -126,9 +128,20 @@ class Batches:
             for start in range(0, len(order), size * WINDOW):
                 window = order[start : start + size * WINDOW]
                 window = window[np.lexsort((sources[window], targets[window]))]
-                made += [window[first : first + size] for first in range(0, len(window), size)]
+                made += self._cut(window, targets[window])
             self._plan = self.passes, [made[place] for place in generator.permutation(len(made))]
         return self._plan[1]
+
+    def _cut(self, window: NDArray[np.int64], lengths: Ids) -> Iterator[NDArray[np.int64]]:
+        """A window's pairs, short targets first, in batches."""
+        start = 0
+        while start < len(window):
+            stop = start + self.batch_size
+            if self.batch_tokens is not None:
+                tokens = lengths[start:] * np.arange(1, len(window) - start + 1)  # of a batch that ends with each
+                stop = start + max(1, int(np.searchsorted(tokens, self.batch_tokens, "right")))
+            yield window[start:stop]
+            start = stop
 
 
 @dataclass(frozen=True)

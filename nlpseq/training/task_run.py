@@ -144,7 +144,7 @@ class TaskRun(ABC):
             weights.pop(TOKENISER)
             self.task.load(weights)
         scores = self.task.scores()
-        self.task.save(self.folder.model, self.run.step, self.run.best, scores)
+        self.task.save(self.folder.model, self.run.step, self.run.best_loss, scores)
         self.folder.finish()
         return {
             "model": str(self.folder.model),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +10,22 @@ import torch
 from torch import Tensor
 
 from nlpseq.evaluation.scores import Score, token_scores
+from nlpseq.evaluation.translation_scores import BleuOptions, bleu_score
 from nlpseq.kernels import recurrence
 from nlpseq.kernels.choice import Choice
 from nlpseq.kernels.loss import linear_cross_entropy
 from nlpseq.models import translator
 from nlpseq.models.stack import Noise, Unroll
 from nlpseq.models.translator import TranslatorOptions
+from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.model_task import ModelTask
 from nlpseq.training.options import TranslationTraining
 from nlpseq.training.pairs import Batch, Batches, ParallelCorpus
 
 VALIDATION_BATCH = 64
+BLEU_PAIRS = 200
+
+Translate = Callable[[Mapping[str, np.ndarray], TranslatorOptions, Tokeniser, Sequence[str]], list[str]]
 
 
 class TranslationTask(ModelTask):
@@ -40,10 +45,14 @@ class TranslationTask(ModelTask):
         weights: Mapping[str, np.ndarray],
         *,
         quick_pairs: int,
+        translate: Translate | None = None,
     ) -> None:
+        """`translate` is asked for the translations that BLEU is made of, where the best model is chosen by it."""
         super().__init__(options, training, corpus, choice, weights)
         self.quick_pairs = quick_pairs
-        self.batches = Batches(corpus.train, training.batch_size or 64, training.random_seed)
+        self.translate = translate
+        size = training.batch_size or 64
+        self.batches = Batches(corpus.train, size, training.random_seed, training.batch_tokens)
 
     def steps_in_epoch(self) -> int:
         """Batches in one pass over the pairs."""
@@ -86,6 +95,19 @@ class TranslationTask(ModelTask):
     def validate(self) -> float:
         """The loss per target token on the first validation pairs, in nats, without smoothing."""
         return self._validation(self.quick_pairs, self.choice.run_layer)
+
+    def selection_score(self) -> float | None:
+        """BLEU of the first validation pairs, where that is the criterion."""
+        if self.training.criterion != "bleu" or self.translate is None:
+            return None
+        valid, tokeniser = self.corpus.valid, self.corpus.tokeniser
+        places = range(min(BLEU_PAIRS, len(valid)))
+        sources, references = (
+            [tokeniser.decode_bytes(side[place][:-1]).decode("utf-8", "replace") for place in places]
+            for side in (valid.sources, valid.targets)
+        )
+        made = self.translate(self.weights(), self.options, tokeniser, sources)
+        return bleu_score(made, [references], BleuOptions()).value
 
     def _validation(self, count: int | None, run_layer: Unroll) -> float:
         found = [

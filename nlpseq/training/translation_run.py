@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nlpseq.errors import OptionError
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.translator import TASK, TranslatorOptions, initial_weights
 from nlpseq.text.tokenisers import Tokeniser
@@ -14,7 +15,7 @@ from nlpseq.training import task_run
 from nlpseq.training.defaults import complete_translator
 from nlpseq.training.options import TranslationTraining
 from nlpseq.training.pairs import ParallelCorpus, open_pairs, tokenise_pairs
-from nlpseq.training.translation import TranslationTask
+from nlpseq.training.translation import Translate, TranslationTask
 
 DEFAULT_CORPUS = "english-german"
 QUICK_PAIRS = 500
@@ -30,7 +31,6 @@ class Request(task_run.Request):
     model: TranslatorOptions = field(default_factory=TranslatorOptions)
     training: TranslationTraining = field(default_factory=TranslationTraining)
 
-
     def as_json(self) -> dict[str, Any]:
         """What makes two runs the same run."""
         return {**super().as_json(), "columns": None if self.columns is None else list(self.columns)}
@@ -45,6 +45,13 @@ class TranslationRun(task_run.TaskRun):
     model: TranslatorOptions
     training: TranslationTraining
     task: TranslationTask
+
+    def __init__(self, request: Request, started: float | None = None, translate: Translate | None = None) -> None:
+        """`translate` makes the translations that `--criterion bleu` compares. Raises OptionError if it lacks."""
+        if request.training.criterion == "bleu" and translate is None:
+            raise OptionError("--criterion", "bleu needs somebody who translates", "--criterion loss")
+        self.translate = translate
+        super().__init__(request, started)
 
     def prepare(self, model: RecurrentOptions, tokeniser: Tokeniser | None) -> dict[str, Any]:
         """Tokenise the pairs and choose what was left open."""
@@ -76,7 +83,15 @@ class TranslationRun(task_run.TaskRun):
             seed, size = self.training.random_seed, self.corpus.tokeniser.size
             weights = initial_weights(self.model, size, seed, self.corpus.frequencies)
         quick = min(QUICK_PAIRS, len(self.corpus.valid))
-        return TranslationTask(self.model, self.training, self.corpus, self.choice, weights, quick_pairs=quick)
+        return TranslationTask(
+            self.model,
+            self.training,
+            self.corpus,
+            self.choice,
+            weights,
+            quick_pairs=quick,
+            translate=self.translate,
+        )
 
     def _note_losses(self) -> None:
         for fact, what in (

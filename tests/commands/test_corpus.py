@@ -61,3 +61,18 @@ def test_an_unknown_corpus_is_told_with_the_nearest(nlpseq: Run) -> None:
         done = nlpseq("corpus", verb, "storys")
         assert done.exit_code == 1
         assert "stories" in done.stderr
+
+
+def test_parallel_text_is_checked_as_such(nlpseq: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.en").write_text("one\ntwo\n\n")
+    (tmp_path / "a.de").write_text("eins\nzwei\ndrei\n")
+    (tmp_path / "a.tsv").write_text("one\teins\n")
+    files = ("--source", tmp_path / "a.en", "--target", tmp_path / "a.de")
+    done = nlpseq("corpus", "check", *files)
+    assert done.exit_code == 0 and "with a blank side: 1 of 3 pairs" in done.stdout
+    assert "1 pair," in nlpseq("corpus", "check", "--pairs", tmp_path / "a.tsv").stdout
+    assert "9,000 pairs" in nlpseq("corpus", "check", "english-german").stdout
+    done = nlpseq("corpus", "check", *files, "--against", tmp_path / "a.tsv", "-q")
+    assert done.exit_code == 1 and "of the sources of" in done.stdout
+    assert nlpseq("corpus", "check", *files, tmp_path / "a.tsv").exit_code == 2
+    assert nlpseq("corpus", "check").exit_code == 2

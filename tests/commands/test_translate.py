@@ -76,6 +76,11 @@ def test_more_than_one_translation_is_numbered(nlpseq: Run, untrained: Path) -> 
     [
         (("--beam", "0"), "--beam: must be at least 1, was 0", 2),
         (("--n-best", "9"), "--n-best: must be at most the beam, 5, was 9", 2),
+        (("--attention", "a.png"), "--attention: must be a name that ends in .jsonl or .json or .svg, was 'a.png'", 2),
+        (("--attention", "nowhere/a.svg"), "nowhere/a.svg: cannot be written", 1),
+        (("--attention", "-"), "--attention: - is for objects", 2),
+        (("--temperature", "2"), "--sample: is missing", 2),
+        (("--replace-unknown",), "--replace-unknown: has nothing to replace", 2),
         (("-m", "nowhere"), "nowhere: no such model", 1),
     ],
 )
@@ -199,3 +204,56 @@ def test_sources_out_of_step_are_told(nlpseq: Run, untrained: Path, tmp_path: Pa
 def test_a_translator_scores_nothing_without_sources(nlpseq: Run, untrained: Path) -> None:
     done = nlpseq("score", "-m", untrained, input=b"a\n")
     assert "--source: is missing" in done.stderr
+
+
+def test_attention_goes_to_a_file_whole_or_not_at_all(nlpseq: Run, untrained: Path, tmp_path: Path) -> None:
+    looked, drawn = tmp_path / "look.jsonl", tmp_path / "look.svg"
+    data = b"abc\n\n" + b"a" * 3000 + b"\n"
+    plain = nlpseq("translate", "-m", untrained, input=data).stdout_bytes
+    for path in (looked, drawn):
+        done = nlpseq("translate", "-m", untrained, "--attention", path, input=data)
+        assert (done.exit_code, done.stdout_bytes) == (0, plain)
+    first, blank, long = (json.loads(line) for line in looked.read_text().splitlines())
+    assert first["line"] == 1 and first["source"] == ["a", "b", "c", "\n"]
+    assert all(sum(row) == pytest.approx(1, abs=1e-3) for row in first["shares"])
+    assert len(first["shares"]) == len(first["target"])
+    assert (blank["shares"], long["shares"]) == ([], [])
+    assert drawn.read_text().startswith("<svg")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["look.jsonl", "look.svg"]
+
+
+def test_attention_is_a_field_of_objects(nlpseq: Run, untrained: Path) -> None:
+    line = b'{"text": "ab"}\n'
+    done = nlpseq("translate", "-m", untrained, "--jsonl", "--attention", "-", "--n-best", 2, input=line)
+    found = json.loads(done.stdout)
+    assert found["attention"]["source"] == ["a", "b", "\n"] and len(found["others"]) == 1
+
+
+def test_samples_are_drawn_the_same_again(nlpseq: Run, untrained: Path) -> None:
+    drawn = ("translate", "-m", untrained, "--sample", 3, "--temperature", 1.5, "--random-seed", 7)
+    first = nlpseq(*drawn, input=b"abc\nca\n").stdout
+    rows = [line.split("\t") for line in first.split("\n")[:-1]]
+    assert [row[0] for row in rows] == ["1"] * 3 + ["2"] * 3 and len({row[1] for row in rows}) > 1
+    assert nlpseq(*drawn, input=b"abc\nca\n").stdout == first
+    assert nlpseq(*drawn, input=b"abc\n").stdout == "".join(line + "\n" for line in first.split("\n")[:3])
+
+
+def test_several_models_work_together(nlpseq: Run, untrained: Path) -> None:
+    alone = nlpseq("translate", "-m", untrained, input=b"abc\n").stdout
+    assert nlpseq("translate", "-m", untrained, "-m", untrained, input=b"abc\n").stdout == alone
+
+
+def test_a_translation_that_never_ends_is_cut_and_told(nlpseq: Run, untrained: Path, tmp_path: Path) -> None:
+    done = nlpseq("translate", "-m", untrained, "--shortest", 4, "--longest", 4, "--jsonl", input=b'{"text": "ab"}\n')
+    found = json.loads(done.stdout)
+    assert found["status"] == "cut" and found["translation"]
+    assert "1 line was cut short in translation" in done.stderr
+
+
+def test_what_is_looked_at_is_shown_in_a_terminal(nlpseq: Run, untrained: Path) -> None:
+    done = nlpseq("inspect", "attention", "-m", untrained, "abc", "--target", "cb")
+    assert done.exit_code == 0
+    assert len(done.stdout.splitlines()) == 1 + 3 + 2 and done.stdout.endswith("1 a  2 b  3 c  4 ⏎\n")
+    found = json.loads(nlpseq("inspect", "attention", "-m", untrained, "abc", "--json").stdout)
+    assert len(found["shares"]) == len(found["target"]) and found["text"] == "abc"
+    assert nlpseq("inspect", "attention", "-m", untrained, " ").exit_code == 2

@@ -35,9 +35,7 @@ class Table:
         assert len(ids) == len(self.texts) * self.width
         self.most = max(self.most, len(ids))
         self.read = [(*read, int(one)) for read, one in zip(self.read, ids, strict=True)]
-        return summarised(
-            np.array([self.after(self.texts[row // self.width], self.read[row]) for row in wanted]) + 3
-        )
+        return summarised(np.array([self.after(self.texts[row // self.width], self.read[row]) for row in wanted]) + 3)
 
     def select(self, texts: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
         self.texts = [self.texts[one] for one in texts]
@@ -113,3 +111,64 @@ def test_a_higher_penalty_gives_no_shorter_texts() -> None:
 def test_more_texts_than_the_beam_holds_are_refused() -> None:
     with pytest.raises(OptionError, match="--n-best: must be at most the beam, 2, was 3"):
         BeamOptions(beam=2, n_best=3)
+
+
+class Circle(Table):
+    """A model that says the same two tokens for ever, but for one that would end if it were let."""
+
+    def after(self, text: int, read: tuple[int, ...]) -> NDArray[np.float64]:
+        logits = np.full(self.size, -9.0)
+        logits[1 + len(read) % 2] = 0.0
+        if text == 1 and len(read) > 3:
+            logits[END] = -3.0
+        return np.asarray(logits - np.log(np.exp(logits).sum()))
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_text_that_goes_round_in_circles_is_cut_to_one_round(width: int) -> None:
+    first, second = search(Circle(5, 2, width), [200, 200], END, END, BeamOptions(beam=width))
+    assert (first[0].tokens, first[0].cut) == ([2, 1], True) if width == 1 else not first[0].tokens[2:] or first
+    assert len(first[0].tokens) < 20
+    if width == 3:
+        assert not second[0].cut
+
+
+def test_a_text_whose_source_goes_round_may_do_so_too() -> None:
+    (found,) = search(Circle(5, 1, 1), [60], END, END, BeamOptions(beam=1), [True])
+    assert found[0].tokens == [2, 1] * 30 and found[0].cut
+
+
+@pytest.mark.parametrize("shortest", [0, 2, 3])
+def test_no_text_is_shorter_than_it_may_be(shortest: int) -> None:
+    limit, width = 3, 4**4
+    options = BeamOptions(beam=width, n_best=3, shortest=shortest)
+    table = Table(4, 2, width)
+    for text, found in enumerate(search(table, [limit] * 2, END, END, options)):
+        wanted = [tokens for _, tokens in _every(table, text, limit, 1.0) if len(tokens) >= shortest]
+        assert [one.tokens for one in found] == wanted[:3]
+
+
+def test_lengths_that_exclude_each_other_are_refused() -> None:
+    with pytest.raises(OptionError, match="--longest: must be at least --shortest, 9, was 3"):
+        BeamOptions(shortest=9, longest=3)
+
+
+class Covering(Table):
+    """A model whose hypotheses have covered the less, the longer they are."""
+
+    def coverage(self) -> NDArray[np.float64]:
+        return np.array([-float(len(read)) for read in self.read])
+
+
+def test_the_coverage_penalty_is_taken_off_where_a_text_ends() -> None:
+    width, limit = 4**4, 3
+    plain = search(Covering(4, 1, width), [limit], END, END, BeamOptions(beam=width, n_best=9))[0]
+    found = search(Covering(4, 1, width), [limit], END, END, BeamOptions(beam=width, n_best=9, coverage_penalty=0.5))[0]
+    wanted = sorted(((one.score - 0.5 * (len(one.tokens) + 1), one.tokens) for one in _all(width, limit)), reverse=True)
+    assert [one.tokens for one in found] == [tokens for _, tokens in wanted[:9]]
+    assert [one.score for one in found] == pytest.approx([score for score, _ in wanted[:9]])
+    assert plain != found
+
+
+def _all(width: int, limit: int) -> list[Any]:
+    return search(Covering(4, 1, width), [limit], END, END, BeamOptions(beam=width, n_best=width))[0]

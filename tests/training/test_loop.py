@@ -41,6 +41,9 @@ class Bowl:
         spoiled = self.spoil(self.calls)
         return (loss if spoiled is None else loss * spoiled), 4
 
+    def selection_score(self) -> float | None:
+        return None
+
     def validate(self) -> float:
         self.validations.append(float((self.parameters["weight"].detach() - 3).square().sum()))
         return self.validations[-1]
@@ -124,6 +127,17 @@ def test_the_best_model_is_kept(tmp_path: Path) -> None:
     assert [record.best for record in records] == [True, True, False, True, False]
     assert (tmp_path / "model.safetensors").read_text() == "4 2.5"
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 5
+
+
+def test_the_best_model_may_be_chosen_by_another_score(tmp_path: Path) -> None:
+    task = Bowl()
+    losses, scores = iter([5.0, 3.0, 4.0, 2.5]), iter([10.0, 30.0, 40.0, 35.0])
+    task.validate = lambda: next(losses)  # type: ignore[method-assign]
+    task.selection_score = lambda: next(scores)  # type: ignore[method-assign]
+    run = _run(task, tmp_path, steps=4, validations=4)
+    records = [r for r in run.progress() if r.validation is not None]
+    assert [(record.score, record.best) for record in records] == [(10, True), (30, True), (40, True), (35, False)]
+    assert (tmp_path / "model.safetensors").read_text() == "3 4.0" and run.best_loss == 4.0
 
 
 def test_patience_ends_a_run_that_makes_no_progress(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,6 +131,37 @@ def test_a_pass_has_each_pair_once_and_little_padding() -> None:
     first = batches.next()
     assert batches.passes == 1
     assert not np.array_equal(first.sources, Batches(pairs, 32, 1).next().sources)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 100, 700])
+def test_a_batch_holds_as_many_tokens_as_it_may(batch_tokens: int) -> None:
+    pairs = _pairs(1000)
+    batches = Batches(pairs, 32, 1, batch_tokens)
+    sizes = []
+    for _ in range(len(batches)):
+        batch = batches.next()
+        assert batch.targets.size <= batch_tokens or batch.targets.shape[1] == 1
+        sizes.append(batch.targets.shape[1])
+    assert batches.passes == 0 and sum(sizes) == 1000
+    assert batch_tokens == 1 or batch_tokens / 2 < len(pairs.targets.ids) / len(sizes)
+
+
+def test_the_best_model_may_be_that_of_the_highest_bleu(tmp_path: Path) -> None:
+    asked: list[Sequence[str]] = []
+
+    def translate(_: object, __: object, ___: object, texts: Sequence[str]) -> list[str]:
+        asked.append(texts)
+        return [" ".join(text.split()[::-1]).upper() if len(asked) == 2 else "x" for text in texts]
+
+    request = _request(tmp_path / "run", steps=3, criterion="bleu")
+    run = TranslationRun(request, translate=translate)
+    records = [record for record in run.progress() if record.validation is not None]
+    assert [record.best for record in records] == [True, True, False]
+    assert records[1].score == pytest.approx(100) and records[0].score == records[2].score == 0
+    history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert [one["valid_score"] for one in history] == [record.score for record in records]
+    with pytest.raises(OptionError, match="--criterion: bleu needs somebody who translates"):
+        TranslationRun(replace(request, out=tmp_path / "other"))
 
 
 def test_pairs_that_are_too_long_or_blank_are_left_out_and_counted(tmp_path: Path) -> None:

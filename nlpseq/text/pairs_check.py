@@ -1,0 +1,224 @@
+"""Faults in parallel text, found before hours are spent on it.
+
+A fault makes a model learn nonsense, or makes its scores too good: files out of step, pairs of the test text among
+those of training. A note is worth knowing: sides that are blank, equal, of very unequal length or in another script.
+What is found rests on lengths, letters and equality alone, so it knows no language; the price is that a wrong
+translation of the right length is not seen.
+"""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlpseq.errors import CorpusError
+from nlpseq.text.corpus_check import OVERLAP_FAULT, Finding, Level
+from nlpseq.text.pair_tables import Columns
+from nlpseq.text.parallel import Pairs, read_parallel
+
+WINDOW = 200  # pairs whose lengths are compared with those of their neighbours
+SHIFTS = (-3, -2, -1, 1, 2, 3)  # lines that one side may be ahead
+CLEARER = 0.3  # what the correlation of shifted lengths must have over that of the lengths in place
+UNEQUAL = 4  # times as long as usual, beside the other side
+FEW_LETTERS = 5  # in which a script is not looked for
+LONG_TEXT = 800  # characters; about what training leaves out
+IDENTICAL_FAULT = 0.2  # share of the pairs
+PASSES = 20  # over the pairs, for the estimate
+BYTES_PER_TOKEN = 4  # of text cut into a few thousand pieces of words
+OPERATIONS_PER_TOKEN = 20e6  # of a target, with the model that training chooses by itself
+EFFICIENCY = 0.75  # of training, beside bare products
+
+Values = NDArray[np.float64]
+
+
+def check_pairs(
+    names: Sequence[str],
+    *,
+    two_files: bool,
+    columns: Columns | None = None,
+    against: Sequence[str] = (),
+) -> list[Finding]:
+    """Look parallel text through, which `read_parallel` reads, and count the sources that stand in `against`, too.
+
+    First comes a note of how much there is, then the faults, then the notes, and last about how long training takes.
+    Raises CorpusError if `against` cannot be read; what cannot be read of the pairs themselves is a fault.
+    """
+    try:
+        pairs = read_parallel(names, two_files=two_files, columns=columns, keep_blank=True)
+    except CorpusError as error:
+        return [
+            Finding("fault", 0, f"{error.where}: {error.what}" if error.where not in names else error.what, error.hint)
+        ]
+    other = read_parallel(against, two_files=len(against) == 2 and two_files, columns=columns) if against else None
+    found = [*_steps(pairs), *_blank(pairs), *_equal(pairs), *_repeated(pairs), *_lengths(pairs), *_scripts(pairs)]
+    if other is not None:
+        found += _shared(pairs, other, " ".join(against))
+    return [_summary(pairs), *sorted(found, key=lambda finding: finding.level), _estimate(pairs)]
+
+
+def _summary(pairs: Pairs) -> Finding:
+    characters = [sum(map(len, side)) for side in (pairs.sources, pairs.targets)]
+    words = [sum(len(text.split()) for text in side) for side in (pairs.sources, pairs.targets)]
+    sides = (
+        f"{words[side]:,} words and {characters[side]:,} characters of {('source', 'target')[side]}" for side in (0, 1)
+    )
+    return Finding("note", 0, f"{_pairs(len(pairs))}, {', '.join(sides)}")
+
+
+def _pairs(count: int) -> str:
+    return "1 pair" if count == 1 else f"{count:,} pairs"
+
+
+def _tally(
+    level: Level, places: Sequence[int] | NDArray[np.int64], total: int, what: str, hint: str = ""
+) -> Iterator[Finding]:
+    """A finding on the pairs at some places, if there are any."""
+    if len(places):
+        yield Finding(
+            level, int(places[0]) + 1, f"{what}: {len(places):,} of {_pairs(total)} ({len(places) / total:.1%})", hint
+        )
+
+
+def _steps(pairs: Pairs) -> Iterator[Finding]:
+    """Where the lengths of one side agree better with those of other lines than with those of their own."""
+    lengths = [np.log([len(text) + 5 for text in side]) for side in (pairs.sources, pairs.targets)]
+    window = min(WINDOW, len(pairs) - 2 * max(SHIFTS))
+    if window < WINDOW // 4:
+        return
+    edge, before = max(SHIFTS), 0
+    for start in range(edge, len(pairs) - edge - window + 1, window // 2):
+        ours = lengths[0][start : start + window]
+        in_place = _correlation(ours, lengths[1][start : start + window])
+        shifted = {shift: _correlation(ours, lengths[1][start + shift : start + shift + window]) for shift in SHIFTS}
+        best = max(shifted, key=lambda one: shifted[one])
+        if shifted[best] < in_place + CLEARER or best != before:
+            before = best if shifted[best] >= in_place + CLEARER else 0
+            continue
+        side = "source" if best < 0 else "target"
+        lines = f"{abs(best)} line{'s' * (abs(best) > 1)}"
+        what = f"from about here on the {side} seems to have {lines} too many"
+        yield Finding("fault", max(1, start - window // 2), what, "paste SOURCE TARGET | less")
+        return
+
+
+def _correlation(first: Values, second: Values) -> float:
+    spread = float(first.std() * second.std())
+    return float(((first - first.mean()) * (second - second.mean())).mean()) / spread if spread > 1e-9 else 0.0
+
+
+def _blank(pairs: Pairs) -> Iterator[Finding]:
+    both = zip(pairs.sources, pairs.targets, strict=True)
+    places = [place for place, (source, target) in enumerate(both) if not (source.strip() and target.strip())]
+    yield from _tally("note", places, len(pairs), "with a blank side", "training drops them, in pairs")
+
+
+def _equal(pairs: Pairs) -> Iterator[Finding]:
+    both = zip(pairs.sources, pairs.targets, strict=True)
+    places = [
+        place for place, (source, target) in enumerate(both) if source.strip() and source.strip() == target.strip()
+    ]
+    level: Level = "fault" if len(places) > IDENTICAL_FAULT * len(pairs) else "note"
+    yield from _tally(
+        level, places, len(pairs), "with two equal sides", "text that nobody translated teaches a model to copy"
+    )
+
+
+def _repeated(pairs: Pairs) -> Iterator[Finding]:
+    seen: set[tuple[str, str]] = set()
+    sources: dict[str, str] = {}
+    again, otherwise = [], []
+    for place, pair in enumerate(zip(pairs.sources, pairs.targets, strict=True)):
+        if not pair[0].strip():
+            continue
+        if pair in seen:
+            again.append(place)
+        elif sources.setdefault(*pair) != pair[1]:
+            otherwise.append(place)
+        seen.add(pair)
+    yield from _tally("note", again, len(pairs), "that were there before", "repeated text is learned by heart")
+    yield from _tally("note", otherwise, len(pairs), "whose source was there before, with another target")
+
+
+def _lengths(pairs: Pairs) -> Iterator[Finding]:
+    """Pairs whose sides are of unusually unequal length, and very long ones."""
+    lengths = np.array([[len(text.strip()) for text in side] for side in (pairs.sources, pairs.targets)])
+    ratios = np.log((lengths[0] + 5) / (lengths[1] + 5))
+    whole = (lengths > 0).all(0)
+    usual = float(np.median(ratios[whole])) if whole.any() else 0.0
+    odd = np.flatnonzero(whole & (np.abs(ratios - usual) > np.log(UNEQUAL)))
+    what = f"whose sides differ {UNEQUAL} times more in length than is usual here"
+    yield from _tally("note", odd, len(pairs), what, "look at some: they may be no translations")
+    yield from _tally(
+        "note",
+        np.flatnonzero(lengths.max(0) > LONG_TEXT),
+        len(pairs),
+        f"with more than {LONG_TEXT} characters",
+        "--longest says what training leaves out",
+    )
+
+
+def _scripts(pairs: Pairs) -> Iterator[Finding]:
+    """Texts in another script than most of their side."""
+    for name, side in (("source", pairs.sources), ("target", pairs.targets)):
+        counted = [_letters(text) for text in side]
+        total = sum(counted, Counter[str]())
+        if not total:
+            continue
+        usual = total.most_common(1)[0][0]
+        odd = [
+            place
+            for place, count in enumerate(counted)
+            if sum(count.values()) >= FEW_LETTERS and 2 * count[usual] < sum(count.values())
+        ]
+        hint = "they may be in the wrong language, or their sides exchanged"
+        yield from _tally("note", odd, len(pairs), f"whose {name} is not in {usual.title()} letters, as most are", hint)
+
+
+def _letters(text: str) -> Counter[str]:
+    return Counter(script for script in map(_script, text) if script)
+
+
+@cache
+def _script(character: str) -> str:
+    """The first word of a letter's name, as LATIN; Chinese and Japanese letters count as one script."""
+    if not character.isalpha():
+        return ""
+    word = unicodedata.name(character, "?").split()[0]
+    return "CJK" if word in ("CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "IDEOGRAPHIC") else word
+
+
+def _shared(pairs: Pairs, other: Pairs, name: str) -> Iterator[Finding]:
+    """Sources that stand in the other pairs, too."""
+    theirs = {text.strip() for text in other.sources}
+    places = [place for place, text in enumerate(pairs.sources) if text.strip() in theirs]
+    if places:
+        share = len({pairs.sources[place].strip() for place in places}) / len(theirs)
+        level: Level = "fault" if share >= OVERLAP_FAULT else "note"
+        what = f"{share:.1%} of the sources of {name} stand here too"
+        yield Finding(level, places[0] + 1, what, "take them out, or scores are too good")
+
+
+def _estimate(pairs: Pairs) -> Finding:
+    """How long a training will take, from how fast this machine multiplies."""
+    tokens = sum(len(text.encode("utf-8", "replace")) for text in pairs.targets) / BYTES_PER_TOKEN + len(pairs)
+    speed = EFFICIENCY * _products_per_second() / OPERATIONS_PER_TOKEN
+    minutes = PASSES * tokens / speed / 60
+    shown = f"{minutes / 60:.0f} hours" if minutes > 100 else "a minute" if minutes < 1.5 else f"{minutes:.0f} minutes"
+    hint = f"nlpseq train translation --minutes {max(1, round(minutes))}"
+    return Finding("note", 0, f"{PASSES} passes of training take about {shown} here, very roughly", hint)
+
+
+def _products_per_second() -> float:
+    matrix = np.ones((768, 768), np.float32)
+    times = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        matrix @ matrix
+        times.append(time.perf_counter() - begun)
+    return 2 * 768**3 / sorted(times)[2]
