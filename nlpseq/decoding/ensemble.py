@@ -66,7 +66,8 @@ class Ensemble:
         for model, _ in models[1:]:
             if model.tokeniser.fingerprint != first.tokeniser.fingerprint:
                 what = f"its vocabulary is another than that of {first.path}, and models that work together share one"
-                raise ModelFileError(str(model.path), what, f"train it with --init-from {first.path}")
+                hint = "train both on the same pairs and with the same --tokens and --vocab-size"
+                raise ModelFileError(str(model.path), what, hint)
         members = [Member(on_device(model.weights, device), options) for model, options in models]
         return cls(members, first.tokeniser)
 

@@ -14,6 +14,7 @@
                        what they are made of: each cell's gates; loads, products, normalisation; records of arguments
     triton_scan.py     linear recurrences on a GPU
     triton_parallel.py the parallel cells round them
+    places.py          where the real steps of sequences of unequal length lie
     masks.py           random masks for the dropouts of training
     machine.py         what a timing was taken on, in words
     loss.py            cross-entropy of a linear output layer that never holds all logits

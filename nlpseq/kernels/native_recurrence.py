@@ -14,7 +14,7 @@ not rounded.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from torch.autograd.function import once_differentiable
 
 from nlpseq.cells.cell import Cell, LayerWeights, State
 from nlpseq.kernels.eager_recurrence import EPSILON
+from nlpseq.kernels.places import Places, places_of
 from nlpseq.native import recurrence as native
 from nlpseq.native.extension import Unavailable
 
@@ -56,60 +57,6 @@ def _openmp_library() -> str | None:
     """The OpenMP runtime that torch brought along, or None."""
     libraries = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*"))
     return str(libraries[0]) if libraries else None
-
-
-@dataclass(frozen=True, eq=False)
-class Places:
-    """Where each real step of each sequence lies: N of them, time after time, of sequences sorted by length."""
-
-    steps: int
-    batch: int
-    rows: Tensor  # [T], active sequences
-    offsets: Tensor  # [T]
-    order: Tensor | None = None  # [B], the sequences, longest first; None: all are of one length
-    lengths: Tensor | None = None  # [B], in that order
-    slots: Tensor | None = None  # [N], in [T, B] of sorted sequences
-    given: Tensor | None = None  # [N], in [T, B] of sequences as they were given
-
-    def gather(self, array: Tensor) -> Tensor:
-        """Of [T, B, W], as it was given, the real steps [N, W]."""
-        flat = array.reshape(self.steps * self.batch, -1)
-        if self.given is None:
-            return flat
-        gathered: Tensor = _Gather.apply(flat, self.given)  # type: ignore[no-untyped-call]
-        return gathered
-
-
-@lru_cache(maxsize=64)
-def _full(steps: int, batch: int) -> Places:
-    return Places(steps, batch, torch.full((steps,), batch), torch.arange(steps) * batch)
-
-
-def _places(steps: int, batch: int, lengths: Tensor | None) -> Places:
-    if lengths is None:
-        return _full(steps, batch)
-    lengths, order = lengths.sort(descending=True, stable=True)
-    active = torch.arange(steps)[:, None] < lengths[None, :]
-    rows = active.sum(1)
-    time, sequence = active.nonzero(as_tuple=True)
-    slots, given = time * batch + sequence, time * batch + order[sequence]
-    return Places(steps, batch, rows, rows.cumsum(0) - rows, order, lengths, slots, given)
-
-
-class _Gather(torch.autograd.Function):
-    """Rows of [M, W] that are each taken once."""
-
-    @staticmethod
-    def forward(ctx: Any, array: Tensor, index: Tensor) -> Tensor:
-        ctx.count = array.shape[0]
-        ctx.save_for_backward(index)
-        return array.index_select(0, index)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        (index,) = ctx.saved_tensors
-        return grad.new_zeros(ctx.count, grad.shape[1]).index_copy_(0, index, grad), None
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,23 +247,17 @@ def unroll(
         low = operands not in (None, state.hidden.dtype)
         half = native.FULL if not low else native.TILES_IN_HARDWARE if native.has_tiles() else native.ROUNDED
     steps, batch = inputs.shape[:2]
-    places = _places(steps, batch, lengths)
+    places = places_of(steps, batch, lengths)
     from_input = _project_inputs(weights, places.gather(inputs), half)
-    if places.order is not None:
-        state = cell.state(*(value[places.order] for value in state))
     masks = None if masks is None else places.gather(masks.to(from_input.dtype)).contiguous()
     own = weights.weight_ih is not None
     loop = Loop(cell, places, reverse, zoneout, half, torch.is_grad_enabled(), own, kind, share)
     input_bias = weights.bias_ih if own else None
     given = (from_input, input_bias, weights.weight_hh, weights.bias_hh, weights.gain_hh)
     outputs, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        loop, masks, *(None if one is None else one.contiguous() for one in given), *state
+        loop, masks, *(None if one is None else one.contiguous() for one in given), *places.sort(state)
     )
-    if places.order is None or places.given is None:
-        return outputs.view(steps, batch, -1), cell.state(*last)
-    padded = outputs.new_zeros(steps * batch, outputs.shape[1]).index_copy(0, places.given, outputs)
-    back = places.order.argsort()
-    return padded.view(steps, batch, -1), cell.state(*(value[back] for value in last))
+    return places.scatter(outputs), places.unsort(cell.state(*last))
 
 
 def _project_inputs(weights: LayerWeights, inputs: Tensor, half: int) -> Tensor:

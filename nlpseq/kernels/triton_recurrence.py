@@ -25,6 +25,7 @@ from torch.autograd.function import once_differentiable
 from nlpseq.cells.cell import Cell, LayerWeights, State
 from nlpseq.errors import BackendError
 from nlpseq.kernels.eager_recurrence import EPSILON
+from nlpseq.kernels.places import places_of
 from nlpseq.kernels.triton_arguments import Given, Room, Sent, Settings, Sizes
 
 OPERANDS = (torch.float32, torch.bfloat16, torch.float16)
@@ -42,28 +43,6 @@ def unavailable() -> str | None:
     if not any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang")):
         return "there is no C compiler, which Triton needs for its launcher"
     return None
-
-
-@dataclass(frozen=True, eq=False)
-class Places:
-    """Where the real steps of sequences of unequal length lie: N of them, time after time, longest sequence first."""
-
-    order: Tensor  # [B], the sequences, longest first
-    lengths: Tensor  # [B], in that order
-    offsets: Tensor  # [T]
-    given: Tensor  # [N], in [T, B] of sequences as they were given
-
-    def gather(self, array: Tensor) -> Tensor:
-        """Of [T, B, W], as it was given, the real steps [N, W]."""
-        return array.flatten(0, 1).index_select(0, self.given)
-
-
-def _places(steps: int, lengths: Tensor) -> Places:
-    lengths, order = lengths.sort(descending=True, stable=True)
-    active = torch.arange(steps, device=lengths.device)[:, None] < lengths[None, :]
-    rows = active.sum(1)
-    time, sequence = active.nonzero(as_tuple=True)
-    return Places(order, lengths, rows.cumsum(0) - rows, time * len(lengths) + order[sequence])
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,30 +231,24 @@ def unroll(
     if state.hidden.dtype != torch.float32 or operands not in OPERANDS:
         raise BackendError("--precision", f"the GPU's kernels keep the state in fp32, not {state.hidden.dtype}", "fp32")
     steps, batch = inputs.shape[:2]
-    places = None if lengths is None else _places(steps, lengths.to(inputs.device))
-    from_input = _project_inputs(weights, inputs.flatten(0, 1) if places is None else places.gather(inputs), operands)
-    if places is not None:
-        state = cell.state(*(value[places.order] for value in state))
-    if masks is not None:
-        masks = masks.flatten(0, 1) if places is None else places.gather(masks)
+    places = places_of(steps, batch, None if lengths is None else lengths.to(inputs.device))
+    from_input = _project_inputs(weights, places.gather(inputs), operands)
+    masks = None if masks is None else places.gather(masks)
     loop = Loop(cell.name, way, steps, batch, reverse, zoneout, operands, torch.is_grad_enabled())
     tensors = (
-        *((None, None) if places is None else (places.lengths, places.offsets)),
+        places.lengths,
+        None if places.lengths is None else places.offsets,
         from_input,
         weights.bias_ih if weights.weight_ih is not None else None,
         weights.weight_hh,
         weights.bias_hh,
         weights.gain_hh,
-        *state,
+        *places.sort(state),
     )
     outputs, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
         loop, *(None if one is None else one.contiguous() for one in (masks, *tensors))
     )
-    if places is None:
-        return outputs.view(steps, batch, -1), cell.state(*last)
-    padded = outputs.new_zeros(steps * batch, outputs.shape[1]).index_copy(0, places.given, outputs)
-    back = places.order.argsort()
-    return padded.view(steps, batch, -1), cell.state(*(value[back] for value in last))
+    return places.scatter(outputs), places.unsort(cell.state(*last))
 
 
 def _project_inputs(weights: LayerWeights, inputs: Tensor, operands: torch.dtype) -> Tensor:

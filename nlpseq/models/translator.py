@@ -222,15 +222,6 @@ def projections(weights: Weights) -> set[str]:
     return {name for name, value in weights.items() if value.ndim == 2} - {"embedding.weight", "output.weight"}
 
 
-def step(
-    weights: Weights, options: TranslatorOptions, ids: Array, memory: Memory, state: StackState
-) -> tuple[Array, StackState, Array]:
-    """One token for each of B * K targets: ids [B * K] -> logits of the next [B * K, V], the state, and the
-    attention's shares [B, K, S]."""
-    features, state, shares = decode(weights, options, ids[None], memory, state)
-    return arrays.project(features[0], *output_layer(weights)), state, shares
-
-
 def token_losses(
     weights: Weights, options: TranslatorOptions, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]
 ) -> list[np.ndarray]:

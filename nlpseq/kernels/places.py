@@ -1,0 +1,90 @@
+"""Where the real steps of sequences of unequal length lie, so that padding takes part in nothing.
+
+Sequences are sorted, longest first, and their real steps laid one after another: all first steps, all second steps, and
+so on. A step of a loop is then a run of rows, and products over all steps are products of real rows only. The price is
+two copies, of the inputs on the way in and of the outputs on the way out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from nlpseq.cells.cell import State
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where each real step of each sequence lies: N of them, time after time, of sequences sorted by length."""
+
+    steps: int
+    batch: int
+    rows: Tensor  # [T], active sequences
+    offsets: Tensor  # [T]
+    order: Tensor | None = None  # [B], the sequences, longest first; None: all are of one length
+    lengths: Tensor | None = None  # [B], in that order
+    slots: Tensor | None = None  # [N], in [T, B] of sorted sequences
+    given: Tensor | None = None  # [N], in [T, B] of sequences as they were given
+
+    def gather(self, array: Tensor) -> Tensor:
+        """Of [T, B, W], as it was given, the real steps [N, W]."""
+        flat = array.reshape(self.steps * self.batch, -1)
+        if self.given is None:
+            return flat
+        gathered: Tensor = _Gather.apply(flat, self.given)  # type: ignore[no-untyped-call]
+        return gathered
+
+    def sort(self, state: State) -> State:
+        """A state of [B, H], longest sequence first."""
+        return state if self.order is None else type(state)(*(value[self.order] for value in state))
+
+    def scatter(self, outputs: Tensor) -> Tensor:
+        """Of the real steps [N, H] all steps [T, B, H] of the sequences as they were given, padding zero."""
+        if self.given is not None:
+            outputs = outputs.new_zeros(self.steps * self.batch, outputs.shape[1]).index_copy(0, self.given, outputs)
+        return outputs.view(self.steps, self.batch, -1)
+
+    def unsort(self, state: State) -> State:
+        """What `sort` undid."""
+        if self.order is None:
+            return state
+        back = self.order.argsort()
+        return type(state)(*(value[back] for value in state))
+
+
+@lru_cache(maxsize=64)
+def _full(steps: int, batch: int) -> Places:
+    return Places(steps, batch, torch.full((steps,), batch), torch.arange(steps) * batch)
+
+
+def places_of(steps: int, batch: int, lengths: Tensor | None) -> Places:
+    """The places of a batch; on the device of its lengths, if it has any."""
+    if lengths is None:
+        return _full(steps, batch)
+    lengths, order = lengths.sort(descending=True, stable=True)
+    active = torch.arange(steps, device=lengths.device)[:, None] < lengths[None, :]
+    rows = active.sum(1)
+    time, sequence = active.nonzero(as_tuple=True)
+    slots, given = time * batch + sequence, time * batch + order[sequence]
+    return Places(steps, batch, rows, rows.cumsum(0) - rows, order, lengths, slots, given)
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of [M, W] that are each taken once."""
+
+    @staticmethod
+    def forward(ctx: Any, array: Tensor, index: Tensor) -> Tensor:
+        ctx.count = array.shape[0]
+        ctx.save_for_backward(index)
+        return array.index_select(0, index)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        (index,) = ctx.saved_tensors
+        return grad.new_zeros(ctx.count, grad.shape[1]).index_copy_(0, index, grad), None
