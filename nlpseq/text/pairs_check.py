@@ -177,7 +177,13 @@ def _scripts(pairs: Pairs) -> Iterator[Finding]:
             if sum(count.values()) >= FEW_LETTERS and 2 * count[usual] < sum(count.values())
         ]
         hint = "they may be in the wrong language, or their sides exchanged"
-        yield from _tally("note", odd, len(pairs), f"whose {name} is not in {usual.title()} letters, as most are", hint)
+        yield from _tally(
+            "note", odd, len(pairs), f"whose {name} is not in {_spelled(usual)} letters, as most are", hint
+        )
+
+
+def _spelled(script: str) -> str:
+    return script if script == "CJK" else script.title()
 
 
 def _letters(text: str) -> Counter[str]:
