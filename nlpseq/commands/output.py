@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from nlpseq.errors import NlpseqError, OptionError, RunError
-from nlpseq.text.lines import INVALID, LONGEST_LINE, OK, TOO_LONG, decode_line, write_bytes
+from nlpseq.text.lines import INVALID, OK, TOO_LONG, decode_line, write_bytes
 
 RED, BOLD = "31", "1"
 LAG = 0.03  # seconds
@@ -26,7 +26,7 @@ LAG = 0.03  # seconds
 INVALID_JSON, NO_TEXT, CUT = "invalid-json", "no-text", "cut"
 FAULTS = {
     INVALID: "not UTF-8 and read byte by byte",
-    TOO_LONG: f"longer than {LONGEST_LINE:,} bytes and left out",
+    TOO_LONG: "too long and left out",
     INVALID_JSON: "no JSON object",
     NO_TEXT: "without a string under `text`",
     CUT: "cut short in translation, which went on too long or in circles",

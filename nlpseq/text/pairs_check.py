@@ -52,9 +52,8 @@ def check_pairs(
     try:
         pairs = read_parallel(names, two_files=two_files, columns=columns, keep_blank=True)
     except CorpusError as error:
-        return [
-            Finding("fault", 0, f"{error.where}: {error.what}" if error.where not in names else error.what, error.hint)
-        ]
+        told = error.where in (*names, " and ".join(names))  # by who shows the finding
+        return [Finding("fault", 0, error.what if told else str(error), error.hint)]
     other = read_parallel(against, two_files=len(against) == 2 and two_files, columns=columns) if against else None
     found = [*_steps(pairs), *_blank(pairs), *_equal(pairs), *_repeated(pairs), *_lengths(pairs), *_scripts(pairs)]
     if other is not None:
