@@ -44,7 +44,7 @@ class AttentionFile:
         if self.path is None or self.file is None:
             return
         for line, one in enumerate(alignments, number + 1):
-            self.count += 1
+            self.count += one is not None
             if self.path.suffix.lower() != ".svg":
                 value = {"line": line, **({"source": [], "target": [], "shares": []} if one is None else to_json(one))}
                 self._write(json.dumps(value, ensure_ascii=False) + "\n")

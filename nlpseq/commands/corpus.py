@@ -110,9 +110,10 @@ def _findings(
 ) -> Iterator[tuple[str, list[Finding]]]:
     """What is found in each corpus."""
     if source is not None and target is not None:
-        for name in (source, target):
-            yield name, [one for one in check_text(name) if one.level == "fault"]
-        yield f"{source} {target}", check_pairs((source, target), two_files=True, against=against)
+        sides = {name: [one for one in check_text(name) if one.level == "fault"] for name in (source, target)}
+        yield from sides.items()
+        if not any(sides.values()):
+            yield f"{source} {target}", check_pairs((source, target), two_files=True, against=against)
         return
     named = read_columns(columns)
     for name in corpus:

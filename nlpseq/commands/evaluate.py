@@ -12,9 +12,10 @@ import typer
 from nlpseq.commands import output
 from nlpseq.commands.flags import (
     LANGUAGE_MODEL,
+    TRANSLATION,
     Corpora,
     Json,
-    ModelPath,
+    ModelOrDefault,
     PairColumns,
     Quiet,
     application,
@@ -31,6 +32,7 @@ from nlpseq.evaluation.translation_scores import BleuOptions, given_source_score
 from nlpseq.models import language_model, translator
 from nlpseq.models.model_file import Model, task_of
 from nlpseq.options import flag
+from nlpseq.text.pair_tables import is_table
 from nlpseq.text.parallel import read_parallel
 from nlpseq.text.parts import CorpusPart
 
@@ -51,7 +53,7 @@ def evaluate(
     corpus: Corpora = None,
     source: Source = None,
     target: Targets = None,
-    model: ModelPath = LANGUAGE_MODEL,
+    model: ModelOrDefault = None,
     held_out: HeldOut = False,
     columns: PairColumns = None,
     json: Json = False,
@@ -74,16 +76,20 @@ def evaluate(
       nlpseq evaluate --held-out corpus.txt -m checkpoints/poems --json
       nlpseq evaluate -m checkpoints/translation --source test.en --target test.de
     """
+    parallel = source is not None or any(map(is_table, corpus or []))
+    model = model or (TRANSLATION if parallel else LANGUAGE_MODEL)
     if task_of(model) == translator.TASK:
         if held_out:
             raise OptionError("--held-out", "is for language models", "name the pairs")
         path, scores = _translator_scores(
-            model, corpus or [], source, target or [], read_columns(columns), search, bleu
+            model, corpus or [], source, target or [], read_columns(columns), search, bleu, quiet=quiet
         )
     else:
         if source or target or columns:
             raise OptionError(
-                "--source" if source else "--target" if target else "--columns", "is for translators", "name a text"
+                "--source" if source else "--target" if target else "--columns",
+                "is for translators",
+                "-m checkpoints/translation",
             )
         for given, plain in ((search, BeamOptions()), (bleu, BleuOptions())):
             _refuse_set(given, plain)
@@ -121,7 +127,11 @@ def _translator_scores(
     columns: tuple[str, str] | None,
     search: BeamOptions,
     bleu: BleuOptions,
+    *,
+    quiet: bool,
 ) -> tuple[Path, Sequence[Score]]:
+    if search.n_best != 1:
+        raise OptionError("--n-best", "is for `translate`: one translation is evaluated", "leave out --n-best")
     if bool(tables) == (source is not None) or (source is None) != (not targets):
         raise OptionError("CORPUS", "must be tables of pairs, or two files", "--source FILE --target FILE")
     loaded, options = translator.load(model)
@@ -132,6 +142,8 @@ def _translator_scores(
     sources = pairs[0].sources
     made = Translations(Ensemble.of([(loaded, options)]), search).translate(sources)
     texts = [best[0].text if best else "" for best in made]
+    if left_out := sum(not best for best in made):
+        output.note(f"note: {left_out} of {len(made):,} sources are too long, and have no translation", quiet=quiet)
     scores = reference_scores(texts, [one.targets for one in pairs], bleu)
     return loaded.path, [*scores, *given_source_scores(loaded, options, sources, pairs[0].targets)]
 

@@ -36,7 +36,19 @@ ModelPath = Annotated[Path, typer.Option("--model", "-m", metavar="PATH", help="
 ModelPaths = Annotated[
     list[Path] | None,
     typer.Option(
-        "--model", "-m", metavar="PATH", help="Run folder or model file; more than once: models that work together."
+        "--model",
+        "-m",
+        metavar="PATH",
+        help="Run folder or model file; more than once: models that work together. [default: checkpoints/translation]",
+    ),
+]
+ModelOrDefault = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="PATH",
+        help="Run folder or model file. [default: checkpoints/lm, with pairs checkpoints/translation]",
     ),
 ]
 Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute; cuda imports torch.")]

@@ -55,6 +55,8 @@ def attention(
       nlpseq inspect attention "A man is sleeping."
     """
     ensemble = Ensemble.of([translator.load(one) for one in model or [TRANSLATION]])
+    if search.n_best != 1:
+        raise OptionError("--n-best", "is for `translate`: one translation is shown", "leave out --n-best")
     if not text.strip():
         raise OptionError("TEXT", "must not be blank", 'nlpseq inspect attention "some words"')
     if target is None:

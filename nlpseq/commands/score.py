@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from nlpseq.commands import output
-from nlpseq.commands.flags import LANGUAGE_MODEL, Json, JsonLines, ModelPath, Quiet, application, command
+from nlpseq.commands.flags import (
+    LANGUAGE_MODEL,
+    TRANSLATION,
+    Json,
+    JsonLines,
+    ModelOrDefault,
+    Quiet,
+    application,
+    command,
+)
 from nlpseq.commands.output import Line
 from nlpseq.errors import OptionError
 from nlpseq.evaluation.line_scores import LineScore, LineScorer, PairScorer, StreamScorer
@@ -35,7 +44,7 @@ SaveState = Annotated[
 
 @command(app)
 def score(
-    model: ModelPath = LANGUAGE_MODEL,
+    model: ModelOrDefault = None,
     source: Source = None,
     follow: Follow = False,
     state: State = None,
@@ -65,6 +74,7 @@ def score(
         raise OptionError("--state" if state else "--save-state", "goes with --follow")
     if follow and source:
         raise OptionError("--follow", "is for language models", "leave out --follow")
+    model = model or (TRANSLATION if source is not None else LANGUAGE_MODEL)
     scorer = _scorer(model, source, state, follow=follow)
     faults = output.LineFaults(quiet=quiet)
     for batch in read_batches(standard_input()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -29,10 +29,11 @@ from nlpseq.errors import OptionError
 from nlpseq.insight.attention import to_json
 from nlpseq.kernels.memory import keep_freed_memory
 from nlpseq.models import translator
+from nlpseq.text.formats import BYTE_ORDER_MARK
 from nlpseq.text.lines import TOO_LONG, read_batches, standard_input, write_lines
 
 TAB = "\t"
-LINES_AT_ONCE = 1024  # of a file: their translations come together
+FIRST_LINES, LINES_AT_ONCE = 64, 1024  # of a file: their translations come together
 
 app = application("Translate each line of standard input.")
 
@@ -68,9 +69,10 @@ def translate(
 ) -> None:
     """Write one line for each line of standard input: its translation.
 
-    With --n-best N, or --sample N, there are N lines for each, of the line's number, the translation, its
-    log-probability in nats and the score that it was ranked by, between tabs. A blank line stays blank; a line that is
-    too long has an empty translation, and --jsonl says so under `status`.
+    With --n-best N, or --sample N, there are N lines for each that is not blank, of the line's number, the
+    translation, its log-probability in nats and the score that it was ranked by, between tabs. A blank line stays
+    blank; a line that is too long (over 2,000 tokens) has an empty translation. Under `status` --jsonl says ok, cut
+    (it went on too long, or in circles), too-long, no-text, invalid-json or invalid-utf8.
 
     \b
       nlpseq translate < in.txt > out.txt
@@ -82,8 +84,10 @@ def translate(
     into_objects = attention == Path("-")
     if into_objects and not jsonl:
         raise OptionError("--attention", "- is for objects", "--jsonl --attention -")
-    if not sample and sampling != SamplingOptions():
+    if not sample and (sampling != SamplingOptions() or random_seed is not None):
         raise OptionError("--sample", "is missing: without it nothing is drawn", "--sample 1")
+    if sample and (search.beam, search.n_best) != (BeamOptions().beam, 1):
+        raise OptionError("--sample", "draws, and --beam and --n-best search: give one of them", f"--sample {sample}")
     keep_freed_memory()
     ensemble = Ensemble.of([translator.load(one) for one in model or [TRANSLATION]], device)
     drawing = Drawing(sample, sampling, random_seed) if sample else None
@@ -93,18 +97,33 @@ def translate(
     number = 0
     with AttentionFile(None if into_objects else attention, quiet=quiet) as looked:
         for batch in read_batches(standard_input()):
-            for first in range(0, len(batch), LINES_AT_ONCE):
-                lines = [faults.read(line, as_object=jsonl) for line in batch[first : first + LINES_AT_ONCE]]
+            for some in _portions(batch):
+                lines = [_read(faults, line, first=not number, as_object=jsonl) for line in some]
                 made = translations.translate([line.text or "" for line in lines])
                 lines = [_marked(line, best, faults) for line, best in zip(lines, made, strict=True)]
                 if jsonl:
-                    objects = (_object(line, best) for line, best in zip(lines, made, strict=True))
-                    output.write_objects(objects)
+                    both = zip(lines, made, strict=True)
+                    output.write_objects(_object(line, best, attention=into_objects) for line, best in both)
                 else:
                     write_lines(_lines(made, number, several=several))
                 looked.add(number, (best[0].alignment if best else None for best in made))
                 number += len(lines)
     faults.report()
+
+
+def _portions(batch: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """A batch's lines in portions, small ones first, so that what is read soon has an answer soon."""
+    start, size = 0, FIRST_LINES
+    while start < len(batch):
+        yield batch[start : start + size]
+        start, size = start + size, min(2 * size, LINES_AT_ONCE)
+
+
+def _read(faults: output.LineFaults, line: bytes, *, first: bool, as_object: bool) -> Line:
+    """A line, without what Windows puts at the begin of a text and at the end of a line."""
+    if first:
+        line = line.removeprefix(BYTE_ORDER_MARK)
+    return faults.read(line.removesuffix(b"\r"), as_object=as_object)
 
 
 def _marked(line: Line, best: Sequence[Translation], faults: output.LineFaults) -> Line:
@@ -126,7 +145,7 @@ def _lines(made: Sequence[Sequence[Translation]], number: int, *, several: bool)
     ]
 
 
-def _object(line: Line, best: Sequence[Translation]) -> dict[str, object]:
+def _object(line: Line, best: Sequence[Translation], *, attention: bool) -> dict[str, object]:
     if line.text is None or not best:
         return {**line.fields, "translation": None, "status": line.status}
     first, *others = (_fields(one) for one in best)
@@ -135,7 +154,7 @@ def _object(line: Line, best: Sequence[Translation]) -> dict[str, object]:
         "translation": first.pop("text"),
         **first,
         **({"others": others} if others else {}),
-        **({"attention": to_json(best[0].alignment)} if best[0].alignment else {}),
+        **({"attention": to_json(best[0].alignment)} if attention and best[0].alignment else {}),
         "status": line.status,
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -88,10 +89,13 @@ def _parts(found: object) -> dict[str, float]:
 def given_source_scores(
     model: Model, options: TranslatorOptions, sources: Sequence[str], targets: Sequence[str]
 ) -> list[Score]:
-    """Loss and perplexity of targets, each given its source."""
+    """Loss and perplexity of targets, each given its source; pairs that are too long for the model are left out."""
     first, second = ([translator.line_ids(model.tokeniser, text) for text in side] for side in (sources, targets))
+    fits = [max(map(len, pair)) <= translator.LONGEST for pair in zip(first, second, strict=True)]
+    first, second = list(compress(first, fits)), list(compress(second, fits))
     losses = translator.token_losses(model.weights, options, first, second)
     nats = sum(float(one.sum(dtype=np.float64)) for one in losses)
     tokens = sum(map(len, second))
-    tokeniser = model.tokeniser
-    return token_scores(nats, tokens, f"tok:{tokeniser.kind}-{tokeniser.size}#{tokeniser.fingerprint}|given:source")
+    tokeniser, left_out = model.tokeniser, fits.count(False)
+    signature = f"tok:{tokeniser.kind}-{tokeniser.size}#{tokeniser.fingerprint}|given:source"
+    return token_scores(nats, tokens, f"{signature}|left-out:{left_out}" if left_out else signature)

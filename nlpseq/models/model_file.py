@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -156,6 +157,16 @@ def task_of(path: Path) -> str | None:
     return str(task)
 
 
+def _nearest(path: Path) -> str:
+    """A hint that names the run folder most like `path`, or "" where there is none like it."""
+    try:
+        beside = [one.name for one in path.absolute().parent.iterdir() if (one / NAME).exists()]
+    except OSError:
+        return ""
+    near = get_close_matches(path.name, beside, 1, 0.8)
+    return f"did you mean {path.with_name(near[0])}?" if near else ""
+
+
 def load_model(path: Path, task: str | None = None) -> Model:
     """Read a model from its file or run folder.
 
@@ -163,7 +174,7 @@ def load_model(path: Path, task: str | None = None) -> Model:
     """
     file = path / NAME if path.is_dir() else path
     if not file.exists():
-        raise ModelFileError(str(file), "no such model", f"nlpseq train {_verb(task)} --out {path}")
+        raise ModelFileError(str(path), "no such model", _nearest(path) or f"nlpseq train {_verb(task)} --out {path}")
     header, tensors = read_tensors(file)
     found = header.get("task")
     if found is None or TOKENISER not in tensors:

@@ -13,6 +13,7 @@ found only when the reader gets there.
 from __future__ import annotations
 
 import gzip
+import logging
 import lzma
 import os
 import re
@@ -272,7 +273,9 @@ def parquet_rows(name: str) -> Iterator[dict[str, Any]]:
     if not os.path.isfile(name):
         read_blocks(name)  # raises
     from datasets import load_dataset
+    from datasets.utils.logging import set_verbosity
 
+    set_verbosity(logging.CRITICAL)  # what is wrong is said below
     try:
         yield from load_dataset("parquet", data_files=os.path.abspath(name), split="train", streaming=True)
     except _hub_failures() as error:

@@ -1,6 +1,6 @@
 """Tables of pairs: one file, or one data set, that holds sources and targets.
 
-    .tsv           the first two columns, or those that a header names
+    .tsv           the first two columns, or those that a header names; `source` and `target` in the first row are a header
     .csv           the same; a header with `source` and `target` needs not be pointed out
     .jsonl         objects with `source` and `target`, or other keys
     .parquet       rows with such columns
@@ -56,6 +56,12 @@ def read_table(name: str, columns: Columns | None = None) -> Iterator[Pair]:
     return read(name, columns)
 
 
+def is_table(name: str) -> bool:
+    """Whether a name is that of a table of pairs, by its suffix or because it is bundled or the hub's."""
+    stem = name.removesuffix(".gz").removesuffix(".xz")
+    return Path(stem).suffix in TABLES or name.startswith(HUB) or (name in BUNDLED and not Path(name).exists())
+
+
 def _lines(name: str) -> Iterator[str]:
     return split_lines(read_text(name))
 
@@ -70,6 +76,8 @@ def _pairs_of_lines(name: str, lines: Iterator[str], columns: Columns | None) ->
         row = line.split("\t")
         if number == 1 and columns is not None:
             places = _places(f"{name}:1", row, columns)
+        elif number == 1 and tuple(row[:2]) == USUAL:
+            continue
         elif len(row) > max(places):
             yield row[places[0]], row[places[1]]
         elif not line.strip():
@@ -82,7 +90,7 @@ def _pairs_of_lines(name: str, lines: Iterator[str], columns: Columns | None) ->
 def _places(where: str, header: list[str], columns: Columns) -> tuple[int, int]:
     if missing := [one for one in columns if one not in header]:
         what = f"its header has no column `{missing[0]}`, only {', '.join(header)[:200]}"
-        raise CorpusError(where, what, f"--columns {','.join(header[:2])}")
+        raise CorpusError(where, what, "leave out --columns, if there is no header")
     return header.index(columns[0]), header.index(columns[1])
 
 
@@ -131,13 +139,17 @@ def _pair(where: str, row: Row, columns: Columns | None) -> Pair:
     """A row's source and target; null is blank."""
     inner = row.get(BOTH)
     languages: Row = inner if isinstance(inner, Mapping) else {}
-    if columns is None:
+    texts = [one for one, value in row.items() if isinstance(value, str)]
+    if columns is None and len(texts) == len(row) == 2 and set(row) != set(USUAL):
+        columns = (texts[0], texts[1])
+    elif columns is None:
         columns = (*languages,)[:2] if len(languages) >= 2 and not set(USUAL) <= set(row) else USUAL  # type: ignore[assignment]
     found = []
     for column in columns or ():
         if column not in row and column not in languages:
             there = [one for one in row if one != BOTH] + list(languages)
-            hint = f"--columns {','.join(there[:2])}" if len(there) > 1 else ""
+            named = [one for one in (*texts, *languages) if one != "id"]
+            hint = f"--columns {','.join(named[:2])}" if len(named) > 1 else ""
             raise CorpusError(where, f"it has no column `{column}`, only {', '.join(there)[:200] or 'none'}", hint)
         value = row[column] if column in row else languages[column]
         if value is not None and not isinstance(value, str):

@@ -53,9 +53,17 @@ def check_pairs(
         pairs = read_parallel(names, two_files=two_files, columns=columns, keep_blank=True)
     except CorpusError as error:
         told = error.where in (*names, " and ".join(names))  # by who shows the finding
-        return [Finding("fault", 0, error.what if told else str(error), error.hint)]
+        hint = f"paste {' '.join(names)} | less" if error.hint.startswith("nlpseq corpus check") else error.hint
+        return [Finding("fault", 0, error.what if told else str(error), hint)]
     other = read_parallel(against, two_files=len(against) == 2 and two_files, columns=columns) if against else None
-    found = [*_steps(pairs), *_blank(pairs), *_equal(pairs), *_repeated(pairs), *_lengths(pairs), *_scripts(pairs)]
+    found = [
+        *_steps(pairs, " ".join(names)),
+        *_blank(pairs),
+        *_equal(pairs),
+        *_repeated(pairs),
+        *_lengths(pairs),
+        *_scripts(pairs),
+    ]
     if other is not None:
         found += _shared(pairs, other, " ".join(against))
     return [_summary(pairs), *sorted(found, key=lambda finding: finding.level), _estimate(pairs)]
@@ -84,7 +92,7 @@ def _tally(
         )
 
 
-def _steps(pairs: Pairs) -> Iterator[Finding]:
+def _steps(pairs: Pairs, names: str) -> Iterator[Finding]:
     """Where the lengths of one side agree better with those of other lines than with those of their own."""
     lengths = [np.log([len(text) + 5 for text in side]) for side in (pairs.sources, pairs.targets)]
     window = min(WINDOW, len(pairs) - 2 * max(SHIFTS))
@@ -102,7 +110,7 @@ def _steps(pairs: Pairs) -> Iterator[Finding]:
         side = "source" if best < 0 else "target"
         lines = f"{abs(best)} line{'s' * (abs(best) > 1)}"
         what = f"from about here on the {side} seems to have {lines} too many"
-        yield Finding("fault", max(1, start - window // 2), what, "paste SOURCE TARGET | less")
+        yield Finding("fault", max(1, start - window // 2), what, f"paste {names} | less")
         return
 
 

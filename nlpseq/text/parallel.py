@@ -84,5 +84,5 @@ def read_two_files(source: str, target: str) -> Iterator[Pair]:
         raise CorpusError(
             f"{source} and {target}",
             f"they must have as many lines, have {counts[0]:,} and {counts[1]:,}{suspect}",
-            f"paste {source} {target} | less",
+            f"nlpseq corpus check --source {source} --target {target}",
         )

@@ -206,7 +206,7 @@ class Run:
                 return loss, None, False
             score = self.task.selection_score()
             rank = loss if score is None else -score
-            best = rank < self.best
+            best = rank < self.best or (rank == self.best and loss < self.best_loss)
             if best:
                 self.best_loss = loss
             if best or not self.folder.model.exists():

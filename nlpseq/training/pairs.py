@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from nlpseq.errors import CorpusError, RunError
 from nlpseq.models.model_file import replace_file
 from nlpseq.models.translator import begun, line_ids, side_by_side
-from nlpseq.text.pair_tables import Columns
+from nlpseq.text.pair_tables import Columns, is_table
 from nlpseq.text.parallel import Pairs, read_parallel
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 
@@ -179,12 +179,14 @@ def tokenise_pairs(
     train = read_parallel(names, two_files=two_files, columns=columns)
     blank = train.blank
     if valid:
-        held_out = read_parallel(valid, two_files=len(valid) == 2 and two_files, columns=columns)
+        texts = len(valid) == 2 and not any(is_table(name) for name in valid)
+        held_out = read_parallel(valid, two_files=texts, columns=columns)
         blank += held_out.blank
     else:
         count = min(MOST_HELD_OUT, int(len(train) * HELD_OUT))
         if not count:
-            raise CorpusError(names[0], f"needs at least {int(1 / HELD_OUT)} pairs, has {len(train)}", "--valid FILE")
+            hint = "--valid FILE --valid FILE, source and target" if two_files else "--valid FILE"
+            raise CorpusError(names[0], f"needs at least {int(1 / HELD_OUT)} pairs, has {len(train)}", hint)
         held_out, train = train.part(len(train) - count, len(train)), train.part(0, len(train) - count)
     if tokeniser is None:
         average = sum(map(len, train.targets)) / len(train)
@@ -192,13 +194,8 @@ def tokenise_pairs(
         both = chain(train.sources, train.targets)
         usual = LARGE_VOCABULARY if kind in ("bpe", "unigram") and len(train) >= LARGE else VOCABULARY[kind]
         tokeniser = train_tokeniser(kind, both, vocabulary_size or usual)
-    pairs = _encode(tokeniser, train)
-    fits = np.maximum(pairs.sources.lengths, pairs.targets.lengths) <= longest
-    if not fits.any():
-        raise CorpusError(names[0], f"all of its pairs are longer than {longest} tokens", f"--longest {10 * longest}")
-    if not fits.all():
-        kept = np.flatnonzero(fits)
-        pairs = _encode(tokeniser, Pairs([train.sources[one] for one in kept], [train.targets[one] for one in kept]))
+    pairs = _encode_fitting(tokeniser, train, names[0], longest)
+    valid_pairs = _encode_fitting(tokeniser, held_out, (valid or names)[0], longest)
     facts = {
         "corpus": list(names),
         "sha256": train.sha256,
@@ -207,13 +204,25 @@ def tokenise_pairs(
         "valid_is": "given" if valid else "held out",
         "valid_sha256": held_out.sha256,
         "blank": blank,
-        "too_long": int((~fits).sum()),
+        "too_long": len(train) + len(held_out) - len(pairs) - len(valid_pairs),
     }
     replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
-    for name, part in (("train", pairs), ("valid", _encode(tokeniser, held_out))):
+    for name, part in (("train", pairs), ("valid", valid_pairs)):
         _write(folder / f"{name}.npz", part)
     replace_file(folder / "corpus.json", json.dumps(facts).encode())
     return open_pairs(folder)
+
+
+def _encode_fitting(tokeniser: Tokeniser, pairs: Pairs, name: str, longest: int) -> TokenisedPairs:
+    """The pairs of at most `longest` tokens a side. Raises CorpusError where there is none."""
+    encoded = _encode(tokeniser, pairs)
+    fits = np.maximum(encoded.sources.lengths, encoded.targets.lengths) <= longest
+    if not fits.any():
+        raise CorpusError(name, f"all of its pairs are longer than {longest} tokens", f"--longest {10 * longest}")
+    if fits.all():
+        return encoded
+    kept = np.flatnonzero(fits)
+    return _encode(tokeniser, Pairs([pairs.sources[one] for one in kept], [pairs.targets[one] for one in kept]))
 
 
 def _encode(tokeniser: Tokeniser, pairs: Pairs) -> TokenisedPairs:

@@ -99,7 +99,7 @@ class TranslationRun(task_run.TaskRun):
             ("too_long", f"more than {self.request.training.longest} tokens"),
         ):
             if count := self.corpus.facts[fact]:
-                self.notes.append(f"{count:,} {'pair' if count == 1 else 'pairs'} with {what} left out")
+                self.notes.append(f"{_pairs(count)} with {what} left out")
 
     def summary(self) -> str:
         """What was decided, in one line."""
@@ -107,6 +107,10 @@ class TranslationRun(task_run.TaskRun):
         millions = sum(value.numel() for value in self.task.parameters.values()) / 1e6
         return (
             f"{model.cell} {model.encoder_layers}+{model.layers}x{model.hidden_size} | {millions:.2f} M parameters | "
-            f"{tokeniser.kind} vocabulary of {tokeniser.size:,} | {len(self.corpus.train):,} pairs | "
+            f"{tokeniser.kind} vocabulary of {tokeniser.size:,} | {_pairs(len(self.corpus.train))} | "
             f"{self.choice.reason} | random seed {self.training.random_seed}"
         )
+
+
+def _pairs(count: int) -> str:
+    return "1 pair" if count == 1 else f"{count:,} pairs"

@@ -80,6 +80,8 @@ def test_more_than_one_translation_is_numbered(nlpseq: Run, untrained: Path) -> 
         (("--attention", "nowhere/a.svg"), "nowhere/a.svg: cannot be written", 1),
         (("--attention", "-"), "--attention: - is for objects", 2),
         (("--temperature", "2"), "--sample: is missing", 2),
+        (("--random-seed", "2"), "--sample: is missing", 2),
+        (("--sample", "2", "--beam", "3"), "--sample: draws, and --beam and --n-best search", 2),
         (("--replace-unknown",), "--replace-unknown: has nothing to replace", 2),
         (("-m", "nowhere"), "nowhere: no such model", 1),
     ],
@@ -257,3 +259,45 @@ def test_what_is_looked_at_is_shown_in_a_terminal(nlpseq: Run, untrained: Path) 
     found = json.loads(nlpseq("inspect", "attention", "-m", untrained, "abc", "--json").stdout)
     assert len(found["shares"]) == len(found["target"]) and found["text"] == "abc"
     assert nlpseq("inspect", "attention", "-m", untrained, " ").exit_code == 2
+
+
+def test_what_windows_adds_is_not_translated(nlpseq: Run, untrained: Path) -> None:
+    plain = nlpseq("translate", "-m", untrained, input=b"abc\ncab\n").stdout_bytes
+    assert nlpseq("translate", "-m", untrained, input=b"\xef\xbb\xbfabc\r\ncab\r\n").stdout_bytes == plain
+    done = nlpseq("translate", "-m", untrained, "--jsonl", input=b'\xef\xbb\xbf{"text": "abc"}\r\n')
+    assert json.loads(done.stdout)["status"] == "ok"
+
+
+def test_a_large_file_has_an_answer_each_in_order(nlpseq: Run, untrained: Path) -> None:
+    lines = [b"abc"[: 1 + place % 3] for place in range(300)]
+    made = nlpseq("translate", "-m", untrained, "--beam", 1, input=b"\n".join(lines)).stdout.split("\n")[:-1]
+    assert len(made) == 300 and made[:3] * 100 == made
+
+
+def test_a_pair_that_is_too_long_is_left_out_of_training_and_scores(
+    nlpseq: Run, untrained: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "a.tsv"
+    table.write_text("ab\tba\n" * 40 + "a" * 3000 + "\tb\n")
+    sizes = ("--hidden-size", 8, "--embedding-size", 4, "--steps", 2)
+    done = nlpseq("train", "translation", table, "--out", tmp_path / "run", *sizes)
+    assert done.exit_code == 0 and "1 pair with more than 200 tokens left out" in done.stderr
+    done = nlpseq("evaluate", "-m", untrained, table, "--beam", 1)
+    assert done.exit_code == 0 and "1 of 41 sources are too long" in done.stderr
+    assert "|left-out:1" in done.stdout
+
+
+def test_pairs_are_for_the_translator_where_no_model_is_named(
+    nlpseq: Run, untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "checkpoints" / "translation"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(untrained.read_bytes())
+    (tmp_path / "a.tsv").write_text("ab\tba\n")
+    (tmp_path / "a.txt").write_text("ab\n")
+    done = nlpseq("evaluate", "a.tsv")
+    assert "bleu" in done.stdout, done.stderr
+    assert nlpseq("score", "--source", "a.txt", input=b"ba\n").exit_code == 0
+    done = nlpseq("translate", "-m", "checkpoints/translatin", input=b"ab\n")
+    assert done.stderr.endswith("hint:  did you mean checkpoints/translation?\n")

@@ -85,7 +85,7 @@ def test_files_of_unequal_length_are_refused_with_counts_and_a_place(tmp_path: P
     target.write_text("\n".join([*lines[:20], "x", *lines[20:]]), encoding="utf-8")
     with pytest.raises(CorpusError, match=r"have 50 and 51; .* in line 21") as refused:
         read_parallel([str(source), str(target)], two_files=True)
-    assert refused.value.hint.startswith("paste ")
+    assert refused.value.hint.startswith("nlpseq corpus check --source ")
 
 
 @pytest.mark.parametrize(
@@ -183,3 +183,19 @@ def test_a_memory_gives_the_first_two_variants_without_markup(tmp_path: Path) ->
     path.write_bytes(gzip.compress(f"<?xml version='1.0'?><tmx><body>{unit}</tu><tu/></body></tmx>".encode()))
     found = read_parallel([str(path)], two_files=False)
     assert (found.sources, found.targets, found.blank) == (["a b"], ["A B"], 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.tsv", "source\ttarget\none\teins\n"),
+        ("a.csv", "source,target\none,eins\n"),
+        ("a.jsonl", '{"en": "one", "de": "eins"}\n'),
+        ("a.jsonl", '{"target": "eins", "source": "one"}\n'),
+    ],
+)
+def test_a_header_and_the_only_two_columns_are_known(name: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    found = read_parallel([str(path)], two_files=False)
+    assert (found.sources, found.targets) == (["one"], ["eins"])
