@@ -1,7 +1,7 @@
 """Tables of pairs: one file, or one data set, that holds sources and targets.
 
-    .tsv           the first two columns, or those that a header names; `source` and `target` in the first row are a header
-    .csv           the same; a header with `source` and `target` needs not be pointed out
+    .tsv           the first two columns, or those that a header names; `source` and `target` are known as one
+    .csv           the same, in any order
     .jsonl         objects with `source` and `target`, or other keys
     .parquet       rows with such columns
     hf:NAME        rows of a hub data set; `translation`, an object of two languages, serves too
@@ -95,7 +95,7 @@ def _places(where: str, header: list[str], columns: Columns) -> tuple[int, int]:
 
 
 def _read_csv(name: str, columns: Columns | None) -> Iterator[Pair]:
-    rows = csv.reader(line + "\n" for line in _lines(name))
+    rows = csv.reader((line + "\n" for line in _lines(name)), strict=True)
     places = (0, 1)
     try:
         for number, row in enumerate(rows):

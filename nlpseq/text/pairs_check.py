@@ -88,7 +88,7 @@ def _tally(
     """A finding on the pairs at some places, if there are any."""
     if len(places):
         yield Finding(
-            level, int(places[0]) + 1, f"{what}: {len(places):,} of {_pairs(total)} ({len(places) / total:.1%})", hint
+            level, int(places[0]) + 1, f"{len(places):,} of {_pairs(total)} ({len(places) / total:.1%}) {what}", hint
         )
 
 

@@ -69,7 +69,7 @@ def test_parallel_text_is_checked_as_such(nlpseq: Run, tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("one\teins\n")
     files = ("--source", tmp_path / "a.en", "--target", tmp_path / "a.de")
     done = nlpseq("corpus", "check", *files)
-    assert done.exit_code == 0 and "with a blank side: 1 of 3 pairs" in done.stdout
+    assert done.exit_code == 0 and "1 of 3 pairs (33.3%) with a blank side" in done.stdout
     assert "1 pair," in nlpseq("corpus", "check", "--pairs", tmp_path / "a.tsv").stdout
     assert "9,000 pairs" in nlpseq("corpus", "check", "english-german").stdout
     done = nlpseq("corpus", "check", *files, "--against", tmp_path / "a.tsv", "-q")

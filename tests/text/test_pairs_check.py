@@ -62,23 +62,32 @@ def test_files_of_unequal_length_are_a_fault(check: Check) -> None:
 
 
 SOWN = [
-    (lambda sources, targets: targets.__setitem__(7, " "), "note:8: with a blank side: 1 of"),
-    (lambda sources, targets: targets.__setitem__(7, sources[7]), "note:8: with two equal sides: 1 of"),
-    (lambda sources, targets: targets.__setitem__(slice(None), sources), "fault:1: with two equal sides: 600 of"),
-    (lambda sources, targets: targets.__setitem__(7, "Wort " * 150), "note:8: whose sides differ 4 times"),
+    (lambda sources, targets: targets.__setitem__(7, " "), "note:8: 1 of 600 pairs (0.2%) with a blank side"),
+    (lambda sources, targets: targets.__setitem__(7, sources[7]), "note:8: 1 of 600 pairs (0.2%) with two equal sides"),
+    (
+        lambda sources, targets: targets.__setitem__(slice(None), sources),
+        "fault:1: 600 of 600 pairs (100.0%) with two equal sides",
+    ),
+    (
+        lambda sources, targets: targets.__setitem__(7, "Wort " * 150),
+        "note:8: 1 of 600 pairs (0.2%) whose sides differ 4 times",
+    ),
     (
         lambda sources, targets: targets.__setitem__(7, "слово " * len(sources[7].split())),
-        "note:8: whose target is not in Latin",
+        "note:8: 1 of 600 pairs (0.2%) whose target is not in Latin",
     ),
     (
         lambda sources, targets: sources.__setitem__(7, sources[3]),
-        "note:8: whose source was there before, with another",
+        "note:8: 1 of 600 pairs (0.2%) whose source was there before, with another",
     ),
     (
         lambda sources, targets: (sources.__setitem__(7, sources[3]), targets.__setitem__(7, targets[3])),
-        "note:8: that were there before: 1 of",
+        "note:8: 1 of 600 pairs (0.2%) that were there before",
     ),
-    (lambda sources, targets: sources.__setitem__(7, "word " * 300), "note:8: with more than 800 characters"),
+    (
+        lambda sources, targets: sources.__setitem__(7, "word " * 300),
+        "note:8: 1 of 600 pairs (0.2%) with more than 800 characters",
+    ),
 ]
 
 
