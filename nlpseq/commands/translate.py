@@ -112,11 +112,10 @@ def translate(
 
 
 def _portions(batch: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """A batch's lines in portions, small ones first, so that what is read soon has an answer soon."""
-    start, size = 0, FIRST_LINES
-    while start < len(batch):
-        yield batch[start : start + size]
-        start, size = start + size, min(2 * size, LINES_AT_ONCE)
+    """A batch's lines in portions, the first one small, so that there is an answer soon."""
+    yield batch[:FIRST_LINES]
+    for start in range(FIRST_LINES, len(batch), LINES_AT_ONCE):
+        yield batch[start : start + LINES_AT_ONCE]
 
 
 def _read(faults: output.LineFaults, line: bytes, *, first: bool, as_object: bool) -> Line:

@@ -30,9 +30,10 @@ Ids = NDArray[np.int64]
 WINDOW = 32  # batches that are sorted by length together
 HELD_OUT = 0.05  # of the pairs, where no others are given for validation
 MOST_HELD_OUT = 1000
-CHARACTERS_ARE_ENOUGH = 30  # on average in a text: up to here characters are modelled, beyond it pieces of words
+CHARACTERS_ARE_ENOUGH = 30  # on average in a text of either side; beyond that pieces of words are modelled
 VOCABULARY = {"word": 30_000, "bpe": 4096, "unigram": 4096, "byte": 256, "char": 16_384}
 LARGE, LARGE_VOCABULARY = 100_000, 8192  # from so many pairs on, pieces of words
+MANY_CHARACTERS = 1000  # different ones: from here on, too, for most of a small vocabulary would be characters
 
 
 class Batch(NamedTuple):
@@ -189,11 +190,7 @@ def tokenise_pairs(
             raise CorpusError(names[0], f"needs at least {int(1 / HELD_OUT)} pairs, has {len(train)}", hint)
         held_out, train = train.part(len(train) - count, len(train)), train.part(0, len(train) - count)
     if tokeniser is None:
-        average = sum(map(len, train.targets)) / len(train)
-        kind = tokens if tokens != "auto" else "char" if average <= CHARACTERS_ARE_ENOUGH else "bpe"
-        both = chain(train.sources, train.targets)
-        usual = LARGE_VOCABULARY if kind in ("bpe", "unigram") and len(train) >= LARGE else VOCABULARY[kind]
-        tokeniser = train_tokeniser(kind, both, vocabulary_size or usual)
+        tokeniser = _learn_tokeniser(train, tokens, vocabulary_size)
     pairs = _encode_fitting(tokeniser, train, names[0], longest)
     valid_pairs = _encode_fitting(tokeniser, held_out, (valid or names)[0], longest)
     facts = {
@@ -211,6 +208,19 @@ def tokenise_pairs(
         _write(folder / f"{name}.npz", part)
     replace_file(folder / "corpus.json", json.dumps(facts).encode())
     return open_pairs(folder)
+
+
+def _learn_tokeniser(pairs: Pairs, tokens: str, vocabulary_size: int | None) -> Tokeniser:
+    """One tokeniser for both sides, of the kind and size that the pairs ask for where that is left open."""
+    kind = tokens
+    if tokens == "auto":
+        average = max(sum(map(len, side)) for side in (pairs.sources, pairs.targets)) / len(pairs)
+        kind = "char" if average <= CHARACTERS_ARE_ENOUGH else "bpe"
+    size = vocabulary_size or VOCABULARY[kind]
+    if vocabulary_size is None and kind in ("bpe", "unigram"):
+        alphabet = set().union(*pairs.sources, *pairs.targets)
+        size = LARGE_VOCABULARY if len(pairs) >= LARGE or len(alphabet) >= MANY_CHARACTERS else size
+    return train_tokeniser(kind, chain(pairs.sources, pairs.targets), size)
 
 
 def _encode_fitting(tokeniser: Tokeniser, pairs: Pairs, name: str, longest: int) -> TokenisedPairs:

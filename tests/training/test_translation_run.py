@@ -19,8 +19,9 @@ from nlpseq.models import translator
 from nlpseq.models.model_file import NAME, read_tensors
 from nlpseq.models.translator import LONGEST, TranslatorOptions
 from nlpseq.text.tokenisers import NEWLINE, ByteTokeniser
+from nlpseq.training import pairs as pairs_module
 from nlpseq.training.options import CorpusOptions, TranslationTraining
-from nlpseq.training.pairs import Batches, Sentences, TokenisedPairs
+from nlpseq.training.pairs import Batches, Sentences, TokenisedPairs, tokenise_pairs
 from nlpseq.training.translation_run import Request, TranslationRun
 
 WORDS = ["ab", "cd", "ef", "gh", "ij", "kl"]
@@ -185,3 +186,28 @@ def test_too_few_pairs_are_refused(tmp_path: Path) -> None:
 def test_one_pair_is_enough_with_a_validation_of_its_own(tmp_path: Path) -> None:
     path = _write_pairs(tmp_path / "one.tsv", 1)
     assert _train(_request(tmp_path / "run", corpus=(str(path),), valid=(str(path),), steps=2))["steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "kind", "most"),
+    [
+        ("ten of May", "05-10", "char", 300),
+        ("one two three four five six seven", "eins", "bpe", 4096),
+        ("eins", "one two three four five six seven", "bpe", 4096),
+    ],
+)
+def test_short_texts_are_read_in_characters(source: str, target: str, kind: str, most: int, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.tsv"
+    path.write_text(f"{source}\t{target}\n" * 40)
+    corpus = tokenise_pairs([str(path)], (), tmp_path, two_files=False)
+    assert corpus.tokeniser.kind == kind and corpus.tokeniser.size <= most
+
+
+def test_a_script_of_many_characters_has_a_larger_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(pairs_module, "train_tokeniser", lambda kind, _, size: asked.append(size) or ByteTokeniser(()))
+    for count in (100, 1500):
+        text = "".join(chr(0x4E00 + place) for place in range(count))
+        (tmp_path / "pairs.tsv").write_text(f"{text}\tone two three four five six seven\n" * 40)
+        tokenise_pairs([str(tmp_path / "pairs.tsv")], (), tmp_path, two_files=False, longest=9999)
+    assert asked == [4096, 8192]
