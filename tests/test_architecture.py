@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,9 @@ def test_the_map_of_a_folder_names_its_files() -> None:
         files = {path.name for path in folder.glob("*.py")} - {"__init__.py"}
         if any(name in text for name in files):
             assert not {name for name in files if name not in text}, f"{folder.name}: its map is not whole"
+
+
+def test_every_folder_is_in_the_wheel() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")}
+    assert folders <= set(listed)
