@@ -123,6 +123,11 @@ def pick(array: Array, ids: Array) -> Array:
     return array.gather(-1, ids[..., None])[..., 0]
 
 
+def largest(array: Array, axis: int) -> Array:
+    """The largest value along an axis."""
+    return array.max(axis) if library(array) is np else array.amax(axis)
+
+
 def concatenate(arrays: Sequence[Array], axis: int = -1) -> Array:
     """Join arrays along an axis that exists."""
     return library(arrays[0]).concatenate(list(arrays), axis)

@@ -7,8 +7,9 @@
     generate.py   nlpseq generate
     translate.py  nlpseq translate
     attention_file.py  the file of its --attention
+    classify.py   nlpseq classify
     score.py      nlpseq score
-    evaluate.py   nlpseq evaluate
+    evaluate.py   nlpseq evaluate; of classifiers in evaluate_labels.py
     tokenize.py   nlpseq tokenize train | encode | decode | check
     corpus.py     nlpseq corpus list | show | check
     inspect.py    nlpseq inspect model

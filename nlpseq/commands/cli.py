@@ -41,6 +41,7 @@ COMMANDS = {
     "generate": "continue a text, or make one up",
     "score": "how likely each line of a text is",
     "translate": "translate each line of a text",
+    "classify": "the label of each line of a text",
     "evaluate": "how good a model is on a text",
     "tokenize": "train a tokeniser, and use it as a filter",
     "corpus": "list, show and check corpora",
@@ -180,6 +181,7 @@ def nlpseq(
       nlpseq generate --seed "Once upon a time"
       nlpseq score < lines.txt
       nlpseq translate < in.txt
+      nlpseq classify < reviews.txt
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

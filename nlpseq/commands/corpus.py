@@ -9,11 +9,22 @@ from typing import Annotated
 import typer
 
 from nlpseq.commands import output
-from nlpseq.commands.flags import Json, PairColumns, Quiet, application, command, read_columns
+from nlpseq.commands.flags import (
+    Json,
+    LabelColumn,
+    PairColumns,
+    Quiet,
+    TextColumn,
+    application,
+    command,
+    read_columns,
+)
 from nlpseq.errors import OptionError
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.corpus_check import Finding, check_text
 from nlpseq.text.formats import open_corpus
+from nlpseq.text.label_tables import LabelColumns
+from nlpseq.text.labels_check import check_labelled
 from nlpseq.text.pairs_check import check_pairs
 
 app = application("List, show and check corpora.")
@@ -23,6 +34,7 @@ Names = Annotated[list[str], CORPUS]
 Checked = Annotated[list[str] | None, CORPUS]
 SourceFile = Annotated[str | None, typer.Option("--source", metavar="FILE", help="Source texts, one a line.")]
 TargetFile = Annotated[str | None, typer.Option("--target", metavar="FILE", help="Their targets, in step.")]
+AsLabelled = Annotated[bool, typer.Option("--labels", help="The corpora are texts with labels.")]
 AsPairs = Annotated[bool, typer.Option("--pairs", help="The corpora are tables of pairs.")]
 Against = Annotated[
     list[str] | None,
@@ -35,6 +47,7 @@ Against = Annotated[
 
 ALWAYS_PAIRS = (".po", ".tmx")
 DEFAULT_PAIRS = "english-german"
+DEFAULT_LABELLED = "reviews"
 
 
 @command(app, "list")
@@ -66,6 +79,9 @@ def check(
     target: TargetFile = None,
     pairs: AsPairs = False,
     columns: PairColumns = None,
+    labels: AsLabelled = False,
+    label_column: LabelColumn = None,
+    text_column: TextColumn = None,
     against: Against = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -73,12 +89,13 @@ def check(
     """Look corpora through for faults, before hours are spent on them; the status is 1 if there are any.
 
     A fault stops or spoils training; a note is worth knowing. With --quiet only faults are written. Parallel text is
-    looked through as such: two files with --source and --target, tables with --pairs.
+    looked through as such: two files with --source and --target, tables with --pairs; texts with labels with --labels.
 
     \b
       nlpseq corpus check train.txt --against valid.txt
       nlpseq corpus check --source train.en --target train.de --against test.en --against test.de
       nlpseq corpus check --pairs pairs.tsv
+      nlpseq corpus check --labels reviews.tsv --against test.tsv
     """
     if (source is None) != (target is None):
         raise OptionError("--source and --target", "go together", "--source FILE --target FILE")
@@ -86,7 +103,16 @@ def check(
         raise OptionError("CORPUS", "must be corpora, or --source and --target", "nlpseq corpus check FILE")
     shown: list[dict[str, object]] = []
     faults = 0
-    for name, findings in _findings(corpus or [], source, target, columns, against or [], pairs=pairs):
+    named = LabelColumns(label_column, text_column)
+    if labels or any(named) or corpus == [DEFAULT_LABELLED]:
+        if source is not None or pairs or columns:
+            raise OptionError("--labels", "is for texts with labels, not for pairs", "leave out what is for pairs")
+        looked: Iterator[tuple[str, list[Finding]]] = (
+            (name, check_labelled((name,), columns=named, against=against or ())) for name in corpus or []
+        )
+    else:
+        looked = _findings(corpus or [], source, target, columns, against or [], pairs=pairs)
+    for name, findings in looked:
         for one in findings:
             faults += one.level == "fault"
             if quiet and one.level != "fault":

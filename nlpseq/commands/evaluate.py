@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from nlpseq.commands import output
+from nlpseq.commands.evaluate_labels import show_label_scores
 from nlpseq.commands.flags import (
     LANGUAGE_MODEL,
+    SENTIMENT,
     TRANSLATION,
     Corpora,
     Json,
+    LabelColumn,
     ModelOrDefault,
     PairColumns,
     Quiet,
+    TextColumn,
     application,
     command,
     read_columns,
@@ -29,9 +33,10 @@ from nlpseq.errors import OptionError
 from nlpseq.evaluation.scores import Score
 from nlpseq.evaluation.text_scores import EvaluationText, held_out_text, recorded_text, text_scores
 from nlpseq.evaluation.translation_scores import BleuOptions, given_source_scores, reference_scores
-from nlpseq.models import language_model, translator
+from nlpseq.models import classifier, language_model, translator
 from nlpseq.models.model_file import Model, task_of
 from nlpseq.options import flag
+from nlpseq.text.label_tables import LabelColumns
 from nlpseq.text.pair_tables import is_table
 from nlpseq.text.parallel import read_parallel
 from nlpseq.text.parts import CorpusPart
@@ -46,6 +51,15 @@ Targets = Annotated[
     list[Path] | None,
     typer.Option("--target", metavar="FILE", help="Their references; more than once: other references."),
 ]
+Baseline = Annotated[
+    bool, typer.Option("--baseline", help="Linear models of a classifier's training texts beside it, by scikit-learn.")
+]
+
+TASKS = {
+    language_model.TASK: ("language models", LANGUAGE_MODEL),
+    translator.TASK: ("translators", TRANSLATION),
+    classifier.TASK: ("classifiers", SENTIMENT),
+}
 
 
 @command(app)
@@ -56,6 +70,9 @@ def evaluate(
     model: ModelOrDefault = None,
     held_out: HeldOut = False,
     columns: PairColumns = None,
+    label_column: LabelColumn = None,
+    text_column: TextColumn = None,
+    baseline: Baseline = False,
     json: Json = False,
     quiet: Quiet = False,
     *,
@@ -65,34 +82,32 @@ def evaluate(
     """Write a model's scores, each with its unit and its signature. Scores may be compared where signatures agree.
 
     A language model: several corpora are one text, read with the state carried from first to last, every token
-    predicted once. Without a corpus it is the text that training was validated on, and the scores are those that
-    training reported.
+    predicted once. A classifier: accuracy, macro-F1, calibration, each label's precision and recall, and the confusion
+    table. Without a corpus both are evaluated on what training was validated on, with the scores that it reported.
 
     A translator: BLEU, chrF, TER, exact matches of its translations, and the perplexity of the references given
     their sources, of tables of pairs or of two files.
 
     \b
       nlpseq evaluate test.txt
-      nlpseq evaluate --held-out corpus.txt -m checkpoints/poems --json
+      nlpseq evaluate -m checkpoints/sentiment test.tsv --baseline
       nlpseq evaluate -m checkpoints/translation --source test.en --target test.de
     """
-    parallel = source is not None or any(map(is_table, corpus or []))
-    model = model or (TRANSLATION if parallel else LANGUAGE_MODEL)
-    if task_of(model) == translator.TASK:
-        if held_out:
-            raise OptionError("--held-out", "is for language models", "name the pairs")
-        path, scores = _translator_scores(
-            model, corpus or [], source, target or [], read_columns(columns), search, bleu, quiet=quiet
-        )
+    labelled = {"--label-column": label_column, "--text-column": text_column, "--baseline": baseline}
+    parallel = {"--source": source, "--target": target, "--columns": columns, **_set(search), **_set(bleu)}
+    model = model or _usual_model(corpus or [], labelled, parallel)
+    task = task_of(model)
+    for own, given in ((classifier.TASK, labelled), (translator.TASK, parallel)):
+        _refuse_foreign(task, own, given)
+    _refuse_foreign(task, language_model.TASK, {"--held-out": held_out})
+    if task == classifier.TASK:
+        named = LabelColumns(label_column, text_column)
+        show_label_scores(model, corpus or [], named, baseline=baseline, as_json=json, quiet=quiet)
+        return
+    if task == translator.TASK:
+        pairs = (corpus or [], source, target or [], read_columns(columns))
+        path, scores = _translator_scores(model, pairs, search, bleu, quiet=quiet)
     else:
-        if source or target or columns:
-            raise OptionError(
-                "--source" if source else "--target" if target else "--columns",
-                "is for translators",
-                "-m checkpoints/translation",
-            )
-        for given, plain in ((search, BeamOptions()), (bleu, BleuOptions())):
-            _refuse_set(given, plain)
         path, scores = _language_model_scores(model, corpus or [], held_out=held_out, quiet=quiet)
     if json:
         output.write_json({"model": str(path), "scores": [score.as_json() for score in scores]})
@@ -100,11 +115,29 @@ def evaluate(
         output.write_table([(one.name, f"{one.value:.6g}", one.unit, one.signature) for one in scores])
 
 
-def _refuse_set(given: BeamOptions | BleuOptions, plain: BeamOptions | BleuOptions) -> None:
-    """Raises OptionError for the first option of translators that was set."""
-    for field in fields(given):
-        if getattr(given, field.name) != getattr(plain, field.name):
-            raise OptionError(flag(field.name), "is for translators", f"leave out {flag(field.name)}")
+def _usual_model(corpus: Sequence[str], labelled: Mapping[str, Any], parallel: Mapping[str, Any]) -> Path:
+    """The usual place of a model of the kind that what is given is for."""
+    if any(labelled.values()):
+        return SENTIMENT
+    if any(parallel.values()) or any(map(is_table, corpus)):
+        return TRANSLATION if any(parallel.values()) or TRANSLATION.exists() or not SENTIMENT.exists() else SENTIMENT
+    return LANGUAGE_MODEL
+
+
+def _set(given: BeamOptions | BleuOptions) -> dict[str, Any]:
+    """The flags of options that were set."""
+    plain = type(given)()
+    values = {field.name: getattr(given, field.name) for field in fields(given)}
+    return {flag(name): True for name, value in values.items() if value != getattr(plain, name)}
+
+
+def _refuse_foreign(task: str | None, own: str, given: Mapping[str, Any]) -> None:
+    """Raises OptionError for the first flag that is for models of another task."""
+    if task in TASKS and task != own:
+        for name, value in given.items():
+            if value:
+                kind, usual = TASKS[own]
+                raise OptionError(name, f"is for {kind}", f"-m {usual}, or leave out {name}")
 
 
 def _language_model_scores(
@@ -121,15 +154,13 @@ def _language_model_scores(
 
 def _translator_scores(
     model: Path,
-    tables: list[str],
-    source: Path | None,
-    targets: list[Path],
-    columns: tuple[str, str] | None,
+    given: tuple[Sequence[str], Path | None, Sequence[Path], tuple[str, str] | None],
     search: BeamOptions,
     bleu: BleuOptions,
     *,
     quiet: bool,
 ) -> tuple[Path, Sequence[Score]]:
+    tables, source, targets, columns = given
     if search.n_best != 1:
         raise OptionError("--n-best", "is for `translate`: one translation is evaluated", "leave out --n-best")
     if bool(tables) == (source is not None) or (source is None) != (not targets):

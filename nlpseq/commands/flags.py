@@ -75,7 +75,17 @@ JsonLines = Annotated[
     bool, typer.Option("--jsonl", help="Objects in, the line under `text`; objects out, fields added.")
 ]
 
+LabelColumn = Annotated[
+    str | None,
+    typer.Option("--label-column", metavar="NAME", help="The label's column, by name or number. [default: by header]"),
+]
+TextColumn = Annotated[
+    str | None,
+    typer.Option("--text-column", metavar="NAME", help="The text's column, by name or number. [default: by header]"),
+]
+
 LANGUAGE_MODEL = Path("checkpoints/lm")
+SENTIMENT = Path("checkpoints/sentiment")
 TRANSLATION = Path("checkpoints/translation")
 
 Function = Callable[..., Any]

@@ -11,22 +11,35 @@ import typer
 from nlpseq.commands import output
 from nlpseq.commands.flags import (
     LANGUAGE_MODEL,
+    SENTIMENT,
     TRANSLATION,
     Corpora,
     Json,
+    LabelColumn,
     PairColumns,
     Quiet,
+    TextColumn,
     application,
     command,
     read_columns,
 )
 from nlpseq.errors import OptionError
+from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.translator import TranslatorOptions
-from nlpseq.training.options import CorpusOptions, LanguageModelTraining, TranslationTraining
+from nlpseq.text.label_tables import LabelColumns
+from nlpseq.training.options import ClassifierTraining, CorpusOptions, LanguageModelTraining, TranslationTraining
 
 STARTED = time.monotonic()
 SAMPLE_TOKENS = 60
+SHOWN = (  # of a run's scores, in words, and how
+    ("accuracy", "accuracy", ".2f"),
+    ("macro_f1", "macro-F1", ".2f"),
+    ("expected_calibration_error", "calibration error", ".4f"),
+    ("loss", "loss", ".4f"),
+    ("perplexity", "perplexity", ".2f"),
+    ("bits_per_byte", "bits per byte", ".4f"),
+)
 
 app = application("Train a model of your own text.")
 
@@ -41,6 +54,18 @@ Tables = Annotated[
         help="Tables of pairs: .tsv, .csv, .jsonl, .po, .tmx (.gz, .xz too), .parquet, hf:NAME[:CONFIG]. "
         "[default: english-german]",
     ),
+]
+LabelledTables = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CORPUS",
+        help="Texts with labels: .tsv, .csv, .jsonl (.gz, .xz too), .parquet, hf:NAME[:CONFIG], a folder of a folder "
+        "for each label, fastText's lines. [default: reviews]",
+    ),
+]
+ValidTexts = Annotated[
+    list[str] | None,
+    typer.Option("--valid", metavar="FILE", help="Texts with labels for validation. [default: a tenth of each label]"),
 ]
 SourceFile = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="Source texts, one a line.")]
 TargetFile = Annotated[Path | None, typer.Option("--target", metavar="FILE", help="Their targets, in step.")]
@@ -104,6 +129,48 @@ def lm(
         return sample_text(run.task.weights(), run.model, run.corpus.tokeniser, tokens=SAMPLE_TOKENS, random_seed=seed)
 
     result = show_training(run, sample, quiet=quiet)
+    output.write_json(result) if json else output.write_text(_line(result))
+
+
+@command(app)
+def sentiment(
+    corpus: LabelledTables = None,
+    label_column: LabelColumn = None,
+    text_column: TextColumn = None,
+    valid: ValidTexts = None,
+    out: Out = SENTIMENT,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    init_from: InitFrom = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    *,
+    corpus_options: CorpusOptions,
+    model: ClassifierOptions,
+    training: ClassifierTraining,
+) -> None:
+    """Train a classifier on texts with labels, any number of labels and of any kind, or on the bundled reviews.
+
+    \b
+      nlpseq train sentiment reviews.tsv --minutes 5
+      nlpseq train lm unlabelled.txt && nlpseq train sentiment reviews.tsv --init-from checkpoints/lm
+    """
+    from nlpseq.commands.training_display import show_training
+    from nlpseq.training.classification_run import ClassificationRun, Request
+
+    request = Request(
+        corpus=tuple(corpus or ()),
+        columns=LabelColumns(label_column, text_column),
+        valid=tuple(valid or ()),
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        init_from=init_from,
+        corpus_options=corpus_options,
+        model=model,
+        training=training,
+    )
+    result = show_training(ClassificationRun(request, STARTED), None, quiet=quiet)
     output.write_json(result) if json else output.write_text(_line(result))
 
 
@@ -177,8 +244,5 @@ def _pair_files(
 def _line(result: dict[str, object]) -> str:
     valid = result["valid"]
     assert isinstance(valid, dict)
-    bits = f"bits per byte {valid['bits_per_byte']:.4f}  " if "bits_per_byte" in valid else ""
-    return (
-        f"{result['model']}  {result['steps']} steps in {result['seconds']} s  "
-        f"loss {valid['loss']:.4f}  perplexity {valid['perplexity']:.2f}  {bits}{valid['signature']}\n"
-    )
+    shown = "  ".join(f"{words} {valid[name]:{form}}" for name, words, form in SHOWN if name in valid)
+    return f"{result['model']}  {result['steps']} steps in {result['seconds']} s  {shown}  {valid['signature']}\n"

@@ -23,8 +23,8 @@ EVERY_SECONDS = 10.0
 Sample = Callable[[], str]
 
 
-def show_training(run: TaskRun, sample: Sample, *, quiet: bool) -> dict[str, Any]:
-    """Run to the end and show it, and at each validation a `sample` of what the model says; the run's result.
+def show_training(run: TaskRun, sample: Sample | None, *, quiet: bool) -> dict[str, Any]:
+    """Run to the end and show it; the run's result. Where a model says something, each validation shows a `sample`.
 
     A signal is passed on once the run is saved.
     """
@@ -42,7 +42,7 @@ def show_training(run: TaskRun, sample: Sample, *, quiet: bool) -> dict[str, Any
 
 
 @contextmanager
-def _display(sample: Sample, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+def _display(sample: Sample | None, quiet: bool) -> Iterator[Callable[[Progress], None]]:
     if quiet:
         yield lambda progress: None
     elif sys.stderr.isatty():
@@ -52,7 +52,7 @@ def _display(sample: Sample, quiet: bool) -> Iterator[Callable[[Progress], None]
         yield _now_and_then(sample)
 
 
-def _now_and_then(sample: Sample) -> Callable[[Progress], None]:
+def _now_and_then(sample: Sample | None) -> Callable[[Progress], None]:
     last = time.monotonic()
 
     def show(progress: Progress) -> None:
@@ -67,7 +67,7 @@ def _now_and_then(sample: Sample) -> Callable[[Progress], None]:
 
 
 @contextmanager
-def _live(sample: Sample) -> Iterator[Callable[[Progress], None]]:
+def _live(sample: Sample | None) -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -83,9 +83,9 @@ def _live(sample: Sample) -> Iterator[Callable[[Progress], None]]:
         yield show
 
 
-def _lines(sample: Sample, progress: Progress) -> list[str]:
+def _lines(sample: Sample | None, progress: Progress) -> list[str]:
     """The step in a line, and at a validation something short that the model writes in another."""
-    if progress.validation is None:
+    if progress.validation is None or sample is None:
         return [describe(progress)]
     return [describe(progress), f"  sample {sample()!r}"]
 
@@ -98,15 +98,15 @@ def describe(progress: Progress) -> str:
     parts = [
         f"step {progress.step:,}/{total}",
         f"loss {progress.loss:.4f}",
-        f"perplexity {_perplexity(progress.loss)}",
-        f"{progress.tokens_per_second:,.0f} tokens/s",
+        *([f"perplexity {_perplexity(progress.loss)}"] if progress.unit == "token" else []),
+        f"{progress.tokens_per_second:,.0f} {progress.unit}s/s",
         f"gradient {progress.gradient_norm:.2f}",
     ]
     if progress.seconds_left is not None:
         parts.append(f"{_clock(progress.seconds_left)} left")
     if progress.validation is not None:
         best = " (best)" if progress.best else ""
-        score = "" if progress.score is None else f"  BLEU {progress.score:.2f}"
+        score = "" if progress.score is None else f"  {progress.criterion} {progress.score:.2f}"
         parts.append(f"quick valid {progress.validation:.4f}{score}{best}")
     return "  ".join(parts)
 

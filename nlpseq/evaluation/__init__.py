@@ -4,6 +4,8 @@
     perplexity.py   a language model over a whole text, the state carried, every token predicted once
     text_scores.py  a model's scores on a corpus, or on the text that its training was validated on
     line_scores.py  how likely each line is, for itself or as part of a stream
+    label_scores.py accuracy, macro-F1, calibration of a classifier, and the temperature that mends it
+    baselines.py    what linear models make of the same texts
     translation_scores.py  BLEU, chrF, TER, exact matches, perplexity given the source
 
 Nothing here prints: who asks for a number decides how it is shown.

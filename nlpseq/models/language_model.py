@@ -3,14 +3,6 @@
 A text is one stream of tokens; the model gives the next token's probabilities after each. Every text starts after a
 newline, and a newline ends it: there are no other special tokens. The output layer may share its matrix with the
 embedding (Press and Wolf, 2017; Inan et al., 2017); where hidden and embedding size differ, a projection joins them.
-
-A token's vector may be joined by vectors of the n-grams that end in it, hashed into a table (as in fastText,
-Bojanowski et al., 2017, but over tokens). A recurrent layer needs many batches to learn what the last few tokens mean
-together, and a table does not: on one megabyte of characters it took the loss after 1.2 million of them from 1.59 to
-1.52. Its cost is the table in the model file, and a state that also holds the last few tokens.
-
-The first layer's input product of a token alone depends on nothing else, so where the vocabulary is smaller than the
-batch it is made once per token of the vocabulary and looked up, which saves up to half of a small model's arithmetic.
 """
 
 from __future__ import annotations
@@ -27,16 +19,15 @@ from nlpseq.arrays import Array
 from nlpseq.cells import unroll
 from nlpseq.cells.cell import State
 from nlpseq.cells.initial import INITIAL_VALUES, layer_values, log_frequencies
-from nlpseq.cells.unroll import project_inputs
 from nlpseq.errors import OptionError
+from nlpseq.models.embedding import NGRAM_BUCKETS, embed_for
 from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import RecurrentOptions
-from nlpseq.models.stack import Layer, Noise, StackState, Unroll, read_layers, run_stack, start_state
+from nlpseq.models.stack import Noise, StackState, Unroll, read_layers, run_stack, start_state
 from nlpseq.options import option
 from nlpseq.text.tokenisers import NEWLINE
 
 TASK = "language-model"
-NGRAM_BUCKETS = 16384
 
 Weights = Mapping[str, Array]
 
@@ -119,7 +110,7 @@ def forward(
     """What the model knows after each token: features [T, B, E or H] for `output_layer`, and the last state."""
     layers = read_layers(weights, options.layers)
     products = getattr(run_layer, "takes_products", True)
-    inputs, first = _embed(weights, layers[0], ids, state.recent, noise, products=products)
+    inputs, first = embed_for(weights, layers[0], ids, state.recent, noise, products=products)
     features, after = run_stack(
         options.recurrent_cell,
         [first, *layers[1:]],
@@ -134,45 +125,6 @@ def forward(
         features = noise.between(features)
     recent = arrays.concatenate([state.recent, ids], 0)[ids.shape[0] :]
     return output_features(weights, features), LanguageModelState(after, recent)
-
-
-def _embed(
-    weights: Weights, first: Layer, ids: Array, recent: Array, noise: Noise | None, *, products: bool
-) -> tuple[Array, Layer]:
-    """The first layer's inputs, or its input's product where that is cheaper; and the layer that takes them."""
-    embedding = weights["embedding.weight"]
-    extra = _embed_ngrams(weights["ngrams.weight"], ids, recent) if "ngrams.weight" in weights else None
-    small = embedding.shape[0] <= ids.shape[0] * ids.shape[1] and extra is None
-    noisy = noise is not None and noise.drops_inputs
-    if products and small and not noisy:
-        product = arrays.embed(project_inputs(first[0], embedding), ids)
-        return product, [first[0]._replace(weight_ih=None)]
-    inputs = arrays.embed(embedding, ids)
-    inputs = inputs if extra is None else inputs + extra
-    return (noise.inputs(inputs, ids) if noise is not None and noisy else inputs), first
-
-
-def _embed_ngrams(table: Array, ids: Array, recent: Array) -> Array:
-    """The summed vectors [T, B, E] of the n-grams of 2, 3, .. tokens that end in each of `ids` [T, B].
-
-    `recent` [n - 1, B] are the tokens before them.
-    """
-    orders, steps = recent.shape[0], ids.shape[0]
-    tokens = arrays.concatenate([recent, ids], 0)
-    backwards = [tokens[orders - order : orders - order + steps] for order in range(orders + 1)]
-    return arrays.embed_sum(table, arrays.stack(ngram_rows(backwards, table.shape[0] // orders)))
-
-
-def ngram_rows(backwards: Sequence[Any], buckets: int) -> list[Any]:
-    """The table's rows of the n-grams of 2, 3, .. tokens that end in `backwards[0]`, given token by token, last first.
-
-    Tokens are numbers, or arrays of one shape. An n-gram's row is a multiplicative hash of its tokens.
-    """
-    hashed, rows = backwards[0], []
-    for order, earlier in enumerate(backwards[1:], 1):
-        hashed = (hashed * 1_000_003 + earlier + order) % 2_147_483_647
-        rows.append(hashed % buckets + (order - 1) * buckets)
-    return rows
 
 
 def output_features(weights: Weights, outputs: Array) -> Array:

@@ -18,6 +18,7 @@ import numpy as np
 from nlpseq import arrays
 from nlpseq.cells.unroll import advance, project_inputs
 from nlpseq.models import language_model
+from nlpseq.models.embedding import ngram_rows
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
 from nlpseq.models.stack import read_layers
 from nlpseq.native.extension import Unavailable
@@ -141,7 +142,7 @@ class Stepper:
         backwards = [list(tokens), *self._recent[::-1]]
         buckets = len(self._ngrams) // len(self._recent)
         self._recent = [*self._recent[1:], list(tokens)]
-        by_text = [language_model.ngram_rows(text, buckets) for text in zip(*backwards, strict=True)]
+        by_text = [ngram_rows(text, buckets) for text in zip(*backwards, strict=True)]
         return [list(rows) for rows in zip(*by_text, strict=True)]
 
     def predict(self) -> np.ndarray:

@@ -17,6 +17,7 @@ built) or does not know a cell, NumPy and torch do the same work, and the line t
     variant_float.h variant_double.h   the types
     tiles.h        products of bf16 on the processor's matrix tiles
     recurrence.py  its arguments, and running it
+    layer.py       a layer over time on NumPy arrays, by the same loop
     output.h       the output layer of many texts, for one kind of processor
     matrix.py      matrices that many rows are multiplied with
     output.py      an output layer, with what a search asks of its logits

@@ -6,6 +6,9 @@
     parallel.py      pairs of a source and a target, from two files or tables
     pair_tables.py   tables of pairs
     pairs_check.py   faults in parallel text
+    labelled.py      labelled texts, and how some are held out
+    label_tables.py  tables of labelled texts
+    labels_check.py  faults in labelled texts
     bundled.py       the corpora that come with the package
     parts.py         a part of a corpus, as training holds it out
     token_lines.py   lines of text to lines of token ids and back

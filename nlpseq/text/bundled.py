@@ -2,6 +2,7 @@
 
     stories        short stories of the project's own, in the checkout's corpora/ and in the installed package
     english-german pairs of made-up sentences, for a translator, of the project's own too
+    reviews        made-up reviews with a label each, for a classifier, of the project's own too
     python-docs    the reference texts behind Python's own help(), from the interpreter that runs
 
 They are small: for a first run in a minute, for tests and for teaching, not for a model of use.
@@ -52,10 +53,19 @@ def _read_stories() -> Iterator[str]:
 
 def _read_english_german() -> Iterator[str]:
     """Pairs, an English sentence, a tab and a German one in each line."""
-    files = corpus_files("english-german", ".tsv")
+    yield _read_table("english-german")
+
+
+def _read_reviews() -> Iterator[str]:
+    """A header, then a label, a tab and a review in each line."""
+    yield _read_table("reviews")
+
+
+def _read_table(name: str) -> str:
+    files = corpus_files(name, ".tsv")
     if not files:
-        raise CorpusError("english-german", "the bundled corpus is not there", "pip install --force-reinstall nlpseq")
-    yield files[0].read_bytes().decode("utf-8")
+        raise CorpusError(name, "the bundled corpus is not there", "pip install --force-reinstall nlpseq")
+    return files[0].read_bytes().decode("utf-8")
 
 
 def _read_python_docs() -> Iterator[str]:
@@ -76,6 +86,7 @@ BUNDLED: dict[str, BundledCorpus] = {
     for corpus in (
         BundledCorpus("stories", "short stories written for this project", "MIT", _read_stories),
         BundledCorpus("english-german", "9,000 pairs made by a grammar, to translate", "MIT", _read_english_german),
+        BundledCorpus("reviews", "4,600 made-up reviews with labels, to classify", "MIT", _read_reviews),
         BundledCorpus("python-docs", "the texts of Python's help()", "PSF-2.0", _read_python_docs),
     )
 }

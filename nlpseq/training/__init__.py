@@ -4,6 +4,8 @@
     defaults.py        what is chosen where the user left it open, from corpus, budget and machine
     data.py            corpora to token streams: reading, splitting, tokenising, the run's files of tokens
     pairs.py           parallel text to batches of about one length
+    labels.py          labelled texts to batches
+    sentences.py       texts as ids, and the order in which they are read
     batches.py         columns of a token stream, with truncated back-propagation through time
     noise.py           the dropouts
     optimisers.py      the optimisers by name, and their state as arrays
@@ -16,6 +18,8 @@
     language_model_run.py  its corpus, and what is chosen for it
     translation.py     the translator's task
     translation_run.py its pairs, and what is chosen for it
+    classification.py  the classifier's task
+    classification_run.py  its texts, and what is chosen for it; a language model as its teacher
 
 The loop knows no task, and a task knows no folder; `task_run` brings them together.
 """

@@ -20,11 +20,13 @@ from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import OptionError
-from nlpseq.models.language_model import NGRAM_BUCKETS, LanguageModelOptions
+from nlpseq.models.classifier import ClassifierOptions
+from nlpseq.models.embedding import NGRAM_BUCKETS
+from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.stack import Unroll
 from nlpseq.models.translator import TranslatorOptions
-from nlpseq.training.options import LanguageModelTraining, TrainingOptions, TranslationTraining
+from nlpseq.training.options import ClassifierTraining, LanguageModelTraining, TrainingOptions, TranslationTraining
 
 HIDDEN_SIZES = (64, 96, 128, 192, 256, 320, 384, 448, 544, 640, 768, 896, 1056, 1280, 1536)
 LARGE_VOCABULARY = 8_192
@@ -105,6 +107,39 @@ def complete_translator(
         dropout=dropout,
         input_dropout=dropout / 2 if training.input_dropout is None else training.input_dropout,
         learning_rate=training.learning_rate or (rate if training.optimiser.startswith("adam") else None),
+    )
+
+
+def complete_classifier(
+    model: ClassifierOptions,
+    training: ClassifierTraining,
+    texts: int,
+    tokens: int,
+    *,
+    kind: str,
+    taught: bool,
+) -> tuple[ClassifierOptions, ClassifierTraining]:
+    """The options with nothing left open; what the user has set stays. Raises OptionError where it has no effect.
+
+    `texts` and `tokens` are those to train on, `kind` that of the tokens; `taught` says whether it starts from a model.
+    """
+    _refuse_useless_drop(model, training)
+    hidden = model.hidden_size or 128
+    dropout = 0.5 if training.dropout is None else training.dropout
+    model = replace(
+        model,
+        hidden_size=hidden,
+        embedding_size=model.embedding_size or 128,
+        bidirectional=not taught if model.bidirectional is None else model.bidirectional,
+        pooling=model.pooling or "max,mean",
+        ngrams=model.ngrams or (1 if taught else 2),
+    )
+    return model, replace(
+        training,
+        batch_size=training.batch_size or max(1, min(32, texts // 20)),
+        dropout=dropout,
+        input_dropout=dropout / 2 if training.input_dropout is None else training.input_dropout,
+        learning_rate=training.learning_rate or (2e-3 if training.optimiser.startswith("adam") else None),
     )
 
 

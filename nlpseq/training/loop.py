@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,12 +37,18 @@ class Task(Protocol):
 
     parameters: dict[str, Tensor]
     generator: torch.Generator  # of all noise
+    depths: dict[str, int]  # of parameters below the output, as `rate_scales` counts them; not named: 0
+    unit: str  # what losses are counted in: token, text
+    criterion: str  # what selection scores are called
 
     def steps_in_epoch(self) -> int:
         """Batches in one pass over the corpus."""
 
+    def rate_scales(self, share: float) -> Sequence[float]:
+        """What the rate is multiplied by at each depth, when `share` of the run is over."""
+
     def batch_loss(self) -> tuple[Tensor, int]:
-        """The next batch's loss as (total in nats, count of tokens)."""
+        """The next batch's loss as (total in nats, count of units)."""
 
     def validate(self) -> float:
         """The loss per token on (some of) the validation part, in nats."""
@@ -79,6 +85,8 @@ class Progress:
     score: float | None = None  # that the best model is chosen by, where that is not the loss
     best: bool = False
     note: str = ""
+    unit: str = "token"  # what `tokens` counts
+    criterion: str = ""  # what `score` is
 
 
 class Run:
@@ -92,7 +100,12 @@ class Run:
         self.folder = folder
         self.started = time.monotonic() if started is None else started
         self.updates = Updates(
-            options.optimiser, task.parameters, options.learning_rate, options.weight_decay, options.clip
+            options.optimiser,
+            task.parameters,
+            options.learning_rate,
+            options.weight_decay,
+            options.clip,
+            task.depths,
         )
         self.averages = {k: v.detach().clone() for k, v in task.parameters.items()} if options.average else {}
         self.step = 0
@@ -186,7 +199,7 @@ class Run:
         norm = self.updates.gradient_norm()
         if not (math.isfinite(total) and math.isfinite(norm)):
             return None
-        self.updates.step(share)
+        self.updates.step(share, self.task.rate_scales(self.step / self.total if self.total else 0.0))
         self.step += 1
         decay = min(self.options.average, self.step / (self.step + 10))
         for name, average in self.averages.items():
@@ -248,6 +261,8 @@ class Run:
             validation,
             score,
             best,
+            unit=self.task.unit,
+            criterion=self.task.criterion,
         )
 
     def _recover(self, state: tuple[dict[str, Any], dict[str, np.ndarray]]) -> Progress:

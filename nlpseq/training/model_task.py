@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +22,9 @@ class ModelTask:
     """A model in training: its parameters as tensors, from weights [..] by name."""
 
     name: ClassVar[str]  # as in the model's file
+    unit: str = "token"  # what losses are counted in
+    criterion: str = ""  # what selection scores are called
+    depths: dict[str, int] = {}  # noqa: RUF012  # of parameters below the output; none: all learn at one rate
 
     def __init__(
         self,
@@ -47,6 +50,14 @@ class ModelTask:
         """The best model is that of the smallest loss, unless a task knows better."""
         return None
 
+    def rate_scales(self, share: float) -> Sequence[float]:
+        """What the rate is multiplied by at each depth, when `share` of the run is over."""
+        return (1.0,)
+
+    def details(self) -> dict[str, Any]:
+        """What stands in the model's file beside what is in every model's."""
+        return {}
+
     @torch.no_grad()
     def load(self, weights: Mapping[str, np.ndarray]) -> None:
         """Take the weights of a model file."""
@@ -64,4 +75,5 @@ class ModelTask:
             scores=[score.as_json() for score in scores or ()],
             data=self.corpus.facts,
             training={"step": step, "quick_valid_loss": loss, **asdict(self.training)},
+            **self.details(),
         )

@@ -10,7 +10,8 @@ it is not read, and that such tables are not decayed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer, RMSprop, SparseAdam
 
 Parameters = Mapping[str, Tensor]
-Make = Callable[[list[Tensor], float], Optimizer]
+Groups = list[dict[str, Any]]  # of parameters, each with its `depth`
+Make = Callable[[Groups, float], Optimizer]
 
 
 def _adam(decay: float) -> tuple[Make, Make]:
@@ -29,11 +31,11 @@ def _adam(decay: float) -> tuple[Make, Make]:
     )
 
 
-def _sgd(parameters: list[Tensor], rate: float) -> Optimizer:
+def _sgd(parameters: Groups, rate: float) -> Optimizer:
     return SGD(parameters, lr=rate)
 
 
-def _rmsprop(parameters: list[Tensor], rate: float) -> Optimizer:
+def _rmsprop(parameters: Groups, rate: float) -> Optimizer:
     return RMSprop(parameters, lr=rate, alpha=0.99)
 
 
@@ -56,12 +58,15 @@ class Updates:
         learning_rate: float | None,
         weight_decay: float | None,
         clip: float,
+        depths: Mapping[str, int] | None = None,
     ) -> None:
+        """`depths` are those of parameters whose rate is not that of the others, as `step` is told; 0 if not named."""
         default, self.make_dense, self.make_sparse = OPTIMISERS[name]
         self.parameters = parameters
         self.learning_rate = default if learning_rate is None else learning_rate
         self.weight_decay = (0.01 if name == "adamw" else 0.0) if weight_decay is None else weight_decay
         self.clip = clip
+        self.depths = {name: (depths or {}).get(name, 0) for name in parameters}
         self.optimisers: dict[bool, Optimizer] = {}
         self.sparse: set[str] = set()
 
@@ -86,8 +91,8 @@ class Updates:
         return norm
 
     @torch.no_grad()
-    def step(self, share: float) -> None:
-        """One update, at `share` of the highest learning rate."""
+    def step(self, share: float, scales: Sequence[float] = (1.0,)) -> None:
+        """One update, at `share` of the highest learning rate, times the one of `scales` of a parameter's depth."""
         rate = self.learning_rate * share
         if not self.optimisers:
             self._begin(
@@ -96,19 +101,23 @@ class Updates:
         if self.weight_decay:
             for name, parameter in self.parameters.items():
                 if parameter.ndim > 1 and name not in self.sparse:
-                    parameter.mul_(1 - rate * self.weight_decay)
+                    parameter.mul_(1 - rate * scales[self.depths[name]] * self.weight_decay)
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * scales[group["depth"]]
             optimiser.step()
 
     def _begin(self, sparse: set[str]) -> None:
         """Make the optimisers, once it is known which gradients are sparse."""
         self.sparse = sparse
         for is_sparse, make in ((False, self.make_dense), (True, self.make_sparse)):
-            chosen = [value for name, value in self.parameters.items() if (name in sparse) == is_sparse]
+            chosen: dict[int, list[Tensor]] = {}
+            for name, value in self.parameters.items():
+                if (name in sparse) == is_sparse:
+                    chosen.setdefault(self.depths[name], []).append(value)
             if chosen and make is not None:
-                self.optimisers[is_sparse] = make(chosen, self.learning_rate)
+                groups: Groups = [{"params": values, "depth": depth} for depth, values in chosen.items()]
+                self.optimisers[is_sparse] = make(groups, self.learning_rate)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The optimiser's state, by PARAMETER/FIELD; the rows of sparse ones are told by `sparse`."""

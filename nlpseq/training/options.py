@@ -81,6 +81,29 @@ class TranslationTraining(TrainingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassifierTraining(TrainingOptions):
+    """How a classifier is trained."""
+
+    label_smoothing: float = option(0.0, "share of each text that is spread over all labels", minimum=0, below=1)
+    class_weights: str = option("none", "balanced: count a rare label's texts for more", choices=("none", "balanced"))
+    longest: int = option(1000, "tokens of a text that are trained on, from its begin and its end", minimum=8)
+    batch_tokens: int = option(16_384, "most tokens in a batch, padding included", minimum=1)
+    criterion: str = option(
+        "accuracy",
+        "what the best model is chosen by, and --patience waits for",
+        choices=("accuracy", "macro-f1", "loss"),
+    )
+    adversarial: float = option(
+        0.0, "size of a worst-case change of a text's vectors, in those of a token; 0: none", minimum=0
+    )
+    virtual_adversarial: float = option(0.0, "the same, worst for what the model says and not for the label", minimum=0)
+    layer_rates: float = option(1.0, "by how much a layer learns more slowly than that above it", minimum=1)
+    unfreeze: float = option(
+        0.0, "share of the run over which layers begin to learn, from the last to the first", minimum=0, below=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class CorpusOptions:
     """How a corpus becomes tokens."""
 

@@ -1,7 +1,6 @@
 """Parallel text to batches of token ids.
 
-Pairs are shuffled in each pass, sorted by length within windows of many batches, cut into batches and shuffled again,
-so that a batch holds pairs of about one length and little of it is padding. One tokeniser serves both sides: what they
+One tokeniser serves both sides: what they
 share (names, numbers, parts of words) has one vector then, and the model file one vocabulary.
 """
 
@@ -20,14 +19,12 @@ from numpy.typing import NDArray
 
 from nlpseq.errors import CorpusError, RunError
 from nlpseq.models.model_file import replace_file
-from nlpseq.models.translator import begun, line_ids, side_by_side
+from nlpseq.models.translator import begun
 from nlpseq.text.pair_tables import Columns, is_table
 from nlpseq.text.parallel import Pairs, read_parallel
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
+from nlpseq.training.sentences import Ids, Sentences
 
-Ids = NDArray[np.int64]
-
-WINDOW = 32  # batches that are sorted by length together
 HELD_OUT = 0.05  # of the pairs, where no others are given for validation
 MOST_HELD_OUT = 1000
 CHARACTERS_ARE_ENOUGH = 30  # on average in a text of either side; beyond that pieces of words are modelled
@@ -44,33 +41,6 @@ class Batch(NamedTuple):
     inputs: Ids  # [T, B], what the decoder reads: a newline and the target
     targets: Ids  # [T, B], what it is to say: the target and a newline
     target_lengths: Ids  # [B]
-
-
-class Sentences:
-    """Texts as ids, each with the newline that ends it."""
-
-    def __init__(self, ids: NDArray[Any], starts: NDArray[np.int64]) -> None:
-        self.ids = ids  # of all texts
-        self.starts = starts  # [N + 1]
-
-    @classmethod
-    def encode(cls, tokeniser: Tokeniser, texts: Sequence[str]) -> Sentences:
-        """The ids of texts that hold no newline."""
-        parts = [line_ids(tokeniser, text) for text in texts]
-        lengths = np.array([0, *map(len, parts)], np.int64)
-        return cls(np.concatenate(parts), lengths.cumsum())
-
-    @property
-    def lengths(self) -> Ids:
-        """Tokens of each text, its newline included [N]."""
-        return np.diff(self.starts)
-
-    def __getitem__(self, index: int) -> NDArray[Any]:
-        return self.ids[self.starts[index] : self.starts[index + 1]]
-
-    def columns(self, chosen: NDArray[np.int64]) -> tuple[Ids, Ids]:
-        """Chosen texts side by side [S, B], newlines behind their ends, and their lengths [B]."""
-        return side_by_side([self[int(index)] for index in chosen])
 
 
 class TokenisedPairs(NamedTuple):
@@ -93,56 +63,6 @@ class TokenisedPairs(NamedTuple):
         order = np.argsort(self.targets.lengths[:count], kind="stable")
         for start in range(0, len(order), batch_size):
             yield self.batch(order[start : start + batch_size])
-
-
-class Batches:
-    """Batches without end, and the place among them, which is all there is to resume from."""
-
-    def __init__(self, pairs: TokenisedPairs, batch_size: int, seed: int, batch_tokens: int | None = None) -> None:
-        """Of `batch_size` pairs each, or of at most `batch_tokens` target tokens, padding included."""
-        self.pairs = pairs
-        self.batch_size = min(batch_size, len(pairs))
-        self.batch_tokens = batch_tokens
-        self.seed = seed
-        self.passes = 0
-        self.position = 0  # batches of this pass that are done
-        self._plan: tuple[int, list[NDArray[np.int64]]] | None = None
-
-    def __len__(self) -> int:
-        """Batches in this pass."""
-        return len(self._batches())
-
-    def next(self) -> Batch:
-        """The next batch."""
-        if self.position >= len(self):
-            self.passes, self.position = self.passes + 1, 0
-        self.position += 1
-        return self.pairs.batch(self._batches()[self.position - 1])
-
-    def _batches(self) -> list[NDArray[np.int64]]:
-        """The pairs of each batch of this pass."""
-        if self._plan is None or self._plan[0] != self.passes:
-            generator = np.random.default_rng([self.seed, self.passes])
-            order, size = generator.permutation(len(self.pairs)), self.batch_size
-            targets, sources = self.pairs.targets.lengths, self.pairs.sources.lengths
-            made: list[NDArray[np.int64]] = []
-            for start in range(0, len(order), size * WINDOW):
-                window = order[start : start + size * WINDOW]
-                window = window[np.lexsort((sources[window], targets[window]))]
-                made += self._cut(window, targets[window])
-            self._plan = self.passes, [made[place] for place in generator.permutation(len(made))]
-        return self._plan[1]
-
-    def _cut(self, window: NDArray[np.int64], lengths: Ids) -> Iterator[NDArray[np.int64]]:
-        """A window's pairs, short targets first, in batches."""
-        start = 0
-        while start < len(window):
-            stop = start + self.batch_size
-            if self.batch_tokens is not None:
-                tokens = lengths[start:] * np.arange(1, len(window) - start + 1)  # of a batch that ends with each
-                stop = start + max(1, int(np.searchsorted(tokens, self.batch_tokens, "right")))
-            yield window[start:stop]
-            start = stop
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class TaskRun(ABC):
         self.started = time.monotonic() if started is None else started
         self.request = request
         self.notes: list[str] = []
-        earlier = None if request.init_from is None else load_model(request.init_from, self.name)
+        earlier = None if request.init_from is None else self.open_earlier(request.init_from)
         if earlier is not None and not request.resume:
             _refuse_other_tokens(earlier, request.corpus_options)
         model = request.model if earlier is None else _options_of(earlier, request.model)
@@ -109,6 +109,10 @@ class TaskRun(ABC):
         self.model = replace(self.request.model, **config["model"])
         self.training = replace(self.request.training, **config["training"])
         self.reopen(config)
+
+    def open_earlier(self, path: Path) -> Model:
+        """The model to start from. Raises ModelFileError where it is of no use to the task."""
+        return load_model(path, self.name)
 
     @abstractmethod
     def prepare(self, model: RecurrentOptions, tokeniser: Tokeniser | None) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from nlpseq.models.translator import TranslatorOptions
 from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.model_task import ModelTask
 from nlpseq.training.options import TranslationTraining
-from nlpseq.training.pairs import Batch, Batches, ParallelCorpus
+from nlpseq.training.pairs import Batch, ParallelCorpus
+from nlpseq.training.sentences import Shuffled
 
 VALIDATION_BATCH = 64
 BLEU_PAIRS = 200
@@ -32,6 +33,7 @@ class TranslationTask(ModelTask):
     """A translator in training, as `nlpseq.training.loop.Task` asks for it."""
 
     name = translator.TASK
+    criterion = "BLEU"
     options: TranslatorOptions
     training: TranslationTraining
     corpus: ParallelCorpus
@@ -51,8 +53,13 @@ class TranslationTask(ModelTask):
         super().__init__(options, training, corpus, choice, weights)
         self.quick_pairs = quick_pairs
         self.translate = translate
-        size = training.batch_size or 64
-        self.batches = Batches(corpus.train, size, training.random_seed, training.batch_tokens)
+        self.batches = Shuffled(
+            corpus.train.targets.lengths,
+            training.batch_size,
+            training.random_seed,
+            batch_tokens=training.batch_tokens,
+            ties=corpus.train.sources.lengths,
+        )
 
     def steps_in_epoch(self) -> int:
         """Batches in one pass over the pairs."""
@@ -60,7 +67,7 @@ class TranslationTask(ModelTask):
 
     def batch_loss(self) -> tuple[Tensor, int]:
         """The next batch's smoothed loss in nats, and its count of target tokens."""
-        batch = self.batches.next()
+        batch = self.corpus.train.batch(self.batches.next())
         return self._loss(
             batch,
             run_layer=self.choice.run_layer,

@@ -11,6 +11,7 @@ import torch
 
 from nlpseq.errors import OptionError
 from nlpseq.models import language_model as lm
+from nlpseq.models.embedding import ngram_rows
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.stepper import Stepper
 from nlpseq.text.tokenisers import NEWLINE
@@ -196,7 +197,7 @@ def test_ngrams_before_the_text_are_of_newlines() -> None:
 def test_the_ngram_table_is_one_part_an_order() -> None:
     options = _options(ngrams=3, ngram_buckets=17)
     assert lm.initial_weights(options, WORDS, 1)["ngrams.weight"].shape == (34, 5)
-    rows = lm.ngram_rows([np.arange(1000), np.arange(1000)[::-1], np.full(1000, 3)], 17)
+    rows = ngram_rows([np.arange(1000), np.arange(1000)[::-1], np.full(1000, 3)], 17)
     assert [(row.min(), row.max()) for row in rows] == [(0, 16), (17, 33)]
     assert all(np.bincount(row % 17).max() < 2 * 1000 / 17 for row in rows), "the hash must spread"
 

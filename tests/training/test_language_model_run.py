@@ -18,7 +18,8 @@ import pytest
 
 from nlpseq.errors import CorpusError, Interrupted, ModelFileError, NlpseqError, OptionError, RunError
 from nlpseq.models import language_model as lm
-from nlpseq.models.language_model import NGRAM_BUCKETS, LanguageModelOptions
+from nlpseq.models.embedding import NGRAM_BUCKETS
+from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.model_file import NAME, Model, load_model, read_tensors
 from nlpseq.models.options import CELL_CHOICES
 from nlpseq.training.language_model_run import LanguageModelRun, Request

@@ -25,6 +25,8 @@ class Bowl:
     def __init__(self, spoil: Callable[[int], float | None] = lambda batch: None) -> None:
         self.parameters: dict[str, Tensor] = {"weight": torch.zeros(2, 2, requires_grad=True)}
         self.generator = torch.Generator().manual_seed(1)
+        self.depths: dict[str, int] = {}
+        self.unit, self.criterion = "token", ""
         self.spoil = spoil
         self.batches = 0
         self.calls = 0
@@ -32,6 +34,9 @@ class Bowl:
 
     def steps_in_epoch(self) -> int:
         return 7
+
+    def rate_scales(self, share: float) -> tuple[float, ...]:
+        return (1.0,)
 
     def batch_loss(self) -> tuple[Tensor, int]:
         self.batches += 1

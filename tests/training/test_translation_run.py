@@ -21,7 +21,8 @@ from nlpseq.models.translator import LONGEST, TranslatorOptions
 from nlpseq.text.tokenisers import NEWLINE, ByteTokeniser
 from nlpseq.training import pairs as pairs_module
 from nlpseq.training.options import CorpusOptions, TranslationTraining
-from nlpseq.training.pairs import Batches, Sentences, TokenisedPairs, tokenise_pairs
+from nlpseq.training.pairs import TokenisedPairs, tokenise_pairs
+from nlpseq.training.sentences import Sentences, Shuffled
 from nlpseq.training.translation_run import Request, TranslationRun
 
 WORDS = ["ab", "cd", "ef", "gh", "ij", "kl"]
@@ -118,12 +119,16 @@ def _pairs(count: int) -> TokenisedPairs:
     return TokenisedPairs(*sides)
 
 
+def _shuffled(pairs: TokenisedPairs, size: int | None, batch_tokens: int | None = None) -> Shuffled:
+    return Shuffled(pairs.targets.lengths, size, 1, batch_tokens=batch_tokens, ties=pairs.sources.lengths)
+
+
 def test_a_pass_has_each_pair_once_and_little_padding() -> None:
     pairs = _pairs(1000)
-    batches = Batches(pairs, 32, 1)
+    batches = _shuffled(pairs, 32)
     tokens = padded = 0
     for _ in range(len(batches)):
-        batch = batches.next()
+        batch = pairs.batch(batches.next())
         tokens += int(batch.target_lengths.sum())
         padded += batch.targets.size
         assert (batch.inputs[0] == NEWLINE).all() and (batch.inputs[1:] == batch.targets[:-1]).all()
@@ -131,16 +136,16 @@ def test_a_pass_has_each_pair_once_and_little_padding() -> None:
     assert tokens / padded > 0.95
     first = batches.next()
     assert batches.passes == 1
-    assert not np.array_equal(first.sources, Batches(pairs, 32, 1).next().sources)
+    assert not np.array_equal(first, _shuffled(pairs, 32).next())
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 100, 700])
 def test_a_batch_holds_as_many_tokens_as_it_may(batch_tokens: int) -> None:
     pairs = _pairs(1000)
-    batches = Batches(pairs, 32, 1, batch_tokens)
+    batches = _shuffled(pairs, None, batch_tokens)
     sizes = []
     for _ in range(len(batches)):
-        batch = batches.next()
+        batch = pairs.batch(batches.next())
         assert batch.targets.size <= batch_tokens or batch.targets.shape[1] == 1
         sizes.append(batch.targets.shape[1])
     assert batches.passes == 0 and sum(sizes) == 1000

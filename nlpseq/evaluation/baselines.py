@@ -1,0 +1,78 @@
+"""What linear models make of the same labelled texts, so that one sees whether a network is worth its while.
+
+    tf-idf   logistic regression on TF-IDF of words and pairs of words
+    nb-svm   a linear support vector machine on words and pairs of words that are there or not, weighted by how much
+             more often a label's texts have them (Wang and Manning, 2012)
+
+Where texts have no spaces, characters stand for words. scikit-learn does the work; it is an extra, for nothing else
+needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from nlpseq.errors import OptionError
+
+WITHOUT_SPACES = 15  # characters from one space to the next, from which on a text is taken to be written without
+SMOOTHING = 1.0
+INTERPOLATION = 0.25  # of the weights with their mean, as Wang and Manning advise
+
+Predict = Callable[[Any, Any, Any], Any]  # counts of training texts, their labels [N], counts of others -> labels
+
+
+def _logistic(train: Any, labels: Any, others: Any) -> Any:
+    from sklearn.feature_extraction.text import TfidfTransformer
+    from sklearn.linear_model import LogisticRegression
+
+    weigh = TfidfTransformer(sublinear_tf=True).fit(train)
+    model = LogisticRegression(C=4.0, max_iter=1000).fit(weigh.transform(train), labels)
+    return model.predict(weigh.transform(others))
+
+
+def _naive_bayes_svm(train: Any, labels: Any, others: Any) -> Any:
+    from sklearn.svm import LinearSVC
+
+    train, others = train.minimum(1), others.minimum(1)
+    names = np.unique(labels)
+    margins = []
+    for name in names if len(names) > 2 else names[1:]:
+        own = labels == name
+        counts = [np.asarray(train[rows].sum(0)).ravel() + SMOOTHING for rows in (own, ~own)]
+        ratio = np.log(counts[0] / counts[0].sum()) - np.log(counts[1] / counts[1].sum())
+        model = LinearSVC(C=1.0).fit(train.multiply(ratio).tocsr(), own)
+        weights = model.coef_[0]
+        mixed = (1 - INTERPOLATION) * np.abs(weights).mean() + INTERPOLATION * weights
+        margins.append(others @ (ratio * mixed) + model.intercept_[0])
+    if len(names) == 2:
+        return names[(margins[0] > 0).astype(int)]
+    return names[np.argmax(margins, axis=0)]
+
+
+BASELINES: dict[str, Predict] = {"tf-idf": _logistic, "nb-svm": _naive_bayes_svm}
+
+
+def baseline_labels(
+    texts: Sequence[str], labels: Sequence[str], others: Sequence[str], *, lowercase: bool = True
+) -> dict[str, list[str]]:
+    """The labels that each baseline, trained on texts and their labels, gives to others.
+
+    Raises OptionError where scikit-learn is not installed.
+    """
+    try:
+        from sklearn.feature_extraction.text import CountVectorizer
+    except ImportError:
+        what = "needs scikit-learn, which is not installed"
+        raise OptionError("--baseline", what, "pip install 'nlpseq[baseline]'") from None
+    spaces = sum(text.count(" ") + 1 for text in texts)
+    if sum(map(len, texts)) > WITHOUT_SPACES * spaces:
+        count = CountVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2, lowercase=lowercase)
+    else:
+        pattern = r"\w+|[^\w\s]"
+        count = CountVectorizer(token_pattern=pattern, ngram_range=(1, 2), lowercase=lowercase)
+    known, named = count.fit_transform(texts), np.array(labels)
+    unknown = count.transform(others)
+    return {name: predict(known, named, unknown).tolist() for name, predict in BASELINES.items()}

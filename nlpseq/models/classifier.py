@@ -1,0 +1,155 @@
+"""The classifier: embedding, recurrent stack in both directions, pooling, and one linear layer over the labels.
+
+A text is read between two newlines, as a language model reads a line, so that a language model's embedding and layers
+serve as they are (Dai and Le, 2015). A classifier made of a language model reads in that one direction only.
+
+Texts are of very unequal length. What a layer makes of a whole text is held until it is pooled, so memory grows with
+the tokens that are read together, and never with the corpus: whoever calls decides how many those are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nlpseq import arrays
+from nlpseq.arrays import Array
+from nlpseq.cells import unroll
+from nlpseq.cells.initial import layer_values, log_frequencies, normal
+from nlpseq.errors import ModelFileError, OptionError
+from nlpseq.models import pooling
+from nlpseq.models.embedding import NGRAM_BUCKETS, embed_tokens
+from nlpseq.models.model_file import Model, load_model, read_options
+from nlpseq.models.options import RecurrentOptions
+from nlpseq.models.pooling import POOLINGS, Outputs
+from nlpseq.models.stack import Noise, Unroll, read_layers, run_stack, start_state
+from nlpseq.options import option
+from nlpseq.text.tokenisers import NEWLINE, Tokeniser
+
+TASK = "classifier"
+
+Weights = Mapping[str, Array]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierOptions(RecurrentOptions):
+    """What a classifier is made of."""
+
+    bidirectional: bool | None = option(
+        None, "read in both directions [default: unless it starts from a language model]"
+    )
+    pooling: str | None = option(
+        None, f"how outputs become one vector: {', '.join(POOLINGS)}, or several with commas [default: max,mean]"
+    )
+    ngrams: int | None = option(
+        None, "longest n-grams with vectors of their own; 1: none [default: by corpus]", minimum=1, maximum=8
+    )
+    ngram_buckets: int = option(NGRAM_BUCKETS, "vectors for the n-grams of each length", minimum=1, maximum=1 << 22)
+    lowercase: bool | None = option(None, "read capital letters as small ones [default: yes]")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.poolings:
+            if name not in POOLINGS:
+                raise OptionError(
+                    "--pooling",
+                    f"must be of {', '.join(POOLINGS)}, with commas between several, was {self.pooling!r}",
+                    "--pooling max,mean",
+                )
+        if len(set(self.poolings)) < len(self.poolings):
+            raise OptionError("--pooling", f"names one twice: {self.pooling}", "--pooling max,mean")
+
+    @property
+    def poolings(self) -> tuple[str, ...]:
+        """The names in `pooling`."""
+        return tuple((self.pooling or "max,mean").split(","))
+
+
+def initial_weights(
+    options: ClassifierOptions, vocabulary_size: int, label_counts: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
+    """Weights to start from, as float32, by name; `label_counts` [C] are the labels' counts.
+
+    Raises OptionError where a size was left open.
+    """
+    if options.hidden_size is None or options.embedding_size is None:
+        raise OptionError("--hidden-size", "must be known before weights are made, was left open")
+    generator = np.random.default_rng(seed)
+    hidden, embedding = options.hidden_size, options.embedding_size
+    outputs = 2 * hidden if options.bidirectional else hidden
+    weights = {"embedding.weight": normal(generator, vocabulary_size, embedding)}
+    if (options.ngrams or 1) > 1:
+        rows = (options.ngrams - 1) * options.ngram_buckets  # type: ignore[operator]
+        weights["ngrams.weight"] = np.zeros((rows, embedding))
+    for layer in range(options.layers):
+        for suffix in ("", "_reverse") if options.bidirectional else ("",):
+            values = layer_values(
+                options.recurrent_cell,
+                outputs if layer else embedding,
+                hidden,
+                generator,
+                initial=options.initial,
+                layer_normalisation=options.layer_normalisation,
+            )
+            weights |= {f"layers.{layer}.{name}{suffix}": value for name, value in values.items()}
+    weights |= pooling.initial_weights(generator, options.poolings, outputs)
+    weights["output.weight"] = normal(generator, len(label_counts), outputs * len(options.poolings))
+    weights["output.bias"] = log_frequencies(label_counts, len(label_counts))
+    return {name: value.astype(np.float32) for name, value in weights.items()}
+
+
+def text_ids(tokeniser: Tokeniser, text: str, *, lowercase: bool) -> np.ndarray:
+    """A text as ids [T], a newline before it and one behind; one inside it becomes a space."""
+    plain = text.replace("\n", " ")
+    tokens = tokeniser.encode(plain.lower() if lowercase else plain)
+    return np.array([NEWLINE, *tokens, NEWLINE], np.int32)
+
+
+def read(
+    weights: Weights,
+    options: ClassifierOptions,
+    ids: Array,  # [T, B]
+    lengths: Array,  # [B]
+    *,
+    run_layer: Unroll = unroll,
+    noise: Noise | None = None,
+    shift: Array | None = None,  # [T, B, E]
+    **settings: Any,
+) -> Outputs:
+    """What the layers make of texts; `shift` is added to the tokens' vectors."""
+    cell, batch = options.recurrent_cell, ids.shape[1]
+    newlines = np.full(((options.ngrams or 1) - 1, batch), NEWLINE, np.int64)
+    inputs = embed_tokens(weights, ids, arrays.from_numpy(newlines, weights["embedding.weight"]), noise)
+    layers = read_layers(weights, options.layers)
+    steps, after = run_stack(
+        cell,
+        layers,
+        inputs if shift is None else inputs + shift,
+        start_state(cell, layers, batch),
+        lengths,
+        zoneout=options.zoneout,
+        run_layer=run_layer,
+        noise=noise,
+        **settings,
+    )
+    return Outputs(steps, arrays.concatenate([one.hidden for one in after[-1]]), lengths)
+
+
+def logits(weights: Weights, options: ClassifierOptions, outputs: Outputs, noise: Noise | None = None) -> Array:
+    """Unnormalised log-probabilities [B, C] of texts that were read."""
+    pooled = pooling.pool(weights, options.poolings, outputs)
+    if noise is not None:
+        pooled = noise.between(pooled[None])[0]
+    return arrays.project(pooled, weights["output.weight"], weights["output.bias"])
+
+
+def load(path: Path) -> tuple[Model, ClassifierOptions]:
+    """A classifier from its file or run folder. Raises ModelFileError as `load_model` does."""
+    model = load_model(path, TASK)
+    if not isinstance(model.header.get("labels"), list):
+        raise ModelFileError(str(model.path), "is a classifier without labels", "train it again, or copy it again")
+    return model, read_options(model, ClassifierOptions)

@@ -1,0 +1,91 @@
+"""How the outputs over a text become one vector.
+
+    max        the largest value of each unit (Collobert et al., 2011)
+    mean       the average
+    last       the state after the last step, of each direction
+    attention  the average weighted by what a learned query finds (Yang et al., 2016)
+
+Several may be joined. What stands behind a text's length takes part in none of them. A recurrent layer must carry to
+the end what `last` is to see, over hundreds of tokens, which takes many batches to learn; the others read every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nlpseq import arrays
+from nlpseq.arrays import Array
+from nlpseq.cells.initial import normal
+
+Weights = Mapping[str, Array]
+
+FORBIDDEN = -1e9  # what stands for a step that is none
+
+
+class Outputs(NamedTuple):
+    """What the layers make of texts."""
+
+    steps: Array  # [T, B, D], zero where padded
+    last: Array  # [B, D]
+    lengths: Array  # [B]
+
+    @property
+    def mask(self) -> Array:
+        """[T, B, 1], True where a text has a token."""
+        return (arrays.positions(self.steps.shape[0], self.steps)[:, None] < self.lengths[None, :])[..., None]
+
+
+def _only_real(outputs: Outputs, values: Array) -> Array:
+    """`values` [T, B, ..] where there is a token, and very small numbers elsewhere."""
+    return arrays.where(outputs.mask, values, arrays.zeros((1, 1, 1), values) + FORBIDDEN)
+
+
+def _max(weights: Weights, outputs: Outputs) -> Array:
+    return arrays.largest(_only_real(outputs, outputs.steps), 0)
+
+
+def _mean(weights: Weights, outputs: Outputs) -> Array:
+    return outputs.steps.sum(0) / outputs.lengths[:, None]
+
+
+def _last(weights: Weights, outputs: Outputs) -> Array:
+    return outputs.last
+
+
+def _attention(weights: Weights, outputs: Outputs) -> Array:
+    return (attention_shares(weights, outputs)[..., None] * outputs.steps).sum(0)
+
+
+def attention_shares(weights: Weights, outputs: Outputs) -> Array:
+    """The weight of each step in the average [T, B]; those of a text sum to one."""
+    keys = arrays.tanh(arrays.project(outputs.steps, weights["attention.key"], weights["attention.bias"]))
+    energies = _only_real(outputs, arrays.project(keys, weights["attention.query"]))[..., 0]
+    return arrays.softmax(energies.swapaxes(0, 1)).swapaxes(0, 1)
+
+
+POOLINGS: dict[str, Callable[[Weights, Outputs], Array]] = {
+    "max": _max,
+    "mean": _mean,
+    "last": _last,
+    "attention": _attention,
+}
+
+
+def initial_weights(generator: np.random.Generator, names: Sequence[str], size: int) -> dict[str, np.ndarray]:
+    """The weights that poolings of outputs of D = `size` have of their own."""
+    if "attention" not in names:
+        return {}
+    return {
+        "attention.key": normal(generator, size, size),
+        "attention.bias": np.zeros(size),
+        "attention.query": normal(generator, 1, size),
+    }
+
+
+def pool(weights: Weights, names: Sequence[str], outputs: Outputs) -> Array:
+    """One vector [B, D * len(names)] of each text."""
+    pooled = [POOLINGS[name](weights, outputs) for name in names]
+    return pooled[0] if len(pooled) == 1 else arrays.concatenate(pooled)

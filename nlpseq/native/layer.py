@@ -1,0 +1,121 @@
+"""A layer over time by the compiled loop, on NumPy arrays: what runs whole texts where no gradient is wanted.
+
+The same loop as in training, without torch. It runs on one thread and lets go of the interpreter meanwhile, so whoever
+has many texts runs some of them on each of several threads, which needs no waiting in between.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlpseq import arrays
+from nlpseq.cells import Cell, LayerWeights
+from nlpseq.cells import unroll as plain_unroll
+from nlpseq.cells.cell import State
+from nlpseq.native import recurrence
+from nlpseq.native.extension import Unavailable
+
+Values = NDArray[np.float32]
+
+ONE_THREAD = recurrence.Threads(None, None, None, 1)
+
+
+def unroll(
+    cell: Cell,
+    weights: LayerWeights,
+    inputs: Values,  # [T, B, I]
+    state: State,
+    lengths: NDArray[np.int64] | None = None,  # [B]
+    *,
+    reverse: bool = False,
+    zoneout: float = 0.0,
+    masks: None = None,
+) -> tuple[Values, State]:
+    """As `nlpseq.cells.unroll`, faster where the compiled loop can be had; zoneout by its expectation only."""
+    if cell.name not in recurrence.CELLS or not _is_available() or inputs.dtype != np.float32:
+        return plain_unroll(cell, weights, inputs, state, lengths, reverse=reverse, zoneout=zoneout, masks=masks)
+    steps, batch = inputs.shape[:2]
+    lengths = np.full(batch, steps) if lengths is None else np.asarray(lengths)
+    order = np.argsort(-lengths, kind="stable")
+    sizes = lengths[order]
+    active = np.arange(steps)[:, None] < sizes
+    rows = active.sum(1)
+    time, sequence = active.nonzero()
+    given = time * batch + order[sequence]
+    from_input = _project(weights, inputs.reshape(steps * batch, -1)[given])
+    hidden = _run(cell, weights, from_input, state, order, rows, reverse=reverse, zoneout=zoneout)
+    slots, last = hidden
+    outputs = np.zeros((steps * batch, slots.shape[2]), np.float32)
+    after = slots[:-1] if reverse else slots[1:]
+    outputs[given] = after.reshape(steps * batch, -1)[time * batch + sequence]
+    back = np.argsort(order)
+    final = slots[0] if reverse else slots[sizes, np.arange(batch)]
+    return outputs.reshape(steps, batch, -1), cell.state(*(one[back] for one in (final, *last)))
+
+
+def _run(
+    cell: Cell,
+    weights: LayerWeights,
+    from_input: Values,  # [N, G*H], without its bias
+    state: State,
+    order: NDArray[np.int64],
+    rows: NDArray[np.int64],  # [T], active sequences
+    *,
+    reverse: bool,
+    zoneout: float,
+) -> tuple[Values, list[Values]]:
+    """The hidden states around each step [T + 1, B, H] of sorted sequences, and the rest of the last state."""
+    steps, (batch, size) = len(rows), state.hidden.shape
+    hidden = np.zeros((steps + 1, batch, size), np.float32)
+    hidden[-1 if reverse else 0] = state.hidden[order]
+    last = [np.ascontiguousarray(value[order], np.float32) for value in state[1:]]
+    kept: dict[str, Any] = {
+        "weight": weights.weight_hh,
+        "bias": weights.bias_hh,
+        "gain": weights.gain_hh,
+        "from_input": from_input,
+        "input_bias": weights.bias_ih,
+        "hidden": hidden,
+        "memory": last[0] if last else None,
+        "rows": np.ascontiguousarray(rows, np.int64),
+        "offsets": np.ascontiguousarray(rows.cumsum() - rows, np.int64),
+    }
+    if cell.reset is not None:
+        kept["activations"] = np.empty((batch, from_input.shape[1]), np.float32)
+        kept["held"] = np.empty((batch, size), np.float32)
+    kept = {name: None if value is None else np.ascontiguousarray(value) for name, value in kept.items()}
+    numbers = {
+        "cell": recurrence.CELLS.index(cell.name),
+        "gates": cell.gates,
+        "steps": steps,
+        "batch": batch,
+        "size": size,
+        "reverse": reverse,
+        "half": recurrence.FULL,
+        "share": recurrence.SEQUENCES,
+        "zoneout": zoneout,
+    }
+    addresses = {name: None if value is None else value.ctypes.data for name, value in kept.items()}
+    recurrence.run({**numbers, **addresses}, backward=False, doubles=False, threads=ONE_THREAD)
+    return hidden, last
+
+
+def _is_available() -> bool:
+    try:
+        recurrence.load_library()
+    except Unavailable:
+        return False
+    return True
+
+
+def _project(weights: LayerWeights, inputs: Values) -> Values:
+    """The input's product [N, G*H], its bias not yet added."""
+    if weights.weight_ih is None:
+        return inputs
+    product = inputs @ weights.weight_ih.T
+    if weights.gain_ih is not None:
+        product = arrays.normalise(product, weights.gain_ih)
+    return np.ascontiguousarray(product, np.float32)

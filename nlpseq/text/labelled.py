@@ -1,0 +1,155 @@
+"""Labelled texts: a label and a text each, read from tables, and how some are held out.
+
+What is held out depends on the texts alone, not on their order or on chance: of each label those whose hashes are the
+smallest. So the same corpus is always split the same way, a text that stands there twice is on one side, and adding
+texts moves few of the others. Texts are held in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from nlpseq.errors import CorpusError
+from nlpseq.text.label_tables import LabelColumns, read_labelled_table
+
+HELD_OUT = 0.1  # of each label's texts, where no others are given for validation
+MOST_HELD_OUT = 5000
+MOST_LABELS = 1000
+LONGEST_LABEL = 200  # characters
+FEWEST = 20  # texts
+
+
+@dataclass
+class LabelledTexts:
+    """Labels and texts in step, and how many rows were dropped because either was blank."""
+
+    labels: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)  # FILE:LINE of each
+    blank: int = 0
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many texts there are of each label."""
+        return Counter(self.labels)
+
+    @property
+    def sha256(self) -> str:
+        """A hash of all labels and texts."""
+        digest = hashlib.sha256()
+        for pair in zip(self.labels, self.texts, strict=True):
+            digest.update("\t".join(pair).encode("utf-8", "surrogateescape") + b"\n")
+        return digest.hexdigest()
+
+    def chosen(self, which: Iterable[int]) -> LabelledTexts:
+        """Some of them."""
+        kept = list(which)
+        labels, texts, places = ([side[one] for one in kept] for side in (self.labels, self.texts, self.places))
+        return LabelledTexts(labels, texts, places)
+
+
+def read_labelled(names: Sequence[str], columns: LabelColumns | None = None) -> LabelledTexts:
+    """All labelled texts of the tables `names`, but for those with a blank label or text.
+
+    Raises CorpusError for a file that cannot be read or is no such table, for a label that no line could hold, and
+    where no text is left.
+    """
+    found = LabelledTexts()
+    for name in names:
+        for label, text, where in read_labelled_table(name, columns or LabelColumns()):
+            if not (label and text.strip()):
+                found.blank += 1
+                continue
+            _check_label(label, where)
+            found.labels.append(label)
+            found.texts.append(text)
+            found.places.append(where)
+    if not found:
+        raise CorpusError(names[0], f"it holds no text with a label, and {found.blank:,} rows where one is blank")
+    return found
+
+
+def _check_label(label: str, where: str) -> None:
+    if "\t" in label or "\n" in label:
+        what = f"its label {label[:40]!r} holds a tab or a line end, which part the columns of what `classify` writes"
+        raise CorpusError(where, what, "put a space in its place")
+    if len(label) > LONGEST_LABEL:
+        what = f"its label has {len(label):,} characters, and may have {LONGEST_LABEL}: {label[:40]!r}.."
+        raise CorpusError(where, what, "--label-column NAME --text-column NAME, if the two are confused")
+
+
+def label_names(texts: LabelledTexts, name: str) -> list[str]:
+    """The labels there are, sorted. Raises CorpusError for fewer than two, for too many, and for too few texts."""
+    counts = texts.counts
+    if len(counts) < 2:
+        what = f"it needs texts of at least two labels, all {len(texts):,} are {texts.labels[0]!r}"
+        raise CorpusError(name, what, "--label-column NAME, if that is not the label")
+    if len(counts) > MOST_LABELS or 2 * len(counts) > len(texts):
+        what = f"it has {len(counts):,} different labels for {len(texts):,} texts, as {next(iter(counts))[:40]!r}"
+        raise CorpusError(name, what, "--label-column NAME --text-column NAME, if the two are confused")
+    if len(texts) < FEWEST:
+        raise CorpusError(name, f"it needs at least {FEWEST} texts with labels, has {len(texts)}")
+    return sorted(counts, key=lambda label: (len(label) if label.isdecimal() else 0, label))
+
+
+def split(texts: LabelledTexts) -> tuple[LabelledTexts, LabelledTexts]:
+    """What is trained on, and what is held out of it: a tenth of each label's texts, one at least if there are two."""
+    share = min(HELD_OUT, MOST_HELD_OUT / len(texts))
+    by_label: dict[str, list[int]] = {}
+    for place, label in enumerate(texts.labels):
+        by_label.setdefault(label, []).append(place)
+    held_out: set[int] = set()
+    for places in by_label.values():
+        wanted = max(round(share * len(places)), min(1, len(places) - 1))
+        held_out.update(sorted(places, key=lambda place: _rank(texts.texts[place]))[:wanted])
+    kept = [place for place in range(len(texts)) if place not in held_out]
+    return texts.chosen(kept), texts.chosen(sorted(held_out))
+
+
+def read_parts(
+    names: Sequence[str], valid: Sequence[str], columns: LabelColumns | None
+) -> tuple[LabelledTexts, LabelledTexts]:
+    """What is trained on, and what is validated on. Raises CorpusError where there is too little of either."""
+    texts = read_labelled(names, columns)
+    if not valid:
+        label_names(texts, names[0])
+        return split(texts)
+    held_out = read_labelled(valid, columns)
+    check_known(held_out, label_names(texts, names[0]))
+    return texts, held_out
+
+
+def check_known(texts: LabelledTexts, known: Sequence[str]) -> None:
+    """Raises CorpusError for a text whose label is not one of those known."""
+    for label, place in zip(texts.labels, texts.places, strict=True):
+        if label not in known:
+            what = f"its label {label!r} is none of those trained on, which are {', '.join(known)[:200]}"
+            raise CorpusError(place, what, "--label-column NAME, if that is not the label")
+
+
+def _rank(text: str) -> bytes:
+    return hashlib.blake2b(text.strip().encode("utf-8", "surrogateescape"), digest_size=8).digest()
+
+
+def repeated(texts: LabelledTexts) -> tuple[list[int], list[int]]:
+    """Places of texts that were there before, with the same label and with another."""
+    first: dict[str, int] = {}
+    same: list[int] = []
+    other: list[int] = []
+    for place, text in enumerate(texts.texts):
+        before = first.setdefault(text.strip(), place)
+        if before != place:
+            (same if texts.labels[before] == texts.labels[place] else other).append(place)
+    return same, other
+
+
+def shared(texts: LabelledTexts, others: LabelledTexts) -> list[int]:
+    """Places of the texts that stand among the others, too."""
+    theirs = {text.strip() for text in others.texts}
+    return [place for place, text in enumerate(texts.texts) if text.strip() in theirs]

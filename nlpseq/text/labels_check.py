@@ -1,0 +1,110 @@
+"""Faults in labelled texts, found before time is spent on them.
+
+A fault makes a model learn nonsense, or makes its scores too good: a single label, one text under two labels again and
+again, texts of the test side among those of training. A note is worth knowing: how the labels are balanced, repeated
+and blank texts, labels that are seen once or look alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from nlpseq.errors import CorpusError
+from nlpseq.text.corpus_check import OVERLAP_FAULT, Finding, Level
+from nlpseq.text.label_tables import LabelColumns
+from nlpseq.text.labelled import LabelledTexts, label_names, read_labelled, repeated, shared
+
+UNBALANCED = 10  # times as many texts of the most frequent label as of the rarest
+CONTRADICTING_FAULT = 0.02  # share of the texts
+LONG_TEXT = 20_000  # characters
+SHOWN = 12  # labels
+
+
+def check_labelled(
+    names: Sequence[str], *, columns: LabelColumns | None = None, against: Sequence[str] = ()
+) -> list[Finding]:
+    """Look labelled texts through, and count those that stand in `against`, the test side say, too.
+
+    First comes a note of what labels there are, then the faults, then the notes. Raises CorpusError if `against` cannot
+    be read; what cannot be read of the texts themselves is a fault.
+    """
+    try:
+        texts = read_labelled(names, columns)
+    except CorpusError as error:
+        name, _, line = error.where.rpartition(":")
+        if name in names and line.isdecimal():
+            return [Finding("fault", int(line), error.what, error.hint)]
+        return [Finding("fault", 0, error.what if error.where in names else str(error), error.hint)]
+    found = [*_labels(texts, names[0]), *_repeated(texts), *_blank_and_long(texts)]
+    if against:
+        found += _shared(texts, read_labelled(against, columns), " ".join(against))
+    return [_summary(texts), *sorted(found, key=lambda finding: finding.level)]
+
+
+def _summary(texts: LabelledTexts) -> Finding:
+    counts = texts.counts.most_common()
+    shown = ", ".join(f"{label} {count:,} ({count / len(texts):.1%})" for label, count in counts[:SHOWN])
+    more = f", and {len(counts) - SHOWN:,} more labels" if len(counts) > SHOWN else ""
+    characters = sum(map(len, texts.texts))
+    return Finding("note", 0, f"{len(texts):,} texts, {characters:,} characters: {shown}{more}")
+
+
+def _labels(texts: LabelledTexts, name: str) -> Iterator[Finding]:
+    counts = texts.counts
+    try:
+        label_names(texts, name)
+    except CorpusError as error:
+        yield Finding("fault", 0, error.what, error.hint)
+    (most, many), (rarest, few) = counts.most_common()[0], counts.most_common()[-1]
+    if many > UNBALANCED * few > UNBALANCED:
+        what = f"there are {many / few:.0f} times as many texts of {most!r} as of {rarest!r}"
+        yield Finding("note", 0, what, "--class-weights balanced, and --criterion macro-f1")
+    for label in [label for label, count in counts.items() if count == 1][:SHOWN]:
+        what = f"the label {label!r} is seen once: it cannot be learned, and may be a header's name"
+        yield Finding("note", _line(texts, texts.labels.index(label)), what)
+    alike: dict[str, str] = {}
+    for label in counts:
+        other = alike.setdefault(" ".join(label.lower().split()), label)
+        if other != label:
+            yield Finding(
+                "note", _line(texts, texts.labels.index(label)), f"the labels {other!r} and {label!r} are two"
+            )
+
+
+def _repeated(texts: LabelledTexts) -> Iterator[Finding]:
+    same, other = repeated(texts)
+    yield from _tally("note", same, texts, "were there before", "a repeated text counts for more")
+    level: Level = "fault" if len(other) > CONTRADICTING_FAULT * len(texts) else "note"
+    yield from _tally(level, other, texts, "were there before with another label", "nobody can get both right")
+
+
+def _blank_and_long(texts: LabelledTexts) -> Iterator[Finding]:
+    if texts.blank:
+        yield Finding("note", 0, f"{texts.blank:,} rows have a blank label or text", "training leaves them out")
+    long = [place for place, text in enumerate(texts.texts) if len(text) > LONG_TEXT]
+    hint = "--longest says how much of a text training reads, from its begin and its end"
+    yield from _tally("note", long, texts, f"have more than {LONG_TEXT:,} characters", hint)
+
+
+def _shared(texts: LabelledTexts, other: LabelledTexts, name: str) -> Iterator[Finding]:
+    """Texts that stand in the other texts too, and labels that only those have."""
+    places = shared(texts, other)
+    if places:
+        share = len(shared(other, texts)) / len(other)
+        level: Level = "fault" if share >= OVERLAP_FAULT else "note"
+        what = f"{share:.1%} of the texts of {name} stand here too"
+        yield Finding(level, _line(texts, places[0]), what, "take them out, or scores are too good")
+    if unknown := sorted(set(other.labels) - set(texts.labels)):
+        yield Finding("fault", 0, f"{name} has labels that are not here: {', '.join(unknown[:SHOWN])}")
+
+
+def _tally(level: Level, places: Sequence[int], texts: LabelledTexts, what: str, hint: str) -> Iterator[Finding]:
+    if places:
+        share = f"{len(places):,} of {len(texts):,} texts ({len(places) / len(texts):.1%})"
+        yield Finding(level, _line(texts, places[0]), f"{share} {what}", hint)
+
+
+def _line(texts: LabelledTexts, place: int) -> int:
+    """The line of a text in its file; 0 where it is a file of its own."""
+    number = texts.places[place].rpartition(":")[2]
+    return int(number) if number.isdecimal() else 0

@@ -1,0 +1,192 @@
+"""The classifier's task: its batches, its loss, its validation and its file.
+
+Adversarial training (Miyato et al., 2017) adds the loss of the same texts with their vectors changed a little in the
+worst direction, which is that of the gradient. Its size is measured in lengths of an average token's vector, so that it
+means the same whatever an embedding's scale; the paper normalises the embedding instead. Either kind about doubles the
+time of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, kl_div
+
+from nlpseq.evaluation.label_scores import accuracy, confusion, fit_temperature, label_scores, macro_f1, mean_loss
+from nlpseq.evaluation.scores import Score
+from nlpseq.kernels.choice import Choice
+from nlpseq.models import classifier
+from nlpseq.models.classifier import ClassifierOptions
+from nlpseq.models.stack import Noise
+from nlpseq.training.labels import LabelledCorpus
+from nlpseq.training.model_task import ModelTask
+from nlpseq.training.options import ClassifierTraining
+from nlpseq.training.sentences import Shuffled
+
+VALIDATION_TOKENS = 16_384
+
+
+class ClassificationTask(ModelTask):
+    """A classifier in training, as `nlpseq.training.loop.Task` asks for it."""
+
+    name = classifier.TASK
+    unit = "text"
+    options: ClassifierOptions
+    training: ClassifierTraining
+    corpus: LabelledCorpus
+
+    def __init__(
+        self,
+        options: ClassifierOptions,
+        training: ClassifierTraining,
+        corpus: LabelledCorpus,
+        choice: Choice,
+        weights: Mapping[str, np.ndarray],
+    ) -> None:
+        super().__init__(options, training, corpus, choice, weights)
+        self.batches = Shuffled(
+            corpus.train.texts.lengths,
+            training.batch_size,
+            training.random_seed,
+            batch_tokens=training.batch_tokens,
+        )
+        self.criterion = training.criterion
+        self.temperature = 1.0
+        self.tokens = 0  # read in training
+        self._valid_logits: np.ndarray | None = None
+        counts = corpus.label_counts
+        balanced = counts.sum() / np.maximum(1, counts) / len(counts)
+        self.class_weights = torch.from_numpy(balanced).float() if training.class_weights == "balanced" else None
+        self.depths = {name: _depth(name, options.layers) for name in self.parameters}
+
+    def rate_scales(self, share: float) -> list[float]:
+        """What the rate of parameters of each depth is multiplied by, when `share` of the run is over.
+
+        The lower, the slower, and the later (Howard and Ruder, 2018); what has not begun to learn has a rate of zero.
+        """
+        training, depths = self.training, max(self.depths.values())
+        begins = [training.unfreeze * depth / depths for depth in range(depths + 1)]
+        return [training.layer_rates**-depth if share >= begin else 0.0 for depth, begin in enumerate(begins)]
+
+    def steps_in_epoch(self) -> int:
+        """Batches in one pass over the texts."""
+        return len(self.batches)
+
+    def batch_loss(self) -> tuple[Tensor, int]:
+        """The next batch's loss in nats, and its count of texts."""
+        batch = self.corpus.train.batch(self.batches.next())
+        self.tokens += int(batch.lengths.sum())
+        ids, lengths, labels = (torch.from_numpy(one) for one in batch)
+        training = self.training
+        size = training.adversarial or training.virtual_adversarial
+        if not size:
+            return self._loss(self._logits(ids, lengths, noise=self.noise), labels), len(labels)
+        worst = self._shift(ids, like=self.parameters["embedding.weight"])
+        logits = self._logits(ids, lengths, noise=self.noise, shift=worst.requires_grad_())
+        loss = self._loss(logits, labels)
+        if training.virtual_adversarial:
+            said = logits.detach().log_softmax(-1)
+            return loss + self._virtual(ids, lengths, said, size), len(labels)
+        (direction,) = torch.autograd.grad(loss, worst, retain_graph=True)
+        shifted = self._logits(ids, lengths, noise=self.noise, shift=self._scaled(direction, size))
+        return loss + self._loss(shifted, labels), len(labels)
+
+    def _virtual(self, ids: Tensor, lengths: Tensor, said: Tensor, size: float) -> Tensor:
+        """By how much what is said of the texts differs at worst when their vectors are changed a little."""
+        drawn = torch.randn(*ids.shape, self.options.embedding_size or 0, generator=self.generator)
+        probe = self._scaled(drawn * self._mask(ids, lengths), size).requires_grad_()
+        differing = self._divergence(said, self._logits(ids, lengths, noise=self.noise, shift=probe))
+        (direction,) = torch.autograd.grad(differing, probe)
+        shifted = self._logits(ids, lengths, noise=self.noise, shift=self._scaled(direction, size))
+        return self._divergence(said, shifted)
+
+    @staticmethod
+    def _divergence(said: Tensor, logits: Tensor) -> Tensor:
+        return kl_div(logits.log_softmax(-1), said, reduction="sum", log_target=True)
+
+    @staticmethod
+    def _mask(ids: Tensor, lengths: Tensor) -> Tensor:
+        return (torch.arange(len(ids))[:, None] < lengths)[..., None]
+
+    @staticmethod
+    def _shift(ids: Tensor, like: Tensor) -> Tensor:
+        return torch.zeros(*ids.shape, like.shape[1])
+
+    def _scaled(self, direction: Tensor, size: float) -> Tensor:
+        """A change [T, B, E] of each text, as long as `size` vectors of an average token."""
+        with torch.no_grad():
+            table = self.parameters["embedding.weight"]
+            length = size * table.square().sum(1).mean().sqrt()
+            norms = direction.square().sum((0, 2), keepdim=True).sqrt()
+            return direction * (length / norms.clamp_min(1e-12))
+
+    def _logits(
+        self, ids: Tensor, lengths: Tensor, *, noise: Noise | None = None, shift: Tensor | None = None
+    ) -> Tensor:
+        outputs = classifier.read(
+            self.parameters, self.options, ids, lengths, run_layer=self.choice.run_layer, noise=noise, shift=shift
+        )
+        logits: Tensor = classifier.logits(self.parameters, self.options, outputs, noise)
+        return logits
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        smoothing = self.training.label_smoothing
+        return cross_entropy(logits, labels, self.class_weights, reduction="sum", label_smoothing=smoothing)
+
+    @torch.no_grad()
+    def valid_logits(self) -> np.ndarray:
+        """What the model says of each validation text [N, C]."""
+        found = np.empty((len(self.corpus.valid), len(self.corpus.labels)), np.float32)
+        for places, batch in self.corpus.valid.in_order(VALIDATION_TOKENS):
+            ids, lengths = torch.from_numpy(batch.ids), torch.from_numpy(batch.lengths)
+            found[places] = self._logits(ids, lengths).numpy()
+        return found
+
+    def validate(self) -> float:
+        """The loss per validation text, in nats, without smoothing and weights."""
+        self._valid_logits = self.valid_logits()
+        return mean_loss(self._valid_logits, self.corpus.valid.labels)
+
+    def selection_score(self) -> float | None:
+        """Accuracy or macro-F1 of what `validate` found, in per cent."""
+        if self.training.criterion == "loss" or self._valid_logits is None:
+            return None
+        table = confusion(self.corpus.valid.labels, self._valid_logits.argmax(1), len(self.corpus.labels))
+        return accuracy(table) if self.training.criterion == "accuracy" else macro_f1(table)
+
+    def scores(self) -> list[Score]:
+        """All scores of the validation texts, with the temperature that is fitted on them."""
+        logits, labels = self.valid_logits(), self.corpus.valid.labels
+        self.temperature = fit_temperature(logits, labels)
+        facts = self.corpus.facts
+        part = f"{Path(facts['valid'][-1]).name}:{facts['valid_is'].replace(' ', '-')}#{facts['valid_sha256'][:8]}"
+        return label_scores(logits, labels, self.corpus.labels, self.temperature, f"texts:{len(labels)}|{part}")
+
+    def final_seconds(self, validation_seconds: float) -> float:
+        """The last evaluation reads the same texts once more."""
+        return 1.2 * validation_seconds + 1.0
+
+    def details(self) -> dict[str, Any]:
+        """The labels, and the temperature of their probabilities."""
+        return {"labels": self.corpus.labels, "temperature": self.temperature}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The place among the batches, and how many tokens were read."""
+        return {"place": np.array([self.batches.passes, self.batches.position, self.tokens])}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take back what `arrays` gave."""
+        self.batches.passes, self.batches.position, self.tokens = (int(value) for value in arrays["place"])
+
+
+def _depth(name: str, layers: int) -> int:
+    """How far a parameter is below the output: 0 for what is above the layers, most for the embedding."""
+    part, _, rest = name.partition(".")
+    if part == "layers":
+        return layers - int(rest.partition(".")[0])
+    return layers + 1 if part in ("embedding", "ngrams") else 0

@@ -1,0 +1,170 @@
+"""Labelled texts to batches of token ids."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlpseq.errors import RunError
+from nlpseq.models.classifier import text_ids
+from nlpseq.models.model_file import replace_file
+from nlpseq.text.label_tables import LabelColumns
+from nlpseq.text.labelled import LabelledTexts, label_names, read_parts, repeated, shared
+from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
+from nlpseq.training.sentences import Ids, Sentences
+
+WITHOUT_SPACES = 15  # characters from one space to the next, from which on a text is taken to be written without
+VOCABULARY = {"word": 30_000, "bpe": 8192, "unigram": 8192, "byte": 256, "char": 16_384}
+
+
+class LabelledBatch(NamedTuple):
+    """Some texts, one a column; what is behind a length is padding."""
+
+    ids: Ids  # [T, B]
+    lengths: Ids  # [B]
+    labels: Ids  # [B]
+
+
+class TokenisedTexts(NamedTuple):
+    """Labelled texts as ids."""
+
+    texts: Sentences
+    labels: NDArray[np.int64]  # [N], places in the list of labels
+
+    def __len__(self) -> int:  # of texts
+        return len(self.labels)
+
+    def batch(self, chosen: NDArray[np.int64]) -> LabelledBatch:
+        """Chosen texts as a batch."""
+        return LabelledBatch(*self.texts.columns(chosen), self.labels[chosen])
+
+    def in_order(self, batch_tokens: int) -> Iterator[tuple[NDArray[np.int64], LabelledBatch]]:
+        """All texts in batches of at most so many tokens, short texts first, and their places."""
+        lengths = self.texts.lengths
+        order = np.argsort(lengths, kind="stable")
+        start = 0
+        while start < len(order):
+            tokens = lengths[order[start:]] * np.arange(1, len(order) - start + 1)
+            stop = start + max(1, int(np.searchsorted(tokens, batch_tokens, "right")))
+            yield order[start:stop], self.batch(order[start:stop])
+            start = stop
+
+
+@dataclass(frozen=True)
+class LabelledCorpus:
+    """Labelled texts in tokens, for training and validation."""
+
+    tokeniser: Tokeniser
+    labels: list[str]
+    train: TokenisedTexts
+    valid: TokenisedTexts
+    facts: dict[str, Any]  # JSON: names, hashes, counts
+
+    @property
+    def label_counts(self) -> NDArray[np.int64]:
+        """How many texts of each label are trained on [C]."""
+        return np.bincount(self.train.labels, minlength=len(self.labels))
+
+
+def tokenise_labelled(
+    names: Sequence[str],
+    valid: Sequence[str],
+    folder: Path,
+    *,
+    columns: LabelColumns | None = None,
+    tokens: str = "auto",
+    vocabulary_size: int | None = None,
+    tokeniser: Tokeniser | None = None,
+    lowercase: bool = True,
+    longest: int = 1000,
+) -> LabelledCorpus:
+    """Read, split and tokenise labelled texts into `folder`; of a text trained on, at most `longest` tokens.
+
+    Without `valid` some texts of each label are held out. Raises CorpusError if a source cannot be read or too little
+    is left to learn from.
+    """
+    train, held_out = read_parts(names, valid, columns)
+    labels = label_names(train, names[0])
+    if tokeniser is None:
+        tokeniser = _learn_tokeniser(train, tokens, vocabulary_size, lowercase=lowercase)
+    parts = [_encode(tokeniser, one, labels, lowercase=lowercase) for one in (train, held_out)]
+    cut = [_cut(part, longest) for part in parts]
+    same, other = repeated(train)
+    counts = train.counts
+    facts = {
+        "corpus": list(names),
+        "columns": None if columns is None else list(columns),
+        "sha256": train.sha256,
+        "texts": len(train),
+        "labels": labels,
+        "label_counts": [counts[label] for label in labels],
+        "repeated": len(same),
+        "contradicting": len(other),
+        "in_both_parts": len(shared(train, held_out)),
+        "valid": list(valid or names),
+        "valid_is": "given" if valid else "held out",
+        "valid_texts": len(held_out),
+        "valid_sha256": held_out.sha256,
+        "blank": train.blank + held_out.blank,
+        "cut": sum(count for _, count in cut),
+    }
+    replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
+    for name, (part, _) in zip(("train", "valid"), cut, strict=True):
+        packed = io.BytesIO()
+        np.savez(packed, allow_pickle=False, ids=part.texts.ids, starts=part.texts.starts, labels=part.labels)
+        replace_file(folder / f"{name}.npz", packed.getvalue())
+    replace_file(folder / "corpus.json", json.dumps(facts).encode())
+    return open_labelled(folder)
+
+
+def _learn_tokeniser(texts: LabelledTexts, tokens: str, vocabulary_size: int | None, *, lowercase: bool) -> Tokeniser:
+    """A tokeniser of the kind and size that the texts ask for where that is left open."""
+    kind = tokens
+    if tokens == "auto":
+        characters, spaces = (
+            sum(count) for count in zip(*((len(t), t.count(" ") + 1) for t in texts.texts), strict=True)
+        )
+        kind = "char" if characters > WITHOUT_SPACES * spaces else "bpe"
+    plain = (text.lower() if lowercase else text for text in texts.texts)
+    return train_tokeniser(kind, plain, vocabulary_size or VOCABULARY[kind])
+
+
+def _encode(tokeniser: Tokeniser, texts: LabelledTexts, labels: Sequence[str], *, lowercase: bool) -> TokenisedTexts:
+    places = {label: place for place, label in enumerate(labels)}
+    ids = Sentences.join([text_ids(tokeniser, text, lowercase=lowercase) for text in texts.texts])
+    return TokenisedTexts(ids, np.array([places[label] for label in texts.labels], np.int64))
+
+
+def _cut(texts: TokenisedTexts, longest: int) -> tuple[TokenisedTexts, int]:
+    """The texts, with the middle of those left out that are longer than `longest` tokens, and how many those are."""
+    lengths = texts.texts.lengths
+    count = int((lengths > longest).sum())
+    if not count:
+        return texts, 0
+    head, tail = longest // 2, longest - longest // 2
+    whole = [texts.texts[place] for place in range(len(texts))]
+    parts = [np.concatenate([one[:head], one[-tail:]]) if len(one) > longest else one for one in whole]
+    return TokenisedTexts(Sentences.join(parts), texts.labels), count
+
+
+def open_labelled(folder: Path) -> LabelledCorpus:
+    """The corpus that `tokenise_labelled` wrote into `folder`. Raises RunError if it is gone."""
+    try:
+        facts = json.loads((folder / "corpus.json").read_text())
+        tokeniser = load_tokeniser((folder / "tokeniser.json").read_bytes())
+        train, valid = (_read(folder / f"{name}.npz") for name in ("train", "valid"))
+        return LabelledCorpus(tokeniser, facts["labels"], train, valid, facts)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(str(folder), f"the run's tokens cannot be read: {error}", "add --overwrite") from error
+
+
+def _read(path: Path) -> TokenisedTexts:
+    with np.load(path, allow_pickle=False) as found:
+        return TokenisedTexts(Sentences(found["ids"], found["starts"]), found["labels"])
