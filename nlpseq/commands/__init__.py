@@ -12,7 +12,7 @@
     evaluate.py   nlpseq evaluate; of classifiers in evaluate_labels.py
     tokenize.py   nlpseq tokenize train | encode | decode | check
     corpus.py     nlpseq corpus list | show | check
-    inspect.py    nlpseq inspect model
+    inspect.py    nlpseq inspect model | attention | words
     bench.py      nlpseq bench cells | decode; the table is there, the drawing in bench_plot.py
 
 `cli`, `flags` and `output` import neither NumPy nor torch nor rich, so that `nlpseq --help` starts at once; the

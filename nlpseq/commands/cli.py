@@ -45,7 +45,7 @@ COMMANDS = {
     "evaluate": "how good a model is on a text",
     "tokenize": "train a tokeniser, and use it as a filter",
     "corpus": "list, show and check corpora",
-    "inspect": "what is in a model file",
+    "inspect": "what is in a model, and what it looks at",
     "bench": "how fast the recurrent cells are here",
 }
 

@@ -1,22 +1,37 @@
-"""`nlpseq inspect`: what is in a model file, and what a translator looks at."""
+"""`nlpseq inspect`: what is in a model file, what a translator looks at, which words carry a decision."""
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from nlpseq.commands import output
-from nlpseq.commands.flags import LANGUAGE_MODEL, TRANSLATION, Json, ModelPath, ModelPaths, application, command
+from nlpseq.commands.flags import (
+    LANGUAGE_MODEL,
+    SENTIMENT,
+    TRANSLATION,
+    Json,
+    ModelPath,
+    ModelPaths,
+    application,
+    command,
+)
 from nlpseq.decoding.beam import BeamOptions
+from nlpseq.decoding.classification import LONGEST, TextClassifier
 from nlpseq.decoding.ensemble import Ensemble
 from nlpseq.decoding.translation import Translations, aligned
 from nlpseq.errors import OptionError
 from nlpseq.insight.attention import shade, to_json
+from nlpseq.insight.words import colour, to_html, weigh_tokens, words_of
+from nlpseq.insight.words import to_json as words_to_json
 from nlpseq.models import translator
-from nlpseq.models.model_file import Model, load_model
+from nlpseq.models.model_file import Model, load_model, replace_file
 
-app = application("What is in a model file, and what a translator looks at.")
+app = application("What is in a model file, what a translator looks at, which words carry a decision.")
 
 Text = Annotated[str, typer.Argument(metavar="TEXT", help="A source text.")]
 Target = Annotated[
@@ -24,9 +39,16 @@ Target = Annotated[
 ]
 
 
+ClassifiedText = Annotated[str, typer.Argument(metavar="TEXT", help="A text.")]
+Label = Annotated[
+    str | None, typer.Option("--label", metavar="LABEL", help="The label to explain. [default: the most probable one]")
+]
+Page = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page that shows it.")]
+
+
 @app.callback()
 def inspect() -> None:
-    """What is in a model file, and what a translator looks at."""
+    """What is in a model file, what a translator looks at, which words carry a decision."""
 
 
 @command(app)
@@ -69,6 +91,49 @@ def attention(
         output.write_json({"text": text, "translation": target, **to_json(found)})
     else:
         output.write_text("".join(line + "\n" for line in shade(found)))
+
+
+@command(app)
+def words(
+    text: ClassifiedText,
+    label: Label = None,
+    page: Page = None,
+    model: ModelPath = SENTIMENT,
+    json: Json = False,
+) -> None:
+    """Write which words spoke for a classifier's label, and which against it: on a terminal the text in colours.
+
+    Elsewhere a word, a tab and its weight in each line, and what attention pooling gave it where the model has that.
+    The weight is about by how much the label's log-odds would fall without the word. This command imports torch.
+
+    \b
+      nlpseq inspect words "a dull film with a wonderful end"
+      nlpseq inspect words "a dull film" --label positive --html words.html
+    """
+    if page is not None:
+        output.check_target(page, "--html", (".html", ".htm"))
+    classifier = TextClassifier.load(model)
+    if label is not None and label not in classifier.labels:
+        known = ", ".join(classifier.labels)
+        raise OptionError("--label", f"must be one of {known}, was {label!r}", f"--label {classifier.labels[0]}")
+    if not text.strip():
+        raise OptionError("TEXT", "must not be blank", 'nlpseq inspect words "some words"')
+    (decision,) = classifier.classify([text])
+    label = label or decision.labels[0]
+    probability = decision.probabilities[decision.labels.index(label)]
+    ids = classifier.ids(text)[:LONGEST]
+    loaded = classifier.model
+    found = weigh_tokens(loaded.weights, classifier.options, ids, classifier.labels.index(label))
+    carried = words_of(loaded.tokeniser, ids.tolist(), *found)
+    if page is not None:
+        replace_file(page, to_html(carried, label, probability).encode("utf-8", "replace"))
+    if json:
+        output.write_json({"label": label, "probability": probability, "words": words_to_json(carried)})
+    elif sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        output.write_text(f"{label} {probability:.1%}\n{colour(carried)}\n")
+    elif page is None:
+        rows = ((one.text.strip(), f"{one.weight:+.4f}", one.attention) for one in carried if one.text.strip())
+        output.write_text("".join("\t".join(_spelled(cell) for cell in row if cell is not None) + "\n" for row in rows))
 
 
 def _facts(model: Model) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What goes on inside a model, made visible.
 
     attention.py   what each token of a translation looked at: numbers, a drawing, shades in a terminal
+    words.py       which words carried a classifier's decision: numbers, colours, a page
 
-Nothing here runs a model or writes to a terminal: it turns what others found into text.
+Nothing here writes to a terminal: what goes on becomes text, and commands show it.
 """

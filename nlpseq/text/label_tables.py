@@ -157,7 +157,7 @@ def _guessed(where: str, rows: Sequence[Sequence[str]], width: int) -> tuple[int
 
 
 def _named_places(where: str, header: Sequence[str], columns: LabelColumns) -> tuple[int, int, int]:
-    """The columns that the user names: by the header, or by numbers from 1 where it has no such names."""
+    """The columns that the user names, by the header or by numbers from 1."""
     names = [cell.strip() for cell in header]
     lower = [name.lower() for name in names]
     usual = {"label": LABEL_NAMES, "text": TEXT_NAMES}
@@ -166,10 +166,11 @@ def _named_places(where: str, header: Sequence[str], columns: LabelColumns) -> t
     for what, wanted in columns._asdict().items():
         if wanted is None:
             continue
-        if wanted in names:
-            places[what], by_name = names.index(wanted), True
-        elif wanted.isdecimal() and 1 <= int(wanted) <= len(names):
+        if wanted.isdecimal() and 1 <= int(wanted) <= len(names):
             places[what] = int(wanted) - 1
+            by_name = by_name or _known(lower[int(wanted) - 1 : int(wanted)], usual[what]) is not None
+        elif wanted in names:
+            places[what], by_name = names.index(wanted), True
         else:
             there = ", ".join(names)[:200]
             hint = f"--{what}-column {names[0 if what == 'label' else -1][:40]!r}"

@@ -90,11 +90,11 @@ def label_names(texts: LabelledTexts, name: str) -> list[str]:
     if len(counts) < 2:
         what = f"it needs texts of at least two labels, all {len(texts):,} are {texts.labels[0]!r}"
         raise CorpusError(name, what, "--label-column NAME, if that is not the label")
+    if len(texts) < FEWEST:
+        raise CorpusError(name, f"it needs at least {FEWEST} texts with labels, has {len(texts)}")
     if len(counts) > MOST_LABELS or 2 * len(counts) > len(texts):
         what = f"it has {len(counts):,} different labels for {len(texts):,} texts, as {next(iter(counts))[:40]!r}"
         raise CorpusError(name, what, "--label-column NAME --text-column NAME, if the two are confused")
-    if len(texts) < FEWEST:
-        raise CorpusError(name, f"it needs at least {FEWEST} texts with labels, has {len(texts)}")
     return sorted(counts, key=lambda label: (len(label) if label.isdecimal() else 0, label))
 
 

@@ -54,6 +54,22 @@ def test_a_restored_optimiser_goes_on_to_the_same_bits(name: str, tmp_path: obje
         assert value.shape == second.arrays()[key].shape, key
 
 
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_each_depth_has_its_rate(name: str) -> None:
+    depths = {"layers.0.bias": 1, "layers.0.bias.more": 2}
+    updates = Updates(name, _parameters(), 0.01, 0.1, 1e9, depths)
+    plain = Updates(name, _parameters(), 0.005, 0.1, 1e9)
+    for one, scales in ((updates, (1.0, 0.5, 0.0)), (plain, (1.0,))):
+        generator = torch.Generator().manual_seed(1)
+        for value in one.parameters.values():
+            value.grad = torch.randn(value.shape, generator=generator)
+        one.step(1.0, scales)
+    begun = _parameters()
+    assert torch.equal(updates.parameters["layers.0.bias.more"], begun["layers.0.bias.more"])
+    assert torch.equal(updates.parameters["layers.0.bias"], plain.parameters["layers.0.bias"])
+    assert not torch.equal(updates.parameters["layers.0.weight"], plain.parameters["layers.0.weight"])
+
+
 def test_decay_shrinks_matrices_and_nothing_else() -> None:
     with_decay, without = (Updates("adamw", _parameters(), 0.01, decay, 1e9) for decay in (0.5, 0.0))
     begun = _parameters()
