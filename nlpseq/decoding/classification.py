@@ -18,9 +18,9 @@ from nlpseq import arrays
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.model_file import Model
-from nlpseq.models.translator import side_by_side
 from nlpseq.native.extension import threads
 from nlpseq.native.layer import unroll
+from nlpseq.text.columns import Ids, side_by_side, together
 
 TOKENS_AT_ONCE = 8192
 LONGEST = 100_000  # tokens
@@ -57,16 +57,13 @@ class TextClassifier:
     def logits(self, texts: Sequence[Values]) -> Values:
         """Unnormalised log-probabilities [N, C] of texts that are ids, temperature not applied."""
         found = np.empty((len(texts), len(self.labels)), np.float32)
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-        groups: list[list[int]] = []
-        for place in order:
-            if not groups or (len(groups[-1]) + 1) * len(texts[place]) > TOKENS_AT_ONCE:
-                groups.append([])
-            groups[-1].append(place)
+        read = [text[:LONGEST] for text in texts]
+        groups = list(together(np.array([len(text) for text in read], np.int64), TOKENS_AT_ONCE))
 
-        def run(group: list[int]) -> None:
-            ids, lengths = side_by_side([texts[place][:LONGEST] for place in group])
-            outputs = classifier.read(self.model.weights, self.options, ids, lengths, run_layer=unroll)
+        def run(group: Ids) -> None:
+            outputs = classifier.read(
+                self.model.weights, self.options, *side_by_side([read[place] for place in group]), run_layer=unroll
+            )
             found[group] = classifier.logits(self.model.weights, self.options, outputs)
 
         if len(groups) < 2:

@@ -22,6 +22,7 @@ from nlpseq.models.stack import StackState
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.native.matrix import PackedMatrix
 from nlpseq.native.output import Logits, OutputLayer, summarised
+from nlpseq.text.columns import side_by_side
 from nlpseq.text.tokenisers import Tokeniser
 
 LEAST_COVERED = 1e-6  # of a position that was not looked at
@@ -73,13 +74,13 @@ class Ensemble:
 
     def begin(self, sources: Sequence[Rows], width: int, *, coverage: bool = False) -> EnsembleDecoder:
         """A decoder of source texts, each with its newline, that keeps `width` hypotheses of each."""
-        columns, lengths = translator.side_by_side(sources)
+        columns, lengths = side_by_side(sources)
         return EnsembleDecoder(self.members, columns, lengths, width, coverage=coverage)
 
     def attention(self, sources: Sequence[Rows], targets: Sequence[Rows]) -> list[Values]:
         """What each token of a target looked at: shares [T, S] for each pair, the mean of the members'."""
-        columns, lengths = translator.side_by_side(sources)
-        target_columns, _ = translator.side_by_side(targets)
+        columns, lengths = side_by_side(sources)
+        target_columns, _ = side_by_side(targets)
         shares = []
         for member in self.members:
             ids, sizes, read = map(member.place, (columns, lengths, translator.begun(target_columns)))

@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from nlpseq.decoding.ancestral import draw
 from nlpseq.decoding.beam import BeamOptions, Hypothesis, Rows, Values, search
 from nlpseq.decoding.ensemble import Ensemble, Member
@@ -16,6 +18,7 @@ from nlpseq.errors import OptionError
 from nlpseq.models import translator
 from nlpseq.models.attention import Alignment
 from nlpseq.models.translator import LONGEST, TranslatorOptions
+from nlpseq.text.columns import together
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
 TOKENS_AT_ONCE = 2048  # of sources, padding included
@@ -71,12 +74,9 @@ class Translations:
         ids = [translator.line_ids(self.ensemble.tokeniser, line) for line in lines]
         found = [[] if len(one) > LONGEST else [Translation("", 0.0, 0.0)] for one in ids]
         waiting = [number for number, line in enumerate(lines) if line.strip() and len(ids[number]) <= LONGEST]
-        waiting.sort(key=lambda number: len(ids[number]))
-        while waiting:
-            count = 1
-            while count < len(waiting) and (count + 1) * len(ids[waiting[count]]) <= TOKENS_AT_ONCE:
-                count += 1
-            group, waiting = waiting[:count], waiting[count:]
+        lengths = np.array([len(ids[number]) for number in waiting], np.int64)
+        for places in together(lengths, TOKENS_AT_ONCE):
+            group = [waiting[place] for place in places]
             sources = [ids[number] for number in group]
             hypotheses = self._hypotheses(sources, [self.lines + number for number in group])
             for number, made in zip(group, self._translations(sources, hypotheses), strict=True):

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from nlpseq.errors import OptionError
+from nlpseq.text.labelled import has_no_spaces
 
-WITHOUT_SPACES = 15  # characters from one space to the next, from which on a text is taken to be written without
 SMOOTHING = 1.0
 INTERPOLATION = 0.25  # of the weights with their mean, as Wang and Manning advise
 
@@ -67,8 +67,7 @@ def baseline_labels(
     except ImportError:
         what = "needs scikit-learn, which is not installed"
         raise OptionError("--baseline", what, "pip install 'nlpseq[baseline]'") from None
-    spaces = sum(text.count(" ") + 1 for text in texts)
-    if sum(map(len, texts)) > WITHOUT_SPACES * spaces:
+    if has_no_spaces(texts):
         count = CountVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2, lowercase=lowercase)
     else:
         pattern = r"\w+|[^\w\s]"

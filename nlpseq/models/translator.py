@@ -30,6 +30,7 @@ from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import CELL_CHOICES, RecurrentOptions
 from nlpseq.models.stack import Noise, StackState, Unroll, read_layers, run_stack, start_state
 from nlpseq.options import option
+from nlpseq.text.columns import side_by_side
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
 TASK = "translator"
@@ -112,15 +113,6 @@ def line_ids(tokeniser: Tokeniser, text: str) -> np.ndarray:
 def closed(tokens: Sequence[int] | np.ndarray) -> np.ndarray:
     """Tokens [T] and the newline that ends them."""
     return np.append(np.asarray(tokens, np.int32), np.int32(NEWLINE))
-
-
-def side_by_side(texts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Texts as columns [S, B], newlines behind their ends, and their lengths [B]."""
-    lengths = np.array([len(text) for text in texts])
-    columns = np.full((lengths.max(), len(texts)), NEWLINE, np.int64)
-    for column, text in enumerate(texts):
-        columns[: len(text), column] = text
-    return columns, lengths
 
 
 def begun(targets: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@
     bundled.py       the corpora that come with the package
     parts.py         a part of a corpus, as training holds it out
     token_lines.py   lines of text to lines of token ids and back
+    columns.py       texts as ids side by side
     stream.py        a tokenised corpus on disk, memory-mapped
     lines.py         the line contract of the filters: batches of lines in, lines out
     corpus_check.py  faults in a corpus, before hours are spent on it

@@ -20,6 +20,7 @@ MOST_HELD_OUT = 5000
 MOST_LABELS = 1000
 LONGEST_LABEL = 200  # characters
 FEWEST = 20  # texts
+WITHOUT_SPACES = 15  # characters from one space to the next, from which on a text is taken to be written without
 
 
 @dataclass
@@ -153,3 +154,8 @@ def shared(texts: LabelledTexts, others: LabelledTexts) -> list[int]:
     """Places of the texts that stand among the others, too."""
     theirs = {text.strip() for text in others.texts}
     return [place for place, text in enumerate(texts.texts) if text.strip() in theirs]
+
+
+def has_no_spaces(texts: Sequence[str]) -> bool:
+    """Whether texts are of a script that parts no words, as Chinese."""
+    return sum(map(len, texts)) > WITHOUT_SPACES * sum(text.count(" ") + 1 for text in texts)

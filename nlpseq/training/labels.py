@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from nlpseq.errors import RunError
 from nlpseq.models.classifier import text_ids
 from nlpseq.models.model_file import replace_file
+from nlpseq.text.columns import Ids, together
 from nlpseq.text.label_tables import LabelColumns
-from nlpseq.text.labelled import LabelledTexts, label_names, read_parts, repeated, shared
+from nlpseq.text.labelled import LabelledTexts, has_no_spaces, label_names, read_parts, repeated, shared
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
-from nlpseq.training.sentences import Ids, Sentences
+from nlpseq.training.sentences import Sentences
 
-WITHOUT_SPACES = 15  # characters from one space to the next, from which on a text is taken to be written without
 VOCABULARY = {"word": 30_000, "bpe": 8192, "unigram": 8192, "byte": 256, "char": 16_384}
 
 
@@ -47,14 +47,8 @@ class TokenisedTexts(NamedTuple):
 
     def in_order(self, batch_tokens: int) -> Iterator[tuple[NDArray[np.int64], LabelledBatch]]:
         """All texts in batches of at most so many tokens, short texts first, and their places."""
-        lengths = self.texts.lengths
-        order = np.argsort(lengths, kind="stable")
-        start = 0
-        while start < len(order):
-            tokens = lengths[order[start:]] * np.arange(1, len(order) - start + 1)
-            stop = start + max(1, int(np.searchsorted(tokens, batch_tokens, "right")))
-            yield order[start:stop], self.batch(order[start:stop])
-            start = stop
+        for places in together(self.texts.lengths, batch_tokens):
+            yield places, self.batch(places)
 
 
 @dataclass(frozen=True)
@@ -128,10 +122,7 @@ def _learn_tokeniser(texts: LabelledTexts, tokens: str, vocabulary_size: int | N
     """A tokeniser of the kind and size that the texts ask for where that is left open."""
     kind = tokens
     if tokens == "auto":
-        characters, spaces = (
-            sum(count) for count in zip(*((len(t), t.count(" ") + 1) for t in texts.texts), strict=True)
-        )
-        kind = "char" if characters > WITHOUT_SPACES * spaces else "bpe"
+        kind = "char" if has_no_spaces(texts.texts) else "bpe"
     plain = (text.lower() if lowercase else text for text in texts.texts)
     return train_tokeniser(kind, plain, vocabulary_size or VOCABULARY[kind])
 

@@ -6,16 +6,15 @@ so that a batch holds texts of about one length and little of it is padding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nlpseq.models.translator import line_ids, side_by_side
+from nlpseq.models.translator import line_ids
+from nlpseq.text.columns import Ids, side_by_side, together
 from nlpseq.text.tokenisers import Tokeniser
-
-Ids = NDArray[np.int64]
 
 WINDOW = 32  # batches that are sorted by length together
 USUAL = 64  # texts in a batch, where only their tokens are counted
@@ -70,7 +69,7 @@ class Shuffled:
         """
         self.lengths = lengths
         self.ties = lengths if ties is None else ties
-        self.batch_size = len(lengths) if batch_size is None else batch_size
+        self.batch_size = batch_size
         self.window = WINDOW * min(batch_size or USUAL, len(lengths))
         self.batch_tokens = batch_tokens
         self.seed = seed
@@ -98,17 +97,6 @@ class Shuffled:
             for start in range(0, len(order), self.window):
                 window = order[start : start + self.window]
                 window = window[np.lexsort((self.ties[window], self.lengths[window]))]
-                made += self._cut(window)
+                made += [window[some] for some in together(self.lengths[window], self.batch_tokens, self.batch_size)]
             self._plan = self.passes, [made[place] for place in generator.permutation(len(made))]
         return self._plan[1]
-
-    def _cut(self, window: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-        """A window's texts, short ones first, in batches."""
-        start = 0
-        while start < len(window):
-            stop = start + self.batch_size
-            if self.batch_tokens is not None:
-                tokens = self.lengths[window[start:]] * np.arange(1, len(window) - start + 1)  # of a batch so far
-                stop = min(stop, start + max(1, int(np.searchsorted(tokens, self.batch_tokens, "right"))))
-            yield window[start:stop]
-            start = stop

@@ -16,6 +16,7 @@ from nlpseq.errors import BackendError, ModelFileError, OptionError
 from nlpseq.models import translator
 from nlpseq.models.model_file import Model
 from nlpseq.models.translator import TranslatorOptions
+from nlpseq.text.columns import side_by_side
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser, train_tokeniser
 
 LINES = ["abc", "a b c d e", "", "ccc " * 9]
@@ -87,7 +88,7 @@ def test_what_is_looked_at_is_what_the_steps_looked_at(tokeniser: Tokeniser) -> 
     found = ensemble.attention(sources, targets)
     for source, target, shares in zip(sources, targets, found, strict=True):
         assert shares.shape == (len(target), len(source))
-        memory, state = translator.encode(weights, options, *translator.side_by_side([source]))
+        memory, state = translator.encode(weights, options, *side_by_side([source]))
         for place, token in enumerate(translator.begun(target[:, None])[:, 0]):
             _, state, looked = translator.decode(weights, options, np.array([[token]]), memory, state)
             np.testing.assert_allclose(looked[0, 0], shares[place], atol=1e-6)

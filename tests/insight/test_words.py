@@ -11,7 +11,7 @@ from nlpseq.cells import unroll
 from nlpseq.insight.words import Word, colour, strengths, to_html, to_json, weigh_tokens, words_of
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
-from nlpseq.models.translator import side_by_side
+from nlpseq.text.columns import side_by_side
 from nlpseq.text.tokenisers import train_tokeniser
 
 

@@ -14,8 +14,8 @@ from nlpseq.models import classifier, pooling
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.model_file import save_model
 from nlpseq.models.pooling import POOLINGS, Outputs
-from nlpseq.models.translator import side_by_side
 from nlpseq.native import layer
+from nlpseq.text.columns import side_by_side
 from nlpseq.text.tokenisers import NEWLINE, train_tokeniser
 
 Close = Callable[..., None]
