@@ -160,6 +160,11 @@ def active_rows(lengths: Array, step: int) -> Array:
     return (lengths > step)[:, None]
 
 
+def active_steps(lengths: Array, steps: int) -> Array:
+    """True for the tokens [T, B] that the sequences have."""
+    return positions(steps, lengths)[:, None] < lengths[None, :]
+
+
 def from_numpy(values: np.ndarray, like: Array) -> Array:
     """NumPy values in the library and on the device of `like`, in their own type."""
     if library(like) is np:

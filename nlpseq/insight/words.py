@@ -51,21 +51,27 @@ def weigh_tokens(
 
     from nlpseq.kernels.recurrence import unroll
     from nlpseq.models.embedding import embed_tokens
+    from nlpseq.models.evidence import look_up
     from nlpseq.text.tokenisers import NEWLINE
 
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
     column, lengths = torch.from_numpy(ids.astype(np.int64))[:, None], torch.tensor([len(ids)])
     recent = torch.full(((options.ngrams or 1) - 1, 1), NEWLINE)
     vectors = embed_tokens(tensors, column, recent)
-    shift = torch.zeros_like(vectors, requires_grad=True)
-    outputs = classifier.read(tensors, options, column, lengths, run_layer=unroll, shift=shift)
+    inputs = {"shift": (torch.zeros_like(vectors, requires_grad=True), vectors)}
+    if "evidence.table" in tensors:
+        evidence = look_up(tensors["evidence.table"], column, len(tensors["embedding.weight"]))
+        inputs["evidence"] = (evidence.requires_grad_(), evidence.detach())
+    given: dict[str, Any] = {name: one for name, (one, _) in inputs.items()}
+    outputs = classifier.read(tensors, options, column, lengths, run_layer=unroll, **given)
     logits = classifier.logits(tensors, options, outputs)[0]
     others = torch.cat([logits[:label], logits[label + 1 :]])
-    (gradient,) = torch.autograd.grad(logits[label] - others.logsumexp(0), shift)
+    gradients = torch.autograd.grad(logits[label] - others.logsumexp(0), list(given.values()))
+    carried = sum((slope * value).sum(-1)[:, 0] for slope, (_, value) in zip(gradients, inputs.values(), strict=True))
     shares = None
     if "attention" in options.poolings:
         shares = pooling.attention_shares(tensors, outputs)[:, 0].detach().numpy()
-    return (gradient * vectors).sum(-1)[:, 0].numpy(), shares
+    return carried.numpy(), shares
 
 
 def words_of(tokeniser: Tokeniser, ids: Sequence[int], weights: np.ndarray, shares: np.ndarray | None) -> list[Word]:

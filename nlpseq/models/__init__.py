@@ -7,6 +7,7 @@
     stepper.py          a language model one token at a time, for generating text
     attention.py        what a query reads of a source text
     translator.py       encoder, attention, decoder: a target's next token, given its source
+    evidence.py         what n-grams say of a label, counted
     pooling.py          how the outputs over a text become one vector
     classifier.py       embedding, stack, pooling: a text's label
     model_file.py       one safetensors file with all that is needed to run a model

@@ -23,6 +23,7 @@ from nlpseq.cells.initial import layer_values, log_frequencies, normal
 from nlpseq.errors import ModelFileError, OptionError
 from nlpseq.models import pooling
 from nlpseq.models.embedding import NGRAM_BUCKETS, embed_tokens
+from nlpseq.models.evidence import look_up
 from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.pooling import POOLINGS, Outputs
@@ -49,6 +50,12 @@ class ClassifierOptions(RecurrentOptions):
         None, "longest n-grams with vectors of their own; 1: none [default: by corpus]", minimum=1, maximum=8
     )
     ngram_buckets: int = option(NGRAM_BUCKETS, "vectors for the n-grams of each length", minimum=1, maximum=1 << 22)
+    evidence: int | None = option(
+        None,
+        "longest n-grams whose weights of evidence are read beside them; 0: none [default: by labels]",
+        minimum=0,
+        maximum=4,
+    )
     lowercase: bool | None = option(None, "read capital letters as small ones [default: yes]")
 
     def __post_init__(self) -> None:
@@ -97,7 +104,10 @@ def initial_weights(
             )
             weights |= {f"layers.{layer}.{name}{suffix}": value for name, value in values.items()}
     weights |= pooling.initial_weights(generator, options.poolings, outputs)
-    weights["output.weight"] = normal(generator, len(label_counts), outputs * len(options.poolings))
+    evidence = (options.evidence or 0) * len(label_counts)
+    if evidence:
+        weights["evidence.projection"] = normal(generator, embedding, evidence)
+    weights["output.weight"] = normal(generator, len(label_counts), outputs * len(options.poolings) + evidence)
     weights["output.bias"] = log_frequencies(label_counts, len(label_counts))
     return {name: value.astype(np.float32) for name, value in weights.items()}
 
@@ -118,12 +128,21 @@ def read(
     run_layer: Unroll = unroll,
     noise: Noise | None = None,
     shift: Array | None = None,  # [T, B, E]
+    evidence: Array | None = None,  # [T, B, K]
     **settings: Any,
 ) -> Outputs:
-    """What the layers make of texts; `shift` is added to the tokens' vectors."""
+    """What the layers make of texts; `shift` is added to the tokens' vectors.
+
+    The weights of evidence are those of the model's table, unless they are given.
+    """
     cell, batch = options.recurrent_cell, ids.shape[1]
     newlines = np.full(((options.ngrams or 1) - 1, batch), NEWLINE, np.int64)
     inputs = embed_tokens(weights, ids, arrays.from_numpy(newlines, weights["embedding.weight"]), noise)
+    if evidence is None and "evidence.table" in weights:
+        evidence = look_up(weights["evidence.table"], ids, weights["embedding.weight"].shape[0])
+    if evidence is not None:
+        evidence = evidence * arrays.active_steps(lengths, ids.shape[0])[..., None]
+        inputs = inputs + arrays.project(evidence, weights["evidence.projection"])
     layers = read_layers(weights, options.layers)
     steps, after = run_stack(
         cell,
@@ -136,7 +155,8 @@ def read(
         noise=noise,
         **settings,
     )
-    return Outputs(steps, arrays.concatenate([one.hidden for one in after[-1]]), lengths)
+    summed = None if evidence is None else evidence.sum(0) / lengths[:, None] ** 0.5
+    return Outputs(steps, arrays.concatenate([one.hidden for one in after[-1]]), lengths, summed)
 
 
 def logits(weights: Weights, options: ClassifierOptions, outputs: Outputs, noise: Noise | None = None) -> Array:

@@ -31,11 +31,12 @@ class Outputs(NamedTuple):
     steps: Array  # [T, B, D], zero where padded
     last: Array  # [B, D]
     lengths: Array  # [B]
+    evidence: Array | None = None  # [B, K], summed
 
     @property
     def mask(self) -> Array:
         """[T, B, 1], True where a text has a token."""
-        return (arrays.positions(self.steps.shape[0], self.steps)[:, None] < self.lengths[None, :])[..., None]
+        return arrays.active_steps(self.lengths, self.steps.shape[0])[..., None]
 
 
 def _only_real(outputs: Outputs, values: Array) -> Array:
@@ -86,6 +87,8 @@ def initial_weights(generator: np.random.Generator, names: Sequence[str], size: 
 
 
 def pool(weights: Weights, names: Sequence[str], outputs: Outputs) -> Array:
-    """One vector [B, D * len(names)] of each text."""
+    """One vector [B, D * len(names) + K] of each text."""
     pooled = [POOLINGS[name](weights, outputs) for name in names]
+    if outputs.evidence is not None:
+        pooled.append(outputs.evidence)
     return pooled[0] if len(pooled) == 1 else arrays.concatenate(pooled)

@@ -5,6 +5,7 @@
     data.py            corpora to token streams: reading, splitting, tokenising, the run's files of tokens
     pairs.py           parallel text to batches of about one length
     labels.py          labelled texts to batches
+    evidence.py        weights of evidence, each text's from the other folds
     sentences.py       texts as ids, and the order in which they are read
     batches.py         columns of a token stream, with truncated back-propagation through time
     noise.py           the dropouts

@@ -8,12 +8,14 @@ time of a step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div
 
@@ -23,12 +25,14 @@ from nlpseq.kernels.choice import Choice
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.stack import Noise
+from nlpseq.training.evidence import CrossFitted
 from nlpseq.training.labels import LabelledCorpus
 from nlpseq.training.model_task import ModelTask
 from nlpseq.training.options import ClassifierTraining
 from nlpseq.training.sentences import Shuffled
 
 VALIDATION_TOKENS = 16_384
+MOST_PASSES = 6.0  # beyond which a classifier learns its texts by heart, however much time there is
 
 
 class ClassificationTask(ModelTask):
@@ -36,6 +40,7 @@ class ClassificationTask(ModelTask):
 
     name = classifier.TASK
     unit = "text"
+    most_passes = MOST_PASSES
     options: ClassifierOptions
     training: ClassifierTraining
     corpus: LabelledCorpus
@@ -62,7 +67,15 @@ class ClassificationTask(ModelTask):
         counts = corpus.label_counts
         balanced = counts.sum() / np.maximum(1, counts) / len(counts)
         self.class_weights = torch.from_numpy(balanced).float() if training.class_weights == "balanced" else None
+        self.evidence = CrossFitted(corpus, options.evidence) if options.evidence else None
+        self.constants: dict[str, Tensor] = {}
+        if self.evidence is not None:
+            self.constants["evidence.table"] = torch.from_numpy(self.evidence.table)
         self.depths = {name: _depth(name, options.layers) for name in self.parameters}
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The parameters as they are now, and the table of evidence."""
+        return super().weights() | {name: value.numpy() for name, value in self.constants.items()}
 
     def rate_scales(self, share: float) -> list[float]:
         """What the rate of parameters of each depth is multiplied by, when `share` of the run is over.
@@ -79,30 +92,32 @@ class ClassificationTask(ModelTask):
 
     def batch_loss(self) -> tuple[Tensor, int]:
         """The next batch's loss in nats, and its count of texts."""
-        batch = self.corpus.train.batch(self.batches.next())
+        chosen = self.batches.next()
+        batch = self.corpus.train.batch(chosen)
         self.tokens += int(batch.lengths.sum())
         ids, lengths, labels = (torch.from_numpy(one) for one in batch)
         training = self.training
+        read = partial(self._logits, ids, lengths, noise=self.noise, evidence=self._evidence(ids, chosen))
         size = training.adversarial or training.virtual_adversarial
         if not size:
-            return self._loss(self._logits(ids, lengths, noise=self.noise), labels), len(labels)
+            return self._loss(read(), labels), len(labels)
         worst = self._shift(ids, like=self.parameters["embedding.weight"])
-        logits = self._logits(ids, lengths, noise=self.noise, shift=worst.requires_grad_())
+        logits = read(shift=worst.requires_grad_())
         loss = self._loss(logits, labels)
         if training.virtual_adversarial:
             said = logits.detach().log_softmax(-1)
-            return loss + self._virtual(ids, lengths, said, size), len(labels)
+            return loss + self._virtual(read, ids, lengths, said, size), len(labels)
         (direction,) = torch.autograd.grad(loss, worst, retain_graph=True)
-        shifted = self._logits(ids, lengths, noise=self.noise, shift=self._scaled(direction, size))
+        shifted = read(shift=self._scaled(direction, size))
         return loss + self._loss(shifted, labels), len(labels)
 
-    def _virtual(self, ids: Tensor, lengths: Tensor, said: Tensor, size: float) -> Tensor:
+    def _virtual(self, read: Callable[..., Tensor], ids: Tensor, lengths: Tensor, said: Tensor, size: float) -> Tensor:
         """By how much what is said of the texts differs at worst when their vectors are changed a little."""
         drawn = torch.randn(*ids.shape, self.options.embedding_size or 0, generator=self.generator)
         probe = self._scaled(drawn * self._mask(ids, lengths), size).requires_grad_()
-        differing = self._divergence(said, self._logits(ids, lengths, noise=self.noise, shift=probe))
+        differing = self._divergence(said, read(shift=probe))
         (direction,) = torch.autograd.grad(differing, probe)
-        shifted = self._logits(ids, lengths, noise=self.noise, shift=self._scaled(direction, size))
+        shifted = read(shift=self._scaled(direction, size))
         return self._divergence(said, shifted)
 
     @staticmethod
@@ -125,11 +140,19 @@ class ClassificationTask(ModelTask):
             norms = direction.square().sum((0, 2), keepdim=True).sqrt()
             return direction * (length / norms.clamp_min(1e-12))
 
-    def _logits(
-        self, ids: Tensor, lengths: Tensor, *, noise: Noise | None = None, shift: Tensor | None = None
-    ) -> Tensor:
+    def _evidence(self, ids: Tensor, chosen: NDArray[np.int64]) -> Tensor | None:
+        """Weights of evidence for texts of training, or None where the model reads none."""
+        return None if self.evidence is None else self.evidence.of(ids, chosen)
+
+    def _logits(self, ids: Tensor, lengths: Tensor, *, noise: Noise | None = None, **read: Any) -> Tensor:
         outputs = classifier.read(
-            self.parameters, self.options, ids, lengths, run_layer=self.choice.run_layer, noise=noise, shift=shift
+            self.parameters | self.constants,
+            self.options,
+            ids,
+            lengths,
+            run_layer=self.choice.run_layer,
+            noise=noise,
+            **read,
         )
         logits: Tensor = classifier.logits(self.parameters, self.options, outputs, noise)
         return logits

@@ -89,6 +89,7 @@ class ClassificationRun(task_run.TaskRun):
             len(self.corpus.train.texts.ids),
             kind=self.corpus.tokeniser.kind,
             taught=request.init_from is not None,
+            labels=len(self.corpus.labels),
         )
         return {"machine": {"kernel": self.choice.reason}}
 

@@ -32,6 +32,7 @@ HIDDEN_SIZES = (64, 96, 128, 192, 256, 320, 384, 448, 544, 640, 768, 896, 1056, 
 LARGE_VOCABULARY = 8_192
 REFERENCE_SIZE = 384
 REFERENCE_WORK = 2.0e13  # floating-point operations that so many hidden units are right for
+MOST_EVIDENCE = 16  # labels, up to which weights of evidence are read
 DEFAULT_SECONDS = 300.0
 
 
@@ -118,6 +119,7 @@ def complete_classifier(
     *,
     kind: str,
     taught: bool,
+    labels: int,
 ) -> tuple[ClassifierOptions, ClassifierTraining]:
     """The options with nothing left open; what the user has set stays. Raises OptionError where it has no effect.
 
@@ -133,6 +135,7 @@ def complete_classifier(
         bidirectional=not taught if model.bidirectional is None else model.bidirectional,
         pooling=model.pooling or "max,mean",
         ngrams=model.ngrams or (1 if taught else 2),
+        evidence=(2 if labels <= MOST_EVIDENCE else 0) if model.evidence is None else model.evidence,
     )
     return model, replace(
         training,

@@ -40,6 +40,7 @@ class Task(Protocol):
     depths: dict[str, int]  # of parameters below the output, as `rate_scales` counts them; not named: 0
     unit: str  # what losses are counted in: token, text
     criterion: str  # what selection scores are called
+    most_passes: float | None  # over the corpus, in a budget of minutes; None: as many as it allows
 
     def steps_in_epoch(self) -> int:
         """Batches in one pass over the corpus."""
@@ -127,6 +128,11 @@ class Run:
             return max(1, math.ceil(self.options.epochs * self.task.steps_in_epoch() / self.options.accumulate))
         return None
 
+    def _most_steps(self) -> int | None:
+        if self.task.most_passes is None:
+            return None
+        return math.ceil(self.task.most_passes * self.task.steps_in_epoch() / self.options.accumulate)
+
     def resume(self) -> None:
         """Go on where the folder's resume file ends. Raises RunError if that is damaged."""
         self._restore(*self.folder.load_resume())
@@ -149,7 +155,7 @@ class Run:
             self.seconds += time.monotonic() - begun
             self.tokens += count
             if budget is not None and self.total is None:
-                self.total = budget.steps(self.step)
+                self.total = budget.steps(self.step, self._most_steps())
             loss_now, score, best = self._validation()
             if loss_now is not None and not math.isfinite(loss_now):
                 yield self._recover(last_state)

@@ -24,6 +24,7 @@ class ModelTask:
     name: ClassVar[str]  # as in the model's file
     unit: str = "token"  # what losses are counted in
     criterion: str = ""  # what selection scores are called
+    most_passes: float | None = None  # over the corpus, in a budget of minutes
     depths: dict[str, int] = {}  # noqa: RUF012  # of parameters below the output; none: all learn at one rate
 
     def __init__(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+CLEARLY = 1.5  # times as many steps as there shall be at most
 TIMED_SHARE = 0.05  # of the budget is spent before the number of steps is fixed
 
 
@@ -34,13 +35,21 @@ class Budget:
     started: float = field(default_factory=time.monotonic)
     marks: list[float] = field(default_factory=list)
 
-    def steps(self, done: int) -> int | None:
-        """Called after each step; the first is not timed. The number of steps in all, or None until it is known."""
+    def steps(self, done: int, most: int | None = None) -> int | None:
+        """Called after each step; the first is not timed. The number of steps in all, or None until it is known.
+
+        It is at most `most`, and known as soon as those clearly fit.
+        """
         now = time.monotonic()
         self.marks.append(now)
-        if len(self.marks) < 3 or now - self.started < TIMED_SHARE * self.seconds:
+        if len(self.marks) < 3:
             return None
         spent = sorted(later - sooner for sooner, later in zip(self.marks, self.marks[1:], strict=False))
         typical = sum(spent) / len(spent)
         left = self.seconds - self.overhead - (now - self.started)
-        return done + max(0, int(left / typical))
+        fitting = done + max(0, int(left / typical))
+        if most is not None and fitting > CLEARLY * most:
+            return max(done, most)
+        if now - self.started < TIMED_SHARE * self.seconds:
+            return None
+        return fitting if most is None else max(done, min(fitting, most))

@@ -27,6 +27,7 @@ class Bowl:
         self.generator = torch.Generator().manual_seed(1)
         self.depths: dict[str, int] = {}
         self.unit, self.criterion = "token", ""
+        self.most_passes: float | None = None
         self.spoil = spoil
         self.batches = 0
         self.calls = 0
@@ -98,6 +99,14 @@ def test_minutes_become_a_number_of_steps(tmp_path: Path) -> None:
     assert records[-1].total == records[-1].step == run.total
     assert records[-1].validation is not None
     assert records[-1].rate < 0.1 * max(record.rate for record in records), "it ends annealed"
+
+
+def test_more_minutes_than_passes_leave_it_at_those(tmp_path: Path) -> None:
+    task = Bowl()
+    task.most_passes = 3.5
+    records = list(_run(task, tmp_path, minutes=10).progress())
+    assert [record.total for record in records[:4]] == [None, None, 25, 25]
+    assert records[-1].step == 25
 
 
 def test_accumulated_batches_make_one_step_of_their_mean(tmp_path: Path) -> None:
