@@ -6,6 +6,7 @@
     pairs.py           parallel text to batches of about one length
     labels.py          labelled texts to batches
     evidence.py        weights of evidence, each text's from the other folds
+    adversaries.py     adversarial training
     sentences.py       texts as ids, and the order in which they are read
     batches.py         columns of a token stream, with truncated back-propagation through time
     noise.py           the dropouts

@@ -1,30 +1,24 @@
-"""The classifier's task: its batches, its loss, its validation and its file.
-
-Adversarial training (Miyato et al., 2017) adds the loss of the same texts with their vectors changed a little in the
-worst direction, which is that of the gradient. Its size is measured in lengths of an average token's vector, so that it
-means the same whatever an embedding's scale; the paper normalises the embedding instead. Either kind about doubles the
-time of a step.
-"""
+"""The classifier's task: its batches, its loss, its validation and its file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div
+from torch.nn.functional import cross_entropy
 
+from nlpseq.arrays import active_steps
 from nlpseq.evaluation.label_scores import accuracy, confusion, fit_temperature, label_scores, macro_f1, mean_loss
 from nlpseq.evaluation.scores import Score
 from nlpseq.kernels.choice import Choice
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.stack import Noise
+from nlpseq.training.adversaries import adversarial_loss, virtual_loss
 from nlpseq.training.evidence import CrossFitted
 from nlpseq.training.labels import LabelledCorpus
 from nlpseq.training.model_task import ModelTask
@@ -96,53 +90,28 @@ class ClassificationTask(ModelTask):
         batch = self.corpus.train.batch(chosen)
         self.tokens += int(batch.lengths.sum())
         ids, lengths, labels = (torch.from_numpy(one) for one in batch)
+        evidence = None if self.evidence is None else self.evidence.of(ids, chosen)
         training = self.training
-        read = partial(self._logits, ids, lengths, noise=self.noise, evidence=self._evidence(ids, chosen))
-        size = training.adversarial or training.virtual_adversarial
-        if not size:
-            return self._loss(read(), labels), len(labels)
-        worst = self._shift(ids, like=self.parameters["embedding.weight"])
-        logits = read(shift=worst.requires_grad_())
-        loss = self._loss(logits, labels)
-        if training.virtual_adversarial:
-            said = logits.detach().log_softmax(-1)
-            return loss + self._virtual(read, ids, lengths, said, size), len(labels)
-        (direction,) = torch.autograd.grad(loss, worst, retain_graph=True)
-        shifted = read(shift=self._scaled(direction, size))
-        return loss + self._loss(shifted, labels), len(labels)
 
-    def _virtual(self, read: Callable[..., Tensor], ids: Tensor, lengths: Tensor, said: Tensor, size: float) -> Tensor:
-        """By how much what is said of the texts differs at worst when their vectors are changed a little."""
-        drawn = torch.randn(*ids.shape, self.options.embedding_size or 0, generator=self.generator)
-        probe = self._scaled(drawn * self._mask(ids, lengths), size).requires_grad_()
-        differing = self._divergence(said, read(shift=probe))
-        (direction,) = torch.autograd.grad(differing, probe)
-        shifted = read(shift=self._scaled(direction, size))
-        return self._divergence(said, shifted)
+        def read(shift: Tensor | None) -> Tensor:
+            return self._logits(ids, lengths, noise=self.noise, shift=shift, evidence=evidence)
 
-    @staticmethod
-    def _divergence(said: Tensor, logits: Tensor) -> Tensor:
-        return kl_div(logits.log_softmax(-1), said, reduction="sum", log_target=True)
+        def loss(logits: Tensor) -> Tensor:
+            return self._loss(logits, labels)
 
-    @staticmethod
-    def _mask(ids: Tensor, lengths: Tensor) -> Tensor:
-        return (torch.arange(len(ids))[:, None] < lengths)[..., None]
+        shape = (*ids.shape, self.parameters["embedding.weight"].shape[1])
+        if training.adversarial:
+            made = adversarial_loss(read, loss, shape, training.adversarial * self._vector_length())
+        elif training.virtual_adversarial:
+            drawn = torch.randn(shape, generator=self.generator) * active_steps(lengths, len(ids))[..., None]
+            made = virtual_loss(read, loss, drawn, training.virtual_adversarial * self._vector_length())
+        else:
+            made = loss(read(None))
+        return made, len(labels)
 
-    @staticmethod
-    def _shift(ids: Tensor, like: Tensor) -> Tensor:
-        return torch.zeros(*ids.shape, like.shape[1])
-
-    def _scaled(self, direction: Tensor, size: float) -> Tensor:
-        """A change [T, B, E] of each text, as long as `size` vectors of an average token."""
-        with torch.no_grad():
-            table = self.parameters["embedding.weight"]
-            length = size * table.square().sum(1).mean().sqrt()
-            norms = direction.square().sum((0, 2), keepdim=True).sqrt()
-            return direction * (length / norms.clamp_min(1e-12))
-
-    def _evidence(self, ids: Tensor, chosen: NDArray[np.int64]) -> Tensor | None:
-        """Weights of evidence for texts of training, or None where the model reads none."""
-        return None if self.evidence is None else self.evidence.of(ids, chosen)
+    def _vector_length(self) -> float:
+        """The length of an average token's vector."""
+        return float(self.parameters["embedding.weight"].detach().square().sum(1).mean().sqrt())
 
     def _logits(self, ids: Tensor, lengths: Tensor, *, noise: Noise | None = None, **read: Any) -> Tensor:
         outputs = classifier.read(

@@ -88,8 +88,8 @@ def tokenise_labelled(
     labels = label_names(train, names[0])
     if tokeniser is None:
         tokeniser = _learn_tokeniser(train, tokens, vocabulary_size, lowercase=lowercase)
-    parts = [_encode(tokeniser, one, labels, lowercase=lowercase) for one in (train, held_out)]
-    cut = [_cut(part, longest) for part in parts]
+    whole, valid_part = (_encode(tokeniser, one, labels, lowercase=lowercase) for one in (train, held_out))
+    train_part, cut = _cut(whole, longest)
     same, other = repeated(train)
     counts = train.counts
     facts = {
@@ -107,10 +107,10 @@ def tokenise_labelled(
         "valid_texts": len(held_out),
         "valid_sha256": held_out.sha256,
         "blank": train.blank + held_out.blank,
-        "cut": sum(count for _, count in cut),
+        "cut": cut,
     }
     replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
-    for name, (part, _) in zip(("train", "valid"), cut, strict=True):
+    for name, part in (("train", train_part), ("valid", valid_part)):
         packed = io.BytesIO()
         np.savez(packed, allow_pickle=False, ids=part.texts.ids, starts=part.texts.starts, labels=part.labels)
         replace_file(folder / f"{name}.npz", packed.getvalue())

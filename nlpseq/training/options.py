@@ -102,6 +102,11 @@ class ClassifierTraining(TrainingOptions):
         0.0, "share of the run over which layers begin to learn, from the last to the first", minimum=0, below=1
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.adversarial and self.virtual_adversarial:
+            raise OptionError("--adversarial and --virtual-adversarial", "are two kinds of one thing: give one of them")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusOptions:

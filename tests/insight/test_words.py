@@ -11,30 +11,42 @@ from nlpseq.cells import unroll
 from nlpseq.insight.words import Word, colour, strengths, to_html, to_json, weigh_tokens, words_of
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
+from nlpseq.models.evidence import look_up, table_rows
 from nlpseq.text.columns import side_by_side
 from nlpseq.text.tokenisers import train_tokeniser
 
 
+@pytest.mark.parametrize("evidence", [0, 2])
 @pytest.mark.parametrize("pooling", ["max,mean", "attention,last"])
-def test_weights_are_derivatives_of_the_log_odds(pooling: str) -> None:
-    options = ClassifierOptions(hidden_size=6, embedding_size=5, bidirectional=True, ngrams=1, pooling=pooling)
+def test_weights_are_derivatives_of_the_log_odds(pooling: str, evidence: int) -> None:
+    options = ClassifierOptions(
+        hidden_size=6, embedding_size=5, bidirectional=True, ngrams=1, pooling=pooling, evidence=evidence
+    )
+    generator = np.random.default_rng(5)
     weights = classifier.initial_weights(options, 30, np.array([1, 1, 1]), 1)
     weights["embedding.weight"] *= 3
+    if evidence:
+        weights["evidence.table"] = generator.standard_normal((table_rows(evidence, 30), 3)).astype(np.float32)
     ids = np.array([10, 3, 9, 27, 3, 10])
     found, shares = weigh_tokens(weights, options, ids, 1)
     precise = {name: value.astype(np.float64) for name, value in weights.items()}
+    column, lengths = side_by_side([ids])
     vectors = precise["embedding.weight"][ids][:, None]
+    said = look_up(precise["evidence.table"], column, 30) if evidence else None
 
-    def log_odds(shift: np.ndarray) -> float:
-        column, lengths = side_by_side([ids])
-        outputs = classifier.read(precise, options, column, lengths, run_layer=unroll, shift=shift)
+    def log_odds(place: int, more: float) -> float:
+        shift = np.zeros_like(vectors)
+        shift[place] = more * vectors[place]
+        given = None if said is None else said.copy()
+        if given is not None:
+            given[place] *= 1 + more
+        outputs = classifier.read(precise, options, column, lengths, run_layer=unroll, shift=shift, evidence=given)
         (logits,) = classifier.logits(precise, options, outputs)
         return float(logits[1] - np.logaddexp(logits[0], logits[2]))
 
     for place in range(len(ids)):
-        shift = np.zeros_like(vectors)
-        shift[place] = 1e-5 * vectors[place]
-        assert found[place] == pytest.approx((log_odds(shift) - log_odds(-shift)) / 2e-5, rel=1e-3, abs=1e-5)
+        slope = (log_odds(place, 1e-5) - log_odds(place, -1e-5)) / 2e-5
+        assert found[place] == pytest.approx(slope, rel=1e-3, abs=1e-5)
     assert (shares is None) == (pooling == "max,mean")
     assert shares is None or shares.sum() == pytest.approx(1, abs=1e-5)
 

@@ -19,6 +19,7 @@ from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.language_model import initial_weights as language_model_weights
 from nlpseq.models.model_file import NAME, read_tensors, save_model
 from nlpseq.text.tokenisers import train_tokeniser
+from nlpseq.training.adversaries import divergence, scaled
 from nlpseq.training.classification_run import ClassificationRun, Request
 from nlpseq.training.labels import tokenise_labelled
 from nlpseq.training.options import ClassifierTraining, CorpusOptions
@@ -109,7 +110,7 @@ def test_a_language_model_is_started_from(tmp_path: Path) -> None:
     run = ClassificationRun(_request(tmp_path / "run", init_from=path, model={"hidden_size": None, "ngrams": None}))
     taught = read_tensors(path)[1]
     for name, value in run.task.weights().items():
-        if not name.startswith("output."):
+        if not name.startswith(("output.", "evidence.")):
             assert np.array_equal(value, taught[name]), name
     assert (run.model.cell, run.model.layers, run.model.bidirectional) == ("gru", 2, False)
     assert run.corpus.tokeniser.size == 256 + len({*GOOD, *BAD, *FILLER, "not"})
@@ -159,7 +160,7 @@ def test_layers_learn_one_after_the_other_and_lower_ones_more_slowly(tmp_path: P
     begun = {name: value.copy() for name, value in task.weights().items()}
     next(run.progress())
     moved = {name for name, value in task.weights().items() if not np.array_equal(value, begun[name])}
-    assert moved == {"output.weight", "output.bias"}
+    assert moved == {"output.weight", "output.bias", "evidence.projection"}
 
 
 @pytest.mark.parametrize("kind", ["adversarial", "virtual_adversarial"])
@@ -169,25 +170,30 @@ def test_the_worst_change_is_worse_than_one_by_chance(kind: str, tmp_path: Path)
     task = run.task
     batch = task.corpus.train.batch(np.arange(20))
     ids, lengths, labels = (torch.from_numpy(one) for one in batch)
-    said = task._logits(ids, lengths)
-    zeros = torch.zeros(*ids.shape, 8, requires_grad=True)
+    said = task._logits(ids, lengths).detach().log_softmax(-1)
+    length = task._vector_length()
 
     def harm(shift: torch.Tensor) -> torch.Tensor:
         logits = task._logits(ids, lengths, shift=shift)
         if kind == "adversarial":
             return cross_entropy(logits, labels, reduction="sum")
-        return task._divergence(said.detach().log_softmax(-1), logits)
+        return divergence(said, logits)
 
     generator = torch.Generator().manual_seed(1)
-    drawn = [task._scaled(torch.randn(zeros.shape, generator=generator), 1.0) for _ in range(5)]
-    start = zeros if kind == "adversarial" else drawn[0].requires_grad_()
+    drawn = [scaled(torch.randn(*ids.shape, 8, generator=generator), length) for _ in range(5)]
+    start = (torch.zeros(*ids.shape, 8) if kind == "adversarial" else drawn[0].clone()).requires_grad_()
     (direction,) = torch.autograd.grad(harm(start), start)
-    worst = task._scaled(direction, 1.0)
+    worst = scaled(direction, length)
     assert float(harm(worst).detach()) > max(float(harm(one).detach()) for one in drawn)
-    length = task.parameters["embedding.weight"].square().sum(1).mean().sqrt()
-    assert torch.allclose(worst.square().sum((0, 2)).sqrt(), length.expand(20), rtol=1e-5)
-    total, count = task.batch_loss()
-    assert count == 5 and float(total.detach()) > 0
+    assert torch.allclose(worst.square().sum((0, 2)).sqrt(), torch.full((20,), length), rtol=1e-5)
+    plain = ClassificationRun(_request(tmp_path / "plain", init_from=tmp_path / "first", dropout=0.0)).task
+    (made, count), (without, _) = task.batch_loss(), plain.batch_loss()
+    assert count == 5 and float(made.detach()) > float(without.detach())
+
+
+def test_two_kinds_of_adversary_are_refused() -> None:
+    with pytest.raises(OptionError, match="are two kinds of one thing"):
+        ClassifierTraining(adversarial=1.0, virtual_adversarial=1.0)
 
 
 def test_rare_labels_count_for_more(tmp_path: Path) -> None:
@@ -203,8 +209,8 @@ def test_the_middle_of_a_long_text_is_left_out_and_said(tmp_path: Path) -> None:
     rows = [f"{'ab'[place % 2]}\t{' '.join(map(str, range(place)))}" for place in range(60)]
     (tmp_path / "long.tsv").write_text("label\ttext\n" + "\n".join(rows) + "\n")
     corpus = tokenise_labelled([str(tmp_path / "long.tsv")], (), tmp_path, tokens="word", longest=20)
-    lengths = np.concatenate([corpus.train.texts.lengths, corpus.valid.texts.lengths])
-    assert lengths.max() == 20 and corpus.facts["cut"] > 20
+    assert corpus.train.texts.lengths.max() == 20 and corpus.facts["cut"] > 20
+    assert corpus.valid.texts.lengths.max() > 20, "validation reads whole texts, as classify does"
     run = ClassificationRun(_request(tmp_path / "run", corpus=(str(tmp_path / "long.tsv"),), longest=20))
     assert any("whose middle is left out" in note for note in run.notes)
 
