@@ -177,8 +177,8 @@ def _sentence(help: str) -> str:
 
 def _metavar(kind: Any) -> str | None:
     for one in typing.get_args(kind) or (kind,):
-        if one in (int, float):
-            return "N" if one is int else "X"
+        if one in (int, float, str):
+            return {int: "N", float: "X", str: "NAMES"}[one]
     return None
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from nlpseq import arrays
 from nlpseq.arrays import Array
 from nlpseq.cells import unroll
-from nlpseq.cells.initial import layer_values, log_frequencies, normal
+from nlpseq.cells.initial import log_frequencies, normal
 from nlpseq.errors import ModelFileError, OptionError
 from nlpseq.models import pooling
 from nlpseq.models.embedding import NGRAM_BUCKETS, embed_tokens
@@ -27,7 +27,7 @@ from nlpseq.models.evidence import look_up
 from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.pooling import POOLINGS, Outputs
-from nlpseq.models.stack import Noise, Unroll, read_layers, run_stack, start_state
+from nlpseq.models.stack import Noise, Unroll, initial_layer, read_layers, run_stack, start_state
 from nlpseq.options import option
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
@@ -43,20 +43,23 @@ class ClassifierOptions(RecurrentOptions):
     bidirectional: bool | None = option(
         None, "read in both directions [default: unless it starts from a language model]"
     )
-    pooling: str | None = option(
-        None, f"how outputs become one vector: {', '.join(POOLINGS)}, or several with commas [default: max,mean]"
-    )
+    pooling: str = option("max,mean", f"how outputs become one vector: {', '.join(POOLINGS)}; or several")
     ngrams: int | None = option(
-        None, "longest n-grams with vectors of their own; 1: none [default: by corpus]", minimum=1, maximum=8
+        None,
+        "longest n-grams with vectors of their own; 1: none [default: 2, or as the model to start from]",
+        minimum=1,
+        maximum=8,
     )
     ngram_buckets: int = option(NGRAM_BUCKETS, "vectors for the n-grams of each length", minimum=1, maximum=1 << 22)
     evidence: int | None = option(
         None,
-        "longest n-grams whose weights of evidence are read beside them; 0: none [default: by labels]",
+        "longest n-grams whose weights of evidence are read, too; 0: none [default: 2, for up to 16 labels]",
         minimum=0,
         maximum=4,
     )
-    lowercase: bool | None = option(None, "read capital letters as small ones [default: yes]")
+    lowercase: bool | None = option(
+        None, "read capital letters as small ones [default: unless the model to start from knows such]"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,7 +76,7 @@ class ClassifierOptions(RecurrentOptions):
     @property
     def poolings(self) -> tuple[str, ...]:
         """The names in `pooling`."""
-        return tuple((self.pooling or "max,mean").split(","))
+        return tuple(self.pooling.split(","))
 
 
 def initial_weights(
@@ -94,15 +97,7 @@ def initial_weights(
         weights["ngrams.weight"] = np.zeros((rows, embedding))
     for layer in range(options.layers):
         for suffix in ("", "_reverse") if options.bidirectional else ("",):
-            values = layer_values(
-                options.recurrent_cell,
-                outputs if layer else embedding,
-                hidden,
-                generator,
-                initial=options.initial,
-                layer_normalisation=options.layer_normalisation,
-            )
-            weights |= {f"layers.{layer}.{name}{suffix}": value for name, value in values.items()}
+            weights |= initial_layer(options, f"layers.{layer}", outputs if layer else embedding, generator, suffix)
     weights |= pooling.initial_weights(generator, options.poolings, outputs)
     evidence = (options.evidence or 0) * len(label_counts)
     if evidence:

@@ -18,12 +18,12 @@ from nlpseq import arrays
 from nlpseq.arrays import Array
 from nlpseq.cells import unroll
 from nlpseq.cells.cell import State
-from nlpseq.cells.initial import INITIAL_VALUES, layer_values, log_frequencies
+from nlpseq.cells.initial import INITIAL_VALUES, log_frequencies
 from nlpseq.errors import OptionError
 from nlpseq.models.embedding import NGRAM_BUCKETS, embed_for
 from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import RecurrentOptions
-from nlpseq.models.stack import Noise, StackState, Unroll, read_layers, run_stack, start_state
+from nlpseq.models.stack import Noise, StackState, Unroll, initial_layer, read_layers, run_stack, start_state
 from nlpseq.options import option
 from nlpseq.text.tokenisers import NEWLINE
 
@@ -71,15 +71,7 @@ def initial_weights(
         rows = (options.ngrams - 1) * options.ngram_buckets  # type: ignore[operator]
         weights["ngrams.weight"] = np.zeros((rows, embedding), np.float32)
     for layer in range(options.layers):
-        values = layer_values(
-            options.recurrent_cell,
-            hidden if layer else embedding,
-            hidden,
-            generator,
-            initial=options.initial,
-            layer_normalisation=options.layer_normalisation,
-        )
-        weights |= {f"layers.{layer}.{name}": value for name, value in values.items()}
+        weights |= initial_layer(options, f"layers.{layer}", hidden if layer else embedding, generator)
     if options.tied and hidden != embedding:
         projection = INITIAL_VALUES["normal"](generator, embedding, hidden)
         weights["output.projection"] = projection.astype(np.float32)

@@ -11,11 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from nlpseq import arrays
 from nlpseq.arrays import Array
 from nlpseq.cells import Cell, LayerWeights, unroll
 from nlpseq.cells.cell import State
+from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
+from nlpseq.models.options import RecurrentOptions
 
 Unroll = Callable[..., tuple[Array, State]]
 Layer = Sequence[LayerWeights]  # one direction, or two: forwards and backwards
@@ -38,6 +42,22 @@ class Noise(Protocol):
 
     def zoneout_masks(self, shape: tuple[int, int, int]) -> Array | None:
         """Where zoneout keeps the old state, [T, B, H] of 0 and 1, or None if there is no zoneout."""
+
+
+def initial_layer(
+    options: RecurrentOptions, name: str, inputs: int, generator: np.random.Generator, suffix: str = ""
+) -> dict[str, np.ndarray]:
+    """Values to start from of one layer in one direction, by the names that `read_layers` reads."""
+    assert options.hidden_size is not None
+    values = layer_values(
+        options.recurrent_cell,
+        inputs,
+        options.hidden_size,
+        generator,
+        initial=options.initial,
+        layer_normalisation=options.layer_normalisation,
+    )
+    return {f"{name}.{field}{suffix}": value for field, value in values.items()}
 
 
 def read_layers(weights: Mapping[str, Array], layers: int, prefix: str = "layers") -> list[Layer]:

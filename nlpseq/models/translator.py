@@ -22,13 +22,13 @@ import numpy as np
 from nlpseq import arrays
 from nlpseq.arrays import Array
 from nlpseq.cells import unroll
-from nlpseq.cells.initial import layer_values, log_frequencies, normal
+from nlpseq.cells.initial import log_frequencies, normal
 from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import OptionError
 from nlpseq.models.attention import ATTENTIONS, Memory, attend, remember
 from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import CELL_CHOICES, RecurrentOptions
-from nlpseq.models.stack import Noise, StackState, Unroll, read_layers, run_stack, start_state
+from nlpseq.models.stack import Noise, StackState, Unroll, initial_layer, read_layers, run_stack, start_state
 from nlpseq.options import option
 from nlpseq.text.columns import side_by_side
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
@@ -73,28 +73,17 @@ def initial_weights(
     hidden, embedding, both = options.hidden_size, options.embedding_size, 2 * options.hidden_size
     weights = {"embedding.weight": normal(generator, vocabulary_size, embedding)}
 
-    def add_layer(name: str, size: int, suffix: str = "") -> None:
-        values = layer_values(
-            options.recurrent_cell,
-            size,
-            hidden,
-            generator,
-            initial=options.initial,
-            layer_normalisation=options.layer_normalisation,
-        )
-        weights.update({f"{name}.{field}{suffix}": value for field, value in values.items()})
-
     for layer in range(options.encoder_layers):
         for suffix in ("", "_reverse"):
-            add_layer(f"encoder.{layer}", both if layer else embedding, suffix)
+            weights |= initial_layer(options, f"encoder.{layer}", both if layer else embedding, generator, suffix)
     weights |= {
         "bridge.weight": normal(generator, options.layers * hidden, both),
         "bridge.bias": np.zeros(options.layers * hidden),
     }
-    add_layer("query.0", embedding)
+    weights |= initial_layer(options, "query.0", embedding, generator)
     weights |= ATTENTIONS[options.attention].initial_weights(generator, hidden, both)
     for layer in range(options.layers - 1):
-        add_layer(f"upper.{layer}", hidden if layer else hidden + both)
+        weights |= initial_layer(options, f"upper.{layer}", hidden if layer else hidden + both, generator)
     weights |= {
         "readout.weight": normal(generator, embedding, hidden + both + embedding),
         "readout.bias": np.zeros(embedding),

@@ -25,7 +25,9 @@ class TrainingOptions:
     clip: float = option(1.0, "largest gradient norm", above=0)
     batch_size: int | None = option(None, "streams, or sequences, in a batch [default: by corpus]", minimum=1)
     accumulate: int = option(1, "batches in one step", minimum=1)
-    dropout: float | None = option(None, "locked dropout between layers [default: by passes]", minimum=0, below=1)
+    dropout: float | None = option(
+        None, "locked dropout between layers [default: by task and corpus]", minimum=0, below=1
+    )
     embedding_dropout: float = option(0.0, "share of tokens whose vectors are dropped", minimum=0, below=1)
     input_dropout: float | None = option(
         None, "locked dropout of embedded tokens [default: half of --dropout]", minimum=0, below=1
@@ -84,6 +86,8 @@ class TranslationTraining(TrainingOptions):
 class ClassifierTraining(TrainingOptions):
     """How a classifier is trained."""
 
+    embedding_dropout: float = option(0.2, "share of tokens whose vectors are dropped", minimum=0, below=1)
+    average: float = option(0.99, "decay of a moving average of the weights, as 0.999; 0: none", minimum=0, below=1)
     label_smoothing: float = option(0.0, "share of each text that is spread over all labels", minimum=0, below=1)
     class_weights: str = option("none", "balanced: count a rare label's texts for more", choices=("none", "balanced"))
     longest: int = option(1000, "tokens of a text that are trained on, from its begin and its end", minimum=8)
@@ -114,7 +118,7 @@ class CorpusOptions:
 
     tokens: str = option(
         "auto",
-        "what a token is [default: characters, or BPE for a large corpus]",
+        "what a token is [default: by task and corpus]",
         choices=("auto", "char", "byte", "word", "unigram", "bpe"),
     )
     vocab_size: int | None = option(

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 
 CLEARLY = 1.5  # times as many steps as there shall be at most
+TELLING = 20  # steps, whose mean time is that of the others within about that
 TIMED_SHARE = 0.05  # of the budget is spent before the number of steps is fixed
 
 
@@ -48,7 +49,7 @@ class Budget:
         typical = sum(spent) / len(spent)
         left = self.seconds - self.overhead - (now - self.started)
         fitting = done + max(0, int(left / typical))
-        if most is not None and fitting > CLEARLY * most:
+        if most is not None and (done >= most or (done >= TELLING and fitting > CLEARLY * most)):
             return max(done, most)
         if now - self.started < TIMED_SHARE * self.seconds:
             return None
