@@ -14,10 +14,13 @@ from nlpseq.commands.flags import (
     LabelColumn,
     PairColumns,
     Quiet,
+    SourceFile,
+    TargetFile,
     TextColumn,
     application,
     command,
     read_columns,
+    two_files,
 )
 from nlpseq.errors import OptionError
 from nlpseq.text.bundled import BUNDLED
@@ -32,8 +35,6 @@ app = application("List, show and check corpora.")
 CORPUS = typer.Argument(metavar="CORPUS", help="Text files (.gz and .xz too), bundled corpora, or hf:NAME[:CONFIG].")
 Names = Annotated[list[str], CORPUS]
 Checked = Annotated[list[str] | None, CORPUS]
-SourceFile = Annotated[str | None, typer.Option("--source", metavar="FILE", help="Source texts, one a line.")]
-TargetFile = Annotated[str | None, typer.Option("--target", metavar="FILE", help="Their targets, in step.")]
 AsLabelled = Annotated[bool, typer.Option("--labels", help="The corpora are texts with labels.")]
 AsPairs = Annotated[bool, typer.Option("--pairs", help="The corpora are tables of pairs.")]
 Against = Annotated[
@@ -97,21 +98,20 @@ def check(
       nlpseq corpus check --pairs pairs.tsv
       nlpseq corpus check --labels reviews.tsv --against test.tsv
     """
-    if (source is None) != (target is None):
-        raise OptionError("--source and --target", "go together", "--source FILE --target FILE")
-    if bool(corpus) == (source is not None):
+    files = two_files(source, target)
+    if bool(corpus) == (files is not None):
         raise OptionError("CORPUS", "must be corpora, or --source and --target", "nlpseq corpus check FILE")
     shown: list[dict[str, object]] = []
     faults = 0
     named = LabelColumns(label_column, text_column)
     if labels or any(named) or corpus == [DEFAULT_LABELLED]:
-        if source is not None or pairs or columns:
+        if files or pairs or columns:
             raise OptionError("--labels", "is for texts with labels, not for pairs", "leave out what is for pairs")
         looked: Iterator[tuple[str, list[Finding]]] = (
             (name, check_labelled((name,), columns=named, against=against or ())) for name in corpus or []
         )
     else:
-        looked = _findings(corpus or [], source, target, columns, against or [], pairs=pairs)
+        looked = _findings(corpus or [], files, columns, against or [], pairs=pairs)
     for name, findings in looked:
         for one in findings:
             faults += one.level == "fault"
@@ -127,19 +127,18 @@ def check(
 
 def _findings(
     corpus: Sequence[str],
-    source: str | None,
-    target: str | None,
+    files: tuple[str, str] | None,
     columns: str | None,
     against: Sequence[str],
     *,
     pairs: bool,
 ) -> Iterator[tuple[str, list[Finding]]]:
     """What is found in each corpus."""
-    if source is not None and target is not None:
-        sides = {name: [one for one in check_text(name) if one.level == "fault"] for name in (source, target)}
+    if files is not None:
+        sides = {name: [one for one in check_text(name) if one.level == "fault"] for name in files}
         yield from sides.items()
         if not any(sides.values()):
-            yield f"{source} {target}", check_pairs((source, target), two_files=True, against=against)
+            yield " ".join(files), check_pairs(files, two_files=True, against=against)
         return
     named = read_columns(columns)
     for name in corpus:

@@ -75,6 +75,8 @@ JsonLines = Annotated[
     bool, typer.Option("--jsonl", help="Objects in, the line under `text`; objects out, fields added.")
 ]
 
+SourceFile = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="Source texts, one a line.")]
+TargetFile = Annotated[Path | None, typer.Option("--target", metavar="FILE", help="Their targets, in step.")]
 LabelColumn = Annotated[
     str | None,
     typer.Option("--label-column", metavar="NAME", help="The label's column, by name or number. [default: by header]"),
@@ -99,6 +101,13 @@ def read_columns(text: str | None) -> tuple[str, str] | None:
     if not (first and comma and second) or "," in second:
         raise OptionError("--columns", f"must be two names with a comma between them, was {text!r}", "--columns en,de")
     return first, second
+
+
+def two_files(source: Path | None, target: Path | None) -> tuple[str, str] | None:
+    """The names of a SourceFile and a TargetFile, or None for neither. Raises OptionError for one alone."""
+    if (source is None) != (target is None):
+        raise OptionError("--source and --target", "go together", "--source FILE --target FILE")
+    return None if source is None else (str(source), str(target))
 
 
 def application(help: str) -> typer.Typer:

@@ -18,10 +18,13 @@ from nlpseq.commands.flags import (
     LabelColumn,
     PairColumns,
     Quiet,
+    SourceFile,
+    TargetFile,
     TextColumn,
     application,
     command,
     read_columns,
+    two_files,
 )
 from nlpseq.errors import OptionError
 from nlpseq.models.classifier import ClassifierOptions
@@ -67,8 +70,6 @@ ValidTexts = Annotated[
     list[str] | None,
     typer.Option("--valid", metavar="FILE", help="Texts with labels for validation. [default: a tenth of each label]"),
 ]
-SourceFile = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="Source texts, one a line.")]
-TargetFile = Annotated[Path | None, typer.Option("--target", metavar="FILE", help="Their targets, in step.")]
 ValidPairs = Annotated[
     list[str] | None,
     typer.Option(
@@ -230,15 +231,14 @@ def _pair_files(
     corpus: list[str] | None, source: Path | None, target: Path | None, columns: str | None
 ) -> tuple[str, ...]:
     """The tables, or the two files. Raises OptionError where what is given does not go together."""
-    if (source is None) != (target is None):
-        raise OptionError("--source and --target", "go together", "--source FILE --target FILE")
-    if source is None:
+    files = two_files(source, target)
+    if files is None:
         return tuple(corpus or ())
     if corpus:
         raise OptionError("--source and --target", "take the place of CORPUS: give one of them")
     if columns is not None:
         raise OptionError("--columns", "is for tables, and --source and --target are texts", "leave out --columns")
-    return str(source), str(target)
+    return files
 
 
 def _line(result: dict[str, object]) -> str:

@@ -26,7 +26,7 @@ from nlpseq.training.options import ClassifierTraining
 from nlpseq.training.sentences import Shuffled
 
 VALIDATION_TOKENS = 16_384
-MOST_PASSES = 6.0  # beyond which a classifier learns its texts by heart, however much time there is
+MOST_PASSES = 3.0  # beyond which a classifier learns its texts by heart, however much time there is
 
 
 class ClassificationTask(ModelTask):
