@@ -259,7 +259,7 @@ def hub_rows(name: str) -> Iterator[dict[str, Any]]:
         raise CorpusError(name, "it names no data set", f"{HUB}NAME or {HUB}NAME:CONFIG")
     found = False
     try:
-        for row in load_dataset(repository, configuration or None, split="train", streaming=True):
+        for row in _rows(load_dataset(repository, configuration or None, split="train", streaming=True)):
             found = True
             yield row
     except _hub_failures() as error:
@@ -277,10 +277,23 @@ def parquet_rows(name: str) -> Iterator[dict[str, Any]]:
 
     set_verbosity(logging.CRITICAL)  # what is wrong is said below
     try:
-        yield from load_dataset("parquet", data_files=os.path.abspath(name), split="train", streaming=True)
+        yield from _rows(load_dataset("parquet", data_files=os.path.abspath(name), split="train", streaming=True))
     except _hub_failures() as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise CorpusError(name, f"it is no parquet file that can be read: {reason}") from None
+
+
+def _rows(dataset: Any) -> Iterator[dict[str, Any]]:
+    """A data set's rows, with the names of labels that it numbers; -1, which stands for none, becomes null."""
+    features = dataset.features or {}
+    numbered = {column: feature.names for column, feature in features.items() if hasattr(feature, "names")}
+    for row in dataset:
+        named = {
+            column: names[row[column]] if row[column] >= 0 else None
+            for column, names in numbered.items()
+            if isinstance(row.get(column), int)
+        }
+        yield {**row, **named}
 
 
 def _row_text(name: str, row: dict[str, Any]) -> str:

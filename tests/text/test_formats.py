@@ -290,13 +290,15 @@ class Hub:
         self.rows, self.error = rows, error
         self.asked: tuple[Any, ...] = ()
 
-    def __call__(self, *arguments: Any, **options: Any) -> Iterator[dict[str, Any]]:
+    features = None  # as of a data set that is streamed and says nothing of its columns
+
+    def __call__(self, *arguments: Any, **options: Any) -> Hub:
         self.asked = (*arguments, options)
         if self.error and not self.rows:
             raise self.error
-        return self.stream()
+        return self
 
-    def stream(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[dict[str, Any]]:
         yield from self.rows
         if self.error:
             raise self.error

@@ -101,6 +101,16 @@ def test_a_parquet_file_is_read(tmp_path: Path) -> None:
     assert _read(tmp_path / "a.parquet") == ROWS
 
 
+def test_numbered_labels_have_their_names(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["bad", "good"])}
+    )
+    rows = {"text": ["a fine film", "a dull one", "nobody knows"], "label": [1, 0, -1]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "a.parquet")
+    assert _read(tmp_path / "a.parquet") == [("good", "a fine film"), ("bad", "a dull one")]
+
+
 @pytest.mark.parametrize(
     ("table", "columns", "rows"),
     [
