@@ -76,9 +76,10 @@ class ClassificationTask(ModelTask):
 
         The lower, the slower, and the later (Howard and Ruder, 2018); what has not begun to learn has a rate of zero.
         """
-        training, depths = self.training, max(self.depths.values())
-        begins = [training.unfreeze * depth / depths for depth in range(depths + 1)]
-        return [training.layer_rates**-depth if share >= begin else 0.0 for depth, begin in enumerate(begins)]
+        slower, unfreeze = self.training.layer_rates or 1.0, self.training.unfreeze or 0.0
+        depths = max(self.depths.values())
+        begins = [unfreeze * depth / depths for depth in range(depths + 1)]
+        return [slower**-depth if share >= begin else 0.0 for depth, begin in enumerate(begins)]
 
     def steps_in_epoch(self) -> int:
         """Batches in one pass over the texts."""

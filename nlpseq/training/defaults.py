@@ -142,6 +142,8 @@ def complete_classifier(
         dropout=dropout,
         input_dropout=dropout / 2 if training.input_dropout is None else training.input_dropout,
         learning_rate=training.learning_rate or (2e-3 if training.optimiser.startswith("adam") else None),
+        layer_rates=training.layer_rates or (1.5 if taught else 1.0),
+        unfreeze=(0.1 if taught else 0.0) if training.unfreeze is None else training.unfreeze,
     )
 
 

@@ -101,9 +101,16 @@ class ClassifierTraining(TrainingOptions):
         0.0, "size of a worst-case change of a text's vectors, in those of a token; 0: none", minimum=0
     )
     virtual_adversarial: float = option(0.0, "the same, worst for what the model says and not for the label", minimum=0)
-    layer_rates: float = option(1.0, "by how much a layer learns more slowly than that above it", minimum=1)
-    unfreeze: float = option(
-        0.0, "share of the run over which layers begin to learn, from the last to the first", minimum=0, below=1
+    layer_rates: float | None = option(
+        None,
+        "by how much a layer learns more slowly than that above it [default: 1, or 1.5 from a model to start from]",
+        minimum=1,
+    )
+    unfreeze: float | None = option(
+        None,
+        "share of the run over which layers begin to learn, the last first [default: 0, or 0.1 from a model]",
+        minimum=0,
+        below=1,
     )
 
     def __post_init__(self) -> None:
