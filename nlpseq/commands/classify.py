@@ -14,7 +14,7 @@ from nlpseq.decoding.classification import Decision, TextClassifier
 from nlpseq.errors import OptionError
 from nlpseq.kernels.memory import keep_freed_memory
 from nlpseq.text.formats import BYTE_ORDER_MARK
-from nlpseq.text.lines import OK, read_batches, standard_input, write_lines
+from nlpseq.text.lines import OK, portions, read_batches, standard_input, write_lines
 
 UNSURE = "unsure"
 BLANK = "blank"
@@ -43,7 +43,8 @@ def classify(
 
     With --all the other labels and their probabilities follow, between tabs. A line that is blank, too long or no
     object stays blank. Probabilities are calibrated on the validation texts of training. Under `status` --jsonl says
-    ok, cut (only its first 100,000 tokens were read), blank, too-long, no-text, invalid-json or invalid-utf8.
+    ok, in-part (only its first 100,000 tokens were read), blank, too-long, no-text, invalid-json or invalid-utf8; a
+    field of yours that is named as one of ours is kept as given_label and so on.
 
     \b
       nlpseq classify < reviews.txt
@@ -59,8 +60,12 @@ def classify(
         raise OptionError("--all and --labels-only", "exclude each other", "--all")
     if all and threshold and not jsonl:
         raise OptionError("--all", "writes every label, and --threshold chooses", "--jsonl --all, for both")
+    if not abstain.strip() or "\t" in abstain or "\n" in abstain:
+        raise OptionError("--abstain", f"must be a word without tabs, was {abstain!r}", "--abstain unsure")
     keep_freed_memory()
     classifier = TextClassifier.load(model)
+    if threshold and abstain in classifier.labels:
+        raise OptionError("--abstain", f"must be no label of the model, was {abstain!r}", "--abstain unsure")
     faults = output.LineFaults(quiet=quiet)
     first = True
 
@@ -69,9 +74,9 @@ def classify(
             return None
         return decision.labels[0] if decision.probabilities[0] >= threshold else abstain
 
-    for batch in read_batches(standard_input()):
+    for some in (some for batch in read_batches(standard_input()) for some in portions(batch)):
         lines = []
-        for line in batch:
+        for line in some:
             plain = line.removeprefix(BYTE_ORDER_MARK) if first else line
             lines.append(faults.read(plain.removesuffix(b"\r"), as_object=jsonl))
             first = False
@@ -97,8 +102,8 @@ def _marked(line: Line, decision: Decision | None, faults: output.LineFaults) ->
     if decision is None:
         return line._replace(status=BLANK) if line.status == OK else line
     if decision.cut:
-        faults.add(output.CUT)
-        return line._replace(status=output.CUT)
+        faults.add(output.IN_PART)
+        return line._replace(status=output.IN_PART)
     return line
 
 
@@ -115,10 +120,10 @@ def _spelled(label: str | None, decision: Decision | None, *, all: bool, labels_
 def _object(
     line: Line, label: str | None, decision: Decision | None, *, all: bool, labels_only: bool
 ) -> dict[str, object]:
-    made: dict[str, object] = {**line.fields, "label": label}
+    made: dict[str, object] = {"label": label}
     if not labels_only:
         made["probability"] = None if decision is None else decision.probabilities[0]
     if all:
         pairs = {} if decision is None else dict(zip(decision.labels, decision.probabilities, strict=True))
         made["probabilities"] = pairs
-    return {**made, "status": line.status}
+    return output.added(line.fields, {**made, "status": line.status})

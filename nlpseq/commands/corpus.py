@@ -100,7 +100,8 @@ def check(
     """
     files = two_files(source, target)
     if bool(corpus) == (files is not None):
-        raise OptionError("CORPUS", "must be corpora, or --source and --target", "nlpseq corpus check FILE")
+        hint = f"nlpseq corpus check {'--labels ' * labels}FILE"
+        raise OptionError("CORPUS", "must be corpora, or --source and --target", hint)
     shown: list[dict[str, object]] = []
     faults = 0
     named = LabelColumns(label_column, text_column)

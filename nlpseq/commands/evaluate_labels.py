@@ -10,12 +10,14 @@ import numpy as np
 
 from nlpseq.commands import output
 from nlpseq.decoding.classification import TextClassifier
-from nlpseq.errors import ModelFileError
+from nlpseq.errors import CorpusError, ModelFileError
 from nlpseq.evaluation.baselines import baseline_labels
 from nlpseq.evaluation.label_scores import accuracy, confusion, label_scores, macro_f1, precision_and_recall
 from nlpseq.models.model_file import Model
 from nlpseq.text.label_tables import LabelColumns
-from nlpseq.text.labelled import LabelledTexts, check_known, read_labelled, read_parts
+from nlpseq.text.labelled import LabelledTexts, check_known, part_name, read_labelled, read_parts
+
+MOST_COLUMNS = 12  # labels whose whole confusion table is shown; of more the most frequent mistakes
 
 
 def show_label_scores(
@@ -53,17 +55,20 @@ def show_label_scores(
     output.write_table(rows)
     output.write_text("\n")
     output.write_table(_by_label(names, table))
+    if len(names) > MOST_COLUMNS:
+        output.write_text("\n")
+        output.write_table(_confusions(names, table))
 
 
 def _texts(model: Model, corpus: Sequence[str], columns: LabelColumns, *, quiet: bool) -> tuple[LabelledTexts, str]:
     """The texts to evaluate on, and what they are."""
     if corpus:
-        return read_labelled(corpus, columns), f"{Path(corpus[-1]).name}:given"
+        return read_labelled(corpus, columns), part_name(corpus, "given")
     facts = _facts(model)
     _, texts = _parts(model)
     if texts.sha256 != facts["valid_sha256"]:
         output.note(f"note: {' '.join(facts['valid'])} has changed since the model was trained", quiet=quiet)
-    return texts, f"{Path(facts['valid'][-1]).name}:{facts['valid_is'].replace(' ', '-')}"
+    return texts, part_name(facts["valid"], facts["valid_is"])
 
 
 def _facts(model: Model) -> dict[str, Any]:
@@ -77,7 +82,11 @@ def _parts(model: Model) -> tuple[LabelledTexts, LabelledTexts]:
     """What a model was trained on, and validated on, read again."""
     facts = _facts(model)
     columns = LabelColumns(*facts["columns"]) if facts["columns"] else None
-    return read_parts(facts["corpus"], facts["valid"] if facts["valid_is"] == "given" else (), columns)
+    try:
+        return read_parts(facts["corpus"], facts["valid"] if facts["valid_is"] == "given" else (), columns)
+    except CorpusError as error:
+        what = f"the texts that it was trained on cannot be read again: {error}"
+        raise ModelFileError(str(model.path), what, "name a corpus, or go to the folder of its training") from None
 
 
 def _baselines(classifier: TextClassifier, texts: LabelledTexts, labels: np.ndarray) -> dict[str, dict[str, float]]:
@@ -96,11 +105,29 @@ def _baselines(classifier: TextClassifier, texts: LabelledTexts, labels: np.ndar
 
 
 def _by_label(names: Sequence[str], table: np.ndarray) -> list[tuple[str, ...]]:
-    """A line for each label: precision, recall, texts, and as what they were taken."""
+    """A line for each label: precision, recall, texts, and, of not too many, as what they were taken."""
     precision, recall = precision_and_recall(table)
-    head = ("label", "precision", "recall", "texts", *(f"as {name}" for name in names))
+    columns = list(names) if len(names) <= MOST_COLUMNS else []
+    head = ("label", "precision", "recall", "texts", *(f"as {name}" for name in columns))
     rows = [
-        (name, f"{precision[place]:.2f}", f"{recall[place]:.2f}", str(table[place].sum()), *map(str, table[place]))
+        (
+            name,
+            f"{precision[place]:.2f}",
+            f"{recall[place]:.2f}",
+            str(table[place].sum()),
+            *map(str, table[place][: len(columns)]),
+        )
         for place, name in enumerate(names)
     ]
     return [head, *rows]
+
+
+def _confusions(names: Sequence[str], table: np.ndarray) -> list[tuple[str, ...]]:
+    """The most frequent mistakes, a line for each."""
+    wrong = table * (1 - np.eye(len(names), dtype=int))
+    worst = np.argsort(-wrong, axis=None, kind="stable")[:MOST_COLUMNS]
+    pairs = [(one, other) for one, other in (divmod(int(place), len(names)) for place in worst) if wrong[one, other]]
+    return [
+        ("label", "taken as", "texts"),
+        *((names[one], names[other], str(wrong[one, other])) for one, other in pairs),
+    ]

@@ -48,7 +48,7 @@ ModelOrDefault = Annotated[
         "--model",
         "-m",
         metavar="PATH",
-        help="Run folder or model file. [default: checkpoints/lm, with pairs checkpoints/translation]",
+        help="Run folder or model file. [default: checkpoints/lm, translation or sentiment, by what else is given]",
     ),
 ]
 Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute; cuda imports torch.")]

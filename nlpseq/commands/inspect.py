@@ -127,11 +127,13 @@ def words(
     carried = words_of(loaded.tokeniser, ids.tolist(), *found)
     if page is not None:
         replace_file(page, to_html(carried, label, probability).encode("utf-8", "replace"))
+        output.note(f"note: {page} shows the words for the label {label!r}")
     if json:
         output.write_json({"label": label, "probability": probability, "words": words_to_json(carried)})
     elif sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         output.write_text(f"{label} {probability:.1%}\n{colour(carried)}\n")
     elif page is None:
+        output.note(f"note: weights for the label {label!r}, which has a probability of {probability:.1%}")
         rows = ((one.text.strip(), f"{one.weight:+.4f}", one.attention) for one in carried if one.text.strip())
         output.write_text("".join("\t".join(_spelled(cell) for cell in row if cell is not None) + "\n" for row in rows))
 

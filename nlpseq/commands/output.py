@@ -12,7 +12,7 @@ import sys
 import tempfile
 from codecs import getincrementaldecoder
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
@@ -23,12 +23,13 @@ from nlpseq.text.lines import INVALID, OK, TOO_LONG, decode_line, write_bytes
 RED, BOLD = "31", "1"
 LAG = 0.03  # seconds
 
-INVALID_JSON, NO_TEXT, CUT = "invalid-json", "no-text", "cut"
+INVALID_JSON, NO_TEXT, CUT, IN_PART = "invalid-json", "no-text", "cut", "in-part"
 FAULTS = {
     INVALID: "not UTF-8 and read byte by byte",
     TOO_LONG: "too long and left out",
     INVALID_JSON: "no JSON object",
     NO_TEXT: "without a string under `text`",
+    IN_PART: "very long, and only its begin was read",
     CUT: "cut short in translation, which went on too long or in circles",
 }
 
@@ -53,17 +54,17 @@ def write_objects(values: Iterable[Any]) -> None:
 
 
 def read_object(line: bytes) -> tuple[dict[str, Any], str]:
-    """A line's JSON object and its status; where that is OK there is a string under `text`."""
+    """A line's JSON object and its status; where that is OK or INVALID there is a string under `text`."""
     text, status = decode_line(line)
     if status == TOO_LONG:
         return {}, TOO_LONG
     try:
-        value = json.loads(text)
+        value = json.loads(text)  # what is no UTF-8 is kept as lone surrogates
     except (ValueError, RecursionError):
         return {}, INVALID_JSON
     if not isinstance(value, dict):
         return {}, INVALID_JSON
-    return value, OK if isinstance(value.get("text"), str) else NO_TEXT
+    return value, status if isinstance(value.get("text"), str) else NO_TEXT
 
 
 def to_json(value: Any) -> str:
@@ -141,6 +142,11 @@ class Line(NamedTuple):
     status: str
 
 
+def added(fields: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+    """An object's fields and those that were made; a field that was there under such a name is kept as `given_NAME`."""
+    return {f"given_{name}" if name in made else name: value for name, value in fields.items()} | dict(made)
+
+
 class LineFaults:
     """Lines of standard input that were not sound, counted and told of in one message at the end."""
 
@@ -159,7 +165,7 @@ class LineFaults:
         if as_object:
             fields, status = read_object(line)
             self.add(status)
-            return Line(fields, fields["text"] if status == OK else None, status)
+            return Line(fields, fields["text"] if status in (OK, INVALID) else None, status)
         text, status = self.decode(line)
         return Line({}, None if status == TOO_LONG else text, status)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -30,10 +30,9 @@ from nlpseq.insight.attention import to_json
 from nlpseq.kernels.memory import keep_freed_memory
 from nlpseq.models import translator
 from nlpseq.text.formats import BYTE_ORDER_MARK
-from nlpseq.text.lines import TOO_LONG, read_batches, standard_input, write_lines
+from nlpseq.text.lines import TOO_LONG, portions, read_batches, standard_input, write_lines
 
 TAB = "\t"
-FIRST_LINES, LINES_AT_ONCE = 64, 1024  # of a file: their translations come together
 
 app = application("Translate each line of standard input.")
 
@@ -97,7 +96,7 @@ def translate(
     number = 0
     with AttentionFile(None if into_objects else attention, quiet=quiet) as looked:
         for batch in read_batches(standard_input()):
-            for some in _portions(batch):
+            for some in portions(batch):
                 lines = [_read(faults, line, first=not number, as_object=jsonl) for line in some]
                 made = translations.translate([line.text or "" for line in lines])
                 lines = [_marked(line, best, faults) for line, best in zip(lines, made, strict=True)]
@@ -109,13 +108,6 @@ def translate(
                 looked.add(number, (best[0].alignment if best else None for best in made))
                 number += len(lines)
     faults.report()
-
-
-def _portions(batch: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """A batch's lines in portions, the first one small, so that there is an answer soon."""
-    yield batch[:FIRST_LINES]
-    for start in range(FIRST_LINES, len(batch), LINES_AT_ONCE):
-        yield batch[start : start + LINES_AT_ONCE]
 
 
 def _read(faults: output.LineFaults, line: bytes, *, first: bool, as_object: bool) -> Line:

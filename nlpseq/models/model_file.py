@@ -100,7 +100,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
         raise ModelFileError(str(path), f"cannot be read: {error.strerror or error}") from error
     except (SafetensorError, ValueError, TypeError) as error:
         raise ModelFileError(
-            str(path), f"is damaged, or not a model file: {error}", "train it again, or copy it again"
+            str(path), f"is damaged, or not a model file: {str(error)[:200]}", "train it again, or copy it again"
         ) from error
     expected = header.pop(CHECKSUM, "")
     if expected != _digest(header, tensors):

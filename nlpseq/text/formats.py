@@ -199,7 +199,8 @@ def likely_encoding(data: bytes) -> str:
 
 def iconv_command(name: str, encoding: str) -> str:
     """A command that makes UTF-8 of a file in `encoding`, compressed or not; "UTF-8" drops damaged bytes."""
-    file, new = shlex.quote(name), shlex.quote(f"{Path(name).stem}.utf8.txt")
+    plain = Path(name.removesuffix(".gz").removesuffix(".xz"))
+    file, new = shlex.quote(name), shlex.quote(f"{plain.stem}.utf8{plain.suffix or '.txt'}")
     unpack = {".gz": "gzip -dc", ".xz": "xz -dc"}.get(Path(name).suffix)
     drop = "-c " if encoding == "UTF-8" else ""
     if unpack:

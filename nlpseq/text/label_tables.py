@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,11 +106,17 @@ def _from_cells(name: str, rows: Rows, columns: LabelColumns) -> Iterator[Labell
     if not first:
         return
     label, text, header = _places(first, columns)
+    width = len(first[0][1])
     for where, row in chain(first[header:], rows):
-        if len(row) <= max(label, text):
-            what = f"it must have {max(label, text) + 1} columns, has {len(row)}"
-            raise CorpusError(where, what, f"sed -n {where.rpartition(':')[2]}p {name}")
+        if len(row) != width:
+            line = where.rpartition(":")[2]
+            hint = "a text with commas in it stands between quotes" if _is_csv(name) else f"sed -n {line}p {name}"
+            raise CorpusError(where, f"it must have {width} columns, as the first row, has {len(row)}", hint)
         yield Labelled(row[label].strip(), _one_line(row[text]), where)
+
+
+def _is_csv(name: str) -> bool:
+    return name.removesuffix(".gz").removesuffix(".xz").endswith(".csv")
 
 
 def _places(rows: Sequence[tuple[str, list[str]]], columns: LabelColumns) -> tuple[int, int, int]:
@@ -119,15 +127,19 @@ def _places(rows: Sequence[tuple[str, list[str]]], columns: LabelColumns) -> tup
     lower = [cell.strip().lower() for cell in header]
     label, text = _known(lower, LABEL_NAMES), _known(lower, TEXT_NAMES)
     if len(header) < 2:
-        raise CorpusError(where, f"it must have a label and a text, has one column: {header[0][:40]!r}", _PREFIX_HINT)
+        hint = "put a comma for each semicolon, or name it .tsv and put tabs" if ";" in header[0] else _PREFIX_HINT
+        raise CorpusError(where, f"it must have a label and a text, has one column: {header[0][:40]!r}", hint)
     if (label is None) != (text is None) and len(header) == 2:
         label, text = (1 - text if label is None else label), (1 - label if text is None else text)  # type: ignore[operator]
     if label is None and text is None:
-        return *_guessed(where, [row for _, row in rows], len(header)), 0
+        label, text = _guessed(where, [row for _, row in rows], len(header))
+        _refuse_header(where, [row for _, row in rows], label, text)
+        return label, text, 0
     if label is None or text is None:
         missing = "label" if label is None else "text"
         what = f"no column of its header is known as the {missing}: {', '.join(header)[:200]}"
-        raise CorpusError(where, what, f"--{missing}-column NAME")
+        usual = LABEL_NAMES if label is None else TEXT_NAMES
+        raise CorpusError(where, what, f"--{missing}-column NAME; known are {', '.join(usual)}")
     return label, text, 1
 
 
@@ -156,6 +168,16 @@ def _guessed(where: str, rows: Sequence[Sequence[str]], width: int) -> tuple[int
     return label, text
 
 
+def _refuse_header(where: str, rows: Sequence[Sequence[str]], label: int, text: int) -> None:
+    """Raises CorpusError where the first of many rows has a label of its own, as a header of unknown names would."""
+    given = [row[label].strip() for row in rows if len(row) > label]
+    if len(given) >= 20 and given.count(given[0]) == 1 and 2 * len(set(given)) < len(given):
+        names = [cell.strip()[:40] for cell in rows[0]]
+        what = f"it looks like a header, of names that are not known: {', '.join(names)[:200]}"
+        hint = f"--label-column {names[label]!r} --text-column {names[text]!r}; if it is none, by numbers: "
+        raise CorpusError(where, what, f"{hint}--label-column {label + 1} --text-column {text + 1}")
+
+
 def _named_places(where: str, header: Sequence[str], columns: LabelColumns) -> tuple[int, int, int]:
     """The columns that the user names, by the header or by numbers from 1."""
     names = [cell.strip() for cell in header]
@@ -173,7 +195,8 @@ def _named_places(where: str, header: Sequence[str], columns: LabelColumns) -> t
             places[what], by_name = names.index(wanted), True
         else:
             there = ", ".join(names)[:200]
-            hint = f"--{what}-column {names[0 if what == 'label' else -1][:40]!r}"
+            near = get_close_matches(wanted, names, 1, 0.3)
+            hint = f"--{what}-column {shlex.quote(near[0])}" if near else f"--{what}-column with one of these"
             raise CorpusError(where, f"it has no column `{wanted}`, only {there}", hint)
     for what in ("label", "text"):
         if what not in places:
@@ -195,7 +218,7 @@ def _read_jsonl(name: str) -> Iterator[dict[str, Any]]:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise CorpusError(f"{name}:{number}", f"it is no JSON: {error}") from None
+            raise CorpusError(f"{name}:{number}", f"it is no JSON: {error}", f"sed -n {number}p {name}") from None
         if not isinstance(value, dict):
             raise CorpusError(f"{name}:{number}", "it must be an object with a label and a text")
         yield value
@@ -210,7 +233,10 @@ def _from_objects(name: str, rows: Iterator[Mapping[str, Any]], columns: LabelCo
             label, text = _keys(where, list(row), columns)
         for key in (label, text):
             if key not in row:
-                raise CorpusError(where, f"it has no `{key}`, only {', '.join(map(str, row))[:200]}")
+                there = ", ".join(map(str, row))[:200] or "nothing"
+                raise CorpusError(
+                    where, f"it has no `{key}`, only {there}", f"write null under `{key}` to leave it out"
+                )
         yield Labelled(_spelled(where, label, row[label]), _one_line(_string(where, text, row[text])), where)
 
 
@@ -229,7 +255,8 @@ def _keys(where: str, names: Sequence[str], columns: LabelColumns) -> tuple[str,
 
 def _spelled(where: str, key: str, value: Any) -> str:
     if isinstance(value, dict | list):
-        raise CorpusError(where, f"its `{key}` must be one label, is {type(value).__name__}")
+        hint = f"--label-column NAME, if `{key}` is not the label"
+        raise CorpusError(where, f"its `{key}` must be one label, is {type(value).__name__}", hint)
     return "" if value is None else value.strip() if isinstance(value, str) else json.dumps(value)
 
 
@@ -263,7 +290,7 @@ def _read_prefixed(name: str, columns: LabelColumns) -> Iterator[Labelled]:
         if not labels:
             what = f"it must begin with a label, as `{PREFIX}good`, begins with {line[:30]!r}"
             known = ", ".join([*TABLES, *OBJECTS])
-            raise CorpusError(where, what, f"labelled texts come in {known}, in folders, or in fastText's lines")
+            raise CorpusError(where, what, f"name a table {known}; or a folder for each label, or fastText's lines")
         if len(labels) > 1:
             raise CorpusError(where, f"it has {len(labels)} labels, a text has one", f"keep one of {' '.join(labels)}")
         text = " ".join(word for word in words if word is not labels[0])

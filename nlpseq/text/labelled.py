@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.label_tables import LabelColumns, read_labelled_table
@@ -20,6 +21,7 @@ MOST_HELD_OUT = 5000
 MOST_LABELS = 1000
 LONGEST_LABEL = 200  # characters
 FEWEST = 20  # texts
+SHOWN = 8  # labels
 WITHOUT_SPACES = 15  # characters from one space to the next, from which on a text is taken to be written without
 
 
@@ -72,7 +74,8 @@ def read_labelled(names: Sequence[str], columns: LabelColumns | None = None) -> 
             found.texts.append(text)
             found.places.append(where)
     if not found:
-        raise CorpusError(names[0], f"it holds no text with a label, and {found.blank:,} rows where one is blank")
+        blank = f", only {found.blank:,} where one is blank" if found.blank else ""
+        raise CorpusError(names[0], f"it holds no text with a label{blank}", "a label and a text in each row")
     return found
 
 
@@ -92,7 +95,8 @@ def label_names(texts: LabelledTexts, name: str) -> list[str]:
         what = f"it needs texts of at least two labels, all {len(texts):,} are {texts.labels[0]!r}"
         raise CorpusError(name, what, "--label-column NAME, if that is not the label")
     if len(texts) < FEWEST:
-        raise CorpusError(name, f"it needs at least {FEWEST} texts with labels, has {len(texts)}")
+        what = f"it needs at least {FEWEST} texts with labels, has {len(texts)}"
+        raise CorpusError(name, what, "more texts; for a first try the bundled ones: nlpseq train sentiment reviews")
     if len(counts) > MOST_LABELS or 2 * len(counts) > len(texts):
         what = f"it has {len(counts):,} different labels for {len(texts):,} texts, as {next(iter(counts))[:40]!r}"
         raise CorpusError(name, what, "--label-column NAME --text-column NAME, if the two are confused")
@@ -128,10 +132,16 @@ def read_parts(
 
 def check_known(texts: LabelledTexts, known: Sequence[str]) -> None:
     """Raises CorpusError for a text whose label is not one of those known."""
-    for label, place in zip(texts.labels, texts.places, strict=True):
-        if label not in known:
-            what = f"its label {label!r} is none of those trained on, which are {', '.join(known)[:200]}"
-            raise CorpusError(place, what, "--label-column NAME, if that is not the label")
+    unknown = {label: count for label, count in texts.counts.items() if label not in known}
+    if unknown:
+        first = next(place for label, place in zip(texts.labels, texts.places, strict=True) if label in unknown)
+        what = f"labels that were not trained on: {_listed(unknown)}; known are {', '.join(map(repr, known))[:200]}"
+        raise CorpusError(first, what, "take such texts out; or --label-column NAME, if that is not the label")
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    shown = [f"{label!r} ({count:,} texts)" for label, count in list(counts.items())[:SHOWN]]
+    return ", ".join(shown) + (f" and {len(counts) - SHOWN:,} more" if len(counts) > SHOWN else "")
 
 
 def _rank(text: str) -> bytes:
@@ -154,6 +164,11 @@ def shared(texts: LabelledTexts, others: LabelledTexts) -> list[int]:
     """Places of the texts that stand among the others, too."""
     theirs = {text.strip() for text in others.texts}
     return [place for place, text in enumerate(texts.texts) if text.strip() in theirs]
+
+
+def part_name(names: Sequence[str], part_is: str) -> str:
+    """What a signature calls the texts of some tables."""
+    return f"{'+'.join(Path(name).name for name in names)}:{part_is.replace(' ', '-')}"
 
 
 def has_no_spaces(texts: Sequence[str]) -> bool:

@@ -43,7 +43,7 @@ def check_labelled(
 
 def _summary(texts: LabelledTexts) -> Finding:
     counts = texts.counts.most_common()
-    shown = ", ".join(f"{label} {count:,} ({count / len(texts):.1%})" for label, count in counts[:SHOWN])
+    shown = ", ".join(f"{label!r} {count:,} ({count / len(texts):.1%})" for label, count in counts[:SHOWN])
     more = f", and {len(counts) - SHOWN:,} more labels" if len(counts) > SHOWN else ""
     characters = sum(map(len, texts.texts))
     return Finding("note", 0, f"{len(texts):,} texts, {characters:,} characters: {shown}{more}")
@@ -60,7 +60,7 @@ def _labels(texts: LabelledTexts, name: str) -> Iterator[Finding]:
         what = f"there are {many / few:.0f} times as many texts of {most!r} as of {rarest!r}"
         yield Finding("note", 0, what, "--class-weights balanced, and --criterion macro-f1")
     for label in [label for label, count in counts.items() if count == 1][:SHOWN]:
-        what = f"the label {label!r} is seen once: it cannot be learned, and may be a header's name"
+        what = f"the label {label!r} is seen once: it cannot be learned"
         yield Finding("note", _line(texts, texts.labels.index(label)), what)
     alike: dict[str, str] = {}
     for label in counts:
@@ -80,7 +80,8 @@ def _repeated(texts: LabelledTexts) -> Iterator[Finding]:
 
 def _blank_and_long(texts: LabelledTexts) -> Iterator[Finding]:
     if texts.blank:
-        yield Finding("note", 0, f"{texts.blank:,} rows have a blank label or text", "training leaves them out")
+        what = "1 row has" if texts.blank == 1 else f"{texts.blank:,} rows have"
+        yield Finding("note", 0, f"{what} a blank label or text", "training leaves such rows out")
     long = [place for place, text in enumerate(texts.texts) if len(text) > LONG_TEXT]
     hint = "--longest says how much of a text training reads, from its begin and its end"
     yield from _tally("note", long, texts, f"have more than {LONG_TEXT:,} characters", hint)

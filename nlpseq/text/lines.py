@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import BufferedReader
 from typing import BinaryIO, cast
 
@@ -24,6 +24,8 @@ from nlpseq.errors import CorpusError, NlpseqError
 
 BUDGET = 1 << 20  # bytes taken at once
 LONGEST_LINE = 1 << 24  # bytes
+
+FIRST_LINES, LINES_AT_ONCE = 64, 1024  # of a batch whose answers come together
 
 OK = "ok"
 INVALID = "invalid-utf8"
@@ -63,6 +65,13 @@ def cut_lines(blocks: Iterable[bytes], longest: int = LONGEST_LINE) -> Iterator[
             pending = bytearray(rest[-1][: longest + 1])
     if pending:
         yield [bytes(pending)]
+
+
+def portions(batch: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """A batch's lines in portions, the first one small, so that there is an answer soon."""
+    yield batch[:FIRST_LINES]
+    for start in range(FIRST_LINES, len(batch), LINES_AT_ONCE):
+        yield batch[start : start + LINES_AT_ONCE]
 
 
 def decode_line(line: bytes) -> tuple[str, str]:

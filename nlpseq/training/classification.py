@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from nlpseq.kernels.choice import Choice
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.stack import Noise
+from nlpseq.text.labelled import part_name
 from nlpseq.training.adversaries import adversarial_loss, virtual_loss
 from nlpseq.training.evidence import CrossFitted
 from nlpseq.training.labels import LabelledCorpus
@@ -157,7 +157,7 @@ class ClassificationTask(ModelTask):
         logits, labels = self.valid_logits(), self.corpus.valid.labels
         self.temperature = fit_temperature(logits, labels)
         facts = self.corpus.facts
-        part = f"{Path(facts['valid'][-1]).name}:{facts['valid_is'].replace(' ', '-')}#{facts['valid_sha256'][:8]}"
+        part = f"{part_name(facts['valid'], facts['valid_is'])}#{facts['valid_sha256'][:8]}"
         return label_scores(logits, labels, self.corpus.labels, self.temperature, f"texts:{len(labels)}|{part}")
 
     def final_seconds(self, validation_seconds: float) -> float:

@@ -109,7 +109,7 @@ class ClassificationRun(task_run.TaskRun):
     def _note_texts(self) -> None:
         facts = self.corpus.facts
         counted = sorted(zip(facts["label_counts"], facts["labels"], strict=True), reverse=True)
-        shown = ", ".join(f"{label} {count:,}" for count, label in counted[:SHOWN_LABELS])
+        shown = ", ".join(f"{label!r} {count:,}" for count, label in counted[:SHOWN_LABELS])
         more = f" and {len(counted) - SHOWN_LABELS:,} more labels" if len(counted) > SHOWN_LABELS else ""
         valid = f"{facts['valid_texts']:,} {'given' if facts['valid_is'] == 'given' else 'held out'} for validation"
         self.notes.append(f"{_texts(facts['texts'])} to train on: {shown}{more}; {valid}")
@@ -123,7 +123,7 @@ class ClassificationRun(task_run.TaskRun):
             if facts[fact]:
                 self.notes.append(f"{_texts(facts[fact])} {what}")
         if rare := [label for count, label in counted if count == 1]:
-            self.notes.append(f"labels with a single text: {', '.join(rare[:SHOWN_LABELS])}; is one a header's name?")
+            self.notes.append(f"labels with a single text: {', '.join(map(repr, rare[:SHOWN_LABELS]))}")
 
     def summary(self) -> str:
         """What was decided, in one line."""

@@ -110,6 +110,9 @@ def test_objects_keep_their_fields_and_tell_their_status(nlpseq: Run, untrained:
     done = nlpseq("classify", "-m", untrained, "--jsonl", "--all", input=b"\n".join(lines))
     made = [json.loads(line) for line in done.stdout.splitlines()]
     assert [one["status"] for one in made] == ["ok", "invalid-json", "blank", "no-text"]
+    taken = nlpseq("classify", "-m", untrained, "--jsonl", input=b'{"text": "abc", "label": "gold", "x": "caf\xe9"}')
+    kept = json.loads(taken.stdout)
+    assert kept["given_label"] == "gold" and kept["label"] == made[0]["label"] and kept["status"] == "invalid-utf8"
     assert made[0]["id"] == 1 and sum(made[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert [one["label"] for one in made[1:]] == [None] * 3
 
@@ -119,6 +122,8 @@ def test_objects_keep_their_fields_and_tell_their_status(nlpseq: Run, untrained:
     [
         (("--threshold", 2), "--threshold: must be from 0 to 1"),
         (("--abstain", "x"), "--abstain: goes with --threshold"),
+        (("--abstain", "a\tb", "--threshold", 0.5), "--abstain: must be a word without tabs"),
+        (("--abstain", "b", "--threshold", 0.5), "--abstain: must be no label of the model"),
         (("--all", "--labels-only"), "exclude each other"),
         (("--all", "--threshold", 0.5), "--all: writes every label"),
     ],
@@ -186,7 +191,7 @@ def test_scores_of_given_texts_and_baselines_beside_them(nlpseq: Run, trained: P
     assert lines["down"] == ["down", "100.00", "50.00", "2", "1", "1"]
     (tmp_path / "odd.tsv").write_text("label\ttext\nsideways\tx\n")
     done = nlpseq("evaluate", "-m", trained, tmp_path / "odd.tsv")
-    assert done.exit_code == 1 and "odd.tsv:2: its label 'sideways' is none of those trained on" in done.stderr
+    assert done.exit_code == 1 and "odd.tsv:2: labels that were not trained on: 'sideways'" in done.stderr
 
 
 def test_a_corpus_that_has_changed_is_told(nlpseq: Run, trained: Path, table: Path) -> None:
@@ -224,7 +229,7 @@ def test_words_that_carried_the_decision(nlpseq: Run, trained: Path, tmp_path: P
 
 def test_labelled_texts_are_checked(nlpseq: Run, table: Path) -> None:
     done = nlpseq("corpus", "check", "--labels", table)
-    assert done.exit_code == 0 and "160 texts" in done.stdout and "up 80 (50.0%)" in done.stdout
+    assert done.exit_code == 0 and "160 texts" in done.stdout and "'up' 80 (50.0%)" in done.stdout
     done = nlpseq("corpus", "check", "--labels", table, "--against", table)
     assert done.exit_code == 1 and "100.0% of the texts" in done.stdout
     assert nlpseq("corpus", "check", "--labels", "--pairs", table).exit_code == 2
@@ -235,7 +240,7 @@ def test_labelled_texts_are_checked(nlpseq: Run, table: Path) -> None:
     [
         ("label\ttext\n" + "one\tx y\n" * 30, "it needs texts of at least two labels"),
         ("", "it is empty"),
-        ("label\ttext\none\tx\ntwo\n", "it must have 2 columns, has 1"),
+        ("label\ttext\none\tx\ntwo\n", "it must have 2 columns, as the first row, has 1"),
     ],
 )
 def test_what_cannot_be_trained_on_leaves_nothing(nlpseq: Run, tmp_path: Path, data: str, said: str) -> None:

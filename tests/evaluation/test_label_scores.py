@@ -59,10 +59,22 @@ def test_the_calibration_error_is_its_definition() -> None:
 def test_the_fitted_temperature_is_the_best_of_many_and_undoes_a_factor(hotter: float) -> None:
     logits, right = _drawn()
     found = ours.fit_temperature(logits * hotter, right)
+    wanted = np.full(logits.shape, 1 / 502 / 4)
+    wanted[np.arange(500), right] += 1 - 1 / 502
+
+    def loss(temperature: float) -> float:
+        scaled = logits.astype(float) * hotter / temperature
+        return float(-(wanted * (scaled - np.log(np.exp(scaled).sum(1, keepdims=True)))).sum())
+
     tried = np.geomspace(0.06, 19, 2000)
-    best = tried[np.argmin([ours.mean_loss(logits.astype(float) * hotter / one, right) for one in tried])]
-    assert found == pytest.approx(best, rel=4e-3)
+    assert found == pytest.approx(tried[np.argmin([loss(one) for one in tried])], rel=4e-3)
     assert found / hotter == pytest.approx(ours.fit_temperature(logits, right), rel=1e-4)
+
+
+def test_a_few_texts_that_are_all_right_make_nobody_certain() -> None:
+    logits, right = np.array([[1.0, -1.0]] * 10 + [[-1.0, 1.0]] * 10), np.repeat([0, 1], 10)
+    scaled = logits / ours.fit_temperature(logits, right)
+    assert (np.exp(scaled) / np.exp(scaled).sum(1, keepdims=True)).max() == pytest.approx(1 - 1 / 22 / 2, abs=1e-4)
 
 
 def test_scores_carry_their_parts_and_signatures() -> None:

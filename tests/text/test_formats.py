@@ -174,7 +174,7 @@ def test_the_remedy_quotes_the_name_and_unpacks(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress("café".encode("latin-1")))
     with pytest.raises(CorpusError) as caught:
         list(read_text(path))
-    assert f"gzip -dc '{path}' | iconv -f WINDOWS-1252 -t UTF-8 > 'my file.txt.utf8.txt'" in caught.value.hint
+    assert f"gzip -dc '{path}' | iconv -f WINDOWS-1252 -t UTF-8 > 'my file.utf8.txt'" in caught.value.hint
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
@@ -207,7 +207,7 @@ def test_a_misspelt_bundled_name_names_the_nearest(tmp_path: Path, monkeypatch: 
     assert caught.value.hint == "did you mean the bundled corpus stories?"
     with pytest.raises(CorpusError) as caught:
         open_corpus("qqq")
-    assert "bundled corpora: stories, english-german, python-docs" in caught.value.hint
+    assert "bundled corpora: stories, english-german, reviews, python-docs" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "x" * 5000, "no/such/folder/file"])

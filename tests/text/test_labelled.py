@@ -135,7 +135,16 @@ def test_columns_are_found_or_named(
 @pytest.mark.parametrize(
     ("name", "data", "columns", "said"),
     [
-        ("a.tsv", "label\ttext\n1\n", {}, "a.tsv:2: it must have 2 columns, has 1"),
+        ("a.tsv", "label\ttext\n1\n", {}, "a.tsv:2: it must have 2 columns, as the first row, has 1"),
+        ("a.tsv", "label\ttext\n1\tx\ty\n", {}, "a.tsv:2: it must have 2 columns, as the first row, has 3"),
+        ("a.csv", "label,text\n1,so, so\n", {}, "a.csv:2: it must have 2 columns, as the first row, has 3"),
+        ("a.csv", "label;text\n1;so\n", {}, "has one column: 'label;text'"),
+        (
+            "a.tsv",
+            "mood\twords\n" + "up\tfine\nup\tgood\ndown\tdull\n" * 20,
+            {},
+            "looks like a header, of names that are not",
+        ),
         ("a.tsv", "only\n", {}, "a.tsv:1: it must have a label and a text, has one column"),
         ("a.tsv", "x\ty\tz\n1\t2\t3\n", {}, "which of its 3 columns is the label cannot be told"),
         ("a.tsv", "label\tx\ty\n1\t2\t3\n", {}, "no column of its header is known as the text"),
@@ -154,7 +163,7 @@ def test_columns_are_found_or_named(
         ("a.txt", "no label\n", {}, "it must begin with a label, as `__label__good`"),
         ("a.txt", "__label__a __label__b x\n", {}, "it has 2 labels"),
         ("a.txt", "__label__a x\n", {"label": "1"}, "it has no columns, and --label-column names one"),
-        ("a.tsv", "label\ttext\n\tx\n1\t \n", {}, "it holds no text with a label, and 2 rows where one is blank"),
+        ("a.tsv", "label\ttext\n\tx\n1\t \n", {}, "it holds no text with a label, only 2 where one is blank"),
         ("a.tsv", "", {}, "it is empty"),
     ],
 )
@@ -226,7 +235,9 @@ def test_parts_are_read_together_and_their_labels_agree(tmp_path: Path) -> None:
     train, valid = read_parts([str(tmp_path / "train.tsv")], [str(tmp_path / "valid.tsv")], None)
     assert (len(train), len(valid)) == (30, 30)
     check_known(valid, ["a", "b"])
-    with pytest.raises(CorpusError, match=r"other.tsv:3: its label 'c' is none of those trained on, which are a, b"):
+    with pytest.raises(
+        CorpusError, match=r"other.tsv:3: labels that were not trained on: 'c' \(15 texts\); known are 'a', 'b'"
+    ):
         read_parts([str(tmp_path / "train.tsv")], [str(tmp_path / "other.tsv")], None)
 
 

@@ -25,7 +25,7 @@ def _check(tmp_path: Path, rows: list[tuple[str, str]], against: list[tuple[str,
 
 def test_sound_texts_have_no_fault(tmp_path: Path) -> None:
     (only,) = _check(tmp_path, ROWS)
-    assert only.level == "note" and only.what.startswith("100 texts,") and "a 50 (50.0%), b 50 (50.0%)" in only.what
+    assert only.level == "note" and only.what.startswith("100 texts,") and "'a' 50 (50.0%), 'b' 50 (50.0%)" in only.what
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_sound_texts_have_no_fault(tmp_path: Path) -> None:
         ([*ROWS, *[("b", text) for _, text in ROWS[:10:2]]], None, "fault", 102, "before with another label"),
         ([*ROWS, ("label", "text again")], None, "note", 102, "the label 'label' is seen once"),
         ([*ROWS, ("A", "one"), ("A", "two")], None, "note", 102, "the labels 'a' and 'A' are two"),
-        ([*ROWS, ("a", " ")], None, "note", 0, "1 rows have a blank label or text"),
+        ([*ROWS, ("a", " ")], None, "note", 0, "1 row has a blank label or text"),
         ([*ROWS, ("a", "x" * 30_000)], None, "note", 102, "have more than 20,000 characters"),
         ([*ROWS, *[("c", f"c {n}") for n in range(600)]], None, "note", 0, "12 times as many texts of 'c' as of 'b'"),
         (ROWS, ROWS[5:10], "fault", 7, "100.0% of the texts of"),
@@ -54,4 +54,4 @@ def test_seeded_faults_are_found(
 def test_what_cannot_be_read_is_a_fault_of_its_line(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("label\ttext\na\tb\nonly\n")
     (found,) = check_labelled([str(tmp_path / "a.tsv")])
-    assert (found.level, found.line, found.what) == ("fault", 3, "it must have 2 columns, has 1")
+    assert (found.level, found.line, found.what) == ("fault", 3, "it must have 2 columns, as the first row, has 1")

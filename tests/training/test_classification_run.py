@@ -233,7 +233,7 @@ def test_validation_texts_may_be_given_and_their_overlap_is_told(tmp_path: Path)
     assert run.corpus.facts["valid_is"] == "given"
     assert any("in the validation part too" in note for note in run.notes)
     (tmp_path / "bad.tsv").write_text("label\ttext\nsideways\tx\n")
-    with pytest.raises(CorpusError, match="'sideways' is none of those trained on"):
+    with pytest.raises(CorpusError, match="not trained on: 'sideways'"):
         ClassificationRun(_request(tmp_path / "other", valid=(str(tmp_path / "bad.tsv"),)))
     assert not (tmp_path / "other").exists()
 
