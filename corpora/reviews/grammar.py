@@ -224,6 +224,17 @@ class Writer:
     def reaction(self, label: str) -> str:
         return self.opinion(PHRASES[f"reactions {label}"])
 
+    def common(self) -> str:
+        """What people say first, in the words that they say it with."""
+        words = {
+            gap: self.draw.choice([one for one in PHRASES[f"words {label}"] if one not in self.said])
+            for gap, label in (("word", self.label), ("other", self.other))
+        }
+        phrase = self.draw.choice([one for one in PHRASES[f"everyday {self.label}"] if one not in self.said])
+        self.said += [phrase, *(word for gap, word in words.items() if gap in phrase)]
+        article = "an" if words["word"][0] in "aeiou" else "a"
+        return phrase.format(**self.topic.names() | words, one=f"{article} {words['word']}")
+
     def outcome(self, label: str) -> str:
         """A reaction or a story: what it all comes to."""
         return self.reaction(label) if self.chance(0.35) else self.opinion(self.topic.stories[label])
@@ -255,6 +266,11 @@ def plain(writer: Writer) -> list[str]:
     first, second = (writer.statement(writer.label, bare=bool(front)) for _ in range(2))
     joined = writer.draw.choice([f"{first}, and {second}", f"{first}; {second}", f"{first}. {_capital(second)}"])
     return [front + joined] + ([writer.outcome(writer.label)] if writer.chance(0.2) else [])
+
+
+def everyday(writer: Writer) -> list[str]:
+    said = [writer.common() for _ in range(writer.draw.choice([1, 2, 2, 3]))]
+    return [*said, writer.statement(writer.label)] if writer.chance(0.4) or len(said) == 1 else said
 
 
 def exclamation(writer: Writer) -> list[str]:
@@ -368,6 +384,7 @@ def irony(writer: Writer) -> list[str]:
 
 KINDS: dict[Callable[[Writer], list[str]], int] = {
     plain: 14,
+    everyday: 18,
     exclamation: 6,
     verdict: 6,
     story: 9,
