@@ -13,7 +13,6 @@ from nlpseq.commands.output import Line
 from nlpseq.decoding.classification import Decision, TextClassifier
 from nlpseq.errors import OptionError
 from nlpseq.kernels.memory import keep_freed_memory
-from nlpseq.text.formats import BYTE_ORDER_MARK
 from nlpseq.text.lines import OK, portions, read_batches, standard_input, write_lines
 
 UNSURE = "unsure"
@@ -67,7 +66,6 @@ def classify(
     if threshold and abstain in classifier.labels:
         raise OptionError("--abstain", f"must be no label of the model, was {abstain!r}", "--abstain unsure")
     faults = output.LineFaults(quiet=quiet)
-    first = True
 
     def show(decision: Decision | None) -> str | None:
         if decision is None:
@@ -75,11 +73,7 @@ def classify(
         return decision.labels[0] if decision.probabilities[0] >= threshold else abstain
 
     for some in (some for batch in read_batches(standard_input()) for some in portions(batch)):
-        lines = []
-        for line in some:
-            plain = line.removeprefix(BYTE_ORDER_MARK) if first else line
-            lines.append(faults.read(plain.removesuffix(b"\r"), as_object=jsonl))
-            first = False
+        lines = [faults.read_plain(line, as_object=jsonl) for line in some]
         decided = list(_decisions(classifier, lines))
         lines = [_marked(line, one, faults) for line, one in zip(lines, decided, strict=True)]
         if jsonl:

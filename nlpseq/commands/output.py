@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from nlpseq.errors import NlpseqError, OptionError, RunError
-from nlpseq.text.lines import INVALID, OK, TOO_LONG, decode_line, write_bytes
+from nlpseq.text.lines import BYTE_ORDER_MARK, INVALID, OK, TOO_LONG, decode_line, write_bytes
 
 RED, BOLD = "31", "1"
 LAG = 0.03  # seconds
@@ -153,6 +153,7 @@ class LineFaults:
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
         self.counts: Counter[str] = Counter()
+        self._begun = False
 
     def decode(self, line: bytes) -> tuple[str, str]:
         """A line's text and status, as `decode_line` gives them."""
@@ -168,6 +169,12 @@ class LineFaults:
             return Line(fields, fields["text"] if status in (OK, INVALID) else None, status)
         text, status = self.decode(line)
         return Line({}, None if status == TOO_LONG else text, status)
+
+    def read_plain(self, line: bytes, *, as_object: bool) -> Line:
+        """As `read`, without what Windows puts at the begin of a text and at the end of a line."""
+        if not self._begun:
+            line, self._begun = line.removeprefix(BYTE_ORDER_MARK), True
+        return self.read(line.removesuffix(b"\r"), as_object=as_object)
 
     def add(self, status: str) -> None:
         """Count one line's status."""

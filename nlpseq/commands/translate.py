@@ -29,7 +29,6 @@ from nlpseq.errors import OptionError
 from nlpseq.insight.attention import to_json
 from nlpseq.kernels.memory import keep_freed_memory
 from nlpseq.models import translator
-from nlpseq.text.formats import BYTE_ORDER_MARK
 from nlpseq.text.lines import TOO_LONG, portions, read_batches, standard_input, write_lines
 
 TAB = "\t"
@@ -97,7 +96,7 @@ def translate(
     with AttentionFile(None if into_objects else attention, quiet=quiet) as looked:
         for batch in read_batches(standard_input()):
             for some in portions(batch):
-                lines = [_read(faults, line, first=not number, as_object=jsonl) for line in some]
+                lines = [faults.read_plain(line, as_object=jsonl) for line in some]
                 made = translations.translate([line.text or "" for line in lines])
                 lines = [_marked(line, best, faults) for line, best in zip(lines, made, strict=True)]
                 if jsonl:
@@ -108,13 +107,6 @@ def translate(
                 looked.add(number, (best[0].alignment if best else None for best in made))
                 number += len(lines)
     faults.report()
-
-
-def _read(faults: output.LineFaults, line: bytes, *, first: bool, as_object: bool) -> Line:
-    """A line, without what Windows puts at the begin of a text and at the end of a line."""
-    if first:
-        line = line.removeprefix(BYTE_ORDER_MARK)
-    return faults.read(line.removesuffix(b"\r"), as_object=as_object)
 
 
 def _marked(line: Line, best: Sequence[Translation], faults: output.LineFaults) -> Line:

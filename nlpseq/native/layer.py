@@ -42,12 +42,11 @@ def unroll(
     order = np.argsort(-lengths, kind="stable")
     sizes = lengths[order]
     active = np.arange(steps)[:, None] < sizes
-    rows = active.sum(1)
+    rows = active.sum(1, dtype=np.int64)
     time, sequence = active.nonzero()
     given = time * batch + order[sequence]
     from_input = _project(weights, inputs.reshape(steps * batch, -1)[given])
-    hidden = _run(cell, weights, from_input, state, order, rows, reverse=reverse, zoneout=zoneout)
-    slots, last = hidden
+    slots, last = _run(cell, weights, from_input, state, order, rows, reverse=reverse, zoneout=zoneout)
     outputs = np.zeros((steps * batch, slots.shape[2]), np.float32)
     after = slots[:-1] if reverse else slots[1:]
     outputs[given] = after.reshape(steps * batch, -1)[time * batch + sequence]
@@ -80,8 +79,8 @@ def _run(
         "input_bias": weights.bias_ih,
         "hidden": hidden,
         "memory": last[0] if last else None,
-        "rows": np.ascontiguousarray(rows, np.int64),
-        "offsets": np.ascontiguousarray(rows.cumsum() - rows, np.int64),
+        "rows": rows,
+        "offsets": rows.cumsum() - rows,
     }
     if cell.reset is not None:
         kept["activations"] = np.empty((batch, from_input.shape[1]), np.float32)

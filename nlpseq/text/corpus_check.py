@@ -20,14 +20,13 @@ from typing import Literal, NamedTuple
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.formats import (
-    BYTE_ORDER_MARK,
     OTHER_MARKS,
     encoding_hint,
     iconv_command,
     open_corpus,
     read_blocks,
 )
-from nlpseq.text.lines import LONGEST_LINE, cut_lines
+from nlpseq.text.lines import BYTE_ORDER_MARK, LONGEST_LINE, cut_lines
 
 LONG_LINE = 10_000  # characters; a longer line is noted
 TELLING_LINE = 40  # bytes; a shorter line may stand in two texts by chance

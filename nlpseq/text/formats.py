@@ -26,11 +26,11 @@ from typing import Any, BinaryIO, NoReturn
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.bundled import BUNDLED
+from nlpseq.text.lines import BYTE_ORDER_MARK
 
 PIECE_BYTES = 1 << 20
 HUB = "hf:"
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 OTHER_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _MAGIC = {
     b"\x1f\x8b": ("gzip-compressed", "rename it so that it ends in .gz"),

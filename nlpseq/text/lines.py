@@ -27,6 +27,8 @@ LONGEST_LINE = 1 << 24  # bytes
 
 FIRST_LINES, LINES_AT_ONCE = 64, 1024  # of a batch whose answers come together
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 OK = "ok"
 INVALID = "invalid-utf8"
 TOO_LONG = "too-long"
