@@ -58,7 +58,8 @@ class TextClassifier:
         """Unnormalised log-probabilities [N, C] of texts that are ids, temperature not applied."""
         found = np.empty((len(texts), len(self.labels)), np.float32)
         read = [text[:LONGEST] for text in texts]
-        groups = list(together(np.array([len(text) for text in read], np.int64), TOKENS_AT_ONCE))
+        lengths = np.array([len(text) for text in read], np.int64)
+        groups = [group[::-1] for group in together(lengths, TOKENS_AT_ONCE)]  # the longest first, as the layer wants
 
         def run(group: Ids) -> None:
             outputs = classifier.read(

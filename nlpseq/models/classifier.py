@@ -25,7 +25,7 @@ from nlpseq.models import pooling
 from nlpseq.models.embedding import NGRAM_BUCKETS, embed_tokens
 from nlpseq.models.evidence import look_up
 from nlpseq.models.model_file import Model, load_model, read_options
-from nlpseq.models.options import RecurrentOptions
+from nlpseq.models.options import CELL_CHOICES, RecurrentOptions
 from nlpseq.models.pooling import POOLINGS, Outputs
 from nlpseq.models.stack import Noise, Unroll, initial_layer, read_layers, run_stack, start_state
 from nlpseq.options import option
@@ -40,6 +40,7 @@ Weights = Mapping[str, Array]
 class ClassifierOptions(RecurrentOptions):
     """What a classifier is made of."""
 
+    cell: str = option("gru", "recurrent cell", choices=CELL_CHOICES)
     bidirectional: bool | None = option(
         None, "read in both directions [default: unless it starts from a language model]"
     )
@@ -111,7 +112,7 @@ def text_ids(tokeniser: Tokeniser, text: str, *, lowercase: bool) -> np.ndarray:
     """A text as ids [T], a newline before it and one behind; one inside it becomes a space."""
     plain = text.replace("\n", " ")
     tokens = tokeniser.encode(plain.lower() if lowercase else plain)
-    return np.array([NEWLINE, *tokens, NEWLINE], np.int32)
+    return np.concatenate(([NEWLINE], tokens, [NEWLINE]), dtype=np.int32)
 
 
 def read(

@@ -37,37 +37,36 @@ def unroll(
     """As `nlpseq.cells.unroll`, faster where the compiled loop can be had; zoneout by its expectation only."""
     if cell.name not in recurrence.CELLS or not _is_available() or inputs.dtype != np.float32:
         return plain_unroll(cell, weights, inputs, state, lengths, reverse=reverse, zoneout=zoneout, masks=masks)
-    steps, batch = inputs.shape[:2]
-    lengths = np.full(batch, steps) if lengths is None else np.asarray(lengths)
+    lengths = np.full(inputs.shape[1], len(inputs)) if lengths is None else np.asarray(lengths)
     order = np.argsort(-lengths, kind="stable")
-    sizes = lengths[order]
-    active = np.arange(steps)[:, None] < sizes
-    rows = active.sum(1, dtype=np.int64)
-    time, sequence = active.nonzero()
-    given = time * batch + order[sequence]
-    from_input = _project(weights, inputs.reshape(steps * batch, -1)[given])
-    slots, last = _run(cell, weights, from_input, state, order, rows, reverse=reverse, zoneout=zoneout)
-    outputs = np.zeros((steps * batch, slots.shape[2]), np.float32)
-    after = slots[:-1] if reverse else slots[1:]
-    outputs[given] = after.reshape(steps * batch, -1)[time * batch + sequence]
+    active = np.arange(len(inputs))[:, None] < lengths[order]
+    hidden, last = _run(cell, weights, _taken(inputs, order), state, order, active, reverse=reverse, zoneout=zoneout)
+    final = hidden[0] if reverse else hidden[lengths[order], np.arange(len(order))]
+    outputs = hidden[:-1] if reverse else hidden[1:]
+    outputs[~active] = 0
     back = np.argsort(order)
-    final = slots[0] if reverse else slots[sizes, np.arange(batch)]
-    return outputs.reshape(steps, batch, -1), cell.state(*(one[back] for one in (final, *last)))
+    return _taken(outputs, back), cell.state(*(one[back] for one in (final, *last)))
+
+
+def _taken(values: Values, order: NDArray[np.int64]) -> Values:
+    """Sequences [T, B, ..] in this order; the same array where it is theirs already."""
+    return values if (order == np.arange(len(order))).all() else values[:, order]
 
 
 def _run(
     cell: Cell,
     weights: LayerWeights,
-    from_input: Values,  # [N, G*H], without its bias
+    inputs: Values,  # [T, B, I], of sequences in `order`, the longest first
     state: State,
-    order: NDArray[np.int64],
-    rows: NDArray[np.int64],  # [T], active sequences
+    order: NDArray[np.int64],  # [B]
+    active: NDArray[np.bool_],  # [T, B], of sequences in `order`
     *,
     reverse: bool,
     zoneout: float,
 ) -> tuple[Values, list[Values]]:
-    """The hidden states around each step [T + 1, B, H] of sorted sequences, and the rest of the last state."""
-    steps, (batch, size) = len(rows), state.hidden.shape
+    """The hidden states around each step [T + 1, B, H] of sequences in `order`, and the rest of the last state."""
+    steps, (batch, size) = len(inputs), state.hidden.shape
+    from_input = _project(weights, inputs.reshape(steps * batch, -1))
     hidden = np.zeros((steps + 1, batch, size), np.float32)
     hidden[-1 if reverse else 0] = state.hidden[order]
     last = [np.ascontiguousarray(value[order], np.float32) for value in state[1:]]
@@ -79,8 +78,8 @@ def _run(
         "input_bias": weights.bias_ih,
         "hidden": hidden,
         "memory": last[0] if last else None,
-        "rows": rows,
-        "offsets": rows.cumsum() - rows,
+        "rows": active.sum(1, dtype=np.int64),
+        "offsets": np.arange(steps, dtype=np.int64) * batch,
     }
     if cell.reset is not None:
         kept["activations"] = np.empty((batch, from_input.shape[1]), np.float32)
@@ -111,7 +110,7 @@ def _is_available() -> bool:
 
 
 def _project(weights: LayerWeights, inputs: Values) -> Values:
-    """The input's product [N, G*H], its bias not yet added."""
+    """The input's product [N, G*H], its bias not yet added; that of padding, too, which is not worth sorting out."""
     if weights.weight_ih is None:
         return inputs
     product = inputs @ weights.weight_ih.T

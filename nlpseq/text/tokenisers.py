@@ -28,6 +28,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import cached_property
+from itertools import chain
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -286,7 +287,7 @@ class SubwordTokeniser(Tokeniser):
         spelled: list[Iterable[int]] = [()] * len(parts)
         spelled[0::2] = self._model.encode(parts[0::2])
         spelled[1::2] = [to_utf8(part) for part in parts[1::2]]
-        return np.array([token for part in spelled for token in part], np.int32)
+        return np.fromiter(chain.from_iterable(spelled), np.int32)
 
 
 class UnigramTokeniser(SubwordTokeniser):

@@ -55,7 +55,7 @@ class ClassificationRun(task_run.TaskRun):
 
     def open_earlier(self, path: Path) -> Model:
         """A classifier, or a language model as the lower part of one."""
-        if task_of(path) != language_model.TASK:
+        if task_of(path) == TASK:
             return load_model(path, TASK)
         found, options = language_model.load(path)
         shared = {one.name for one in fields(ClassifierOptions)} & {one.name for one in fields(options)}

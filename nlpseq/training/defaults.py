@@ -126,7 +126,7 @@ def complete_classifier(
     `texts` and `tokens` are those to train on, `kind` that of the tokens; `taught` says whether it starts from a model.
     """
     _refuse_useless_drop(model, training)
-    hidden = model.hidden_size or 128
+    hidden = model.hidden_size or 64
     dropout = 0.5 if training.dropout is None else training.dropout
     model = replace(
         model,

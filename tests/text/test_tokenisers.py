@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from nlpseq.errors import TokeniserError
 from nlpseq.text import subwords
+from nlpseq.text.subwords import SubwordModel, train_subword_model
 from nlpseq.text.tokenisers import (
     NEWLINE,
     TOKENISERS,
@@ -237,6 +239,29 @@ def test_subwords_learn_from_a_long_line_and_of_a_large_corpus(kind: str, monkey
     lines = ["the cat sat on the mat and the dog sat on the cat " * 100] * 3 + ["never a mat for the dog"] * 5000
     tokeniser = train_tokeniser(kind, lines, 330)
     assert len(tokeniser.encode("the cat")) < 7
+
+
+@cache
+def _spaced_model(kind: str) -> bytes:
+    return train_subword_model(kind, ["a ba  abba é.  aab", "  bab aba.", "中a  中 b"] * 50, 30)
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+@given(texts=st.lists(st.text(st.sampled_from("aabé  .中"), max_size=50), min_size=1, max_size=3))
+def test_words_that_are_remembered_are_spelled_as_in_a_whole_text(kind: str, texts: list[str]) -> None:
+    trained = _spaced_model(kind)
+    model, processor = SubwordModel(trained), SubwordModel(trained)._processor
+    for _ in range(2):
+        assert model.encode(texts) == [[token - 1 for token in processor.Encode(text)] for text in texts]
+    assert all(len(word) <= subwords._LONGEST_WORD for word in model._words)
+
+
+def test_only_so_many_words_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subwords, "_MOST_WORDS", 3)
+    model = SubwordModel(train_subword_model("bpe", ["aa ab ba bb " * 9], 20))
+    ids = model.encode(["aa ab ba bb aaa"])
+    assert list(model._words) == [" bb", " aaa"]
+    assert model.encode(["aa ab ba bb aaa"]) == ids
 
 
 def test_a_large_corpus_is_sampled_evenly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,7 +144,7 @@ def test_a_classifier_is_started_from_also_for_other_labels(tmp_path: Path) -> N
 
 def test_a_translator_teaches_nothing_here(tmp_path: Path) -> None:
     save_model(tmp_path / "t.safetensors", "translator", {}, {}, train_tokeniser("byte", [], 256))
-    with pytest.raises(ModelFileError, match="is a translator, a classifier is needed"):
+    with pytest.raises(ModelFileError, match="is a translator, a language-model is needed"):
         ClassificationRun(_request(tmp_path / "run", init_from=tmp_path / "t.safetensors"))
 
 
