@@ -15,14 +15,14 @@ import random
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-REVIEWS = 4600
+REVIEWS = 5000
 SEED = 20261121
 LABELS = ("negative", "positive")
-SHORTEST, LONGEST = 5, 35
+SHORTEST, LONGEST = 5, 35  # words; a brief review may have one
 HERE = Path(__file__).parent
 
 RATINGS = {"positive": ["5/5", "4/5", "9/10", "👍", "🙂"], "negative": ["1/5", "2/5", "2/10", "👎", "🙁"]}
@@ -273,15 +273,37 @@ def everyday(writer: Writer) -> list[str]:
     return [*said, writer.statement(writer.label)] if writer.chance(0.4) or len(said) == 1 else said
 
 
+def brief(writer: Writer) -> list[str]:
+    """A few words, as people type them who are asked for a word or two."""
+    words = PHRASES[f"brief words {writer.label}"]
+    name, turn = writer.topic.name, writer.draw.random()
+    if turn < 0.15:
+        return [writer.opinion(words)]
+    if turn < 0.35:
+        aspect = writer.left.pop()
+        adjective = writer.draw.choice(aspect.adjectives[writer.label])
+        writer.said.append(f"{adjective} {aspect.name}")
+        return [f"{adjective} {aspect.name}"]
+    if turn < 0.5:
+        word = writer.opinion(PHRASES[f"brief words {writer.other}"])
+        return [writer.draw.choice([f"not {word}", f"not a bit {word}", f"hardly {_a(word, writer.topic)} {name}"])]
+    first, second = writer.opinion(words), writer.opinion(words)
+    forms = [f"{first} {name}", f"{_a(first, writer.topic)} {name}", f"{_a(first, writer.topic)}, {second} {name}"]
+    return [writer.draw.choice([*forms, forms[-1], f"{first}, {second}", f"{first} and {second}"])]
+
+
+def _a(word: str, topic: Topic) -> str:
+    """A word before the topic's name, with its article if that has one."""
+    return word if topic.name == topic.many else f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
 def exclamation(writer: Writer) -> list[str]:
     if writer.chance(0.4):
         lead = "warm" if writer.label == "positive" else "sour"
         noun = writer.opinion(writer.topic.nouns[writer.label])
         return [writer.phrase(f"{lead} leads", np=noun), writer.reason()]
     word = writer.opinion(PHRASES[f"words {writer.label}"])
-    name = writer.topic.name
-    article = "" if name == writer.topic.many else "an " if word[0] in "aeiou" else "a "
-    return [f"what {article}{word} {name}!", writer.reason()]
+    return [f"what {_a(word, writer.topic)} {writer.topic.name}!", writer.reason()]
 
 
 def verdict(writer: Writer) -> list[str]:
@@ -385,6 +407,7 @@ def irony(writer: Writer) -> list[str]:
 KINDS: dict[Callable[[Writer], list[str]], int] = {
     plain: 14,
     everyday: 18,
+    brief: 14,
     exclamation: 6,
     verdict: 6,
     story: 9,
@@ -462,13 +485,13 @@ def reviews(count: int = REVIEWS, seed: int = SEED) -> list[Review]:
         for label in LABELS:
             while True:
                 writer = Writer(draw, topic, label)
-                parts = kind(writer) + ([writer.more()] if writer.chance(0.45) else [])
-                text = frame.text(parts, label)
+                parts = kind(writer) + ([writer.more()] if kind is not brief and writer.chance(0.45) else [])
+                text = (replace(frame, opener="", closer="") if kind is brief else frame).text(parts, label)
                 skeleton = (topic.name, kind.__name__, *sorted(writer.said))
-                words = len(text.split())
-                if SHORTEST <= words <= LONGEST and text not in texts and skeleton not in skeletons:
+                key, words = text.lower().rstrip(".!"), len(text.split())
+                if (kind is brief or SHORTEST <= words <= LONGEST) and key not in texts and skeleton not in skeletons:
                     break
-            texts.add(text)
+            texts.add(key)
             skeletons.add(skeleton)
             found.append(Review(label, text, kind.__name__, topic.name))
     draw.shuffle(found)

@@ -64,7 +64,8 @@ def classify(
     keep_freed_memory()
     classifier = TextClassifier.load(model)
     if threshold and abstain in classifier.labels:
-        raise OptionError("--abstain", f"must be no label of the model, was {abstain!r}", "--abstain unsure")
+        other = next(one for one in (UNSURE, "abstained", "?") if one not in classifier.labels)
+        raise OptionError("--abstain", f"must be no label of the model, was {abstain!r}", f"--abstain {other!r}")
     faults = output.LineFaults(quiet=quiet)
 
     def show(decision: Decision | None) -> str | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ UsageError: Any = typer.BadParameter.__base__  # Typer carries Click's under a p
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # a disk that takes no more
 
+FILTERS = ("translate", "classify", "score", "tokenize")
 COMMANDS = {
     "train": "train a model of your own text",
     "generate": "continue a text, or make one up",
@@ -110,7 +112,7 @@ class Program(Group):
             return error.exit_status
         except UsageError as error:
             path = error.ctx.command_path if error.ctx else "nlpseq"
-            output.show_fault(f"{path}: {error.format_message()}", f"{path} --help")
+            output.show_fault(f"{path}: {error.format_message()}", _usage_hint(path, error.format_message()))
             return 2
         except Interrupted as signal_came:
             return 128 + signal_came.signal_number
@@ -125,6 +127,14 @@ class Program(Group):
             output.show_fault(f"nlpseq: {error.strerror}")
             return 1
         return result if isinstance(result, int) else 0
+
+
+def _usage_hint(path: str, message: str) -> str:
+    """What may have been meant: a filter reads standard input, and not the file that is named."""
+    extra = re.search(r"unexpected extra argument.* \((.+)\)$", message)
+    if extra and path.split()[-1] in FILTERS:
+        return f"{path} < {extra[1].split()[0]}"
+    return f"{path} --help"
 
 
 @contextmanager

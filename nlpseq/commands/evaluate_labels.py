@@ -14,8 +14,9 @@ from nlpseq.errors import CorpusError, ModelFileError
 from nlpseq.evaluation.baselines import baseline_labels
 from nlpseq.evaluation.label_scores import accuracy, confusion, label_scores, macro_f1, precision_and_recall
 from nlpseq.models.model_file import Model
+from nlpseq.text.formats import HUB
 from nlpseq.text.label_tables import LabelColumns
-from nlpseq.text.labelled import LabelledTexts, check_known, part_name, read_labelled, read_parts
+from nlpseq.text.labelled import LabelledTexts, check_known, part_name, read_labelled, read_parts, shared
 
 MOST_COLUMNS = 12  # labels whose whole confusion table is shown; of more the most frequent mistakes
 
@@ -63,12 +64,28 @@ def show_label_scores(
 def _texts(model: Model, corpus: Sequence[str], columns: LabelColumns, *, quiet: bool) -> tuple[LabelledTexts, str]:
     """The texts to evaluate on, and what they are."""
     if corpus:
-        return read_labelled(corpus, columns), part_name(corpus, "given")
+        texts = read_labelled(corpus, columns)
+        _note_learned(model, texts, quiet=quiet)
+        return texts, part_name(corpus, "given")
     facts = _facts(model)
     _, texts = _parts(model)
     if texts.sha256 != facts["valid_sha256"]:
         output.note(f"note: {' '.join(facts['valid'])} has changed since the model was trained", quiet=quiet)
     return texts, part_name(facts["valid"], facts["valid_is"])
+
+
+def _note_learned(model: Model, texts: LabelledTexts, *, quiet: bool) -> None:
+    """Say how many of the texts were trained on, where that can be read again from a disk."""
+    trained_on = (model.header.get("data") or {}).get("corpus", [])
+    if any(name.startswith(HUB) for name in trained_on):
+        return
+    try:
+        train, _ = _parts(model)
+    except ModelFileError:
+        return
+    if known := len(shared(texts, train)):
+        what = f"note: {known:,} of the {len(texts):,} texts were trained on: their scores are too good"
+        output.note(what, quiet=quiet)
 
 
 def _facts(model: Model) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -130,7 +129,7 @@ def words(
         output.note(f"note: {page} shows the words for the label {label!r}")
     if json:
         output.write_json({"label": label, "probability": probability, "words": words_to_json(carried)})
-    elif sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+    elif output.shows_colour(sys.stdout):
         output.write_text(f"{label} {probability:.1%}\n{colour(carried)}\n")
     elif page is None:
         output.note(f"note: weights for the label {label!r}, which has a probability of {probability:.1%}")

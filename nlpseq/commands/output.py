@@ -223,9 +223,13 @@ def show_fault(what: str, hint: str = "") -> None:
 
 def styled(text: str, style: str, stream: Any) -> str:
     """The text in a terminal's colour or weight, if `stream` is a terminal and NO_COLOR is not set."""
-    if stream is None or not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return text
-    return f"\033[{style}m{text}\033[0m"
+    return f"\033[{style}m{text}\033[0m" if shows_colour(stream) else text
+
+
+def shows_colour(stream: Any) -> bool:
+    """Whether colour may be written to a stream."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream is not None and stream.isatty() and not plain
 
 
 def heading(text: str) -> str:

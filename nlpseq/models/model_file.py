@@ -175,6 +175,8 @@ def load_model(path: Path, task: str | None = None) -> Model:
     file = path / NAME if path.is_dir() else path
     if not file.exists():
         raise ModelFileError(str(path), "no such model", _nearest(path) or f"nlpseq train {_verb(task)} --out {path}")
+    if file.suffix != ".safetensors":
+        raise ModelFileError(str(path), "is no model file", f"-m FOLDER, of a run; or its {NAME}")
     header, tensors = read_tensors(file)
     found = header.get("task")
     if found is None or TOKENISER not in tensors:

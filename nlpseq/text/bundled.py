@@ -86,7 +86,7 @@ BUNDLED: dict[str, BundledCorpus] = {
     for corpus in (
         BundledCorpus("stories", "short stories written for this project", "MIT", _read_stories),
         BundledCorpus("english-german", "9,000 pairs made by a grammar, to translate", "MIT", _read_english_german),
-        BundledCorpus("reviews", "4,600 made-up reviews with labels, to classify", "MIT", _read_reviews),
+        BundledCorpus("reviews", "5,000 made-up reviews with labels, to classify", "MIT", _read_reviews),
         BundledCorpus("python-docs", "the texts of Python's help()", "PSF-2.0", _read_python_docs),
     )
 }

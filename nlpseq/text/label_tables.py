@@ -59,6 +59,8 @@ def read_labelled_table(name: str, columns: LabelColumns) -> Iterator[Labelled]:
 
     Raises CorpusError for what cannot be read, is no table, or lacks the columns.
     """
+    if not name:
+        raise CorpusError("corpus", "its name is empty", "name a file, a folder, or one of nlpseq corpus list")
     path = Path(name)
     if path.is_dir():
         return _read_folder(path, columns)
@@ -96,7 +98,7 @@ def _read_csv(name: str) -> Rows:
             begun = rows.line_num + 1
     except csv.Error as error:
         raise CorpusError(
-            f"{name}:{begun}", f"it is no CSV: {error}", "name it .tsv, if tabs part its columns"
+            f"{name}:{begun}", f"it is no CSV: {error}", 'a quotation mark in a text is written twice: ""'
         ) from None
 
 
@@ -127,7 +129,7 @@ def _places(rows: Sequence[tuple[str, list[str]]], columns: LabelColumns) -> tup
     lower = [cell.strip().lower() for cell in header]
     label, text = _known(lower, LABEL_NAMES), _known(lower, TEXT_NAMES)
     if len(header) < 2:
-        hint = "put a comma for each semicolon, or name it .tsv and put tabs" if ";" in header[0] else _PREFIX_HINT
+        hint = "put a tab for each semicolon, and name it .tsv" if ";" in header[0] else _PREFIX_HINT
         raise CorpusError(where, f"it must have a label and a text, has one column: {header[0][:40]!r}", hint)
     if (label is None) != (text is None) and len(header) == 2:
         label, text = (1 - text if label is None else label), (1 - label if text is None else text)  # type: ignore[operator]
@@ -196,7 +198,7 @@ def _named_places(where: str, header: Sequence[str], columns: LabelColumns) -> t
         else:
             there = ", ".join(names)[:200]
             near = get_close_matches(wanted, names, 1, 0.3)
-            hint = f"--{what}-column {shlex.quote(near[0])}" if near else f"--{what}-column with one of these"
+            hint = f"--{what}-column {shlex.quote((near or names)[0])}"
             raise CorpusError(where, f"it has no column `{wanted}`, only {there}", hint)
     for what in ("label", "text"):
         if what not in places:
@@ -256,13 +258,13 @@ def _keys(where: str, names: Sequence[str], columns: LabelColumns) -> tuple[str,
 def _spelled(where: str, key: str, value: Any) -> str:
     if isinstance(value, dict | list):
         hint = f"--label-column NAME, if `{key}` is not the label"
-        raise CorpusError(where, f"its `{key}` must be one label, is {type(value).__name__}", hint)
+        raise CorpusError(where, f"its `{key}` must be one label, is {json.dumps(value)[:40]}", hint)
     return "" if value is None else value.strip() if isinstance(value, str) else json.dumps(value)
 
 
 def _string(where: str, key: str, value: Any) -> str:
     if value is not None and not isinstance(value, str):
-        raise CorpusError(where, f"its `{key}` must be a text, is {type(value).__name__}")
+        raise CorpusError(where, f"its `{key}` must be a text, is {json.dumps(value)[:40]}")
     return value or ""
 
 

@@ -12,9 +12,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import category
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.label_tables import LabelColumns, read_labelled_table
+from nlpseq.text.tokenisers import to_utf8
 
 HELD_OUT = 0.1  # of each label's texts, where no others are given for validation
 MOST_HELD_OUT = 5000
@@ -47,7 +49,7 @@ class LabelledTexts:
         """A hash of all labels and texts."""
         digest = hashlib.sha256()
         for pair in zip(self.labels, self.texts, strict=True):
-            digest.update("\t".join(pair).encode("utf-8", "surrogateescape") + b"\n")
+            digest.update(to_utf8("\t".join(pair)) + b"\n")
         return digest.hexdigest()
 
     def chosen(self, which: Iterable[int]) -> LabelledTexts:
@@ -83,6 +85,9 @@ def _check_label(label: str, where: str) -> None:
     if "\t" in label or "\n" in label:
         what = f"its label {label[:40]!r} holds a tab or a line end, which part the columns of what `classify` writes"
         raise CorpusError(where, what, "put a space in its place")
+    if any(category(character) in ("Cc", "Cs") for character in label):
+        what = f"its label {label[:40]!r} holds a control character or half of a character, which no line shows"
+        raise CorpusError(where, what, "leave such characters out")
     if len(label) > LONGEST_LABEL:
         what = f"its label has {len(label):,} characters, and may have {LONGEST_LABEL}: {label[:40]!r}.."
         raise CorpusError(where, what, "--label-column NAME --text-column NAME, if the two are confused")
@@ -114,7 +119,9 @@ def split(texts: LabelledTexts) -> tuple[LabelledTexts, LabelledTexts]:
         wanted = max(round(share * len(places)), min(1, len(places) - 1))
         held_out.update(sorted(places, key=lambda place: _rank(texts.texts[place]))[:wanted])
     kept = [place for place in range(len(texts)) if place not in held_out]
-    return texts.chosen(kept), texts.chosen(sorted(held_out))
+    train = texts.chosen(kept)
+    train.blank = texts.blank
+    return train, texts.chosen(sorted(held_out))
 
 
 def read_parts(
@@ -145,7 +152,7 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 
 def _rank(text: str) -> bytes:
-    return hashlib.blake2b(text.strip().encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return hashlib.blake2b(to_utf8(text.strip()), digest_size=8).digest()
 
 
 def repeated(texts: LabelledTexts) -> tuple[list[int], list[int]]:

@@ -54,7 +54,7 @@ class ClassificationRun(task_run.TaskRun):
     task: ClassificationTask
 
     def open_earlier(self, path: Path) -> Model:
-        """A classifier, or a language model as the lower part of one."""
+        """A classifier, or a language model as the lower part of one; what reads backwards in it then begins afresh."""
         if task_of(path) == TASK:
             return load_model(path, TASK)
         found, options = language_model.load(path)
@@ -62,7 +62,7 @@ class ClassificationRun(task_run.TaskRun):
         kept = {name: getattr(options, name) for name in shared}
         lower = ("embedding.", "ngrams.", "layers.")
         weights = {name: value for name, value in found.weights.items() if name.startswith(lower)}
-        return replace(found, options={**kept, "bidirectional": False}, weights=weights)
+        return replace(found, options=kept, weights=weights)
 
     def prepare(self, model: RecurrentOptions, tokeniser: Tokeniser | None) -> dict[str, Any]:
         """Tokenise the texts and choose what was left open."""

@@ -161,7 +161,8 @@ class Run:
                 yield self._recover(last_state)
                 continue
             yield self._record(loss, norm, count, loss_now, score, best)
-            if self._due(saved) or self.signal_number is not None:
+            first = best and not self.folder.resume.exists()  # whoever has a model can go on from it
+            if first or self._due(saved) or self.signal_number is not None:
                 last_state = self._state()
                 self.folder.save_resume(*last_state)
                 saved = time.monotonic()
@@ -279,7 +280,7 @@ class Run:
             raise RunError(
                 str(self.folder.path),
                 f"the loss became non-finite at step {failed} {retries} times, last with a rate of {learning_rate:g}",
-                f"--learning-rate {learning_rate / 4:g}",
+                f"--overwrite --learning-rate {min(learning_rate / 4, 1e-3):g}",
             )
         self._restore(*state)
         self.rate_scale, self.retries = scale / 2, retries

@@ -70,6 +70,9 @@ class TaskRun(ABC):
         self.request = request
         self.notes: list[str] = []
         earlier = None if request.init_from is None else self.open_earlier(request.init_from)
+        if earlier is not None and earlier.path.resolve().parent == request.out.resolve() and request.overwrite:
+            what = f"is in {request.out}, where --overwrite would put the new model in its place"
+            raise OptionError("--init-from", what, f"--out {request.out}-2")
         if earlier is not None and not request.resume:
             _refuse_other_tokens(earlier, request.corpus_options)
         model = request.model if earlier is None else _options_of(earlier, request.model)

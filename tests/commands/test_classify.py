@@ -117,6 +117,13 @@ def test_objects_keep_their_fields_and_tell_their_status(nlpseq: Run, untrained:
     assert [one["label"] for one in made[1:]] == [None] * 3
 
 
+def test_a_file_that_is_named_is_taken_for_what_it_is(nlpseq: Run, untrained: Path) -> None:
+    done = nlpseq("classify", "-m", untrained, "in.txt")
+    assert done.exit_code == 2 and "hint:  nlpseq classify < in.txt" in done.stderr
+    done = nlpseq("classify", "-m", __file__, input=b"abc\n")
+    assert done.exit_code == 1 and "test_classify.py: is no model file" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -192,6 +199,13 @@ def test_scores_of_given_texts_and_baselines_beside_them(nlpseq: Run, trained: P
     (tmp_path / "odd.tsv").write_text("label\ttext\nsideways\tx\n")
     done = nlpseq("evaluate", "-m", trained, tmp_path / "odd.tsv")
     assert done.exit_code == 1 and "odd.tsv:2: labels that were not trained on: 'sideways'" in done.stderr
+
+
+def test_texts_that_were_trained_on_are_counted(nlpseq: Run, trained: Path, table: Path, tmp_path: Path) -> None:
+    done = nlpseq("evaluate", "-m", trained, table)
+    assert f"{len(ROWS) - 16} of the {len(ROWS)} texts were trained on" in done.stderr
+    (tmp_path / "new.tsv").write_text("up\tsomething\n")
+    assert "trained on" not in nlpseq("evaluate", "-m", trained, tmp_path / "new.tsv").stderr
 
 
 def test_a_corpus_that_has_changed_is_told(nlpseq: Run, trained: Path, table: Path) -> None:

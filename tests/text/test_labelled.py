@@ -156,8 +156,10 @@ def test_columns_are_found_or_named(
         ("a.csv", f"label,text\n{'x' * 300},c\n", {}, "its label has 300 characters"),
         ("a.jsonl", '{"label": 1}\n', {}, "it has no column that is known as the text"),
         ("a.jsonl", '{"label": 1, "text": "x"}\n{"text": "x"}\n', {}, "a.jsonl:2: it has no `label`"),
-        ("a.jsonl", '{"label": 1, "text": "x"}\n{"label": 1, "text": 3}\n', {}, "its `text` must be a text, is int"),
-        ("a.jsonl", '{"label": [1], "text": "x"}\n', {}, "its `label` must be one label, is list"),
+        ("a.jsonl", '{"label": 1, "text": "x"}\n{"label": 1, "text": 3}\n', {}, "its `text` must be a text, is 3"),
+        ("a.jsonl", '{"label": [1], "text": "x"}\n', {}, "its `label` must be one label, is [1]"),
+        ("a.jsonl", '{"label": "\\ud800", "text": "x"}\n', {}, "holds a control character or half of a character"),
+        ("a.tsv", "label\ttext\n\x1b[31mred\tx\n", {}, "holds a control character"),
         ("a.jsonl", "[]\n", {}, "it must be an object"),
         ("a.jsonl", "{\n", {}, "it is no JSON"),
         ("a.txt", "no label\n", {}, "it must begin with a label, as `__label__good`"),
@@ -220,6 +222,19 @@ def test_a_tenth_of_each_label_is_held_out() -> None:
     train, valid = split(LabelledTexts(labels, [f"text {place}" for place in range(993)], labels))
     assert valid.counts == {"often": 90, "rarely": 9, "twice": 1}
     assert train.counts == {"often": 810, "rarely": 81, "twice": 1, "once": 1}
+
+
+def test_texts_may_hold_what_no_utf8_holds(tmp_path: Path) -> None:
+    lines = [json.dumps({"label": "ab"[place % 2], "text": f"{place} \ud800 \udc41 \0"}) for place in range(30)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    train, valid = read_parts([str(tmp_path / "a.jsonl")], [], None)
+    assert (len(train), len(valid)) == (26, 4) and train.sha256 != valid.sha256
+
+
+def test_blank_rows_are_counted_where_some_are_held_out(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("label\ttext\n" + "a\tx\nb\ty\n\tz\n" * 20)
+    train, valid = read_parts([str(tmp_path / "a.tsv")], [], None)
+    assert (train.blank, valid.blank, len(train) + len(valid)) == (20, 0, 40)
 
 
 def test_equal_texts_are_found() -> None:

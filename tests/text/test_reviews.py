@@ -44,7 +44,14 @@ def test_labels_are_balanced_and_texts_differ(lines: list[list[str]]) -> None:
     assert abs(labels["negative"] - labels["positive"]) <= 0.02 * len(lines)
     texts = {text.lower().rstrip(".!") for _, text in lines[1:]}
     assert len(texts) == len(lines) - 1
-    assert all(5 <= len(text.split()) <= 35 and text == text.strip() for _, text in lines[1:])
+    assert all(1 <= len(text.split()) <= 35 and text == text.strip() for _, text in lines[1:])
+
+
+def test_only_brief_reviews_are_of_a_few_words(made: list) -> None:
+    brief = [one for one in made if one.kind == "brief"]
+    assert 0.08 * len(made) < len(brief) < 0.12 * len(made)
+    assert all(len(one.text.split()) <= 9 for one in brief)
+    assert all(len(one.text.split()) >= 5 for one in made if one.kind != "brief")
 
 
 def test_kinds_topics_and_openers_are_equally_frequent_under_both_labels(grammar: ModuleType, made: list) -> None:

@@ -114,8 +114,10 @@ def test_a_language_model_is_started_from(tmp_path: Path) -> None:
             assert np.array_equal(value, taught[name]), name
     assert (run.model.cell, run.model.layers, run.model.bidirectional) == ("gru", 2, False)
     assert run.corpus.tokeniser.size == 256 + len({*GOOD, *BAD, *FILLER, "not"})
-    with pytest.raises(OptionError, match=r"--bidirectional: is False in .*, was True"):
-        ClassificationRun(_request(tmp_path / "other", init_from=path, model={"bidirectional": True}))
+    both = ClassificationRun(_request(tmp_path / "both", init_from=path, model={"bidirectional": True}))
+    assert np.array_equal(both.task.weights()["layers.0.weight_ih"], taught["layers.0.weight_ih"])
+    with pytest.raises(OptionError, match=r"--init-from: is in .*, where --overwrite would put the new model"):
+        ClassificationRun(_request(tmp_path, init_from=path, overwrite=True))
 
 
 def test_capital_letters_stay_where_the_teacher_knows_them(tmp_path: Path) -> None:
