@@ -44,7 +44,11 @@ class ClassifierOptions(RecurrentOptions):
     bidirectional: bool | None = option(
         None, "read in both directions [default: unless it starts from a language model]"
     )
-    pooling: str = option("max,mean", f"how outputs become one vector: {', '.join(POOLINGS)}; or several")
+    pooling: str | None = option(
+        None,
+        f"how outputs become one vector: {', '.join(POOLINGS)}; or several "
+        "[default: max,mean; from a language model attention, too]",
+    )
     ngrams: int | None = option(
         None,
         "longest n-grams with vectors of their own; 1: none [default: 2, or as the model to start from]",
@@ -76,8 +80,8 @@ class ClassifierOptions(RecurrentOptions):
 
     @property
     def poolings(self) -> tuple[str, ...]:
-        """The names in `pooling`."""
-        return tuple(self.pooling.split(","))
+        """The names in `pooling`, or the usual ones."""
+        return tuple(("max,mean" if self.pooling is None else self.pooling).split(","))
 
 
 def initial_weights(

@@ -99,6 +99,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
     except OSError as error:
         raise ModelFileError(str(path), f"cannot be read: {error.strerror or error}") from error
     except (SafetensorError, ValueError, TypeError) as error:
+        if path.suffix not in ("", ".safetensors"):
+            raise ModelFileError(str(path), "is no model file", f"-m FOLDER, of a run; or its {NAME}") from None
         raise ModelFileError(
             str(path), f"is damaged, or not a model file: {str(error)[:200]}", "train it again, or copy it again"
         ) from error
@@ -175,8 +177,6 @@ def load_model(path: Path, task: str | None = None) -> Model:
     file = path / NAME if path.is_dir() else path
     if not file.exists():
         raise ModelFileError(str(path), "no such model", _nearest(path) or f"nlpseq train {_verb(task)} --out {path}")
-    if file.suffix != ".safetensors":
-        raise ModelFileError(str(path), "is no model file", f"-m FOLDER, of a run; or its {NAME}")
     header, tensors = read_tensors(file)
     found = header.get("task")
     if found is None or TOKENISER not in tensors:

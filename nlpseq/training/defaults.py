@@ -133,6 +133,7 @@ def complete_classifier(
         hidden_size=hidden,
         embedding_size=model.embedding_size or 128,
         bidirectional=not taught if model.bidirectional is None else model.bidirectional,
+        pooling=model.pooling or ("attention,max,mean" if taught else "max,mean"),
         ngrams=model.ngrams or (1 if taught else 2),
         evidence=(2 if labels <= MOST_EVIDENCE else 0) if model.evidence is None else model.evidence,
     )

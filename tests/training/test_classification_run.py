@@ -110,9 +110,10 @@ def test_a_language_model_is_started_from(tmp_path: Path) -> None:
     run = ClassificationRun(_request(tmp_path / "run", init_from=path, model={"hidden_size": None, "ngrams": None}))
     taught = read_tensors(path)[1]
     for name, value in run.task.weights().items():
-        if not name.startswith(("output.", "evidence.")):
+        if not name.startswith(("output.", "evidence.", "attention.")):
             assert np.array_equal(value, taught[name]), name
     assert (run.model.cell, run.model.layers, run.model.bidirectional) == ("gru", 2, False)
+    assert run.model.pooling == "attention,max,mean"
     assert run.corpus.tokeniser.size == 256 + len({*GOOD, *BAD, *FILLER, "not"})
     both = ClassificationRun(_request(tmp_path / "both", init_from=path, model={"bidirectional": True}))
     assert np.array_equal(both.task.weights()["layers.0.weight_ih"], taught["layers.0.weight_ih"])
