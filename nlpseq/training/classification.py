@@ -26,7 +26,9 @@ from nlpseq.training.options import ClassifierTraining
 from nlpseq.training.sentences import Shuffled
 
 VALIDATION_TOKENS = 16_384
-MOST_PASSES = 3.0  # beyond which a classifier learns its texts by heart, however much time there is
+ENOUGH_PASSES = 3.0  # beyond which a classifier learns its texts by heart, however much time there is,
+ENOUGH_STEPS = 1000  # unless that is less than so many steps, for few texts are learned from in few steps
+MOST_PASSES = 20.0
 
 
 class ClassificationTask(ModelTask):
@@ -34,7 +36,6 @@ class ClassificationTask(ModelTask):
 
     name = classifier.TASK
     unit = "text"
-    most_passes = MOST_PASSES
     options: ClassifierOptions
     training: ClassifierTraining
     corpus: LabelledCorpus
@@ -54,6 +55,7 @@ class ClassificationTask(ModelTask):
             training.random_seed,
             batch_tokens=training.batch_tokens,
         )
+        self.most_passes = max(ENOUGH_PASSES, min(MOST_PASSES, ENOUGH_STEPS / self.steps_in_epoch()))
         self.criterion = training.criterion
         self.temperature = 1.0
         self.tokens = 0  # read in training

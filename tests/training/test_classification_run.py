@@ -145,6 +145,14 @@ def test_a_classifier_is_started_from_also_for_other_labels(tmp_path: Path) -> N
     assert np.array_equal(other.task.weights()["embedding.weight"], first["embedding.weight"])
 
 
+@pytest.mark.parametrize("batch", [1, 4, 20])
+def test_few_texts_are_read_more_often(tmp_path: Path, batch: int) -> None:
+    task = ClassificationRun(_request(tmp_path / "run", batch_size=batch)).task
+    assert 3 <= task.most_passes <= 20
+    assert task.most_passes in (3, 20) or task.most_passes * task.steps_in_epoch() == pytest.approx(1000)
+    assert task.most_passes > 3 or task.steps_in_epoch() > 333
+
+
 def test_a_translator_teaches_nothing_here(tmp_path: Path) -> None:
     save_model(tmp_path / "t.safetensors", "translator", {}, {}, train_tokeniser("byte", [], 256))
     with pytest.raises(ModelFileError, match="is a translator, a language-model is needed"):
