@@ -64,7 +64,7 @@ class Program(Group):
         if cmd_name not in COMMANDS:
             return None
         if cmd_name != "bench":
-            _leave_busy_cores()
+            _leave_busy_cores(has_threads=cmd_name == "classify")
         module = import_module(f"nlpseq.commands.{cmd_name}")
         return typer.main.get_command(module.app)
 
@@ -150,14 +150,16 @@ def _output_may_fail() -> Iterator[None]:
         raise
 
 
-def _leave_busy_cores() -> None:
+def _leave_busy_cores(*, has_threads: bool) -> None:
     """Keep NumPy's matrix products to one core if the others are busy; to be called before NumPy is imported.
+
+    So they are where a command has threads of its own.
 
     Its threads wait for each other after each product. On a core that somebody else uses, that wait is a time
     slice, and generating gets ten times slower instead of faster. torch keeps its own threads, and
     OPENBLAS_NUM_THREADS its last word.
     """
-    if hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.7 * (os.cpu_count() or 1):
+    if has_threads or (hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.7 * (os.cpu_count() or 1)):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

@@ -258,13 +258,13 @@ def _keys(where: str, names: Sequence[str], columns: LabelColumns) -> tuple[str,
 def _spelled(where: str, key: str, value: Any) -> str:
     if isinstance(value, dict | list):
         hint = f"--label-column NAME, if `{key}` is not the label"
-        raise CorpusError(where, f"its `{key}` must be one label, is {json.dumps(value)[:40]}", hint)
-    return "" if value is None else value.strip() if isinstance(value, str) else json.dumps(value)
+        raise CorpusError(where, f"its `{key}` must be one label, is {json.dumps(value, default=str)[:40]}", hint)
+    return "" if value is None else value.strip() if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _string(where: str, key: str, value: Any) -> str:
     if value is not None and not isinstance(value, str):
-        raise CorpusError(where, f"its `{key}` must be a text, is {json.dumps(value)[:40]}")
+        raise CorpusError(where, f"its `{key}` must be a text, is {json.dumps(value, default=str)[:40]}")
     return value or ""
 
 
