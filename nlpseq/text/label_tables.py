@@ -197,9 +197,7 @@ def _named_places(where: str, header: Sequence[str], columns: LabelColumns) -> t
             places[what], by_name = names.index(wanted), True
         else:
             there = ", ".join(names)[:200]
-            near = get_close_matches(wanted, names, 1, 0.3)
-            hint = f"--{what}-column {shlex.quote((near or names)[0])}"
-            raise CorpusError(where, f"it has no column `{wanted}`, only {there}", hint)
+            raise CorpusError(where, f"it has no column `{wanted}`, only {there}", _column_hint(what, wanted, names))
     for what in ("label", "text"):
         if what not in places:
             (other,) = places.values()
@@ -211,6 +209,12 @@ def _named_places(where: str, header: Sequence[str], columns: LabelColumns) -> t
     if places["label"] == places["text"]:
         raise CorpusError(where, "label and text cannot be one column", "--label-column NAME --text-column NAME")
     return places["label"], places["text"], int(by_name)
+
+
+def _column_hint(what: str, wanted: str | None, names: Sequence[str]) -> str:
+    """The flag with the column whose name is nearest to what was wanted."""
+    near = get_close_matches(wanted or what, names, 1, 0.3) or list(names[:1])
+    return f"--{what}-column {shlex.quote(near[0]) if near else 'NAME'}"
 
 
 def _read_jsonl(name: str) -> Iterator[dict[str, Any]]:
@@ -250,7 +254,7 @@ def _keys(where: str, names: Sequence[str], columns: LabelColumns) -> tuple[str,
         if place is None:
             named = f"`{wanted}`" if wanted else f"that is known as the {what}"
             there = ", ".join(names)[:200] or "none"
-            raise CorpusError(where, f"it has no column {named}, only {there}", f"--{what}-column NAME")
+            raise CorpusError(where, f"it has no column {named}, only {there}", _column_hint(what, wanted, names))
         found.append(names[place])
     return found[0], found[1]
 
