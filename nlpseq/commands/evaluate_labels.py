@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from nlpseq.text.formats import HUB
 from nlpseq.text.label_tables import LabelColumns
 from nlpseq.text.labelled import LabelledTexts, check_known, part_name, read_labelled, read_parts, shared
 
+Parts = Callable[[], tuple[LabelledTexts, LabelledTexts]]  # what a model was trained on, and validated on
+
 MOST_COLUMNS = 12  # labels whose whole confusion table is shown; of more the most frequent mistakes
 
 
@@ -29,7 +32,8 @@ def show_label_scores(
     Raises CorpusError for texts that cannot be read or have other labels, OptionError where a baseline's library lacks.
     """
     classifier = TextClassifier.load(path)
-    texts, part = _texts(classifier.model, corpus, columns, quiet=quiet)
+    parts = cache(partial(_parts, classifier.model))
+    texts, part = _texts(classifier.model, parts, corpus, columns, quiet=quiet)
     names = classifier.labels
     check_known(texts, names)
     labels = np.array([names.index(label) for label in texts.labels])
@@ -37,7 +41,7 @@ def show_label_scores(
     signature = f"texts:{len(texts)}|{part}#{texts.sha256[:8]}"
     scores = label_scores(logits, labels, names, classifier.temperature, signature)
     table = confusion(labels, logits.argmax(1), len(names))
-    beside = _baselines(classifier, texts, labels) if baseline else {}
+    beside = _baselines(classifier, parts()[0], texts, labels) if baseline else {}
     if as_json:
         output.write_json(
             {
@@ -61,26 +65,28 @@ def show_label_scores(
         output.write_table(_confusions(names, table))
 
 
-def _texts(model: Model, corpus: Sequence[str], columns: LabelColumns, *, quiet: bool) -> tuple[LabelledTexts, str]:
+def _texts(
+    model: Model, parts: Parts, corpus: Sequence[str], columns: LabelColumns, *, quiet: bool
+) -> tuple[LabelledTexts, str]:
     """The texts to evaluate on, and what they are."""
     if corpus:
         texts = read_labelled(corpus, columns)
-        _note_learned(model, texts, quiet=quiet)
+        _note_learned(model, parts, texts, quiet=quiet)
         return texts, part_name(corpus, "given")
     facts = _facts(model)
-    _, texts = _parts(model)
+    _, texts = parts()
     if texts.sha256 != facts["valid_sha256"]:
         output.note(f"note: {' '.join(facts['valid'])} has changed since the model was trained", quiet=quiet)
     return texts, part_name(facts["valid"], facts["valid_is"])
 
 
-def _note_learned(model: Model, texts: LabelledTexts, *, quiet: bool) -> None:
+def _note_learned(model: Model, parts: Parts, texts: LabelledTexts, *, quiet: bool) -> None:
     """Say how many of the texts were trained on, where that can be read again from a disk."""
     trained_on = (model.header.get("data") or {}).get("corpus", [])
     if any(name.startswith(HUB) for name in trained_on):
         return
     try:
-        train, _ = _parts(model)
+        train, _ = parts()
     except ModelFileError:
         return
     if known := len(shared(texts, train)):
@@ -106,9 +112,10 @@ def _parts(model: Model) -> tuple[LabelledTexts, LabelledTexts]:
         raise ModelFileError(str(model.path), what, "name a corpus, or go to the folder of its training") from None
 
 
-def _baselines(classifier: TextClassifier, texts: LabelledTexts, labels: np.ndarray) -> dict[str, dict[str, float]]:
+def _baselines(
+    classifier: TextClassifier, train: LabelledTexts, texts: LabelledTexts, labels: np.ndarray
+) -> dict[str, dict[str, float]]:
     """Accuracy and macro-F1 of linear models of the training texts. Raises ModelFileError where those have changed."""
-    train, _ = _parts(classifier.model)
     if train.sha256 != _facts(classifier.model)["sha256"]:
         what = "was trained on other texts than are there now: a baseline of those says nothing"
         raise ModelFileError(str(classifier.model.path), what, "leave out --baseline")

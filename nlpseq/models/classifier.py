@@ -32,6 +32,7 @@ from nlpseq.options import option
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
 TASK = "classifier"
+USUAL_POOLING = "max,mean"
 
 Weights = Mapping[str, Array]
 
@@ -47,7 +48,7 @@ class ClassifierOptions(RecurrentOptions):
     pooling: str | None = option(
         None,
         f"how outputs become one vector: {', '.join(POOLINGS)}; or several "
-        "[default: max,mean; from a language model attention, too]",
+        f"[default: {USUAL_POOLING}; from a language model attention, too]",
     )
     ngrams: int | None = option(
         None,
@@ -81,7 +82,7 @@ class ClassifierOptions(RecurrentOptions):
     @property
     def poolings(self) -> tuple[str, ...]:
         """The names in `pooling`, or the usual ones."""
-        return tuple(("max,mean" if self.pooling is None else self.pooling).split(","))
+        return tuple((USUAL_POOLING if self.pooling is None else self.pooling).split(","))
 
 
 def initial_weights(

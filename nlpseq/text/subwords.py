@@ -67,10 +67,7 @@ class SubwordModel:
 
     def split(self, text: str) -> list[str]:
         """Runs for `encode` at even places, runs that must be spelled in bytes at odd ones."""
-        if not self.model:
-            return ["", text, ""]
-        plain = text.isprintable() and SPACE_MARK not in text and "\u2585" not in text
-        return [text] if plain else _RESERVED_RUN.split(text)
+        return _RESERVED_RUN.split(text) if self.model else ["", text, ""]
 
     def encode(self, runs: list[str]) -> list[list[int]]:
         """The ids of each run; no run may hold a reserved character."""

@@ -86,8 +86,6 @@ class ClassificationRun(task_run.TaskRun):
             replace(model, lowercase=lowercase),
             request.training,
             len(self.corpus.train),
-            len(self.corpus.train.texts.ids),
-            kind=self.corpus.tokeniser.kind,
             taught=request.init_from is not None,
             labels=len(self.corpus.labels),
         )

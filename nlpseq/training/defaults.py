@@ -20,7 +20,7 @@ from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import OptionError
-from nlpseq.models.classifier import ClassifierOptions
+from nlpseq.models.classifier import USUAL_POOLING, ClassifierOptions
 from nlpseq.models.embedding import NGRAM_BUCKETS
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.options import RecurrentOptions
@@ -115,15 +115,13 @@ def complete_classifier(
     model: ClassifierOptions,
     training: ClassifierTraining,
     texts: int,
-    tokens: int,
     *,
-    kind: str,
     taught: bool,
     labels: int,
 ) -> tuple[ClassifierOptions, ClassifierTraining]:
     """The options with nothing left open; what the user has set stays. Raises OptionError where it has no effect.
 
-    `texts` and `tokens` are those to train on, `kind` that of the tokens; `taught` says whether it starts from a model.
+    `texts` is the number of those to train on; `taught` says whether it starts from a model.
     """
     _refuse_useless_drop(model, training)
     hidden = model.hidden_size or 64
@@ -133,7 +131,7 @@ def complete_classifier(
         hidden_size=hidden,
         embedding_size=model.embedding_size or 128,
         bidirectional=not taught if model.bidirectional is None else model.bidirectional,
-        pooling=model.pooling or ("attention,max,mean" if taught else "max,mean"),
+        pooling=model.pooling or ("attention," * taught + USUAL_POOLING),
         ngrams=model.ngrams or (1 if taught else 2),
         evidence=(2 if labels <= MOST_EVIDENCE else 0) if model.evidence is None else model.evidence,
     )

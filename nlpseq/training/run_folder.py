@@ -50,11 +50,12 @@ class RunFolder:
             raise OptionError("--resume and --overwrite", "ask for opposite things: give one of them")
         used = self.model.exists() or self.resume.exists()
         if resume and not self.resume.exists():
-            found, hint = "no run was found in it", "leave out --resume"
-            if self.model.exists():
+            if not self.model.exists():
+                found, hint = "no run was found in it", "leave out --resume"
+            elif self.tokens.exists():
+                found, hint = "the run in it was killed before it was saved for that", "--overwrite starts afresh"
+            else:
                 found, hint = "the run in it is finished", f"--init-from {self.path} --out FOLDER starts from its model"
-                if self.tokens.exists():
-                    found, hint = "the run in it was killed before it was saved for that", "--overwrite starts afresh"
             raise RunError(str(self.path), f"cannot be resumed: {found}", hint)
         if used and not (resume or overwrite):
             go_on = "--resume, " if self.resume.exists() else ""
