@@ -10,7 +10,7 @@ DEMO := checkpoints/demo
 
 setup: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml $(wildcard nlpseq/native/*.c nlpseq/native/*.h)
+$(INSTALLED): pyproject.toml $(wildcard nlpseq/native/c/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --no-input -e '.[dev]'
 	touch $@

@@ -25,8 +25,10 @@ from torch.autograd.function import once_differentiable
 from nlpseq.cells.cell import Cell, LayerWeights, State
 from nlpseq.kernels.eager_recurrence import EPSILON
 from nlpseq.kernels.places import Places, places_of
+from nlpseq.native import extension
 from nlpseq.native import recurrence as native
 from nlpseq.native.extension import Unavailable
+from nlpseq.native.product import Threads
 
 APART = ("gru",)  # its two products have gradients of their own
 
@@ -35,7 +37,7 @@ APART = ("gru",)  # its two products have gradients of their own
 def unavailable() -> str | None:
     """Why the compiled loop cannot run here, or None."""
     try:
-        native.load_library()
+        extension.load_library()
     except Unavailable as reason:
         return str(reason)
     return None
@@ -44,11 +46,10 @@ def unavailable() -> str | None:
 def describe() -> str:
     """In a few words what the compiled loop uses here."""
     threads = _threads().wanted
-    named = native.instructions()[-1] or "no vector instructions in particular"
-    return f"compiled loop ({named}, {threads} thread{'s' * (threads > 1)})"
+    return f"compiled loop ({extension.instructions()}, {threads} thread{'s' * (threads > 1)})"
 
 
-def _threads() -> native.Threads:
+def _threads() -> Threads:
     return native.openmp_threads(_openmp_library(), torch.get_num_threads())
 
 
@@ -241,7 +242,7 @@ def unroll(
 ) -> tuple[Tensor, State]:
     """As `nlpseq.cells.unroll`, faster; `operands` is the type of the products' operands, by default the state's.
 
-    `kind` (of `nlpseq.native.recurrence.instructions`), `share` and `half` are the processor's to choose, and tests'.
+    `kind` (a place in `nlpseq.native.extension.at_hand`), `share` and `half` are the processor's to choose, and tests'.
     """
     if half is None:
         low = operands not in (None, state.hidden.dtype)

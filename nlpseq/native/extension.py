@@ -1,4 +1,9 @@
-"""Finding and loading the compiled step; where that fails, the reason in words."""
+"""Finding and loading the compiled library, and choosing the instructions that it uses.
+
+Everything compiled is one library, with code for each kind of processor of its family. The best kind that this processor
+is runs, unless NLPSEQ_INSTRUCTIONS names another: then each can be tested and timed wherever it can run at all. Where the
+library cannot be loaded, the reason is kept in words, and NumPy and torch do the work.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,17 @@ import os
 from functools import cache
 from importlib.util import find_spec
 
-MODULE = "nlpseq.native._step"
+from nlpseq.errors import BackendError
+
+MODULE = "nlpseq.native._compiled"
+INTERFACE = 12  # of interface.h
 MOST_THREADS = 16  # more do not read memory any faster
+SETTING = "NLPSEQ_INSTRUCTIONS"
+INSTRUCTIONS = ("sse2", "avx2", "avx512", "amx", "neon")  # that the library has code for, each family's plainest first
 
 
 class Unavailable(Exception):
-    """The compiled step cannot be used here; the message says why."""
+    """The compiled library cannot be used here, or cannot do this; the message says why."""
 
 
 def threads() -> int:
@@ -22,41 +32,81 @@ def threads() -> int:
     return max(1, min(int(wanted) if wanted.isdecimal() else allowed, MOST_THREADS))
 
 
-def open_library(module: str) -> ctypes.CDLL:
-    """A compiled part of this package. Raises Unavailable."""
-    spec = find_spec(module)
+@cache
+def load_library() -> ctypes.CDLL:
+    """The library, its helper threads started. Raises Unavailable."""
+    spec = find_spec(MODULE)
     if spec is None or spec.origin is None:
         raise Unavailable("the package was built without a C compiler")
     try:
-        return ctypes.CDLL(spec.origin)
+        library = ctypes.CDLL(spec.origin)
+        found = library.nlpseq_interface()
     except OSError as error:
         raise Unavailable(f"{spec.origin} cannot be loaded: {error}") from error
+    except AttributeError as error:
+        raise Unavailable(f"{spec.origin} is not of this version: {error}") from error
+    if found != INTERFACE:
+        raise Unavailable(f"{spec.origin} is not of this version: it has interface {found}, needed is {INTERFACE}")
+    _declare(library)
+    library.nlpseq_start(threads())
+    return library
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    pointer, size, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+    library.nlpseq_kind_name.restype = ctypes.c_char_p
+    library.nlpseq_packed_size.restype = size
+    for name, arguments in {
+        "start": [number],
+        "linear": [number, pointer, pointer, pointer, pointer],
+        "advance": [number, pointer, size, pointer, pointer],
+        "log_softmax": [number, pointer, size],
+        "pack": [number, pointer, pointer],
+        "multiply": [number, pointer, pointer],
+    }.items():
+        function = getattr(library, f"nlpseq_{name}")
+        function.argtypes, function.restype = arguments, None
+    library.nlpseq_packed_size.argtypes = [number, size, size]
+    library.nlpseq_recurrence.argtypes = [pointer, number, number, number, pointer]
 
 
 @cache
-def load_library() -> ctypes.CDLL:
-    """The library of the step, its helper threads started. Raises Unavailable."""
-    library = open_library(MODULE)
+def at_hand() -> tuple[str, ...]:
+    """The instruction sets that can run here, the plainest first. Raises Unavailable."""
+    library = load_library()
+    return tuple(library.nlpseq_kind_name(kind).decode() for kind in range(library.nlpseq_best_kind() + 1))
+
+
+def kind() -> int:
+    """The place in `at_hand` of the set to use.
+
+    Raises Unavailable, and BackendError where NLPSEQ_INSTRUCTIONS asks for what cannot be had.
+    """
+    wanted = os.environ.get(SETTING, "")
+    if not wanted:
+        return len(at_hand()) - 1
+    if wanted not in INSTRUCTIONS:
+        raise BackendError(SETTING, f"must be one of {', '.join(INSTRUCTIONS)}, was {wanted!r}", f"unset {SETTING}")
     try:
-        pointer, size = ctypes.c_void_p, ctypes.c_int64
-        library.nlpseq_start.argtypes = [ctypes.c_int]
-        library.nlpseq_product.argtypes = [pointer, pointer, pointer, pointer]
-        library.nlpseq_advance.argtypes = [pointer, size, pointer, pointer]
-        library.nlpseq_log_softmax.argtypes = [pointer, size]
-        library.nlpseq_output.argtypes = [pointer]
-    except AttributeError as error:
-        raise Unavailable(f"{library._name} is not of this version: {error}") from error
-    for name in ("start", "product", "advance", "log_softmax", "output"):
-        getattr(library, f"nlpseq_{name}").restype = None
-    library.nlpseq_start(threads())
-    return library
+        sets = at_hand()
+    except Unavailable as reason:
+        raise BackendError(SETTING, f"is {wanted}, but nothing compiled can run: {reason}", f"unset {SETTING}") from None
+    if wanted not in sets:
+        what = f"is {wanted}, which this processor lacks: it has {', '.join(sets)}"
+        raise BackendError(SETTING, what, f"export {SETTING}={sets[-1]}")
+    return sets.index(wanted)
+
+
+def instructions() -> str:
+    """The name of the set in use. Raises as `kind` does."""
+    return at_hand()[kind()]
 
 
 def describe() -> str:
     """In a few words what runs a single text's steps here, and why."""
     try:
-        load_library()
+        named = instructions()
     except Unavailable as reason:
         return f"NumPy ({reason})"
     number = threads()
-    return f"native step on {number} thread{'s' * (number > 1)}"
+    return f"native step ({named}, {number} thread{'s' * (number > 1)})"

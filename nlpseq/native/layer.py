@@ -15,12 +15,10 @@ from nlpseq import arrays
 from nlpseq.cells import Cell, LayerWeights
 from nlpseq.cells import unroll as plain_unroll
 from nlpseq.cells.cell import State
-from nlpseq.native import recurrence
+from nlpseq.native import extension, recurrence
 from nlpseq.native.extension import Unavailable
-
-Values = NDArray[np.float32]
-
-ONE_THREAD = recurrence.Threads(None, None, None, 1)
+from nlpseq.native.matrix import Values
+from nlpseq.native.product import ONE_THREAD
 
 
 def unroll(
@@ -103,7 +101,7 @@ def _run(
 
 def _is_available() -> bool:
     try:
-        recurrence.load_library()
+        extension.load_library()
     except Unavailable:
         return False
     return True

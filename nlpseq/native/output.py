@@ -10,11 +10,13 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nlpseq import arrays
 from nlpseq.native.extension import Unavailable
 from nlpseq.native.matrix import CHUNK, Packed, Values
 
+FEW_LOGITS = 1 << 22  # 16 MB
 ROWS = 8  # of logits that are in the cache together
 NEVER = -1e30  # the logit of what is beyond the vocabulary
 
@@ -57,20 +59,28 @@ def _log_sums(values: Values, largest: Values) -> Values:
 class OutputLayer:
     """A matrix [V, E] and a bias [V], in NumPy arrays."""
 
-    def __init__(self, weight: Values, bias: Values) -> None:
+    def __init__(self, weight: Values, bias: Values, *, alone: bool = False) -> None:
+        """`alone` keeps to the caller's thread."""
         self.weight = weight
         self.bias = bias
         self.packed: Packed | None = None
         with suppress(Unavailable):
-            self.packed = Packed(weight, bias, NEVER)
+            self.packed = Packed(weight, bias, NEVER, alone=alone)
 
     def __call__(self, features: Values) -> Logits:
         """The logits of features [R, E]."""
         if self.packed is None:
             return summarised(arrays.project(features, self.weight, self.bias))
-        shape = (len(features), self.packed.chunks)
-        maxima, sums = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        values = self.packed.multiply(features, maxima, sums)
-        largest = maxima.max(-1, keepdims=True)
-        whole = (sums * np.exp(maxima - largest)).sum(-1, dtype=np.float64)
-        return Logits(values, maxima, np.log(whole) + largest[:, 0])
+        return Logits(*self.packed.multiply_with_sums(features))
+
+    def losses(self, features: Values, targets: NDArray[np.int64]) -> Values:
+        """-log p(target) [R] in nats, of features [R, E] and targets [R]; logits exist for a few rows at a time only."""
+        if self.packed is not None:
+            return self.packed.losses(features, targets)
+        losses = np.empty(len(features))
+        rows = max(1, FEW_LOGITS // len(self.bias))
+        for start in range(0, len(features), rows):
+            part = slice(start, start + rows)
+            logits = arrays.project(features[part], self.weight, self.bias)
+            losses[part] = arrays.log_sum_exp(logits) - arrays.pick(logits, targets[part])
+        return losses

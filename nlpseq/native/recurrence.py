@@ -10,9 +10,9 @@ import ctypes
 from collections.abc import Mapping
 from functools import cache
 
-from nlpseq.native.extension import Unavailable, open_library
+from nlpseq.native import extension
+from nlpseq.native.product import Threads
 
-MODULE = "nlpseq.native._recurrence"
 CELLS = (
     "rnn",
     "rnn-relu",
@@ -22,8 +22,8 @@ CELLS = (
     "gru-reset-before",
     "mingru",
     "minlstm",
-)  # in the order of recurrence.h
-AUTOMATIC, UNITS, SEQUENCES = range(3)  # who does what: `enum share` of recurrence.h
+)  # in the order of interface.h
+AUTOMATIC, UNITS, SEQUENCES = range(3)  # who does what: `enum share` of interface.h
 FULL, ROUNDED, TILES_IN_HARDWARE, TILES_IMITATED = range(4)  # what products are made of: `enum half`
 
 INTEGERS = ("cell", "gates", "steps", "batch", "size", "reverse", "training", "half", "share", "want_first")
@@ -48,7 +48,7 @@ ADDRESSES = (
 
 
 class Layer(ctypes.Structure):
-    """`struct recurrence` of recurrence.h."""
+    """`struct recurrence` of interface.h."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in INTEGERS),
@@ -57,37 +57,9 @@ class Layer(ctypes.Structure):
     )
 
 
-class Threads(ctypes.Structure):
-    """`struct threads` of recurrence.c."""
-
-    _fields_ = (*((name, ctypes.c_void_p) for name in ("parallel", "number", "count")), ("wanted", ctypes.c_int64))
-
-
-@cache
-def load_library() -> ctypes.CDLL:
-    """The library. Raises Unavailable."""
-    library = open_library(MODULE)
-    pointer, integer = ctypes.c_void_p, ctypes.c_int
-    try:
-        library.nlpseq_recurrence.argtypes = [pointer, integer, integer, integer, pointer]
-        library.nlpseq_recurrence_name.restype = ctypes.c_char_p
-        library.nlpseq_recurrence_best()
-    except AttributeError as error:
-        raise Unavailable(f"{library._name} is not of this version: {error}") from error
-    return library
-
-
-@cache
-def instructions() -> tuple[str, ...]:
-    """What this processor may run, the plainest first: names of instruction sets, empty for none in particular."""
-    library = load_library()
-    return tuple(library.nlpseq_recurrence_name(kind).decode() for kind in range(library.nlpseq_recurrence_best() + 1))
-
-
-@cache
 def has_tiles() -> bool:
-    """Whether this processor multiplies bf16 numbers on matrix tiles (AMX), and was seen to do it right."""
-    return instructions()[-1] == "AVX-512" and bool(load_library().nlpseq_recurrence_has_tiles())
+    """Whether bf16 numbers are multiplied on matrix tiles (AMX), which were seen to do it right. Raises Unavailable."""
+    return extension.instructions() == "amx"
 
 
 @cache
@@ -111,10 +83,10 @@ def run(
 ) -> None:
     """Run a layer over time. Raises MemoryError and Unavailable.
 
-    `arguments` are the fields of Layer; `kind` is an index of `instructions()`, by default the last.
+    `arguments` are the fields of Layer; `kind` is a place in `extension.at_hand()`, by default that of the set in use.
     """
-    library = load_library()
+    library = extension.load_library()
     layer = Layer(**arguments)
-    chosen = len(instructions()) - 1 if kind is None else kind
+    chosen = extension.kind() if kind is None else kind
     if library.nlpseq_recurrence(ctypes.addressof(layer), backward, doubles, chosen, ctypes.addressof(threads)):
         raise MemoryError("no memory for a layer's packed weights")

@@ -19,29 +19,20 @@ import numpy as np
 
 from nlpseq.cells import Cell, LayerWeights
 from nlpseq.cells.cell import State
-from nlpseq.native.extension import Unavailable, load_library
+from nlpseq.native import extension, recurrence
+from nlpseq.native.extension import Unavailable
 
-LANES = 16  # of step.c
-CELLS = (
-    "rnn",
-    "rnn-relu",
-    "rnn-sigmoid",
-    "lstm",
-    "gru",
-    "gru-reset-before",
-    "mingru",
-    "minlstm",
-)  # in the order of step.c
+GROUP = 16  # columns that lie together, as in stream.c
 
 
 class _Matrix(ctypes.Structure):
-    """`struct matrix` of step.c."""
+    """`struct matrix` of interface.h."""
 
     _fields_ = (("numbers", ctypes.c_void_p), *((name, ctypes.c_int64) for name in ("rows", "columns", "halved")))
 
 
 class _Layer(ctypes.Structure):
-    """`struct layer` of step.c."""
+    """`struct layer` of interface.h."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("cell", "gates", "hidden_size")),
@@ -67,14 +58,14 @@ class NativeStack:
 
         Raises Unavailable where the compiled step cannot run these layers.
         """
-        self._library = load_library()
-        if cell.name not in CELLS:
+        self._library, self._kind = extension.load_library(), extension.kind()
+        if cell.name not in recurrence.CELLS:
             raise Unavailable(f"it has no {cell.name} cell")
         self._state = cell.state
         self._states = [[np.array(value) for value in one] for one in states]
         self._arrays: list[np.ndarray] = []  # kept alive
         described = [
-            self._describe(CELLS.index(cell.name), cell.gates, weights, state, zoneout)
+            self._describe(recurrence.CELLS.index(cell.name), cell.gates, weights, state, zoneout)
             for weights, state in zip(layers, self._states, strict=True)
         ]
         self._layers = (_Layer * len(described))(*described)
@@ -92,7 +83,7 @@ class NativeStack:
         matrices = {name: self._matrix(getattr(weights, name)) for name in ("weight_ih", "weight_hh")}
         vectors = {name: getattr(weights, name) for name in ("bias_ih", "gain_ih", "bias_hh", "gain_hh")}
         vectors |= {name: np.empty(rows, np.float32) for name in ("from_input", "from_hidden")}
-        vectors |= {"reset": np.empty(size, np.float32), "hidden": state[0]}
+        vectors |= {"reset": np.empty(3 * size, np.float32), "hidden": state[0]}
         vectors["memory"] = state[1] if len(state) > 1 else None
         addresses = {name: None if value is None else self._address(value) for name, value in vectors.items()}
         return _Layer(cell=cell, gates=gates, hidden_size=size, zoneout=zoneout, **matrices, **addresses)
@@ -120,7 +111,7 @@ class NativeStack:
         if inputs is not None:
             self._inputs[:] = inputs
         self._library.nlpseq_advance(
-            self._layers, len(self._layers), product, None if inputs is None else self._inputs_address
+            self._kind, self._layers, len(self._layers), product, None if inputs is None else self._inputs_address
         )
 
     @property
@@ -134,7 +125,7 @@ class NativeLinear:
 
     def __init__(self, weight: np.ndarray, bias: np.ndarray | None, inputs: np.ndarray) -> None:
         """weight [O, I], bias [O], inputs [1, I]. Raises Unavailable."""
-        self._library = load_library()
+        self._library, self._kind = extension.load_library(), extension.kind()
         self.outputs = np.empty((1, len(weight)), np.float32)  # the next call changes them
         kept, self._matrix = describe_matrix(weight)
         vectors = (bias, inputs, self.outputs)
@@ -143,12 +134,12 @@ class NativeLinear:
 
     def apply(self) -> None:
         """Make the outputs [1, O] of what the inputs are now."""
-        self._library.nlpseq_product(*self._arguments)
+        self._library.nlpseq_linear(self._kind, *self._arguments)
 
     def log_softmax(self) -> np.ndarray:
         """Make the outputs, and their log-probabilities [1, O] in nats: a new array."""
         self.apply()
-        self._library.nlpseq_log_softmax(self._arguments[-1], len(self.outputs[0]))
+        self._library.nlpseq_log_softmax(self._kind, self._arguments[-1], len(self.outputs[0]))
         return self.outputs.copy()
 
 
@@ -174,8 +165,8 @@ def pack(upper: np.ndarray) -> np.ndarray:
     """bf16 [O, I] in the order of `struct matrix`: of each 32 columns, the first 16 and the others by turns."""
     rows, columns = upper.shape
     packed = upper.copy()
-    whole = columns - columns % (2 * LANES)
-    groups = upper[:, :whole].reshape(rows, -1, 2, LANES)
+    whole = columns - columns % (2 * GROUP)
+    groups = upper[:, :whole].reshape(rows, -1, 2, GROUP)
     packed[:, :whole] = groups.swapaxes(2, 3).reshape(rows, whole)
     return packed
 

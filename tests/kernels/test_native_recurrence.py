@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +13,6 @@ from nlpseq.cells import unroll as plain
 from nlpseq.kernels import native_recurrence, recurrence
 from nlpseq.native import extension
 from nlpseq.native import recurrence as native
-from nlpseq.native.extension import Unavailable
 from tests.kernels.test_recurrence import Case
 
 Close = Callable[..., None]
@@ -23,7 +20,7 @@ Close = Callable[..., None]
 if native_recurrence.unavailable():
     pytest.skip(f"no compiled loop: {native_recurrence.unavailable()}", allow_module_level=True)
 
-KINDS = native.instructions()
+KINDS = extension.at_hand()
 SHARES = {"units": native.UNITS, "sequences": native.SEQUENCES}
 LARGE = (5, 37, 9, 70)  # several tiles of rows, several panels, and a last one that is not full
 DEEP = (3, 9, 5, 300)  # a product in parts
@@ -31,7 +28,7 @@ MANY = (2, 150, 3, 20)  # more rows than are multiplied at once
 
 
 @pytest.mark.parametrize("share", SHARES)
-@pytest.mark.parametrize("kind", range(len(KINDS)), ids=[name or "plain" for name in KINDS])
+@pytest.mark.parametrize("kind", range(len(KINDS)), ids=KINDS)
 @pytest.mark.parametrize("option", ["plain", "lengths", "all"])
 @pytest.mark.parametrize("name", native.CELLS)
 def test_every_kind_and_share_equals_the_plain_loop(
@@ -46,7 +43,7 @@ def test_every_kind_and_share_equals_the_plain_loop(
             assert_close(found[what], expected[what], what=f"{what} of {shape}")
 
 
-@pytest.mark.parametrize("kind", range(len(KINDS)), ids=[name or "plain" for name in KINDS])
+@pytest.mark.parametrize("kind", range(len(KINDS)), ids=KINDS)
 @pytest.mark.parametrize("name", native.CELLS)
 def test_single_precision_is_near_float64(name: str, kind: int) -> None:
     """Relative to float64, over values as large as a layer's; 1e-5 is what is promised of gradients."""
@@ -133,7 +130,7 @@ def test_extreme_values_saturate_and_nan_stays(name: str) -> None:
 
 
 @pytest.mark.parametrize("function", ["tanh", "sigmoid"])
-@pytest.mark.parametrize("kind", range(len(KINDS)), ids=[name or "plain" for name in KINDS])
+@pytest.mark.parametrize("kind", range(len(KINDS)), ids=KINDS)
 def test_activations_are_right_near_zero_and_far_from_it(function: str, kind: int) -> None:
     values = np.concatenate([10.0 ** np.arange(-12, 2), -(10.0 ** np.arange(-12, 2)), np.linspace(-12, 12, 996)])
     cell = CELLS["rnn" if function == "tanh" else "rnn-sigmoid"]
@@ -156,14 +153,6 @@ def test_where_it_is_missing_the_eager_loop_runs_and_says_so(monkeypatch: pytest
     assert recurrence.describe() == "eager loop (nobody compiled it)"
     case = Case("gru", dtype=torch.float32)
     assert recurrence.unroll(case.cell, case.weights, case.inputs, case.state)[0].shape == case.grad_outputs.shape
-
-
-def test_a_broken_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    broken = tmp_path / "_recurrence.so"
-    broken.write_bytes(b"\x7fELF and no more")
-    monkeypatch.setattr(extension, "find_spec", lambda _: type("Spec", (), {"origin": str(broken)}))
-    with pytest.raises(Unavailable, match="cannot be loaded"):
-        native.load_library.__wrapped__()
 
 
 def test_the_description_names_instructions_and_threads() -> None:

@@ -11,6 +11,8 @@ from nlpseq.cells import CELLS, LayerWeights, unroll
 from nlpseq.cells.initial import layer_values
 from nlpseq.native import layer
 
+pytestmark = pytest.mark.usefixtures("instructions")
+
 SIZES = [(1, 1, 3, 5), (9, 4, 6, 17), (5, 33, 7, 8)]  # T, B, I, H
 
 

@@ -15,16 +15,13 @@ from nlpseq.cells.unroll import advance, project_inputs, zero_state
 from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.stepper import Stepper
-from nlpseq.native import extension, stack
+from nlpseq.native import extension
 from nlpseq.native.extension import Unavailable
 from nlpseq.native.stack import NativeLinear, NativeStack, upper_halves
 
 Close = Callable[..., None]
 
-try:
-    extension.load_library()
-except Unavailable as reason:
-    pytest.skip(f"no compiled step: {reason}", allow_module_level=True)
+pytestmark = pytest.mark.usefixtures("instructions")
 
 INPUTS, HIDDEN, WORDS = 19, 37, 23
 
@@ -172,14 +169,15 @@ def test_without_the_library_numpy_does_the_work(monkeypatch: pytest.MonkeyPatch
     def missing() -> Any:
         raise Unavailable("nobody compiled it")
 
-    monkeypatch.setattr(stack, "load_library", missing)
+    monkeypatch.delenv(extension.SETTING)
     monkeypatch.setattr(extension, "load_library", missing)
+    monkeypatch.setattr(extension, "at_hand", missing)
     assert abs(_follow([5, 6, 5]) - native).max() < 1e-5
     assert extension.describe() == "NumPy (nobody compiled it)"
 
 
 def test_a_broken_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    broken = tmp_path / "_step.so"
+    broken = tmp_path / "_compiled.so"
     broken.write_bytes(b"\x7fELF and no more")
     monkeypatch.setattr(extension, "find_spec", lambda _: type("Spec", (), {"origin": str(broken)}))
     with pytest.raises(Unavailable, match="cannot be loaded"):

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from nlpseq import arrays
-from nlpseq.native import matrix
-from nlpseq.native.extension import Unavailable, load_library
+from nlpseq.native import extension, matrix
+from nlpseq.native.extension import Unavailable
 from nlpseq.native.matrix import PackedMatrix
 from nlpseq.native.output import OutputLayer, chunk_maxima, summarised
+
+pytestmark = pytest.mark.usefixtures("instructions")
 
 SHAPES = [(1, 1, 1), (7, 5, 63), (6, 16, 64), (13, 33, 65), (40, 70, 300)]  # rows, inputs, outputs
 
@@ -27,7 +29,7 @@ def test_logits_and_what_is_known_of_them(
     shape: tuple[int, int, int], compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not compiled:
-        monkeypatch.setattr(matrix, "load_library", _unavailable)
+        monkeypatch.setattr(extension, "kind", _unavailable)
     features, weight, bias = _drawn(*shape)
     layer = OutputLayer(weight, bias)
     assert compiled or layer.packed is None
@@ -64,20 +66,12 @@ def test_a_packed_matrix_multiplies_as_an_array_does(shape: tuple[int, int, int]
 
 
 def test_a_row_is_the_same_to_the_bit_beside_others() -> None:
-    load_or_skip()
     features, weight, bias = _drawn(*SHAPES[-1])
     layer, packed = OutputLayer(weight, bias), PackedMatrix.of(weight)
     together, product = layer(features).values, features @ packed.T
     for row in range(len(features)):
         np.testing.assert_array_equal(layer(features[row : row + 1]).values[0], together[row])
         np.testing.assert_array_equal((features[row : row + 1] @ packed.T)[0], product[row])
-
-
-def load_or_skip() -> None:
-    try:
-        load_library()
-    except Unavailable as reason:
-        pytest.skip(f"no compiled step: {reason}")
 
 
 def test_other_numbers_than_float32_are_left_to_numpy() -> None:

@@ -81,6 +81,31 @@ INLINE struct NAME(here) NAME(locate)(const struct NAME(step) *step, const struc
     return here;
 }
 
+/* The same for the sequence after it: cheaper than to work it all out anew. */
+INLINE void NAME(next_row)(struct NAME(here) *here, const struct NAME(step) *step, const struct NAME(tile) *tile) {
+#define FORWARD(field, stride) here->field = here->field ? here->field + (stride) : NULL
+    const int64_t size = here->size, width = step->layer->gates * size;
+    const int64_t operand = step->operand_stride * step->operand_bytes;
+    FORWARD(product, tile->row_stride);
+    FORWARD(from_input, width);
+    FORWARD(hidden_before, size);
+    FORWARD(memory_before, size);
+    FORWARD(mask, size);
+    FORWARD(activations, width);
+    FORWARD(held, size);
+    FORWARD(hidden_after, size);
+    FORWARD(memory_after, size);
+    FORWARD(operand, operand);
+    FORWARD(reset_operand, operand);
+    FORWARD(grad_operand, operand);
+    FORWARD(grad_output, size);
+    FORWARD(grad_hidden, size);
+    FORWARD(grad_memory, size);
+    FORWARD(grad_gates, width);
+    FORWARD(grad_product, width);
+#undef FORWARD
+}
+
 INLINE void NAME(ask_for)(const void *array, int64_t row, int64_t width, int64_t unit, int64_t count) {
     const char *place = (const char *)((const real *)array + row * width + unit);
     if (array)
@@ -350,47 +375,52 @@ INLINE void NAME(reset_backward)(const struct NAME(here) *here) {
 
 /* ---- tables ---- */
 
-/* What a cell does with a tile. In the most common case, no zoneout and no half precision, the compiler is told so. */
+/* What a cell does with a tile. In the most common case, no zoneout, no half precision and a whole vector of units, the
+   compiler is told so. */
+INLINE int NAME(is_common)(const struct NAME(step) *step, const struct NAME(tile) *tile, int64_t unit) {
+    return step->layer->zoneout == 0 && !step->layer->half && tile->last - unit >= LANES;
+}
+
+INLINE void NAME(make_common)(struct NAME(here) *here) {
+    here->zones = 0, here->operand = here->reset_operand = here->grad_operand = NULL;
+    here->used = NAME(first)(LANES);
+}
+
 /* Some units of a tile in two passes over its rows, since the second waits long for the first. */
-INLINE void NAME(lstm_rows)(const struct NAME(step) *step, const struct NAME(tile) *tile, int64_t unit, const int bare) {
+INLINE void NAME(lstm_rows)(const struct NAME(step) *step, const struct NAME(tile) *tile, int64_t unit, const int common) {
     vec made[MOST_ROWS][2];
     for (int64_t start = 0, end; start < tile->rows; start = end) {
         end = start + MOST_ROWS < tile->rows ? start + MOST_ROWS : tile->rows;
-        for (int64_t row = start; row < end; row++) {
-            struct NAME(here) here = NAME(locate)(step, tile, row, unit);
-            if (bare) here.zones = 0;
+        struct NAME(here) here = NAME(locate)(step, tile, start, unit);
+        if (common) NAME(make_common)(&here);
+        struct NAME(here) again = here;
+        for (int64_t row = start; row < end; row++, NAME(next_row)(&here, step, tile))
             NAME(lstm_remember)(&here, made[row - start]);
-        }
-        for (int64_t row = start; row < end; row++) {
-            struct NAME(here) here = NAME(locate)(step, tile, row, unit);
-            if (bare) here.zones = 0, here.operand = NULL;
-            NAME(lstm_show)(&here, made[row - start]);
-        }
+        for (int64_t row = start; row < end; row++, NAME(next_row)(&again, step, tile))
+            NAME(lstm_show)(&again, made[row - start]);
     }
 }
 
-static void NAME(finish_lstm)(const struct NAME(step) *step, const struct NAME(tile) *tile) {
-    const int bare = step->layer->zoneout == 0 && !step->layer->half;
+LOCAL void NAME(finish_lstm)(const struct NAME(step) *step, const struct NAME(tile) *tile) {
     for (int64_t unit = tile->first; unit < tile->last; unit += LANES)
-        if (bare)
+        if (NAME(is_common)(step, tile, unit))
             NAME(lstm_rows)(step, tile, unit, 1);
         else
             NAME(lstm_rows)(step, tile, unit, 0);
 }
 
+#undef FINISH
 #define FINISH(name, call)                                                                              \
-    static void NAME(finish_##name)(const struct NAME(step) *step, const struct NAME(tile) *tile) {     \
-        const int bare = step->layer->zoneout == 0 && !step->layer->half;                               \
-        for (int64_t unit = tile->first; unit < tile->last; unit += LANES)                              \
-            for (int64_t row = 0; row < tile->rows; row++) {                                            \
-                struct NAME(here) here = NAME(locate)(step, tile, row, unit);                           \
-                if (bare) {                                                                             \
-                    here.zones = 0, here.operand = here.reset_operand = here.grad_operand = NULL;       \
-                    call;                                                                               \
-                } else {                                                                                \
-                    call;                                                                               \
-                }                                                                                       \
+    LOCAL void NAME(finish_##name)(const struct NAME(step) *step, const struct NAME(tile) *tile) {      \
+        for (int64_t unit = tile->first; unit < tile->last; unit += LANES) {                            \
+            struct NAME(here) here = NAME(locate)(step, tile, 0, unit);                                 \
+            if (NAME(is_common)(step, tile, unit)) {                                                    \
+                NAME(make_common)(&here);                                                               \
+                for (int64_t row = 0; row < tile->rows; row++, NAME(next_row)(&here, step, tile)) call; \
+            } else {                                                                                    \
+                for (int64_t row = 0; row < tile->rows; row++, NAME(next_row)(&here, step, tile)) call; \
             }                                                                                           \
+        }                                                                                               \
     }
 
 FINISH(rnn_tanh, NAME(rnn_forward)(&here, RNN_TANH))
@@ -420,7 +450,7 @@ static const NAME(finish) NAME(forward_of)[] = {
     NAME(finish_lstm),     NAME(finish_gru),      NAME(finish_gru_reset_before),
     NAME(finish_mingru),   NAME(finish_minlstm),
 };
-static const NAME(finish) NAME(backward_of)[] = {
+LOCAL const NAME(finish) NAME(backward_of)[] = {
     NAME(finish_rnn_tanh_backward), NAME(finish_rnn_relu_backward), NAME(finish_rnn_sigmoid_backward),
     NAME(finish_lstm_backward),     NAME(finish_gru_backward),      NAME(finish_gru_reset_before_backward),
     NAME(finish_mingru_backward),   NAME(finish_minlstm_backward),

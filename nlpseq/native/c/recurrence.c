@@ -1,11 +1,12 @@
 /* Sequential recurrent cells over time: the threads, the shares of the work, and the choice of instructions.
 
-   The same few headers are compiled for three kinds of processor and two types, and the processor decides when it runs.
-   Threads are those that the caller's own library already has (an OpenMP runtime, given as three functions): two teams
-   that both spin while they wait would take each other's cores. */
+   The same few headers are compiled for each kind of processor and for two types. Threads are those that the caller's own
+   library already has (an OpenMP runtime, given as three functions): two teams that both spin while they wait would take
+   each other's cores. */
 
 #define _GNU_SOURCE
-#include "recurrence.h"
+#include "interface.h"
+#include "processor.h"
 
 #include <math.h>
 #include <sched.h>
@@ -15,33 +16,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define INLINE static inline __attribute__((always_inline))
-#define JOIN(name, variant) name##_##variant
-#define EXPAND(name, variant) JOIN(name, variant)
-#define NAME(name) EXPAND(name, VARIANT)
-
-#if defined(__x86_64__)
-#define PAUSE() __builtin_ia32_pause()
-#else
-#define PAUSE() ((void)0)
-#endif
-
 enum {
     TILE_ROWS = 16, /* of the processor's tiles */
     TILE_DEPTH = 32,
-    MOST_ROWS = 12, /* whose sums registers hold */
     AT_ONCE = 128,  /* rows that share a part of a panel */
-    DEPTH = 256,    /* of such a part: 64 KB in 32-bit floats, which the second cache keeps */
-    AHEAD = 6,      /* rows of a panel that are asked for before they are needed */
+    DEPTH = 256,    /* of such a part where vectors are long: 64 KB in 32-bit floats, which the second cache keeps */
+    FIRST_CACHE = 1 << 15,
     CACHE = 1 << 20,
     PATIENCE = 1 << 14 /* pauses before a thread that waits lets others run, about 0.5 ms */
-};
-
-/* An OpenMP runtime's own functions; `parallel` is NULL where there is one thread only. */
-struct threads {
-    void (*parallel)(void (*)(void *), void *, unsigned, unsigned);
-    int (*number)(void), (*count)(void);
-    int64_t wanted;
 };
 
 struct team {
@@ -180,7 +162,6 @@ static inline float widened(uint16_t half) {
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
 #include <cpuid.h>
-#include <immintrin.h>
 #include <sys/syscall.h>
 #pragma GCC push_options
 #pragma GCC target("amx-tile,amx-bf16")
@@ -240,84 +221,26 @@ int nlpseq_recurrence_has_tiles(void) { return 0; }
 static void (*const multiply_tiles[])(int, int, const struct tile_operands *, float *) = {multiply_in_hardware,
                                                                                           multiply_imitated};
 
-/* ---- the variants ---- */
+/* ---- the kinds ---- */
 
-#define COEFFICIENTS_float \
-    ((const float[]){1.f / 5040, 1.f / 720, 1.f / 120, 1.f / 24, 1.f / 6, 0.5f})
-#define COEFFICIENTS_double                                                                                    \
-    ((const double[]){1. / 6227020800, 1. / 479001600, 1. / 39916800, 1. / 3628800, 1. / 362880, 1. / 40320,   \
-                      1. / 5040, 1. / 720, 1. / 120, 1. / 24, 1. / 6, 0.5})
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define CHOOSES
-#include <immintrin.h>
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512dq,avx2,fma")
-#define VECTOR_BYTES 64
-#define REGISTERS 32
-#define VARIANT float_avx512
-#include "variant_float.h"
-#undef VARIANT
-#define VARIANT double_avx512
-#include "variant_double.h"
-#undef VARIANT
-#undef VECTOR_BYTES
-#undef REGISTERS
-#pragma GCC pop_options
-
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#define VECTOR_BYTES 32
-#define REGISTERS 16
-#define VARIANT float_avx2
-#include "variant_float.h"
-#undef VARIANT
-#define VARIANT double_avx2
-#include "variant_double.h"
-#undef VARIANT
-#undef VECTOR_BYTES
-#undef REGISTERS
-#pragma GCC pop_options
-#endif
-
-#define VECTOR_BYTES 16
-#define REGISTERS 16
-#define VARIANT float_plain
-#include "variant_float.h"
-#undef VARIANT
-#define VARIANT double_plain
-#include "variant_double.h"
-#undef VARIANT
+#define VARIANTS "recurrence_variants.h"
+#include "variants.h"
 
 typedef int (*variant)(const struct recurrence *, int, const struct threads *);
 
-static const struct {
-    const char *name;
-    variant run[2];
-} VARIANTS[] = {
-    {"", {run_float_plain, run_double_plain}},
-#ifdef CHOOSES
-    {"AVX2", {run_float_avx2, run_double_avx2}},
-    {"AVX-512", {run_float_avx512, run_double_avx512}},
+static const variant RUN[][2] = {
+#if HAS_LEVELS
+    {run_float_plain, run_double_plain},
+    {run_float_v3, run_double_v3},
+    {run_float_v4, run_double_v4},
+    {run_float_v4, run_double_v4},
+#else
+    {run_float_plain, run_double_plain},
 #endif
 };
-
-/* The best kind of instructions that this processor has: a number for nlpseq_recurrence. */
-int nlpseq_recurrence_best(void) {
-#ifdef CHOOSES
-    __builtin_cpu_init();
-    const int quick = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (quick && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) return 2;
-    if (quick) return 1;
-#endif
-    return 0;
-}
-
-/* What those are called; empty for none in particular. */
-const char *nlpseq_recurrence_name(int kind) { return VARIANTS[kind].name; }
 
 /* Run a layer forward or backward with the instructions of a kind, on so many threads at most. 1 where there is no
    memory for it, else 0. */
 int nlpseq_recurrence(const struct recurrence *layer, int backward, int doubles, int kind, const struct threads *threads) {
-    return VARIANTS[kind].run[doubles != 0](layer, backward, threads);
+    return RUN[kind][doubles != 0](layer, backward, threads);
 }

@@ -1,5 +1,4 @@
-/* Vectors of `real`, their functions, and the product of a few rows with a packed panel. Included once for each type and
-   processor, which say how wide a vector is, VECTOR_BYTES, and how many there are, REGISTERS. */
+/* Vectors of `real` and their functions. Included once for each type and kind of processor. */
 
 #define vec NAME(vec)
 #define ints NAME(ints)
@@ -49,14 +48,18 @@ INLINE vec NAME(choose)(ints condition, vec chosen, vec other) {
 INLINE vec NAME(within)(vec x, vec limit) {
 #if VECTOR_BYTES == 64 && MANTISSA == 23
     return (vec)_mm512_max_ps((__m512)-limit, _mm512_min_ps((__m512)limit, (__m512)x));
+#elif VECTOR_BYTES == 32 && MANTISSA == 23
+    return (vec)_mm256_max_ps((__m256)-limit, _mm256_min_ps((__m256)limit, (__m256)x));
+#elif defined(__SSE2__) && MANTISSA == 23
+    return (vec)_mm_max_ps((__m128)-limit, _mm_min_ps((__m128)limit, (__m128)x));
 #else
     x = NAME(choose)(x > limit, limit, x);
     return NAME(choose)(x < -limit, -limit, x);
 #endif
 }
 
-/* exp(x) - 1 with full relative precision, for |x| <= LIMIT; beyond it the value there. NaN stays NaN. */
-INLINE vec NAME(exponential_minus_one)(vec x) {
+/* exp(x) = (what is returned + 1) * power, for |x| <= LIMIT; beyond it the value there. NaN stays NaN. */
+INLINE vec NAME(grown)(vec x, vec *power) {
     x = NAME(within)(x, (vec){0} + LIMIT);
     const vec shifted = x * (real)1.44269504088896340736 + MAGIC; /* the whole part ends up in the lowest bits */
     const vec whole = shifted - MAGIC;
@@ -64,9 +67,21 @@ INLINE vec NAME(exponential_minus_one)(vec x) {
     vec value = (vec){0} + COEFFICIENTS[0];
 #pragma GCC unroll 16
     for (unsigned one = 1; one < sizeof COEFFICIENTS / sizeof *COEFFICIENTS; one++) value = value * rest + COEFFICIENTS[one];
-    value = value * rest * rest + rest;
-    const vec power = (vec)(((ints)shifted + BIAS) << MANTISSA);
+    *power = (vec)(((ints)shifted + BIAS) << MANTISSA);
+    return value * rest * rest + rest;
+}
+
+/* exp(x) - 1 with full relative precision, as far as that goes. */
+INLINE vec NAME(exponential_minus_one)(vec x) {
+    vec power;
+    const vec value = NAME(grown)(x, &power);
     return value * power + (power - 1);
+}
+
+/* exp(x), as far as that goes. */
+INLINE vec NAME(exponential)(vec x) {
+    vec power;
+    return (NAME(grown)(x, &power) + 1) * power;
 }
 
 INLINE vec NAME(reciprocal)(vec x) {
@@ -134,69 +149,36 @@ INLINE void NAME(transpose)(vec rows[LANES]) {
 #endif
 }
 
-/* ---- products ---- */
+/* ---- layer normalisation ---- */
 
-/* Part of a product: a panel is [depth, vectors, LANES] and out [rows, vectors, LANES]. out = left [rows, depth] @ panel,
-   or with `add` out += that. Meanwhile `hurry` bytes a row of the panel are asked for from `next` on: what is read next. */
-struct NAME(operands) {
-    int64_t depth, stride, hurry;
-    const real *left, *panel;
-    const char *next;
-    int add;
-};
-
-INLINE void NAME(multiply_fixed)(const int rows, const int vectors, const struct NAME(operands) *given, real *out) {
-    const int64_t depth = given->depth, stride = given->stride, hurry = given->hurry;
-    const real *left = given->left, *panel = given->panel;
-    const char *next = given->next;
-    vec sums[MOST_ROWS][4];
-#pragma GCC unroll 16
-    for (int row = 0; row < rows; row++)
-#pragma GCC unroll 4
-        for (int one = 0; one < vectors; one++)
-            sums[row][one] = given->add ? *(const vec *)(out + (row * vectors + one) * LANES) : (vec){0};
-    for (int64_t k = 0; k < depth; k++) {
-        vec right[4];
-        __builtin_prefetch(next + k * hurry, 0, 2);
-#pragma GCC unroll 4
-        for (int one = 0; one < vectors; one++) __builtin_prefetch(panel + ((k + AHEAD) * vectors + one) * LANES);
-#pragma GCC unroll 4
-        for (int one = 0; one < vectors; one++) right[one] = *(const vec *)(panel + (k * vectors + one) * LANES);
-#pragma GCC unroll 16
-        for (int row = 0; row < rows; row++) {
-            const real value = left[row * stride + k];
-#pragma GCC unroll 4
-            for (int one = 0; one < vectors; one++) sums[row][one] += value * right[one];
-        }
+/* The sum of (a - shift) * (b - shift), or of a - shift where b is NULL. */
+INLINE real NAME(total)(const real *a, const real *b, real shift, int64_t size) {
+    vec sums = {0};
+    real sum = 0;
+    int64_t j = 0;
+    for (; j + LANES <= size; j += LANES) {
+        const vec one = *(const vec *)(a + j) - shift;
+        if (b)
+            sums += one * (*(const vec *)(b + j) - shift);
+        else
+            sums += one;
     }
-#pragma GCC unroll 16
-    for (int row = 0; row < rows; row++)
-#pragma GCC unroll 4
-        for (int one = 0; one < vectors; one++) *(vec *)(out + (row * vectors + one) * LANES) = sums[row][one];
+    for (; j < size; j++) sum += (a[j] - shift) * (b ? b[j] - shift : 1);
+    for (int64_t lane = 0; lane < LANES; lane++) sum += sums[lane];
+    return sum;
 }
 
-#define FIXED(rows, vectors)                                                            \
-    case (vectors)*16 + (rows):                                                         \
-        NAME(multiply_fixed)(rows, vectors, given, out);           \
-        break;
-
-static void NAME(multiply)(int rows, int vectors, const struct NAME(operands) *given, real *out) {
-    switch (vectors * 16 + rows) {
-        FIXED(1, 1) FIXED(2, 1) FIXED(3, 1) FIXED(4, 1) FIXED(5, 1) FIXED(6, 1) FIXED(7, 1) FIXED(8, 1)
-        FIXED(1, 2) FIXED(2, 2) FIXED(3, 2) FIXED(4, 2) FIXED(5, 2) FIXED(6, 2)
-        FIXED(1, 3) FIXED(2, 3) FIXED(3, 3) FIXED(4, 3)
-        FIXED(1, 4) FIXED(2, 4) FIXED(3, 4)
-#if REGISTERS >= 32
-        FIXED(9, 1) FIXED(10, 1) FIXED(11, 1) FIXED(12, 1)
-        FIXED(7, 2) FIXED(8, 2) FIXED(9, 2) FIXED(10, 2) FIXED(11, 2) FIXED(12, 2)
-        FIXED(5, 3) FIXED(6, 3) FIXED(7, 3) FIXED(8, 3)
-        FIXED(4, 4) FIXED(5, 4) FIXED(6, 4)
-#endif
+/* Values become normalised and times their gain; what they were before the gain goes to `normalised`, unless that is NULL.
+   The inverse of their deviation. */
+INLINE real NAME(normalise_values)(real *values, const real *gain, real *normalised, int64_t size) {
+    const real mean = NAME(total)(values, NULL, 0, size) / (real)size;
+    const real variance = NAME(total)(values, values, mean, size) / (real)size;
+    const real deviation = 1 / (real)sqrt((double)variance + 1e-5);
+    for (int64_t j = 0; j < size; j += LANES) {
+        const lanes used = NAME(first)(size - j);
+        const vec value = (NAME(load)(values + j, used) - mean) * deviation;
+        if (normalised) NAME(store)(normalised + j, value, used);
+        NAME(store)(values + j, value * NAME(load)(gain + j, used), used);
     }
-}
-
-/* How many rows a tile of so many vectors may have. */
-INLINE int64_t NAME(most_rows)(int64_t vectors) {
-    static const int8_t most[2][5] = {{0, 8, 6, 4, 3}, {0, 12, 12, 8, 6}};
-    return most[REGISTERS >= 32][vectors];
+    return deviation;
 }

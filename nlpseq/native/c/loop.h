@@ -9,7 +9,7 @@ struct NAME(product) {
     int64_t depth, gates, row; /* gates: blocks of H columns; row: the first of the weight's */
     int64_t padded;            /* depth as it lies in a panel */
     int transposed;
-    char *panels; /* [vectors of units, padded, gates, LANES] */
+    char *panels; /* [vectors of units, strips, padded, vectors of a strip, LANES] */
 };
 
 struct NAME(worker) {
@@ -34,8 +34,15 @@ INLINE int64_t NAME(operand_size)(const struct recurrence *layer) {
 
 /* How many of the vectors that are left make the next panel. */
 INLINE int64_t NAME(panel_vectors)(const struct NAME(product) *product, int64_t left) {
-    return product->gates > 1 ? 1 : left / ((left + 3) / 4);
+    const int64_t most = REGISTERS >= 32 ? 4 : 2;
+    return product->gates > 1 ? 1 : left / ((left + most - 1) / most);
 }
+
+/* A panel is multiplied strip by strip: so many of its vectors as leave registers for several rows. */
+INLINE int64_t NAME(strip)(int64_t columns) { return REGISTERS < 32 && columns == 4 ? 2 : columns; }
+
+/* Rows of a strip that stay in the first cache, or, where vectors are long, in the second. */
+INLINE int64_t NAME(part)(int64_t strip) { return REGISTERS >= 32 ? DEPTH : FIRST_CACHE / (strip * VECTOR_BYTES); }
 
 INLINE char *NAME(panel)(const struct NAME(worker) *worker, const struct NAME(product) *product, int64_t vector) {
     return product->panels + vector * product->padded * product->gates * LANES * worker->operand_bytes;
@@ -63,7 +70,7 @@ static void NAME(read_block)(const struct recurrence *layer, const struct NAME(p
 
 static void NAME(pack_panel)(const struct NAME(worker) *worker, const struct NAME(product) *product, int64_t vector,
                              int64_t taken) {
-    const int64_t columns = product->gates * taken;
+    const int64_t columns = product->gates * taken, strip = NAME(strip)(columns);
     char *panel = NAME(panel)(worker, product, vector);
     vec block[LANES];
     for (int64_t start = 0; start < product->padded; start += LANES)
@@ -80,7 +87,8 @@ static void NAME(pack_panel)(const struct NAME(worker) *worker, const struct NAM
                     continue;
                 }
 #endif
-                *(vec *)((real *)panel + (k * columns + one) * LANES) = values;
+                const int64_t before = one - one % strip; /* vectors of the strips before it */
+                *(vec *)((real *)panel + (before * product->padded + k * strip + one % strip) * LANES) = values;
             }
         }
 }
@@ -111,53 +119,55 @@ static void NAME(pass_on)(const struct NAME(worker) *worker, const struct NAME(p
         }
 }
 
-/* Some rows of a product with part of a panel, from its row k on. */
-INLINE void NAME(multiply_part)(const struct NAME(worker) *worker, int64_t rows, int64_t columns, int64_t k,
+/* Some rows of a product with part of a strip, from its row k on. */
+INLINE void NAME(multiply_part)(const struct NAME(worker) *worker, int64_t rows, int64_t strip, int64_t k,
                                 struct NAME(operands) *operands, real *out) {
 #if WITH_TILES
     if (worker->operand_bytes == 2) {
         const struct tile_operands tiles = {operands->depth, operands->stride, (const uint16_t *)operands->left,
                                             (const uint16_t *)operands->panel, k > 0};
-        multiply_tiles[worker->layer->half == TILES_IMITATED]((int)rows, (int)columns, &tiles, out);
+        multiply_tiles[worker->layer->half == TILES_IMITATED]((int)rows, (int)strip, &tiles, out);
         return;
     }
 #endif
     (void)worker;
     operands->add = k > 0;
-    NAME(multiply)((int)rows, (int)columns, operands, out);
+    NAME(multiply)((int)rows, (int)strip, operands, out);
 }
 
-/* Some rows of a product with one panel. The panel is taken in parts that stay in the nearest caches for all rows. */
+/* Some rows of a product with one panel. A strip is taken in parts that stay in the nearest caches for all rows. */
 static void NAME(multiply_panel)(const struct NAME(worker) *worker, const struct NAME(product) *product, int64_t vector,
                                  int64_t taken, const char *left, int64_t stride, int64_t first, int64_t last,
                                  const struct NAME(step) *step, NAME(finish) finish) {
     real made[AT_ONCE * 4 * LANES] __attribute__((aligned(64)));
     const int64_t size = worker->layer->size, columns = product->gates * taken, bytes = worker->operand_bytes;
-    const int64_t most = bytes == 2 ? TILE_ROWS : NAME(most_rows)(columns), tiles = (last - first + most - 1) / most;
+    const int64_t strip = NAME(strip)(columns), most = bytes == 2 ? TILE_ROWS : NAME(most_rows)(strip);
+    const int64_t tiles = (last - first + most - 1) / most, line = strip * LANES * bytes;
     const char *panel = NAME(panel)(worker, product, vector), *end = NAME(panel)(worker, product, worker->part.last_vector);
     struct NAME(tile) tile = {.first = vector * LANES, .row_stride = columns * LANES, .gate_stride = LANES};
     tile.last = (vector + taken) * LANES < size ? (vector + taken) * LANES : size;
-    for (int64_t k = 0, deep; k < product->padded; k += deep) {
-        deep = (product->padded - k) / ((product->padded - k + DEPTH - 1) / DEPTH);
-        if (bytes == 2) deep = deep / TILE_DEPTH * TILE_DEPTH;
-        const int finished = k + deep == product->padded;
-        const int64_t line = columns * LANES * bytes;
-        struct NAME(operands) operands = {.depth = deep, .stride = stride, .hurry = line / tiles};
-        operands.panel = (const real *)(panel + k * line);
-        operands.next = panel + (k + deep) * line;
-        if (operands.next == end) operands.next = NAME(panel)(worker, product, worker->part.first_vector);
-        real *out = made;
-        for (int64_t row = first, rows; row < last; row += rows, out += rows * columns * LANES) {
-            rows = (last - row) / ((last - row + most - 1) / most);
-            operands.left = (const real *)(left + (row * stride + k) * bytes);
-            if (finished) NAME(prepare)(step, row, rows, tile.first, tile.last - tile.first);
-            NAME(multiply_part)(worker, rows, columns, k, &operands, out);
-            operands.next += deep * operands.hurry;
-            if (!finished) continue;
-            tile.row = row, tile.rows = rows, tile.product = out;
-            NAME(pass_on)(worker, product, step, &tile, finish);
+    for (int64_t start = 0; start < columns; start += strip)
+        for (int64_t k = 0, deep; k < product->padded; k += deep) {
+            deep = (product->padded - k) / ((product->padded - k + NAME(part)(strip) - 1) / NAME(part)(strip));
+            if (bytes == 2) deep = deep / TILE_DEPTH * TILE_DEPTH;
+            const int finished = k + deep == product->padded && start + strip == columns;
+            struct NAME(operands) operands = {.depth = deep, .stride = stride, .line = columns * LANES};
+            operands.hurry = line / tiles;
+            operands.panel = (const real *)panel;
+            panel += deep * line;
+            operands.next = panel == end ? NAME(panel)(worker, product, worker->part.first_vector) : panel;
+            real *out = made + start * LANES;
+            for (int64_t row = first, rows; row < last; row += rows, out += rows * columns * LANES) {
+                rows = (last - row) / ((last - row + most - 1) / most);
+                operands.left = (const real *)(left + (row * stride + k) * bytes);
+                if (finished) NAME(prepare)(step, row, rows, tile.first, tile.last - tile.first);
+                NAME(multiply_part)(worker, rows, strip, k, &operands, out);
+                operands.next += deep * operands.hurry;
+                if (!finished) continue;
+                tile.row = row, tile.rows = rows, tile.product = out - start * LANES;
+                NAME(pass_on)(worker, product, step, &tile, finish);
+            }
         }
-    }
 }
 
 /* Rows [first, last) of a product as far as they are this thread's; `left` has rows of `stride` operands. */
@@ -177,42 +187,15 @@ static void NAME(multiply_rows)(const struct NAME(worker) *worker, const struct 
 
 /* ---- layer normalisation ---- */
 
-/* The sum of (a - shift) * (b - shift), or of a - shift where b is NULL. */
-INLINE real NAME(total)(const real *a, const real *b, real shift, int64_t size) {
-    vec sums = {0};
-    real sum = 0;
-    int64_t j = 0;
-    for (; j + LANES <= size; j += LANES) {
-        const vec one = *(const vec *)(a + j) - shift;
-        if (b)
-            sums += one * (*(const vec *)(b + j) - shift);
-        else
-            sums += one;
-    }
-    for (; j < size; j++) sum += (a[j] - shift) * (b ? b[j] - shift : 1);
-    for (int64_t lane = 0; lane < LANES; lane++) sum += sums[lane];
-    return sum;
-}
-
 /* A sequence's product in the buffer: gates of it, from column `start` of G*H, become normalised and times their gain. */
 static void NAME(normalise)(const struct NAME(worker) *worker, const struct NAME(step) *step, int64_t row,
                             const struct NAME(product) *product) {
     const struct recurrence *layer = worker->layer;
-    const int64_t width = layer->gates * layer->size, start = product->row, size = product->gates * layer->size;
-    real *values = worker->buffer + row * width + start;
-    const real *gain = (const real *)layer->gain + start;
-    const real mean = NAME(total)(values, NULL, 0, size) / (real)size;
-    const real variance = NAME(total)(values, values, mean, size) / (real)size;
-    const real deviation = 1 / (real)sqrt((double)variance + 1e-5);
-    const int64_t place = step->place + row;
+    const int64_t width = layer->gates * layer->size, start = product->row, place = step->place + row;
     real *normalised = layer->training ? (real *)layer->normalised + place * width + start : NULL;
+    const real deviation = NAME(normalise_values)(worker->buffer + row * width + start, (const real *)layer->gain + start,
+                                                  normalised, product->gates * layer->size);
     if (layer->training) ((real *)layer->deviation)[place * 2 + (start > 0)] = deviation;
-    for (int64_t j = 0; j < size; j += LANES) {
-        const lanes used = NAME(first)(size - j);
-        const vec value = (NAME(load)(values + j, used) - mean) * deviation;
-        if (normalised) NAME(store)(normalised + j, value, used);
-        NAME(store)(values + j, value * NAME(load)(gain + j, used), used);
-    }
 }
 
 /* Back through it: from grad_product to grad_bare, and to the operand of the next product. */

@@ -1,0 +1,157 @@
+/* One step of one text. Included once for each kind of processor.
+
+   The cells are those of cells.h, with a batch of one; only the products are others, for here they are of one vector and
+   read the weights as they lie in memory. */
+
+#define VARIANT EXPAND(stream, KIND)
+#define DOUBLES 0
+#include "type.h"
+#include "vectors.h"
+#include "multiply.h"
+#include "cells.h"
+
+#undef CHAINS
+#define CHAINS (IN_LINE < 2 ? 1 : 2) /* sums of a row that do not wait for one another */
+
+struct NAME(linear) {
+    struct matrix weight;
+    const float *bias, *input; /* [rows] or NULL, [columns] */
+    float *out;                /* [rows] */
+};
+
+/* ---- products ---- */
+
+/* Add to the sums of four rows what the first `whole` columns give. */
+INLINE void NAME(sum_floats)(const float *numbers, int64_t columns, int64_t whole, const float *input, vec sums[4][CHAINS]) {
+    for (int64_t column = 0; column < whole; column += GROUP)
+#pragma GCC unroll 4
+        for (int row = 0; row < 4; row++) {
+            const float *place = numbers + row * columns + column;
+            __builtin_prefetch((const char *)place + FAR_AHEAD);
+#pragma GCC unroll 4
+            for (int one = 0; one < IN_LINE; one++)
+                sums[row][one % CHAINS] += *(const vec *)(place + one * LANES) * *(const vec *)(input + column + one * LANES);
+        }
+}
+
+/* The same of bf16, whose columns lie in pairs. */
+INLINE void NAME(sum_halves)(const uint16_t *numbers, int64_t columns, int64_t whole, const float *input, vec sums[4][CHAINS]) {
+    for (int64_t column = 0; column < whole; column += 2 * GROUP)
+#pragma GCC unroll 4
+        for (int row = 0; row < 4; row++) {
+            const uint16_t *place = numbers + row * columns + column;
+            __builtin_prefetch((const char *)place + FAR_AHEAD);
+#pragma GCC unroll 4
+            for (int one = 0; one < IN_LINE; one++) {
+                const ints both = *(const ints *)(place + one * 2 * LANES);
+                const float *values = input + column + one * LANES;
+                sums[row][0] += (vec)(both << 16) * *(const vec *)values;
+                sums[row][CHAINS - 1] += (vec)(both & (integer)0xFFFF0000) * *(const vec *)(values + GROUP);
+            }
+        }
+}
+
+static void NAME(multiply_vector)(const void *argument, int64_t first, int64_t last) {
+    const struct NAME(linear) *job = argument;
+    const struct matrix *weight = &job->weight;
+    const int64_t columns = weight->columns, whole = columns - columns % (weight->halved ? 2 * GROUP : GROUP);
+    int64_t row = first;
+    for (; row + 4 <= last; row += 4) {
+        vec sums[4][CHAINS] = {{{0}}};
+        if (weight->halved)
+            NAME(sum_halves)((const uint16_t *)weight->numbers + row * columns, columns, whole, job->input, sums);
+        else
+            NAME(sum_floats)((const float *)weight->numbers + row * columns, columns, whole, job->input, sums);
+        for (int one = 0; one < 4; one++) {
+            const vec both = sums[one][0] + (CHAINS > 1 ? sums[one][CHAINS - 1] : (vec){0});
+            float sum = 0;
+            for (int lane = 0; lane < LANES; lane++) sum += both[lane];
+            for (int64_t column = whole; column < columns; column++)
+                sum += number(weight, row + one, column) * job->input[column];
+            job->out[row + one] = job->bias ? sum + job->bias[row + one] : sum;
+        }
+    }
+    for (; row < last; row++) {
+        float sum = job->bias ? job->bias[row] : 0;
+        for (int64_t column = 0; column < columns; column++) sum += number(weight, row, column) * job->input[column];
+        job->out[row] = sum;
+    }
+}
+
+/* out = weight @ input + bias */
+static void NAME(multiply_linear)(const struct matrix *weight, const float *bias, const float *input, float *out) {
+    const struct NAME(linear) linear = {*weight, bias, input, out};
+    const int64_t bytes = weight->columns * (weight->halved ? 2 : 4);
+    nlpseq_share((struct job){NAME(multiply_vector), &linear, weight->rows, PIECE_BYTES / bytes / 4 * 4 + 4}, NULL);
+}
+
+/* ---- a step ---- */
+
+/* The product of some rows of weight_hh, normalised where the layer asks for it. */
+static void NAME(project_hidden)(const struct layer *layer, const float *hidden, int64_t first, int64_t rows) {
+    struct matrix some = layer->weight_hh;
+    some.numbers = (const char *)some.numbers + first * some.columns * (some.halved ? 2 : 4);
+    some.rows = rows;
+    float *out = layer->from_hidden + first;
+    NAME(multiply_linear)(&some, NULL, hidden, out);
+    if (layer->gain_hh) NAME(normalise_values)(out, layer->gain_hh + first, NULL, rows);
+}
+
+/* The input's product for a layer, without its bias: of `input`, and added to `product` where there is one. */
+static const float *NAME(project_input)(const struct layer *layer, const float *product, const float *input) {
+    if (!input) return product;
+    NAME(multiply_linear)(&layer->weight_ih, product, input, layer->from_input);
+    if (layer->gain_ih) NAME(normalise_values)(layer->from_input, layer->gain_ih, NULL, layer->weight_ih.rows);
+    return layer->from_input;
+}
+
+static void NAME(advance_layer)(const struct layer *layer, const float *from_input, const float *input_bias) {
+    const int64_t size = layer->hidden_size, rows = layer->gates * size;
+    const struct recurrence as_layer = {
+        .cell = layer->cell, .gates = layer->gates, .steps = 1, .batch = 1, .size = size, .zoneout = layer->zoneout,
+        .bias = layer->bias_hh, .from_input = from_input, .input_bias = input_bias,
+        .activations = layer->reset, .held = layer->reset + 2 * size,
+    };
+    const struct NAME(step) step = {
+        .layer = &as_layer, .hidden_before = layer->hidden, .hidden_after = layer->hidden,
+        .memory_before = layer->memory, .memory_after = layer->memory,
+    };
+    struct NAME(tile) tile = {.rows = 1, .last = size, .product = layer->from_hidden, .gate_stride = size};
+    if (layer->cell == GRU_RESET_BEFORE) {
+        NAME(project_hidden)(layer, layer->hidden, 0, 2 * size);
+        NAME(finish_reset)(&step, &tile);
+        NAME(project_hidden)(layer, as_layer.held, 2 * size, size);
+        tile.product += 2 * size;
+    } else if (layer->weight_hh.numbers) {
+        NAME(project_hidden)(layer, layer->hidden, 0, rows);
+    }
+    NAME(forward_of)[layer->cell](&step, &tile);
+}
+
+static void NAME(advance)(const struct layer *layers, int64_t depth, const float *product, const float *input) {
+    NAME(advance_layer)(layers, NAME(project_input)(layers, product, input), product ? NULL : layers->bias_ih);
+    for (const struct layer *layer = layers + 1; layer < layers + depth; layer++)
+        NAME(advance_layer)(layer, NAME(project_input)(layer, NULL, layer[-1].hidden), layer->bias_ih);
+}
+
+/* ---- what follows it ---- */
+
+/* values = values - log(sum(exp(values))) */
+static void NAME(log_softmax)(float *values, int64_t size) {
+    float largest = values[0];
+    for (int64_t j = 1; j < size; j++) largest = values[j] > largest ? values[j] : largest;
+    double sum = 0;
+    for (int64_t start = 0; start < size; start += 4096) {
+        vec sums = {0};
+        const int64_t end = start + 4096 < size ? start + 4096 : size;
+        int64_t j = start;
+        for (; j + LANES <= end; j += LANES) sums += NAME(exponential)(*(const vec *)(values + j) - largest);
+        for (int lane = 0; lane < LANES; lane++) sum += sums[lane];
+        for (; j < end; j++) sum += exp((double)(values[j] - largest));
+    }
+    const float offset = largest + (float)log(sum);
+    for (int64_t j = 0; j < size; j++) values[j] -= offset;
+}
+
+#undef VARIANT
+#undef DOUBLES

@@ -1,0 +1,49 @@
+"""The compiled product of matrices: what it is given, and its threads.
+
+Arrays come as addresses, as in `recurrence`: whoever calls sees to it that they live, and are of 32-bit floats.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from typing import Any
+
+from nlpseq.native.extension import load_library
+
+CHUNK = 64  # columns whose largest is looked for together, as in interface.h
+
+
+class Product(ctypes.Structure):
+    """`struct product` of interface.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("rows", "columns", "depth")),
+        *((name, ctypes.c_void_p) for name in ("left", "matrix", "packed", "bias", "out")),
+        *((name, ctypes.c_void_p) for name in ("maxima", "sums", "log_sums", "targets", "losses")),
+    )
+
+
+class Threads(ctypes.Structure):
+    """`struct threads` of interface.h."""
+
+    _fields_ = (*((name, ctypes.c_void_p) for name in ("parallel", "number", "count")), ("wanted", ctypes.c_int64))
+
+
+ONE_THREAD = Threads(None, None, None, 1)
+
+
+def run(kind: int, arguments: Mapping[str, Any], threads: Threads | None = None) -> None:
+    """Make a product of the fields of Product, on an OpenMP runtime's threads or, by default, with helpers."""
+    made = Product(**arguments)
+    load_library().nlpseq_multiply(kind, ctypes.byref(made), None if threads is None else ctypes.byref(threads))
+
+
+def packed_size(kind: int, depth: int, columns: int) -> int:
+    """How many floats a matrix [columns, depth] takes when it is packed."""
+    return int(load_library().nlpseq_packed_size(kind, depth, columns))
+
+
+def pack(kind: int, arguments: Mapping[str, Any], packed: int) -> None:
+    """Pack the `matrix` of a product to the address `packed`."""
+    load_library().nlpseq_pack(kind, ctypes.byref(Product(**arguments)), packed)
