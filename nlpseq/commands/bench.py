@@ -108,7 +108,7 @@ def cells(
     _each_of("--backend", (backend,), BACKENDS)
     if plot is not None:
         output.check_target(plot, "--plot", (".svg",))
-    from nlpseq.kernels.memory import keep_freed_memory
+    from nlpseq.native.memory import keep_freed_memory
     from nlpseq.kernels.timing import OPTIONS, Plan, measure_layers
 
     plan = Plan(

@@ -12,7 +12,7 @@ from nlpseq.commands.flags import SENTIMENT, JsonLines, ModelPath, Quiet, applic
 from nlpseq.commands.output import Line
 from nlpseq.decoding.classification import Decision, TextClassifier
 from nlpseq.errors import OptionError
-from nlpseq.kernels.memory import keep_freed_memory
+from nlpseq.native.memory import keep_freed_memory
 from nlpseq.text.lines import OK, portions, read_batches, standard_input, write_lines
 
 UNSURE = "unsure"

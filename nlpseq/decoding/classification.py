@@ -7,7 +7,6 @@ memory does not depend on how many texts there are. A text beyond LONGEST tokens
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +17,8 @@ from nlpseq import arrays
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.model_file import Model
-from nlpseq.native.extension import threads
-from nlpseq.native.layer import unroll
+from nlpseq.native.layer import unroll, workers
+from nlpseq.native.matrix import PackedMatrix
 from nlpseq.text.columns import Ids, side_by_side, together
 
 TOKENS_AT_ONCE = 8192
@@ -42,6 +41,9 @@ class TextClassifier:
     def __init__(self, model: Model, options: ClassifierOptions) -> None:
         self.model = model
         self.options = options
+        self.weights = {
+            name: PackedMatrix.of(value) if ".weight_ih" in name else value for name, value in model.weights.items()
+        }
         self.labels: list[str] = model.header["labels"]
         self.temperature = float(model.header.get("temperature", 1.0))
 
@@ -63,16 +65,15 @@ class TextClassifier:
 
         def run(group: Ids) -> None:
             outputs = classifier.read(
-                self.model.weights, self.options, *side_by_side([read[place] for place in group]), run_layer=unroll
+                self.weights, self.options, *side_by_side([read[place] for place in group]), run_layer=unroll
             )
-            found[group] = classifier.logits(self.model.weights, self.options, outputs)
+            found[group] = classifier.logits(self.weights, self.options, outputs)
 
         if len(groups) < 2:
             for group in groups:
                 run(group)
         else:
-            with ThreadPoolExecutor(threads()) as pool:
-                list(pool.map(run, groups[::-1]))
+            list(workers().map(run, groups[::-1]))
         return found
 
     def classify(self, texts: Sequence[str]) -> list[Decision]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -17,14 +18,17 @@ from nlpseq.decoding.beam import Rows, Values
 from nlpseq.errors import BackendError, ModelFileError
 from nlpseq.models import translator
 from nlpseq.models.attention import Memory
+from nlpseq.models.embedding import TokenProducts
 from nlpseq.models.model_file import Model
 from nlpseq.models.stack import StackState
-from nlpseq.models.translator import TranslatorOptions
+from nlpseq.models.translator import Source, TranslatorOptions
+from nlpseq.native import steps
 from nlpseq.native.matrix import PackedMatrix
 from nlpseq.native.output import Logits, OutputLayer, summarised
 from nlpseq.text.columns import side_by_side
 from nlpseq.text.tokenisers import Tokeniser
 
+MOST_PRODUCTS = 1 << 25  # numbers of all tokens' products: 128 MB
 LEAST_COVERED = 1e-6  # of a position that was not looked at
 
 
@@ -35,12 +39,26 @@ class Member:
         self.options = options
         weight, bias = translator.output_layer(weights)
         self.weights, self.output = weights, None
+        self.run: dict[str, Any] = {}
+        self.products: TokenProducts | None = None
         if isinstance(weight, np.ndarray):
+            self.run = {"run_layer": steps.unroll}
             self.output = OutputLayer(weight, bias)
             self.weights = {
                 name: PackedMatrix.of(value) if name in translator.projections(weights) else value
                 for name, value in weights.items()
             }
+            self.products = _token_products(self.weights)
+
+    def encode(self, columns: Rows, lengths: Rows) -> Source:
+        """What the decoder is given of source texts, ids [S, B] of lengths [B]."""
+        return translator.encode(self.weights, self.options, self.place(columns), self.place(lengths), **self.run)
+
+    def decode(self, ids: Rows, memory: Memory, state: StackState) -> tuple[Array, StackState, Array]:
+        """As `translator.decode`, of ids [T, B * K]."""
+        return translator.decode(
+            self.weights, self.options, self.place(ids), memory, state, products=self.products, **self.run
+        )
 
     def place(self, values: np.ndarray) -> Array:
         """NumPy values where the weights are."""
@@ -83,9 +101,8 @@ class Ensemble:
         target_columns, _ = side_by_side(targets)
         shares = []
         for member in self.members:
-            ids, sizes, read = map(member.place, (columns, lengths, translator.begun(target_columns)))
-            memory, state = translator.encode(member.weights, member.options, ids, sizes)
-            looked = translator.decode(member.weights, member.options, read, memory, state)[2]
+            memory, state = member.encode(columns, lengths)
+            looked = member.decode(translator.begun(target_columns), memory, state)[2]
             shares.append(arrays.to_numpy(looked))
         mean = np.mean(shares, axis=0)
         return [mean[place, : len(targets[place]), : len(sources[place])] for place in range(len(sources))]
@@ -101,7 +118,7 @@ class EnsembleDecoder:
         self.memories: list[Memory] = []
         self.states: list[StackState] = []
         for member in members:
-            source = translator.encode(member.weights, member.options, *map(member.place, (columns, lengths)))
+            source = member.encode(columns, lengths)
             self.memories.append(source.memory)
             self.states.append(_take(source.state, np.arange(len(lengths)).repeat(width)))
         rows = len(lengths) * width
@@ -112,9 +129,7 @@ class EnsembleDecoder:
         """Logits of what follows in the rows wanted [R]; of several members log-probabilities."""
         found = []
         for place, member in enumerate(self.members):
-            features, self.states[place], shares = translator.decode(
-                member.weights, member.options, member.place(ids[None]), self.memories[place], self.states[place]
-            )
+            features, self.states[place], shares = member.decode(ids[None], self.memories[place], self.states[place])
             found.append(member.logits(features[0][member.place(wanted)]))
             if self.covered is not None:
                 self.covered += arrays.to_numpy(shares).reshape(self.covered.shape) / len(self.members)
@@ -147,6 +162,12 @@ def _take(state: StackState, rows: Rows) -> StackState:
         return value[arrays.from_numpy(rows, value)]
 
     return tuple(tuple(type(one)(*map(take, one)) for one in layer) for layer in state)
+
+
+def _token_products(weights: translator.Weights) -> TokenProducts | None:
+    """The products of the decoder's first layer, where there is room for all of them."""
+    layer, embedding = translator.query_layer(weights), weights["embedding.weight"]
+    return TokenProducts(embedding, layer) if len(embedding) * layer.width <= MOST_PRODUCTS else None
 
 
 def on_device(weights: translator.Weights, device: str) -> translator.Weights:

@@ -1,10 +1,10 @@
 """How likely each line of a text is, for itself or as part of one stream.
 
 A line for itself is read from a fresh state, after a newline; its tokens and the newline that closes it are
-counted. Lines of a batch run side by side, longest first, and those that have ended leave the batch, so that
-nothing is computed for padding but within a stretch of STEPS. A line beyond LONG tokens is one long chain for
-itself: it is run as `perplexity.text_loss` runs a text, in columns that agree in the end. Either way memory is
-bounded by the stretch, not by the line.
+counted. Lines of about one length run side by side, longest first, each group on a thread of its own, and those that
+have ended leave it, so that nothing is computed for padding but within a stretch of STEPS. A line beyond LONG tokens is
+one long chain for itself: it is run as `perplexity.text_loss` runs a text, in columns that agree in the end. Either way
+memory is bounded by the stretch, not by the line.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from typing import NamedTuple
 import numpy as np
 
 from nlpseq.errors import CorpusError
-from nlpseq.evaluation.perplexity import text_loss
+from nlpseq.evaluation.reader import Reader
 from nlpseq.models import language_model, translator
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState
 from nlpseq.models.model_file import Model
 from nlpseq.models.translator import LONGEST, TranslatorOptions
+from nlpseq.native.extension import threads
+from nlpseq.native.layer import workers
+from nlpseq.text.columns import Ids, side_by_side, together
 from nlpseq.text.tokenisers import NEWLINE, to_utf8
 
-SIDE_BY_SIDE = 64  # lines
-STEPS = 64
+SIDE_BY_SIDE = 48  # lines, of a thread
+STEPS = 64  # that are read together
 LONG = 1 << 14  # tokens
 
 
@@ -53,51 +56,43 @@ class LineScorer:
     def __init__(self, model: Model, options: LanguageModelOptions) -> None:
         self.model = model
         self.options = options
+        self.reader = Reader(model.weights, options)
 
     def score(self, lines: Sequence[str]) -> list[LineScore]:
         """Each line for itself, in order."""
         encoded = [self._encode(line) for line in lines]
         nats = np.zeros(len(lines))
-        order = sorted(range(len(lines)), key=lambda place: -len(encoded[place]))
-        for place in order:
-            if len(encoded[place]) > LONG:
-                nats[place] = text_loss(self.model.weights, self.options, encoded[place])
-        short = [place for place in order if len(encoded[place]) <= LONG]
-        for first in range(0, len(short), SIDE_BY_SIDE):
-            group = short[first : first + SIDE_BY_SIDE]
+        lengths = np.array([len(one) for one in encoded], np.int64)
+        short = np.flatnonzero(lengths <= LONG)
+        beside = min(SIDE_BY_SIDE, -(-len(short) // threads()))
+        groups = [short[places[::-1]] for places in together(lengths[short], None, beside)]
+
+        def run(group: Ids) -> None:
             nats[group] = self._side_by_side([encoded[place] for place in group])
+
+        list(workers().map(run, groups[::-1]) if len(groups) > 1 else map(run, groups))
+        for place in np.flatnonzero(lengths > LONG):
+            nats[place] = self.reader.text_loss(encoded[place])
         return [_line_score(*each) for each in zip(nats, encoded, lines, strict=True)]
 
     def _encode(self, line: str) -> np.ndarray:
         return self.model.tokeniser.encode(line + "\n", exact=False)
 
-    def _side_by_side(self, lines: list[np.ndarray]) -> np.ndarray:
+    def _side_by_side(self, lines: Sequence[np.ndarray]) -> list[float]:
         """Nats of lines of tokens, longest first."""
-        lengths = np.array([len(line) for line in lines])
-        targets = np.full((len(lines), lengths[0]), NEWLINE, np.int64)
-        for row, line in enumerate(lines):
-            targets[row, : len(line)] = line
-        inputs = np.concatenate([np.full((len(lines), 1), NEWLINE), targets[:, :-1]], 1)
-        state = language_model.begin(self.model.weights, self.options, len(lines))
-        nats = np.zeros(len(lines))
-        for start in range(0, lengths[0], STEPS):
-            rows = int((lengths > start).sum())
-            part = slice(start, start + STEPS)
-            left = np.minimum(lengths[:rows] - start, STEPS)
-            losses, state = self._stretch(inputs[:rows, part], targets[:rows, part], left, first_rows(state, rows))
-            nats[:rows] += losses
-        return nats
-
-    def _stretch(
-        self, inputs: np.ndarray, targets: np.ndarray, lengths: np.ndarray, state: LanguageModelState
-    ) -> tuple[np.ndarray, LanguageModelState]:
-        """Nats of each row of ids [B, T], of which `lengths` [B] are real, and the state after them."""
-        weights, steps = self.model.weights, inputs.shape[1]
-        features, state = language_model.forward(weights, self.options, inputs.T, state, lengths=lengths)
-        real = np.arange(steps)[:, None] < lengths
-        losses = np.zeros(real.shape)
-        losses[real] = language_model.token_losses(weights, features[real], targets.T[real])
-        return losses.sum(0), state
+        targets, lengths = side_by_side(lines)
+        inputs = np.concatenate([np.full((1, len(lines)), NEWLINE), targets[:-1]])
+        losses = np.zeros((len(lines), len(inputs)))
+        state = self.reader.begin(len(lines))
+        for start in range(0, len(inputs), STEPS):
+            left = (lengths - start).clip(0, STEPS)
+            rows = int((left > 0).sum())
+            part, left = (slice(start, start + STEPS), slice(0, rows)), left[:rows]
+            features, state = self.reader.read(inputs[part], first_texts(state, rows), left)
+            real = np.arange(len(features)) < left[:, None]
+            found = self.reader.losses(features.swapaxes(0, 1)[real], targets[part].T[real])
+            losses[:rows, part[0]][real] = found
+        return [float(one[:length].sum()) for one, length in zip(losses, lengths, strict=True)]
 
 
 class StreamScorer(LineScorer):
@@ -121,11 +116,10 @@ class StreamScorer(LineScorer):
 
     def _read(self, ids: np.ndarray) -> float:
         """Go on by ids [T]: what they cost, each predicted from all before it."""
-        weights = self.model.weights
-        known = language_model.output_features(weights, self.state.layers[-1][0].hidden)
-        features, self.state = language_model.forward(weights, self.options, ids[:, None].astype(np.int64), self.state)
+        known = language_model.output_features(self.reader.weights, self.state.layers[-1][0].hidden)
+        features, self.state = self.reader.read(ids[:, None], self.state)
         before = np.concatenate([known, features[:-1, 0]])
-        return float(language_model.token_losses(weights, before, ids).sum(dtype=np.float64))
+        return float(self.reader.losses(before, ids).sum())
 
 
 class PairScorer:
@@ -163,10 +157,10 @@ class PairScorer:
             raise CorpusError(self.name, f"it has more lines than standard input, which has {self.lines:,}")
 
 
-def first_rows(state: LanguageModelState, rows: int) -> LanguageModelState:
-    """The state of the first `rows` texts of a batch."""
+def first_texts(state: LanguageModelState, count: int) -> LanguageModelState:
+    """The state of the first `count` texts of a batch."""
     turned = state._replace(recent=state.recent.T)
-    kept = language_model.map_state(lambda values: values[:rows], turned)
+    kept = language_model.map_state(lambda values: values[:count], turned)
     return kept._replace(recent=kept.recent.T)
 
 

@@ -11,7 +11,8 @@ output far dearer than the layers, the states are settled first, without it, and
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,6 +43,9 @@ def part_name(facts: Mapping[str, Any]) -> str:
     return f"{names}{part}#{facts['valid_sha256'][:8]}"
 
 
+TotalLoss = Callable[[Array, Array], float]  # features [N, E or H], targets [N]: nats
+
+
 class Tokens(Protocol):
     """A stream of token ids: an array, or a `TokenStream` on disk."""
 
@@ -56,14 +60,16 @@ def text_loss(
     *,
     columns: int = 64,
     run_layer: Unroll = unroll,
+    total_loss: TotalLoss | None = None,
     exact: bool = True,
     **settings: Any,
 ) -> float:
     """What a text costs in nats: the sum of -log p over all its tokens, the first one after a newline.
 
-    With `exact` off, columns keep the state of zeros that they started from: quicker, and a little too high.
+    With `exact` off, columns keep the state of zeros that they started from: quicker, and a little too high. What
+    features cost is found by `total_loss`, by default in the library of the weights.
     """
-    chain = _Chain(weights, options, tokens, run_layer, settings)
+    chain = _Chain(weights, options, tokens, run_layer, total_loss, settings)
     columns = max(1, min(columns, len(tokens) // (4 * BLOCK)))
     height = len(tokens) // columns
     starts = height * np.arange(columns)
@@ -103,12 +109,14 @@ class _Chain:
         options: LanguageModelOptions,
         tokens: Tokens,
         run_layer: Unroll,
+        total_loss: TotalLoss | None,
         settings: dict[str, Any],
     ) -> None:
         self.weights = weights
         self.options = options
         self.tokens = tokens
         self.run_layer = run_layer
+        self.total_loss = total_loss or partial(language_model.negative_log_likelihood, weights)
         self.settings = settings
 
     def run(
@@ -136,7 +144,7 @@ class _Chain:
             )
             if not silent:
                 flat = features.reshape(-1, features.shape[-1])
-                losses.append(language_model.negative_log_likelihood(self.weights, flat, targets.reshape(-1)))
+                losses.append(self.total_loss(flat, targets.reshape(-1)))
             if block >= MARKED and block & (block - 1):
                 continue
             states[block] = state

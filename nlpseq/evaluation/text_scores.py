@@ -14,6 +14,7 @@ import numpy as np
 
 from nlpseq.errors import CorpusError, ModelFileError
 from nlpseq.evaluation import perplexity
+from nlpseq.evaluation.reader import Reader
 from nlpseq.evaluation.scores import Score, TextSize, language_model_scores
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.model_file import Model
@@ -58,7 +59,7 @@ def text_scores(model: Model, options: LanguageModelOptions, text: EvaluationTex
     tokens, size, sha256 = _tokenised(model.tokeniser, text.part)
     facts = {"valid": text.part.names, "valid_is": text.part_is, "valid_sha256": sha256}
     signature = perplexity.signature(model.tokeniser, perplexity.part_name(facts))
-    nats = perplexity.text_loss(model.weights, options, tokens)
+    nats = Reader(model.weights, options).text_loss(tokens)
     return language_model_scores(nats, size, signature), text.sha256 in (None, sha256)
 
 

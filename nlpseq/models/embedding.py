@@ -14,8 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from nlpseq import arrays
 from nlpseq.arrays import Array
+from nlpseq.cells import LayerWeights
 from nlpseq.cells.unroll import project_inputs
 from nlpseq.models.stack import Layer, Noise
 
@@ -35,6 +38,24 @@ def embed_for(
         product = arrays.embed(project_inputs(first[0], embedding), ids)
         return product, [first[0]._replace(weight_ih=None)]
     return embed_tokens(weights, ids, recent, noise), first
+
+
+class TokenProducts:
+    """The first layer's product of each token, in NumPy, made when a token first comes up and then looked up."""
+
+    def __init__(self, embedding: np.ndarray, layer: LayerWeights) -> None:
+        self._embedding = embedding
+        self._layer = layer
+        self._known = np.zeros(len(embedding), np.bool_)
+        self._rows = np.empty((len(embedding), layer.width), np.float32)  # the system gives memory as it is filled
+
+    def __call__(self, ids: np.ndarray) -> np.ndarray:
+        """Products [.., G*H], biases included, of ids [..]."""
+        fresh = np.unique(ids[~self._known[ids]])
+        if len(fresh):
+            self._rows[fresh] = project_inputs(self._layer, self._embedding[fresh])
+            self._known[fresh] = True
+        return self._rows[ids]
 
 
 def embed_tokens(weights: Weights, ids: Array, recent: Array, noise: Noise | None = None) -> Array:

@@ -21,11 +21,12 @@ import numpy as np
 
 from nlpseq import arrays
 from nlpseq.arrays import Array
-from nlpseq.cells import unroll
+from nlpseq.cells import LayerWeights, unroll
 from nlpseq.cells.initial import log_frequencies, normal
 from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import OptionError
 from nlpseq.models.attention import ATTENTIONS, Memory, attend, remember
+from nlpseq.models.embedding import TokenProducts
 from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import CELL_CHOICES, RecurrentOptions
 from nlpseq.models.stack import Noise, StackState, Unroll, initial_layer, read_layers, run_stack, start_state
@@ -154,17 +155,21 @@ def decode(
     *,
     run_layer: Unroll = unroll,
     noise: Noise | None = None,
+    products: TokenProducts | None = None,
     **settings: Any,
 ) -> tuple[Array, StackState, Array]:
     """Read targets so far, K of them for each source, those of a source side by side.
 
-    Features [T, B * K, E] for `output_layer`, the last state, and the attention's shares [B, T * K, S].
+    Features [T, B * K, E] for `output_layer`, the last state, and the attention's shares [B, T * K, S]. `products` are
+    those of the first layer, `query_layer`.
     """
     cell = options.recurrent_cell
     common: dict[str, Any] = {"zoneout": options.zoneout, "run_layer": run_layer, "noise": noise, **settings}
     embedded = _embed(weights, ids, noise)
-    query = read_layers(weights, 1, "query")
-    queries, first = run_stack(cell, query, embedded, state[:1], **common)
+    query, read = query_layer(weights), embedded
+    if products is not None:
+        query, read = query._replace(weight_ih=None), products(ids)
+    queries, first = run_stack(cell, [[query]], read, state[:1], **common)
     if noise is not None:
         queries = noise.between(queries)
     context, shares = _look(weights, options, queries, memory)
@@ -176,6 +181,11 @@ def decode(
     read = arrays.concatenate([outputs, context, embedded])
     features = arrays.tanh(arrays.project(read, weights["readout.weight"], weights["readout.bias"]))
     return features if noise is None else noise.between(features), (*first, *rest), shares
+
+
+def query_layer(weights: Weights) -> LayerWeights:
+    """The decoder's first layer."""
+    return read_layers(weights, 1, "query")[0][0]
 
 
 def _embed(weights: Weights, ids: Array, noise: Noise | None) -> Array:

@@ -63,6 +63,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "log_softmax": [number, pointer, size],
         "pack": [number, pointer, pointer],
         "multiply": [number, pointer, pointer],
+        "finish_step": [number, pointer, pointer, pointer],
     }.items():
         function = getattr(library, f"nlpseq_{name}")
         function.argtypes, function.restype = arguments, None
@@ -90,7 +91,9 @@ def kind() -> int:
     try:
         sets = at_hand()
     except Unavailable as reason:
-        raise BackendError(SETTING, f"is {wanted}, but nothing compiled can run: {reason}", f"unset {SETTING}") from None
+        raise BackendError(
+            SETTING, f"is {wanted}, but nothing compiled can run: {reason}", f"unset {SETTING}"
+        ) from None
     if wanted not in sets:
         what = f"is {wanted}, which this processor lacks: it has {', '.join(sets)}"
         raise BackendError(SETTING, what, f"export {SETTING}={sets[-1]}")

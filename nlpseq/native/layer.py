@@ -6,6 +6,8 @@ has many texts runs some of them on each of several threads, which needs no wait
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,37 @@ def unroll(
     return _taken(outputs, back), cell.state(*(one[back] for one in (final, *last)))
 
 
+@cache
+def workers() -> ThreadPoolExecutor:
+    """A thread for each core, for work that lets go of the interpreter."""
+    return ThreadPoolExecutor(extension.threads())
+
+
+def unroll_shared(
+    cell: Cell,
+    weights: LayerWeights,
+    inputs: Values,  # [T, B, I]
+    state: State,
+    lengths: NDArray[np.int64] | None = None,  # [B]
+    **settings: Any,
+) -> tuple[Values, State]:
+    """As `unroll`, the sequences shared out among threads."""
+    count = min(extension.threads(), inputs.shape[1])
+    if count < 2:
+        return unroll(cell, weights, inputs, state, lengths, **settings)
+    parts = [np.arange(inputs.shape[1])[one::count] for one in range(count)]
+
+    def run(part: NDArray[np.int64]) -> tuple[Values, State]:
+        some = None if lengths is None else lengths[part]
+        return unroll(cell, weights, inputs[:, part], cell.state(*(one[part] for one in state)), some, **settings)
+
+    made = list(workers().map(run, parts))
+    back = np.argsort(np.concatenate(parts))
+    outputs = arrays.concatenate([one for one, _ in made], 1)[:, back]
+    states = zip(*(last for _, last in made), strict=True)
+    return outputs, cell.state(*(arrays.concatenate(list(one), 0)[back] for one in states))
+
+
 def _taken(values: Values, order: NDArray[np.int64]) -> Values:
     """Sequences [T, B, ..] in this order; the same array where it is theirs already."""
     return values if (order == np.arange(len(order))).all() else values[:, order]
@@ -73,7 +106,7 @@ def _run(
         "bias": weights.bias_hh,
         "gain": weights.gain_hh,
         "from_input": from_input,
-        "input_bias": weights.bias_ih,
+        "input_bias": None if weights.weight_ih is None else weights.bias_ih,
         "hidden": hidden,
         "memory": last[0] if last else None,
         "rows": active.sum(1, dtype=np.int64),

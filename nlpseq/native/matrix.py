@@ -25,20 +25,14 @@ Values = NDArray[Any]  # floats
 class Packed:
     """A matrix [O, I] of float32, packed for the instructions in use when it was made, and a bias [O]."""
 
-    def __init__(
-        self, weight: Values, bias: Values | None = None, beyond: float = 0.0, *, alone: bool = False
-    ) -> None:
-        """`beyond` is what stands for outputs that are none in sums; `alone` keeps to the caller's thread.
-
-        Raises Unavailable.
-        """
+    def __init__(self, weight: Values, bias: Values | None = None, beyond: float = 0.0) -> None:
+        """`beyond` is what stands for outputs that are none in sums. Raises Unavailable."""
         self._kind = extension.kind()
         if weight.dtype != np.float32:
             raise Unavailable(f"it multiplies float32, not {weight.dtype}")
         weight = np.ascontiguousarray(weight)
         self.outputs, self.inputs = weight.shape
         self.chunks = -(-self.outputs // CHUNK)
-        self._threads = product.ONE_THREAD if alone else None
         self._packed = np.empty(product.packed_size(self._kind, self.inputs, self.outputs), np.float32)
         sizes = {"columns": self.outputs, "depth": self.inputs}
         product.pack(self._kind, {**sizes, "matrix": address(weight)}, address(self._packed))
@@ -77,7 +71,7 @@ class Packed:
     def _run(self, rows: Values, places: dict[str, int]) -> None:
         rows = np.ascontiguousarray(rows, np.float32)
         left = {"rows": len(rows), "left": address(rows)}
-        product.run(self._kind, {**self._fixed, **left, **places}, self._threads)
+        product.run(self._kind, {**self._fixed, **left, **places})
 
 
 def address(array: Values) -> int:
@@ -105,10 +99,10 @@ class PackedMatrix(np.ndarray):
     _turned: _Turned | None = None
 
     @classmethod
-    def of(cls, weight: Values, *, alone: bool = False) -> Values:
-        """The matrix, or `weight` itself where the compiled product cannot serve it; `alone` as in Packed."""
+    def of(cls, weight: Values) -> Values:
+        """The matrix, or `weight` itself where the compiled product cannot serve it."""
         try:
-            turned = _Turned(Packed(weight, alone=alone))
+            turned = _Turned(Packed(weight))
         except Unavailable:
             return weight
         made = weight.view(cls)

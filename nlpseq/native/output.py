@@ -59,13 +59,12 @@ def _log_sums(values: Values, largest: Values) -> Values:
 class OutputLayer:
     """A matrix [V, E] and a bias [V], in NumPy arrays."""
 
-    def __init__(self, weight: Values, bias: Values, *, alone: bool = False) -> None:
-        """`alone` keeps to the caller's thread."""
+    def __init__(self, weight: Values, bias: Values) -> None:
         self.weight = weight
         self.bias = bias
         self.packed: Packed | None = None
         with suppress(Unavailable):
-            self.packed = Packed(weight, bias, NEVER, alone=alone)
+            self.packed = Packed(weight, bias, NEVER)
 
     def __call__(self, features: Values) -> Logits:
         """The logits of features [R, E]."""

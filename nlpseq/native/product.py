@@ -6,6 +6,7 @@ Arrays come as addresses, as in `recurrence`: whoever calls sees to it that they
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,10 +34,14 @@ class Threads(ctypes.Structure):
 ONE_THREAD = Threads(None, None, None, 1)
 
 
-def run(kind: int, arguments: Mapping[str, Any], threads: Threads | None = None) -> None:
-    """Make a product of the fields of Product, on an OpenMP runtime's threads or, by default, with helpers."""
+def run(kind: int, arguments: Mapping[str, Any]) -> None:
+    """Make a product of the fields of Product: in the main thread with helpers, in any other alone.
+
+    Whoever works in several threads has given each core its work already.
+    """
     made = Product(**arguments)
-    load_library().nlpseq_multiply(kind, ctypes.byref(made), None if threads is None else ctypes.byref(threads))
+    main = threading.get_ident() == threading.main_thread().ident
+    load_library().nlpseq_multiply(kind, ctypes.byref(made), None if main else ctypes.byref(ONE_THREAD))
 
 
 def packed_size(kind: int, depth: int, columns: int) -> int:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from nlpseq.errors import BackendError, OptionError
 from nlpseq.kernels.choice import choose, refuse
-from nlpseq.kernels.memory import keep_freed_memory
+from nlpseq.native.memory import keep_freed_memory
 from nlpseq.models.model_file import TOKENISER, Model, load_model, read_tensors
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.options import flag

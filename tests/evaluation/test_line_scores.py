@@ -13,6 +13,7 @@ from nlpseq.evaluation import line_scores
 from nlpseq.evaluation.line_scores import LineScore, LineScorer, StreamScorer
 from nlpseq.evaluation.perplexity import text_loss
 from nlpseq.models import language_model
+from nlpseq.native.extension import Unavailable, load_library
 from nlpseq.text.tokenisers import NEWLINE
 
 MakeModel = Callable[..., Path]
@@ -49,9 +50,18 @@ def test_one_line_or_many_at_once_give_the_same(make_model: MakeModel, kind: str
     together = scorer.score(LINES)
     for line, score in zip(LINES[:9], together[:9], strict=True):
         (alone,) = scorer.score([line])
-        assert score.nats == pytest.approx(alone.nats, rel=1e-5)
+        assert score.nats == (alone.nats if is_compiled() else pytest.approx(alone.nats, rel=1e-5))
         assert score[1:] == alone[1:]
-    assert _nats(together[:9]) == pytest.approx(_nats(together[-9:]), rel=1e-5)
+    assert _nats(together[:9]) == _nats(together[-9:])
+
+
+def is_compiled() -> bool:
+    """Whether results hold to the bit here."""
+    try:
+        load_library()
+    except Unavailable:
+        return False
+    return True
 
 
 def test_a_score_counts_the_closing_newline(model_path: Path) -> None:

@@ -10,7 +10,7 @@ from nlpseq.cells import unroll as plain_unroll
 from nlpseq.errors import BackendError
 from nlpseq.kernels import choice, native_recurrence, triton_recurrence
 from nlpseq.kernels.choice import choose, refuse
-from nlpseq.kernels.memory import keep_freed_memory
+from nlpseq.native.memory import keep_freed_memory
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "helpers.h"
 #include "processor.h"
 
-enum { PATIENCE = 2000 /* pauses before a helper goes to sleep, about 0.1 ms */ };
+enum { PATIENCE = 200000 /* nanoseconds that a helper looks for work before it sleeps */ };
 
 static struct {
     _Atomic uint64_t free_pieces; /* [front, back): front in the upper half, back in the lower */
@@ -44,12 +45,19 @@ static int work_on_one(int from_back) {
     return 1;
 }
 
+static int64_t nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 static void *help(void *unused) {
     for (;;) {
-        for (int waited = 0; waited < PATIENCE; waited++) {
-            if (work_on_one(1)) waited = 0;
-            PAUSE();
-        }
+        for (int64_t since = nanoseconds(); nanoseconds() - since < PATIENCE;)
+            for (int looked = 0; looked < 16; looked++) {
+                if (work_on_one(1)) since = nanoseconds();
+                PAUSE();
+            }
         pthread_mutex_lock(&pool.lock);
         atomic_fetch_add(&pool.sleeping, 1);
         while (!any_free()) pthread_cond_wait(&pool.work, &pool.lock);

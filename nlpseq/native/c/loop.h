@@ -474,3 +474,30 @@ static int NAME(run)(const struct recurrence *layer, int backward, const struct 
     free(memory);
     return 0;
 }
+
+/* ---- one step of many sequences, whose product others made ---- */
+
+struct NAME(finished) {
+    const struct recurrence *layer;
+    const real *product; /* [B, G*H], or NULL for a parallel cell */
+};
+
+static void NAME(finish_some)(const void *argument, int64_t first, int64_t last) {
+    const struct NAME(finished) *given = argument;
+    const struct recurrence *layer = given->layer;
+    const int64_t size = layer->size, width = layer->gates * size;
+    real *hidden = layer->hidden, *memory = layer->memory;
+    const struct NAME(step) step = {
+        .layer = layer, .hidden_before = hidden, .hidden_after = hidden + layer->batch * size,
+        .memory_before = memory, .memory_after = memory,
+    };
+    NAME(forward_of)[layer->cell](&step, &(struct NAME(tile)){
+        .row = first, .rows = last - first, .last = size,
+        .product = NAME(at)(given->product, first * width), .row_stride = width, .gate_stride = size,
+    });
+}
+
+LOCAL void NAME(finish_step)(const struct recurrence *layer, const void *product, const struct threads *threads) {
+    const struct NAME(finished) given = {layer, product};
+    nlpseq_share((struct job){NAME(finish_some), &given, layer->batch, 16}, threads);
+}

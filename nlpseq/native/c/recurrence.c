@@ -5,6 +5,7 @@
    each other's cores. */
 
 #define _GNU_SOURCE
+#include "helpers.h"
 #include "interface.h"
 #include "processor.h"
 
@@ -243,4 +244,12 @@ static const variant RUN[][2] = {
    memory for it, else 0. */
 int nlpseq_recurrence(const struct recurrence *layer, int backward, int doubles, int kind, const struct threads *threads) {
     return RUN[kind][doubles != 0](layer, backward, threads);
+}
+
+/* One step of a layer of 32-bit floats without training or normalisation, its hidden state's product being made:
+   `hidden` is [2, B, H], before and after. Not for a cell that resets before its product. */
+void nlpseq_finish_step(int kind, const struct recurrence *layer, const float *product, const struct threads *threads) {
+    static void (*const run[])(const struct recurrence *, const void *, const struct threads *) =
+        OF_EACH_KIND(finish_step_float);
+    run[kind](layer, product, threads);
 }

@@ -1,0 +1,94 @@
+"""A layer over time on NumPy arrays, one step of all sequences after the other, on all threads.
+
+For a search, whose texts go on by one token at a time, and where few sequences have to share a machine's cores: the
+products are the packed ones, and what the cell makes of them is compiled. `layer` is for whole texts, a thread to each
+group of them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlpseq.cells import Cell, LayerWeights
+from nlpseq.cells import unroll as plain_unroll
+from nlpseq.cells.cell import State
+from nlpseq.native import extension, recurrence
+from nlpseq.native.extension import Unavailable
+from nlpseq.native.matrix import Values, address
+
+
+def unroll(
+    cell: Cell,
+    weights: LayerWeights,
+    inputs: Values,  # [T, B, I], or [T, B, G*H] where weights has no weight_ih
+    state: State,
+    lengths: NDArray[np.int64] | None = None,  # [B]
+    *,
+    reverse: bool = False,
+    zoneout: float = 0.0,
+    masks: None = None,
+) -> tuple[Values, State]:
+    """As `nlpseq.cells.unroll`, faster where a compiled step can be had; zoneout by its expectation only."""
+    if not _can_run(cell, weights, inputs):
+        return plain_unroll(cell, weights, inputs, state, lengths, reverse=reverse, zoneout=zoneout, masks=masks)
+    from_input = np.ascontiguousarray(inputs if weights.weight_ih is None else inputs @ weights.weight_ih.T)
+    steps, shape = len(inputs), state.hidden.shape
+    step = _Step(cell, weights, shape, zoneout)
+    hidden = np.empty((steps + 1, *shape), np.float32)  # in the order of the turns
+    hidden[0] = state.hidden
+    memory = [np.array(value, np.float32) for value in state[1:]]
+    times = np.arange(steps)[::-1] if reverse else np.arange(steps)
+    for turn, time in enumerate(times):
+        product = None if cell.parallel else hidden[turn] @ weights.weight_hh.T  # type: ignore[union-attr]
+        before = [value.copy() for value in memory] if lengths is not None else []
+        step(from_input[time], product, hidden[turn : turn + 2], memory)
+        if lengths is not None:
+            ended = lengths <= time
+            for fresh, old in zip((hidden[turn + 1], *memory), (hidden[turn], *before), strict=True):
+                fresh[ended] = old[ended]
+    last = cell.state(hidden[-1].copy(), *memory)
+    outputs = hidden[1:][::-1] if reverse else hidden[1:]
+    if lengths is not None:
+        outputs[np.arange(steps)[:, None] >= lengths] = 0
+    return outputs, last
+
+
+def _can_run(cell: Cell, weights: LayerWeights, inputs: Values) -> bool:
+    plain = cell.reset is None and weights.gain_ih is None and weights.gain_hh is None
+    if not plain or cell.name not in recurrence.CELLS or inputs.dtype != np.float32:
+        return False
+    try:
+        extension.kind()
+    except Unavailable:
+        return False
+    return True
+
+
+class _Step:
+    """What the cell makes of its products, for a batch."""
+
+    def __init__(self, cell: Cell, weights: LayerWeights, shape: tuple[int, ...], zoneout: float) -> None:
+        self.kind = extension.kind()
+        self.library = extension.load_library()
+        biases = {"bias": weights.bias_hh, "input_bias": None if weights.weight_ih is None else weights.bias_ih}
+        self.biases = {name: None if one is None else np.ascontiguousarray(one) for name, one in biases.items()}
+        self.fixed: dict[str, Any] = {
+            **{name: None if one is None else address(one) for name, one in self.biases.items()},
+            **{"cell": recurrence.CELLS.index(cell.name), "gates": cell.gates, "steps": 1},
+            **{"batch": shape[0], "size": shape[1], "zoneout": zoneout},
+        }
+
+    def __call__(self, from_input: Values, product: Values | None, hidden: Values, memory: list[Values]) -> None:
+        """From hidden states [0] of [2, B, H] make [1], and change what else the state has; products are [B, G*H]."""
+        layer = recurrence.Layer(
+            **self.fixed,
+            hidden=address(hidden),
+            memory=address(memory[0]) if memory else None,
+            from_input=address(from_input),
+        )
+        made = None if product is None else address(product)
+        self.library.nlpseq_finish_step(self.kind, ctypes.byref(layer), made, None)
