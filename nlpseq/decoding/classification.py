@@ -6,7 +6,7 @@ memory does not depend on how many texts there are. A text beyond LONGEST tokens
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,8 @@ from nlpseq.native.layer import unroll, workers
 from nlpseq.native.matrix import PackedMatrix
 from nlpseq.text.columns import Ids, side_by_side, together
 
-TOKENS_AT_ONCE = 8192
+TOKENS_AT_ONCE = 4096
+ENCODED_AT_ONCE = 256  # texts
 LONGEST = 100_000  # tokens
 
 Values = NDArray[Any]  # floats
@@ -41,8 +42,9 @@ class TextClassifier:
     def __init__(self, model: Model, options: ClassifierOptions) -> None:
         self.model = model
         self.options = options
+        packed = classifier.projections(model.weights)
         self.weights = {
-            name: PackedMatrix.of(value) if ".weight_ih" in name else value for name, value in model.weights.items()
+            name: PackedMatrix.of(value) if name in packed else value for name, value in model.weights.items()
         }
         self.labels: list[str] = model.header["labels"]
         self.temperature = float(model.header.get("temperature", 1.0))
@@ -58,6 +60,10 @@ class TextClassifier:
 
     def logits(self, texts: Sequence[Values]) -> Values:
         """Unnormalised log-probabilities [N, C] of texts that are ids, temperature not applied."""
+        return self._begin(texts)()
+
+    def _begin(self, texts: Sequence[Values]) -> Callable[[], Values]:
+        """Begin with the logits of texts, which are then to be called for."""
         found = np.empty((len(texts), len(self.labels)), np.float32)
         read = [text[:LONGEST] for text in texts]
         lengths = np.array([len(text) for text in read], np.int64)
@@ -69,17 +75,24 @@ class TextClassifier:
             )
             found[group] = classifier.logits(self.weights, self.options, outputs)
 
-        if len(groups) < 2:
-            for group in groups:
-                run(group)
-        else:
-            list(workers().map(run, groups[::-1]))
-        return found
+        running = workers().map(run, groups[::-1]) if len(groups) > 1 else map(run, groups)
+
+        def finish() -> Values:
+            for _ in running:
+                pass
+            return found
+
+        return finish
 
     def classify(self, texts: Sequence[str]) -> list[Decision]:
         """What is said of each text."""
-        ids = [self.ids(text) for text in texts]
-        probabilities = arrays.softmax(self.logits(ids) / self.temperature)
+        ids: list[Values] = []
+        begun = []
+        for start in range(0, len(texts), ENCODED_AT_ONCE):  # some are encoded while others are being read
+            ids += map(self.ids, texts[start : start + ENCODED_AT_ONCE])
+            begun.append(self._begin(ids[start:]))
+        found = [finish() for finish in begun] or [np.empty((0, len(self.labels)), np.float32)]
+        probabilities = arrays.softmax(np.concatenate(found) / self.temperature)
         order = np.argsort(-probabilities, axis=1, kind="stable")
         return [
             Decision([self.labels[label] for label in labels], row[labels].tolist(), len(one) > LONGEST)

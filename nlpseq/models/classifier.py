@@ -168,6 +168,12 @@ def logits(weights: Weights, options: ClassifierOptions, outputs: Outputs, noise
     return arrays.project(pooled, weights["output.weight"], weights["output.bias"])
 
 
+def projections(weights: Weights) -> set[str]:
+    """The matrices that only rows are multiplied with: no tables, and none of a hidden state."""
+    tables = {"embedding.weight", "ngrams.weight", "evidence.table"}
+    return {name for name, value in weights.items() if value.ndim == 2 and ".weight_hh" not in name} - tables
+
+
 def load(path: Path) -> tuple[Model, ClassifierOptions]:
     """A classifier from its file or run folder. Raises ModelFileError as `load_model` does."""
     model = load_model(path, TASK)
