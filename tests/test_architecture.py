@@ -17,6 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A part may import from its own level, but only itself and what is named here, and from any lower level.
 LEVELS = [
     {"commands"},
+    {"timing"},
     {"training", "decoding", "evaluation", "insight"},
     {"models", "kernels"},
     {"native"},
@@ -29,7 +30,13 @@ SAME_LEVEL = {
     ("options", "errors"),  # an option's value may make no sense
 }
 NEVER_AT_ONCE = ("torch", "datasets", "rich", "sacrebleu", "pyarrow")
-TRAINING_ROAD = ("nlpseq.training", "nlpseq.kernels", "nlpseq.commands.bench", "nlpseq.commands.training_display")
+TRAINING_ROAD = (
+    "nlpseq.training",
+    "nlpseq.kernels",
+    "nlpseq.timing",
+    "nlpseq.commands.bench",
+    "nlpseq.commands.training_display",
+)
 
 
 def _name(path: Path) -> str:

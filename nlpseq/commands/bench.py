@@ -1,4 +1,4 @@
-"""`nlpseq bench`: how fast this machine runs the cells and a model. What is timed, and how, is in `nlpseq.kernels`."""
+"""`nlpseq bench`: how fast this machine runs the cells and a model. What is timed, and how, is in `nlpseq.timing`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,24 @@ from nlpseq import __version__
 from nlpseq.cells import CELLS
 from nlpseq.commands import bench_plot, output
 from nlpseq.commands.flags import Json, Precision, Quiet, application, command
-from nlpseq.errors import OptionError
+from nlpseq.errors import BackendError, CorpusError, OptionError
+from nlpseq.text.bundled import BUNDLED
+from nlpseq.text.formats import read_text, split_lines
 from nlpseq.training.options import LanguageModelTraining
 
 if TYPE_CHECKING:
-    from nlpseq.kernels.timing import LayerTiming, Plan, Shape
+    from nlpseq.timing.filters import Throughput
+    from nlpseq.timing.layers import LayerTiming, Plan, Shape
 
 DEFAULT_CELLS = ("rnn", "lstm", "gru")
 DEFAULT_SHAPES = ("35x20x200", "35x20x650", "64x32x512", "100x64x256", "64x64x1024")
+DEFAULT_PRODUCTS = tuple(
+    f"{rows}x{inputs}x{outputs}"
+    for rows in (20, 64, 160, 320, 640)
+    for inputs, outputs in ((128, 512), (256, 1024), (512, 2048), (1024, 4096), (256, 4096), (512, 8192), (1024, 8192))
+)
+PRODUCT_ROW = "{:24}" + 5 * "{:>9}" + "\n"
+SOME_LINES = 256  # of a bundled corpus
 LARGEST = 1 << 26  # values in a layer's inputs: 256 MB in fp32
 WIDEST = 8192
 
@@ -31,7 +41,7 @@ BACKENDS = next(
     one.metadata["choices"] for one in dataclasses.fields(LanguageModelTraining) if one.name == "backend"
 )  # as a training run takes them
 
-app = application("How fast the recurrent cells are here.")
+app = application("How fast things are here.")
 
 Cells = Annotated[
     list[str] | None,
@@ -76,12 +86,22 @@ SomeModel = Annotated[
     Path | None,
     typer.Option("--model", "-m", metavar="PATH", help="Run folder or model file. [default: a random LSTM of 2x512]"),
 ]
+ProductShapes = Annotated[
+    list[str] | None,
+    typer.Option("--shape", metavar="RxIxO", help="Rows, inputs and outputs; may be repeated. [default: 35 of them]"),
+]
+TimedModel = Annotated[
+    Path | None, typer.Option("--model", "-m", metavar="PATH", help="Run folder or model file. [default: a random one]")
+]
+Lines = Annotated[
+    Path | None, typer.Argument(metavar="[FILE]", help="Lines to read. [default: some of a bundled corpus]")
+]
 Length = Annotated[int, typer.Option("--length", metavar="N", min=1, help="Tokens generated in one turn.")]
 
 
 @app.callback()
 def bench() -> None:
-    """How fast the recurrent cells are here."""
+    """How fast things are here, each beside what else would do the same, in one run."""
 
 
 @command(app)
@@ -109,7 +129,7 @@ def cells(
     if plot is not None:
         output.check_target(plot, "--plot", (".svg",))
     from nlpseq.native.memory import keep_freed_memory
-    from nlpseq.kernels.timing import OPTIONS, Plan, measure_layers
+    from nlpseq.timing.layers import OPTIONS, Plan, measure_layers
 
     plan = Plan(
         cells=names,
@@ -151,12 +171,12 @@ def decode(
 
     The model is run as `nlpseq generate` runs it, in turns with the same model stepped with torch.nn in fp32.
     """
-    from nlpseq.kernels import decode_timing
     from nlpseq.kernels.machine import describe_machine
     from nlpseq.models import language_model
     from nlpseq.models.language_model import LanguageModelOptions
     from nlpseq.models.model_file import load_model
     from nlpseq.native.extension import describe
+    from nlpseq.timing import decode as decode_timing
 
     if model is None:
         options, weights = decode_timing.RANDOM_MODEL, decode_timing.random_weights()
@@ -179,6 +199,120 @@ def decode(
             ("ours / torch", "-" if ratio is None else f"{ratio:.2f}"),
         ]
     )
+
+
+@command(app)
+def products(shape: ProductShapes = None, repeats: Repeats = 5, quiet: Quiet = False, json: Json = False) -> None:
+    """Time products of matrices, beside NumPy's, torch's and the processor's limit.
+
+    A row is of so many rows and inputs, by a matrix of so many outputs that was packed before. The limit is what a loop
+    of nothing but multiplications and additions reaches. The figures are thousand million operations a second.
+    """
+    shapes = [_sizes(text) for text in shape or DEFAULT_PRODUCTS]
+    from nlpseq.kernels.machine import describe_machine
+    from nlpseq.native.extension import Unavailable, describe
+    from nlpseq.native.memory import keep_freed_memory
+    from nlpseq.timing.products import Sizes, measure_products
+
+    output.note(f"{describe_machine()} | ours: {describe()}", quiet=quiet)
+    keep_freed_memory()
+    timings = []
+    try:
+        for timing in measure_products([Sizes(*one) for one in shapes], repeats):
+            timings.append(timing)
+            if json:
+                continue
+            if len(timings) == 1:
+                output.write_text(
+                    PRODUCT_ROW.format("rows x inputs x outputs", "ours", "NumPy", "torch", "limit", "ratio")
+                )
+            rates = (f"{one:.0f}" for one in (timing.ours, timing.numpy, timing.torch, timing.limit))
+            output.write_text(PRODUCT_ROW.format("x".join(map(str, timing.sizes)), *rates, f"{timing.ratio:.2f}"))
+    except Unavailable as reason:
+        raise BackendError(
+            "products", f"nothing compiled can run: {reason}", "pip install --force-reinstall nlpseq"
+        ) from None
+    if json:
+        output.write_json([timing.as_json() for timing in timings])
+        return
+    ratios = [timing.ratio for timing in timings]
+    output.write_text(
+        f"\nours / better of both: slowest {min(ratios):.2f}, geometric mean {geometric_mean(ratios):.2f}\n"
+    )
+
+
+@command(app)
+def translate(
+    model: TimedModel = None, file: Lines = None, repeats: Repeats = 3, quiet: Quiet = False, json: Json = False
+) -> None:
+    """Time translating, beside the same search with the model on torch."""
+    from nlpseq.timing import filters
+
+    _time_filter(filters.measure_translate, model, file, "english-german", repeats, quiet=quiet, as_json=json)
+
+
+@command(app)
+def score(
+    model: TimedModel = None, file: Lines = None, repeats: Repeats = 3, quiet: Quiet = False, json: Json = False
+) -> None:
+    """Time scoring, beside training steps of the same model."""
+    from nlpseq.timing import filters
+
+    _time_filter(filters.measure_score, model, file, "stories", repeats, quiet=quiet, as_json=json)
+
+
+@command(app)
+def classify(
+    model: TimedModel = None, file: Lines = None, repeats: Repeats = 3, quiet: Quiet = False, json: Json = False
+) -> None:
+    """Time classifying, beside the same model on torch's operators."""
+    from nlpseq.timing import filters
+
+    _time_filter(filters.measure_classify, model, file, "reviews", repeats, quiet=quiet, as_json=json)
+
+
+def _time_filter(
+    measure: Callable[[Path | None, Sequence[str], int], Throughput],
+    model: Path | None,
+    file: Path | None,
+    corpus: str,
+    repeats: int,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Time a filter on the lines of a file or, by default, the first of a bundled corpus, and show it."""
+    from nlpseq.kernels.machine import describe_machine
+    from nlpseq.native.extension import describe
+    from nlpseq.native.memory import keep_freed_memory
+
+    lines = _lines(file, corpus)
+    output.note(f"{describe_machine()} | ours: {describe()} | {len(lines):,} lines", quiet=quiet)
+    keep_freed_memory()
+    found = measure(model, lines, repeats)
+    if as_json:
+        output.write_json(found.as_json())
+        return
+    theirs, ratio = found.neighbour_per_second, found.ratio
+    output.write_table(
+        [
+            ("ours", f"{found.ours_per_second:,.0f} {found.unit} a second"),
+            (found.neighbour, "has no such cell" if theirs is None else f"{theirs:,.0f} {found.unit} a second"),
+            ("ratio", "-" if ratio is None else f"{ratio:.2f}"),
+        ]
+    )
+
+
+def _lines(file: Path | None, corpus: str) -> list[str]:
+    """The lines that are not blank; of a bundled table its texts. Raises CorpusError where there are none."""
+    if file is not None:
+        lines = [line for line in split_lines(read_text(file)) if line.strip()]
+        if not lines:
+            raise CorpusError(str(file), "there is no text in it")
+        return lines
+    text = [line for line in split_lines(BUNDLED[corpus].read()) if line.strip()][:SOME_LINES]
+    column = {"english-german": 0, "reviews": 1}.get(corpus)
+    return text if column is None else [line.split("\t")[column] for line in text]
 
 
 def _types(backend: str, device: str) -> list[str]:
@@ -219,14 +353,30 @@ def _each_of(name: str, values: Sequence[str], choices: tuple[str, ...]) -> list
     return _once(values)
 
 
-def _shape(text: str) -> Shape:
-    """`35x20x200` as a shape. Raises OptionError for what is none, or would not fit into memory."""
-    from nlpseq.kernels.timing import Shape
-
+def _three(text: str, named: str, example: str) -> tuple[int, int, int]:
+    """`35x20x200` as numbers. Raises OptionError for what is not three of them."""
     found = re.fullmatch(r"([1-9]\d{0,8})x([1-9]\d{0,8})x([1-9]\d{0,8})", text, re.ASCII)
     if not found:
-        raise OptionError("--shape", f"must be steps x sequences x units, was {text!r}", "--shape 35x20x200")
-    shape = Shape(*(int(number) for number in found.groups()))
+        raise OptionError("--shape", f"must be {named}, was {text!r}", f"--shape {example}")
+    first, second, third = (int(number) for number in found.groups())
+    return first, second, third
+
+
+def _sizes(text: str) -> tuple[int, int, int]:
+    """`64x512x2048` as a product's sizes. Raises OptionError for what is none, or would not fit into memory."""
+    rows, inputs, outputs = _three(text, "rows x inputs x outputs", "64x512x2048")
+    if max(rows * inputs, inputs * outputs, rows * outputs) > LARGEST:
+        raise OptionError(
+            "--shape", f"must be of at most {LARGEST:,} values a matrix, was {text}", "--shape 64x512x2048"
+        )
+    return rows, inputs, outputs
+
+
+def _shape(text: str) -> Shape:
+    """`35x20x200` as a shape. Raises OptionError for what is none, or would not fit into memory."""
+    from nlpseq.timing.layers import Shape
+
+    shape = Shape(*_three(text, "steps x sequences x units", "35x20x200"))
     if shape.time * shape.batch * shape.hidden_size > LARGEST or shape.hidden_size > WIDEST:
         limits = f"at most {LARGEST:,} values and {WIDEST:,} units"
         raise OptionError("--shape", f"must be of {limits}, was {text}", "--shape 64x64x1024")

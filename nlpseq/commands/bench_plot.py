@@ -19,7 +19,7 @@ from nlpseq.errors import NlpseqError, RunError
 from nlpseq.models.model_file import replace_file
 
 if TYPE_CHECKING:
-    from nlpseq.kernels.timing import LayerTiming
+    from nlpseq.timing.layers import LayerTiming
 
 WIDTH, MARGIN = 860, 20  # in pixels, as all that follows
 CHARACTER = 7.2  # the widest that an average character of 12 pixels is

@@ -27,8 +27,8 @@ from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.decoding.translation import Drawing, Translation, Translations
 from nlpseq.errors import OptionError
 from nlpseq.insight.attention import to_json
-from nlpseq.native.memory import keep_freed_memory
 from nlpseq.models import translator
+from nlpseq.native.memory import keep_freed_memory
 from nlpseq.text.lines import TOO_LONG, portions, read_batches, standard_input, write_lines
 
 TAB = "\t"

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from nlpseq.decoding.loops import SHORTEST, loop_periods, without_repeats
 from nlpseq.errors import OptionError
-from nlpseq.native.matrix import CHUNK
 from nlpseq.native.output import Logits, chunk_maxima
+from nlpseq.native.product import CHUNK
 from nlpseq.options import check, option
 
 Rows = NDArray[np.int64]

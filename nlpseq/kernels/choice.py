@@ -26,6 +26,8 @@ from nlpseq.kernels import (
 )
 from nlpseq.kernels.pointwise import POINTWISE
 from nlpseq.models.stack import Unroll
+from nlpseq.native.extension import Unavailable
+from nlpseq.native.recurrence import has_tiles
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,16 @@ class Choice:
 
 
 def has_fast_bf16() -> bool:
-    """Whether this processor multiplies bf16 matrices in hardware."""
-    return bool(torch.cpu._is_amx_tile_supported())
+    """Whether bf16 matrices are multiplied in hardware: the processor can, and no setting keeps us from it.
+
+    Raises BackendError where NLPSEQ_INSTRUCTIONS asks for what cannot be had.
+    """
+    if not torch.cpu._is_amx_tile_supported():
+        return False
+    try:
+        return has_tiles()
+    except Unavailable:
+        return True
 
 
 def choose(backend: str, precision: str, device: str) -> Choice:

@@ -55,7 +55,8 @@ class TokenProducts:
         if len(fresh):
             self._rows[fresh] = project_inputs(self._layer, self._embedding[fresh])
             self._known[fresh] = True
-        return self._rows[ids]
+        rows: np.ndarray = self._rows[ids]
+        return rows
 
 
 def embed_tokens(weights: Weights, ids: Array, recent: Array, noise: Noise | None = None) -> Array:

@@ -1,8 +1,8 @@
 """Finding and loading the compiled library, and choosing the instructions that it uses.
 
-Everything compiled is one library, with code for each kind of processor of its family. The best kind that this processor
-is runs, unless NLPSEQ_INSTRUCTIONS names another: then each can be tested and timed wherever it can run at all. Where the
-library cannot be loaded, the reason is kept in words, and NumPy and torch do the work.
+Everything compiled is one library, with code for each kind of processor of its family. The best kind that this
+processor is runs, unless NLPSEQ_INSTRUCTIONS names another: so each can be tested and timed wherever it can run at all.
+Where the library cannot be loaded, the reason is kept in words, and NumPy and torch do the work.
 """
 
 from __future__ import annotations
@@ -40,14 +40,13 @@ def load_library() -> ctypes.CDLL:
         raise Unavailable("the package was built without a C compiler")
     try:
         library = ctypes.CDLL(spec.origin)
-        found = library.nlpseq_interface()
+        if (found := library.nlpseq_interface()) != INTERFACE:
+            raise AttributeError(f"it has interface {found}, needed is {INTERFACE}")
+        _declare(library)
     except OSError as error:
         raise Unavailable(f"{spec.origin} cannot be loaded: {error}") from error
     except AttributeError as error:
-        raise Unavailable(f"{spec.origin} is not of this version: {error}") from error
-    if found != INTERFACE:
-        raise Unavailable(f"{spec.origin} is not of this version: it has interface {found}, needed is {INTERFACE}")
-    _declare(library)
+        raise Unavailable(f"{spec.origin} is not of this version of nlpseq: {error}") from error
     library.nlpseq_start(threads())
     return library
 
@@ -67,6 +66,7 @@ def _declare(library: ctypes.CDLL) -> None:
     }.items():
         function = getattr(library, f"nlpseq_{name}")
         function.argtypes, function.restype = arguments, None
+    library.nlpseq_multiply_in_registers.argtypes = [number, size, size]
     library.nlpseq_packed_size.argtypes = [number, size, size]
     library.nlpseq_recurrence.argtypes = [pointer, number, number, number, pointer]
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from nlpseq import arrays
 from nlpseq.native.extension import Unavailable
-from nlpseq.native.matrix import CHUNK, Packed, Values
+from nlpseq.native.matrix import Packed, Values
+from nlpseq.native.product import CHUNK
 
 FEW_LOGITS = 1 << 22  # 16 MB
 ROWS = 8  # of logits that are in the cache together
@@ -73,7 +74,7 @@ class OutputLayer:
         return Logits(*self.packed.multiply_with_sums(features))
 
     def losses(self, features: Values, targets: NDArray[np.int64]) -> Values:
-        """-log p(target) [R] in nats, of features [R, E] and targets [R]; logits exist for a few rows at a time only."""
+        """-log p(target) [R] in nats, of features [R, E] and targets [R]; logits exist for a few rows at a time."""
         if self.packed is not None:
             return self.packed.losses(features, targets)
         losses = np.empty(len(features))

@@ -52,3 +52,12 @@ def packed_size(kind: int, depth: int, columns: int) -> int:
 def pack(kind: int, arguments: Mapping[str, Any], packed: int) -> None:
     """Pack the `matrix` of a product to the address `packed`."""
     load_library().nlpseq_pack(kind, ctypes.byref(Product(**arguments)), packed)
+
+
+def multiply_in_registers(kind: int, times: int, pieces: int) -> int:
+    """Multiply and add without any memory, to see how fast that can be; the number of operations.
+
+    Each of `pieces`, which the helpers share, multiplies and adds 12 vectors `times` times.
+    """
+    floats = load_library().nlpseq_multiply_in_registers(kind, times, pieces)
+    return int(2 * 12 * floats * times * pieces)

@@ -43,7 +43,7 @@ def unroll(
     memory = [np.array(value, np.float32) for value in state[1:]]
     times = np.arange(steps)[::-1] if reverse else np.arange(steps)
     for turn, time in enumerate(times):
-        product = None if cell.parallel else hidden[turn] @ weights.weight_hh.T  # type: ignore[union-attr]
+        product = None if cell.parallel else hidden[turn] @ weights.weight_hh.T
         before = [value.copy() for value in memory] if lengths is not None else []
         step(from_input[time], product, hidden[turn : turn + 2], memory)
         if lengths is not None:
@@ -78,8 +78,12 @@ class _Step:
         self.biases = {name: None if one is None else np.ascontiguousarray(one) for name, one in biases.items()}
         self.fixed: dict[str, Any] = {
             **{name: None if one is None else address(one) for name, one in self.biases.items()},
-            **{"cell": recurrence.CELLS.index(cell.name), "gates": cell.gates, "steps": 1},
-            **{"batch": shape[0], "size": shape[1], "zoneout": zoneout},
+            "cell": recurrence.CELLS.index(cell.name),
+            "gates": cell.gates,
+            "steps": 1,
+            "batch": shape[0],
+            "size": shape[1],
+            "zoneout": zoneout,
         }
 
     def __call__(self, from_input: Values, product: Values | None, hidden: Values, memory: list[Values]) -> None:

@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 
 from nlpseq.errors import BackendError, OptionError
 from nlpseq.kernels.choice import choose, refuse
-from nlpseq.native.memory import keep_freed_memory
 from nlpseq.models.model_file import TOKENISER, Model, load_model, read_tensors
 from nlpseq.models.options import RecurrentOptions
+from nlpseq.native.memory import keep_freed_memory
 from nlpseq.options import flag
 from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.loop import Progress, Run

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from nlpseq.commands import bench, bench_plot
 from nlpseq.commands.cli import app
 from nlpseq.kernels.machine import processor_name
-from nlpseq.kernels.timing import LayerTiming, Shape
 from nlpseq.models.language_model import LanguageModelOptions, initial_weights
 from nlpseq.models.model_file import save_model
 from nlpseq.text.tokenisers import train_tokeniser
+from nlpseq.timing.layers import LayerTiming, Shape
 
 FIELDS = ["cell", "direction", "dtype", "option", "T", "B", "H"]
 FIELDS += ["ours_ms", "torch_ms", "gemm_ms", "ratio", "plain_ms", "torch_fp32_ms"]
@@ -174,7 +174,7 @@ def test_an_axis_has_a_few_round_numbers_and_holds_the_longest_bar(largest: floa
 def test_a_plot_that_cannot_be_written_is_refused_before_anything_is_timed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nlpseq.kernels.timing.median_seconds", lambda *_: pytest.fail("timed"))
+    monkeypatch.setattr("nlpseq.timing.layers.median_seconds", lambda *_: pytest.fail("timed"))
     (tmp_path / "folder.svg").mkdir()
     for path, status, words in (
         (tmp_path / "none" / "a.svg", 1, "cannot be written: No such file or directory"),

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from nlpseq import arrays
-from nlpseq.native import extension, matrix
+from nlpseq.native import extension
 from nlpseq.native.extension import Unavailable
 from nlpseq.native.matrix import PackedMatrix
 from nlpseq.native.output import OutputLayer, chunk_maxima, summarised
+from nlpseq.native.product import CHUNK
 
 pytestmark = pytest.mark.usefixtures("instructions")
 
@@ -37,8 +38,8 @@ def test_logits_and_what_is_known_of_them(
     found = layer(features)
     np.testing.assert_allclose(found.values, exact, atol=1e-4)
     np.testing.assert_allclose(found.log_sums, np.log(np.exp(exact).sum(-1)), atol=1e-4)
-    starts = range(0, weight.shape[0], matrix.CHUNK)
-    wanted = np.stack([exact[:, start : start + matrix.CHUNK].max(-1) for start in starts], -1)
+    starts = range(0, weight.shape[0], CHUNK)
+    wanted = np.stack([exact[:, start : start + CHUNK].max(-1) for start in starts], -1)
     np.testing.assert_allclose(found.maxima, wanted, atol=1e-4)
     np.testing.assert_array_equal(chunk_maxima(found.values), found.maxima)
 

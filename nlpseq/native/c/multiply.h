@@ -31,7 +31,7 @@ INLINE void NAME(multiply_fixed)(const int rows, const int vectors, const struct
     for (int row = 0; row < rows; row++)
 #pragma GCC unroll 4
         for (int one = 0; one < vectors; one++)
-            sums[row][one] = given->add ? *(const vec *)(out + row * line + one * LANES) : (vec){0};
+            sums[row][one] = (vec){0};
     for (int64_t k = 0; k < depth; k++) {
         vec right[4];
         __builtin_prefetch(next + k * hurry, 0, 2);
@@ -49,7 +49,10 @@ INLINE void NAME(multiply_fixed)(const int rows, const int vectors, const struct
 #pragma GCC unroll 16
     for (int row = 0; row < rows; row++)
 #pragma GCC unroll 4
-        for (int one = 0; one < vectors; one++) *(vec *)(out + row * line + one * LANES) = sums[row][one];
+        for (int one = 0; one < vectors; one++) {
+            vec *place = (vec *)(out + row * line + one * LANES);
+            *place = given->add ? *place + sums[row][one] : sums[row][one];
+        }
 }
 
 #undef FIXED
@@ -77,4 +80,19 @@ LOCAL void NAME(multiply)(int rows, int vectors, const struct NAME(operands) *gi
 INLINE int64_t NAME(most_rows)(int64_t vectors) {
     static const int8_t most[2][5] = {{0, 8, 6, 4, 3}, {0, 12, 12, 8, 6}};
     return most[REGISTERS >= 32][vectors];
+}
+
+/* As many products with sums as it takes to know how fast they can be: `times` times 12 vectors of them, and no memory. */
+LOCAL void NAME(multiply_in_registers)(const void *argument, int64_t first, int64_t last) {
+    const int64_t times = *(const int64_t *)argument;
+    for (int64_t one = first; one < last; one++) {
+        vec sums[12], factor = (vec){0} + (real)0.5;
+        for (int sum = 0; sum < 12; sum++) sums[sum] = factor + (real)sum;
+        for (int64_t turn = 0; turn < times; turn++)
+#pragma GCC unroll 12
+            for (int sum = 0; sum < 12; sum++) sums[sum] = sums[sum] * factor + factor;
+        for (int sum = 1; sum < 12; sum++) sums[0] += sums[sum];
+        volatile real kept = sums[0][0];
+        (void)kept;
+    }
 }

@@ -39,3 +39,12 @@ void nlpseq_pack(int kind, const struct product *product, float *packed) {
     static void (*const run[])(const struct product *, float *) = OF_EACH_KIND(pack_float);
     run[kind](product, packed);
 }
+
+/* Multiply and add in registers alone, `pieces` times: 24 operations of a whole vector `times` times. The number of floats
+   in a vector. */
+int nlpseq_multiply_in_registers(int kind, int64_t times, int64_t pieces) {
+    static void (*const run[])(const void *, int64_t, int64_t) = OF_EACH_KIND(multiply_in_registers_float);
+    static const int lanes[] = {4, 8, 16, 16};
+    nlpseq_share((struct job){run[kind], &times, pieces, 1}, NULL);
+    return lanes[kind];
+}

@@ -218,6 +218,7 @@ static void NAME(cut)(struct NAME(grid) *grid) {
 }
 
 static void NAME(multiply_matrices)(const struct product *product, const struct threads *threads) {
+    if (!product->rows) return;
     struct NAME(grid) grid = {.product = product};
     NAME(cut)(&grid);
     nlpseq_share((struct job){NAME(multiply_pieces), &grid, grid.blocks * grid.groups, 1}, threads);

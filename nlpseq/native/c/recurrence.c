@@ -219,7 +219,7 @@ static void release_tiles(void) {}
 int nlpseq_recurrence_has_tiles(void) { return 0; }
 #endif
 
-static void (*const multiply_tiles[])(int, int, const struct tile_operands *, float *) = {multiply_in_hardware,
+LOCAL void (*const multiply_tiles[])(int, int, const struct tile_operands *, float *) = {multiply_in_hardware,
                                                                                           multiply_imitated};
 
 /* ---- the kinds ---- */

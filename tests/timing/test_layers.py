@@ -15,9 +15,12 @@ from nlpseq.cells import CELLS, LayerWeights, unroll
 from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import BackendError
-from nlpseq.kernels import decode_timing, timing, triton_recurrence
+from nlpseq.kernels import triton_recurrence
 from nlpseq.kernels.machine import describe_machine, processor_name
-from nlpseq.kernels.timing import (
+from nlpseq.models.language_model import LanguageModelOptions, initial_weights
+from nlpseq.timing import decode as decode_timing
+from nlpseq.timing import layers as timing
+from nlpseq.timing.layers import (
     OPTIONS,
     TORCH_LAYERS,
     WARM_UP,
@@ -28,7 +31,6 @@ from nlpseq.kernels.timing import (
     median_seconds,
     torch_layer,
 )
-from nlpseq.models.language_model import LanguageModelOptions, initial_weights
 
 
 def test_turns_are_interleaved_and_the_warm_up_is_not_counted() -> None:

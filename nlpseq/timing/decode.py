@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from nlpseq.kernels.timing import TORCH_LAYERS, median_seconds, torch_layer
 from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.stepper import Stepper
 from nlpseq.text.tokenisers import NEWLINE
+from nlpseq.timing.layers import TORCH_LAYERS, median_seconds, torch_layer
 
 RANDOM_MODEL = LanguageModelOptions(cell="lstm", layers=2, hidden_size=512, embedding_size=128)
 RANDOM_VOCABULARY = 256
