@@ -51,7 +51,8 @@ INLINE void NAME(multiply_fixed)(const int rows, const int vectors, const struct
 #pragma GCC unroll 4
         for (int one = 0; one < vectors; one++) {
             vec *place = (vec *)(out + row * line + one * LANES);
-            *place = given->add ? *place + sums[row][one] : sums[row][one];
+            if (given->add) sums[row][one] += *place;
+            *place = sums[row][one];
         }
 }
 

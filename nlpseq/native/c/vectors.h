@@ -50,7 +50,7 @@ INLINE vec NAME(within)(vec x, vec limit) {
     return (vec)_mm512_max_ps((__m512)-limit, _mm512_min_ps((__m512)limit, (__m512)x));
 #elif VECTOR_BYTES == 32 && MANTISSA == 23
     return (vec)_mm256_max_ps((__m256)-limit, _mm256_min_ps((__m256)limit, (__m256)x));
-#elif defined(__SSE2__) && MANTISSA == 23
+#elif VECTOR_BYTES == 16 && defined(__SSE2__) && MANTISSA == 23
     return (vec)_mm_max_ps((__m128)-limit, _mm_min_ps((__m128)limit, (__m128)x));
 #else
     x = NAME(choose)(x > limit, limit, x);
