@@ -197,6 +197,10 @@ def nlpseq(
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+    elif os.environ.get("NLPSEQ_INSTRUCTIONS"):
+        from nlpseq.native import extension
+
+        extension.kind()  # what cannot be had is refused before anything is begun
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

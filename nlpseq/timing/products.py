@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from nlpseq.native import extension, product
 from nlpseq.native.matrix import Packed
 
 BLOCK_SECONDS = 0.08  # of a contender in a round
+LIMIT_TIMES = 20_000  # what a piece of the loop in registers does: a millisecond
 PAUSE_SECONDS = 0.05  # before it, for threads of others to fall asleep
 
 
@@ -92,9 +94,6 @@ def _seconds(turn: Callable[[], object]) -> float:
 
 def _limit(rounds: int) -> float:
     """Thousand million operations a second without memory."""
-    rates = []
-    for _ in range(rounds + 2):
-        started = time.perf_counter()
-        operations = product.multiply_in_registers(extension.kind(), 100_000, 8 * extension.threads())
-        rates.append(1e-9 * operations / (time.perf_counter() - started))
-    return statistics.median(rates[2:])
+    turn = partial(product.multiply_in_registers, extension.kind(), LIMIT_TIMES, 8 * extension.threads())
+    operations = 1e-9 * turn()
+    return operations / statistics.median(_seconds(turn) for _ in range(rounds))

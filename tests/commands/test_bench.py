@@ -244,3 +244,49 @@ def test_decode_without_its_model_says_so(tmp_path: Path) -> None:
     done = _run("decode", "-m", str(tmp_path / "none"))
     assert done.exit_code == 1
     assert "no such model" in done.stderr
+
+
+def test_products_as_json_and_as_a_table() -> None:
+    shapes = ["--shape", "3x4x5", "--shape", "2x2x2"]
+    done = _run("products", *shapes, "--repeats", "1", "--json")
+    if "nothing compiled" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.exit_code == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [(row["rows"], row["inputs"], row["outputs"]) for row in rows] == [(3, 4, 5), (2, 2, 2)]
+    assert all(row[f"{side}_gflops"] > 0 for row in rows for side in ("ours", "numpy", "torch", "limit"))
+    table = _run("products", *shapes[:2], "--repeats", "1").stdout.splitlines()
+    assert table[0].split()[-5:] == ["ours", "NumPy", "torch", "limit", "ratio"]
+    assert table[1].split()[0] == "3x4x5"
+    assert table[-1].startswith("ours / better of both: slowest")
+
+
+@pytest.mark.parametrize("shape", ["3x4", "0x1x1", "100000x100000x2"])
+def test_a_product_that_is_none_or_too_large_is_refused(shape: str) -> None:
+    done = _run("products", "--shape", shape)
+    assert done.exit_code == 2
+    assert "--shape: must be" in done.stderr
+
+
+def test_an_instruction_set_that_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NLPSEQ_INSTRUCTIONS", "avx3")
+    done = _run("decode", "--length", "2", "--repeats", "1")
+    assert done.exit_code == 1
+    assert "error: NLPSEQ_INSTRUCTIONS: must be one of sse2, avx2" in done.stderr
+    assert "unset NLPSEQ_INSTRUCTIONS" in done.stderr
+
+
+@pytest.mark.parametrize("what", ["translate", "score", "classify"])
+def test_a_filter_is_timed_on_a_file(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "lines.txt"
+    path.write_text("the cat\n\na dog\n", encoding="utf-8")
+    done = _run(what, str(path), "--repeats", "1", "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["what"] == what
+    assert found["ratio"] == pytest.approx(found["ours_per_second"] / found["neighbour_per_second"])
+    assert "2 lines" in done.stderr
+    path.write_text("\n\n", encoding="utf-8")
+    empty = _run(what, str(path))
+    assert empty.exit_code == 1
+    assert "there is no text in it" in empty.stderr
