@@ -38,8 +38,15 @@ def test_a_product_is_held_against_the_faster_library() -> None:
     timing = ProductTiming(Sizes(1, 2, 3), "avx2", ours=150, numpy=100, torch=120, limit=200)
     assert timing.ratio == pytest.approx(1.25)
     assert timing.as_json() == {
-        **{"rows": 1, "inputs": 2, "outputs": 3, "instructions": "avx2"},
-        **{"ours_gflops": 150, "numpy_gflops": 100, "torch_gflops": 120, "limit_gflops": 200, "ratio": 1.25},
+        "rows": 1,
+        "inputs": 2,
+        "outputs": 3,
+        "instructions": "avx2",
+        "ours_gflops": 150,
+        "numpy_gflops": 100,
+        "torch_gflops": 120,
+        "limit_gflops": 200,
+        "ratio": 1.25,
     }
 
 
