@@ -203,10 +203,11 @@ def decode(
 
 @command(app)
 def products(shape: ProductShapes = None, repeats: Repeats = 5, quiet: Quiet = False, json: Json = False) -> None:
-    """Time products of matrices, beside NumPy's, torch's and the processor's limit.
+    """Time products of matrices, beside NumPy's and torch's.
 
-    A row is of so many rows and inputs, by a matrix of so many outputs that was packed before. The limit is what a loop
-    of nothing but multiplications and additions reaches. The figures are thousand million operations a second.
+    Each line is one product: so many rows, each of so many inputs, with a matrix that gives so many outputs and was
+    packed before. The limit is what a loop of nothing but multiplications and additions reaches. Figures are GFLOP/s,
+    10^9 operations a second; the ratio is ours against the better of NumPy and torch.
     """
     shapes = [_sizes(text) for text in shape or DEFAULT_PRODUCTS]
     from nlpseq.kernels.machine import describe_machine
@@ -226,7 +227,7 @@ def products(shape: ProductShapes = None, repeats: Repeats = 5, quiet: Quiet = F
                 output.write_text(
                     PRODUCT_ROW.format("rows x inputs x outputs", "ours", "NumPy", "torch", "limit", "ratio")
                 )
-            rates = (f"{one:.0f}" for one in (timing.ours, timing.numpy, timing.torch, timing.limit))
+            rates = (f"{one:.3g}" for one in (timing.ours, timing.numpy, timing.torch, timing.limit))
             output.write_text(PRODUCT_ROW.format("x".join(map(str, timing.sizes)), *rates, f"{timing.ratio:.2f}"))
     except Unavailable as reason:
         raise BackendError(
@@ -236,9 +237,8 @@ def products(shape: ProductShapes = None, repeats: Repeats = 5, quiet: Quiet = F
         output.write_json([timing.as_json() for timing in timings])
         return
     ratios = [timing.ratio for timing in timings]
-    output.write_text(
-        f"\nours / better of both: slowest {min(ratios):.2f}, geometric mean {geometric_mean(ratios):.2f}\n"
-    )
+    summary = f"slowest {min(ratios):.2f}, geometric mean {geometric_mean(ratios):.2f}"
+    output.write_text(f"\nours against the better of NumPy and torch: {summary}\n")
 
 
 @command(app)
@@ -287,9 +287,9 @@ def _time_filter(
     from nlpseq.native.memory import keep_freed_memory
 
     lines = _lines(file, corpus)
-    output.note(f"{describe_machine()} | ours: {describe()} | {len(lines):,} lines", quiet=quiet)
     keep_freed_memory()
     found = measure(model, lines, repeats)
+    output.note(f"{describe_machine()} | ours: {describe()} | {len(lines):,} lines", quiet=quiet)
     if as_json:
         output.write_json(found.as_json())
         return

@@ -48,7 +48,7 @@ COMMANDS = {
     "tokenize": "train a tokeniser, and use it as a filter",
     "corpus": "list, show and check corpora",
     "inspect": "what is in a model, and what it looks at",
-    "bench": "how fast the recurrent cells are here",
+    "bench": "how fast things are here, each beside what else would do the same",
 }
 
 
@@ -197,10 +197,6 @@ def nlpseq(
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
-    elif os.environ.get("NLPSEQ_INSTRUCTIONS"):
-        from nlpseq.native import extension
-
-        extension.kind()  # what cannot be had is refused before anything is begun
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

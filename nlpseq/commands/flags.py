@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import os
 import typing
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -150,11 +151,20 @@ def expanded(function: Function) -> Function:
         for name, kind in classes.items():
             fields = [field.name for field in dataclasses.fields(kind)]
             values[name] = kind(**{field: values.pop(field) for field in fields})
+        _check_settings()
         return function(**values)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer reads
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def _check_settings() -> None:
+    """Raises BackendError where the environment asks for what this machine cannot do, before anything is begun."""
+    if os.environ.get("NLPSEQ_INSTRUCTIONS"):
+        from nlpseq.native import extension
+
+        extension.kind()
 
 
 def _field_parameters(options: Any, heading: str) -> list[inspect.Parameter]:

@@ -27,7 +27,7 @@ from nlpseq.models.model_file import task_of
 from nlpseq.models.state_file import check_state_target, load_state
 from nlpseq.models.state_file import save_state as write_state
 from nlpseq.text.formats import read_text, split_lines
-from nlpseq.text.lines import read_batches, standard_input, write_lines
+from nlpseq.text.lines import portions, read_batches, standard_input, write_lines
 from nlpseq.text.tokenisers import NEWLINE
 
 app = application("How likely each line of standard input is.")
@@ -77,8 +77,8 @@ def score(
     model = model or (TRANSLATION if source is not None else LANGUAGE_MODEL)
     scorer = _scorer(model, source, state, follow=follow)
     faults = output.LineFaults(quiet=quiet)
-    for batch in read_batches(standard_input()):
-        lines = [faults.read(line, as_object=jsonl) for line in batch]
+    for some in (some for batch in read_batches(standard_input()) for some in portions(batch)):
+        lines = [faults.read(line, as_object=jsonl) for line in some]
         _write(scorer, lines, as_objects=json or jsonl)
     faults.report()
     if isinstance(scorer, PairScorer):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
 
@@ -18,7 +19,7 @@ MODULE = "nlpseq.native._compiled"
 INTERFACE = 12  # of interface.h
 MOST_THREADS = 16  # more do not read memory any faster
 SETTING = "NLPSEQ_INSTRUCTIONS"
-INSTRUCTIONS = ("sse2", "avx2", "avx512", "amx", "neon")  # that the library has code for, each family's plainest first
+INSTRUCTIONS = ("sse2", "avx2", "avx512", "amx", "neon")  # that may be asked for
 
 
 class Unavailable(Exception):
@@ -83,11 +84,13 @@ def kind() -> int:
 
     Raises Unavailable, and BackendError where NLPSEQ_INSTRUCTIONS asks for what cannot be had.
     """
-    wanted = os.environ.get(SETTING, "")
+    wanted = os.environ.get(SETTING, "").strip().lower()
     if not wanted:
         return len(at_hand()) - 1
     if wanted not in INSTRUCTIONS:
-        raise BackendError(SETTING, f"must be one of {', '.join(INSTRUCTIONS)}, was {wanted!r}", f"unset {SETTING}")
+        near = get_close_matches(wanted, INSTRUCTIONS, 1)
+        hint = f"export {SETTING}={near[0]}" if near else f"unset {SETTING}"
+        raise BackendError(SETTING, f"must be one of {', '.join(INSTRUCTIONS)}, was {wanted!r}", hint)
     try:
         sets = at_hand()
     except Unavailable as reason:

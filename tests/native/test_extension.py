@@ -16,7 +16,7 @@ from nlpseq.native.extension import SETTING, Unavailable
 
 def test_a_set_that_is_at_hand_is_used(instructions: str) -> None:
     assert extension.instructions() == instructions
-    assert instructions in extension.INSTRUCTIONS
+    assert instructions in (*extension.INSTRUCTIONS, "plain")
     assert instructions in extension.describe()
 
 
@@ -33,7 +33,16 @@ def test_a_misspelt_set_is_refused_with_all_names(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv(SETTING, "avx3")
     with pytest.raises(BackendError, match="must be one of sse2, avx2, avx512, amx, neon, was 'avx3'") as caught:
         extension.kind()
+    assert caught.value.hint == f"export {SETTING}=avx2"
+    monkeypatch.setenv(SETTING, "quick")
+    with pytest.raises(BackendError) as caught:
+        extension.kind()
     assert caught.value.hint == f"unset {SETTING}"
+
+
+def test_capital_letters_and_spaces_do_not_matter(instructions: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SETTING, f" {instructions.upper()} ")
+    assert extension.instructions() == instructions
 
 
 def test_a_set_that_the_processor_lacks_is_refused_with_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
