@@ -6,6 +6,7 @@ has many texts runs some of them on each of several threads, which needs no wait
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -52,6 +53,10 @@ def unroll(
 def workers() -> ThreadPoolExecutor:
     """A thread for each core, for work that lets go of the interpreter."""
     return ThreadPoolExecutor(extension.threads())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=workers.cache_clear)  # a forked process has none of its parent's threads
 
 
 def unroll_shared(

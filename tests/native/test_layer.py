@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from nlpseq.cells import CELLS, LayerWeights, unroll
 from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import project_inputs
-from nlpseq.native import layer, steps
+from nlpseq.native import extension, layer, steps
 from nlpseq.native.matrix import PackedMatrix
 
 pytestmark = pytest.mark.usefixtures("instructions")
@@ -55,3 +57,19 @@ def test_without_the_library_it_is_the_plain_loop_itself(monkeypatch: pytest.Mon
     weights = LayerWeights(*(values.get(field) for field in LayerWeights._fields))
     given, state = np.ones((2, 1, 3), np.float32), cell.state(np.zeros((1, 4), np.float32))
     assert np.array_equal(layer.unroll(cell, weights, given, state)[0], unroll(cell, weights, given, state)[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extension, "threads", lambda: 2)
+    cell = CELLS["gru"]
+    values = layer_values(cell, 3, 4, np.random.default_rng(1))
+    weights = LayerWeights(*(values.get(field) for field in LayerWeights._fields))
+    given, state = np.ones((2, 5, 3), np.float32), cell.state(np.zeros((5, 4), np.float32))
+    expected = layer.unroll_shared(cell, weights, given, state)[0]
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        os._exit(0 if (layer.unroll_shared(cell, weights, given, state)[0] == expected).all() else 1)
+    assert os.waitpid(child, 0)[1] == 0
