@@ -205,9 +205,9 @@ def decode(
 def products(shape: ProductShapes = None, repeats: Repeats = 5, quiet: Quiet = False, json: Json = False) -> None:
     """Time products of matrices, beside NumPy's and torch's.
 
-    Each line is one product: so many rows, each of so many inputs, with a matrix that gives so many outputs and was
-    packed before. The limit is what a loop of nothing but multiplications and additions reaches. Figures are GFLOP/s,
-    10^9 operations a second; the ratio is ours against the better of NumPy and torch.
+    Each line shows one product: R rows of I numbers, times a matrix of I x O that was packed before. The limit is what
+    a loop of nothing but multiplications and additions reaches. Figures are GFLOP/s, 10^9 operations a second; the
+    ratio is ours against the better of NumPy and torch.
     """
     shapes = [_sizes(text) for text in shape or DEFAULT_PRODUCTS]
     from nlpseq.kernels.machine import describe_machine
@@ -363,7 +363,7 @@ def _three(text: str, named: str, example: str) -> tuple[int, int, int]:
 
 
 def _sizes(text: str) -> tuple[int, int, int]:
-    """`64x512x2048` as a product's sizes. Raises OptionError for what is none, or would not fit into memory."""
+    """`64x512x2048` as the sizes of a product. Raises OptionError where it is malformed, or too large for memory."""
     rows, inputs, outputs = _three(text, "rows x inputs x outputs", "64x512x2048")
     if max(rows * inputs, inputs * outputs, rows * outputs) > LARGEST:
         raise OptionError(

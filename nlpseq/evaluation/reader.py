@@ -30,7 +30,7 @@ class Reader:
         self._output = OutputLayer(*language_model.output_layer(weights))
 
     def begin(self, texts: int) -> LanguageModelState:
-        """The state before the first token of so many texts."""
+        """The state of a batch of `texts` texts before their first tokens."""
         return language_model.begin(self.weights, self.options, texts)
 
     def read(
@@ -47,7 +47,9 @@ class Reader:
 
     def losses(self, features: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """-log p(target) in nats [N], of features [N, E or H]."""
-        return self._output.losses(features, targets)
+        if self._output.packed is None:
+            return language_model.token_losses(self.weights, features, targets).astype(np.float64)
+        return self._output.packed.losses(features, targets)
 
     def text_loss(self, tokens: Tokens) -> float:
         """What a text costs in nats, as `perplexity.text_loss` has it."""

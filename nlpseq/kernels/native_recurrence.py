@@ -28,7 +28,6 @@ from nlpseq.kernels.places import Places, places_of
 from nlpseq.native import extension
 from nlpseq.native import recurrence as native
 from nlpseq.native.extension import Unavailable
-from nlpseq.native.product import Threads
 
 APART = ("gru",)  # its two products have gradients of their own
 
@@ -49,7 +48,7 @@ def describe() -> str:
     return f"compiled loop ({extension.instructions()}, {threads} thread{'s' * (threads > 1)})"
 
 
-def _threads() -> Threads:
+def _threads() -> native.Threads:
     return native.openmp_threads(_openmp_library(), torch.get_num_threads())
 
 

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from nlpseq.errors import BackendError
 
 MODULE = "nlpseq.native._compiled"
-INTERFACE = 12  # of interface.h
+INTERFACE = 13  # of interface.h
 MOST_THREADS = 16  # more do not read memory any faster
 SETTING = "NLPSEQ_INSTRUCTIONS"
 INSTRUCTIONS = ("sse2", "avx2", "avx512", "amx", "neon")  # that may be asked for
@@ -62,8 +62,8 @@ def _declare(library: ctypes.CDLL) -> None:
         "advance": [number, pointer, size, pointer, pointer],
         "log_softmax": [number, pointer, size],
         "pack": [number, pointer, pointer],
-        "multiply": [number, pointer, pointer],
-        "finish_step": [number, pointer, pointer, pointer],
+        "multiply": [number, pointer, number],
+        "finish_step": [number, pointer, pointer],
     }.items():
         function = getattr(library, f"nlpseq_{name}")
         function.argtypes, function.restype = arguments, None
@@ -101,6 +101,15 @@ def kind() -> int:
         what = f"is {wanted}, which this processor lacks: it has {', '.join(sets)}"
         raise BackendError(SETTING, what, f"export {SETTING}={sets[-1]}")
     return sets.index(wanted)
+
+
+def is_available() -> bool:
+    """Whether compiled code can run here. Raises BackendError as `kind` does."""
+    try:
+        kind()
+    except Unavailable:
+        return False
+    return True
 
 
 def instructions() -> str:

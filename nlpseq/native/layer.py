@@ -19,9 +19,9 @@ from nlpseq.cells import Cell, LayerWeights
 from nlpseq.cells import unroll as plain_unroll
 from nlpseq.cells.cell import State
 from nlpseq.native import extension, recurrence
-from nlpseq.native.extension import Unavailable
 from nlpseq.native.matrix import Values
-from nlpseq.native.product import ONE_THREAD
+
+ONE_THREAD = recurrence.Threads(None, None, None, 1)
 
 
 def unroll(
@@ -36,7 +36,7 @@ def unroll(
     masks: None = None,
 ) -> tuple[Values, State]:
     """As `nlpseq.cells.unroll`, faster where the compiled loop can be had; zoneout by its expectation only."""
-    if cell.name not in recurrence.CELLS or not _is_available() or inputs.dtype != np.float32:
+    if cell.name not in recurrence.CELLS or not extension.is_available() or inputs.dtype != np.float32:
         return plain_unroll(cell, weights, inputs, state, lengths, reverse=reverse, zoneout=zoneout, masks=masks)
     lengths = np.full(inputs.shape[1], len(inputs)) if lengths is None else np.asarray(lengths)
     order = np.argsort(-lengths, kind="stable")
@@ -135,14 +135,6 @@ def _run(
     addresses = {name: None if value is None else value.ctypes.data for name, value in kept.items()}
     recurrence.run({**numbers, **addresses}, backward=False, doubles=False, threads=ONE_THREAD)
     return hidden, last
-
-
-def _is_available() -> bool:
-    try:
-        extension.load_library()
-    except Unavailable:
-        return False
-    return True
 
 
 def _project(weights: LayerWeights, inputs: Values) -> Values:

@@ -10,14 +10,12 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nlpseq import arrays
 from nlpseq.native.extension import Unavailable
 from nlpseq.native.matrix import Packed, Values
 from nlpseq.native.product import CHUNK
 
-FEW_LOGITS = 1 << 22  # 16 MB
 ROWS = 8  # of logits that are in the cache together
 NEVER = -1e30  # the logit of what is beyond the vocabulary
 
@@ -72,15 +70,3 @@ class OutputLayer:
         if self.packed is None:
             return summarised(arrays.project(features, self.weight, self.bias))
         return Logits(*self.packed.multiply_with_sums(features))
-
-    def losses(self, features: Values, targets: NDArray[np.int64]) -> Values:
-        """-log p(target) [R] in nats, of features [R, E] and targets [R]; logits exist for a few rows at a time."""
-        if self.packed is not None:
-            return self.packed.losses(features, targets)
-        losses = np.empty(len(features))
-        rows = max(1, FEW_LOGITS // len(self.bias))
-        for start in range(0, len(features), rows):
-            part = slice(start, start + rows)
-            logits = arrays.project(features[part], self.weight, self.bias)
-            losses[part] = arrays.log_sum_exp(logits) - arrays.pick(logits, targets[part])
-        return losses

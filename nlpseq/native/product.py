@@ -1,6 +1,6 @@
-"""The compiled product of matrices: what it is given, and its threads.
+"""The compiled product of matrices: what it is given, and running it.
 
-Arrays come as addresses, as in `recurrence`: whoever calls sees to it that they live, and are of 32-bit floats.
+Arrays come as addresses, as in `recurrence`. The caller keeps them alive; they hold 32-bit floats.
 """
 
 from __future__ import annotations
@@ -25,15 +25,6 @@ class Product(ctypes.Structure):
     )
 
 
-class Threads(ctypes.Structure):
-    """`struct threads` of interface.h."""
-
-    _fields_ = (*((name, ctypes.c_void_p) for name in ("parallel", "number", "count")), ("wanted", ctypes.c_int64))
-
-
-ONE_THREAD = Threads(None, None, None, 1)
-
-
 def run(kind: int, arguments: Mapping[str, Any]) -> None:
     """Make a product of the fields of Product: in the main thread with helpers, in any other alone.
 
@@ -41,7 +32,7 @@ def run(kind: int, arguments: Mapping[str, Any]) -> None:
     """
     made = Product(**arguments)
     main = threading.get_ident() == threading.main_thread().ident
-    load_library().nlpseq_multiply(kind, ctypes.byref(made), None if main else ctypes.byref(ONE_THREAD))
+    load_library().nlpseq_multiply(kind, ctypes.byref(made), not main)
 
 
 def packed_size(kind: int, depth: int, columns: int) -> int:

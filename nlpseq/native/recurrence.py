@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from functools import cache
 
 from nlpseq.native import extension
-from nlpseq.native.product import Threads
 
 CELLS = (
     "rnn",
@@ -55,6 +54,12 @@ class Layer(ctypes.Structure):
         ("zoneout", ctypes.c_double),
         *((name, ctypes.c_void_p) for name in ADDRESSES),
     )
+
+
+class Threads(ctypes.Structure):
+    """`struct threads` of interface.h."""
+
+    _fields_ = (*((name, ctypes.c_void_p) for name in ("parallel", "number", "count")), ("wanted", ctypes.c_int64))
 
 
 def has_tiles() -> bool:

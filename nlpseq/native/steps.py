@@ -17,7 +17,6 @@ from nlpseq.cells import Cell, LayerWeights
 from nlpseq.cells import unroll as plain_unroll
 from nlpseq.cells.cell import State
 from nlpseq.native import extension, recurrence
-from nlpseq.native.extension import Unavailable
 from nlpseq.native.matrix import Values, address
 
 
@@ -59,13 +58,7 @@ def unroll(
 
 def _can_run(cell: Cell, weights: LayerWeights, inputs: Values) -> bool:
     plain = cell.reset is None and weights.gain_ih is None and weights.gain_hh is None
-    if not plain or cell.name not in recurrence.CELLS or inputs.dtype != np.float32:
-        return False
-    try:
-        extension.kind()
-    except Unavailable:
-        return False
-    return True
+    return plain and cell.name in recurrence.CELLS and inputs.dtype == np.float32 and extension.is_available()
 
 
 class _Step:
@@ -73,7 +66,7 @@ class _Step:
 
     def __init__(self, cell: Cell, weights: LayerWeights, shape: tuple[int, ...], zoneout: float) -> None:
         self.kind = extension.kind()
-        self.library = extension.load_library()
+        self.finish = extension.load_library().nlpseq_finish_step
         biases = {"bias": weights.bias_hh, "input_bias": None if weights.weight_ih is None else weights.bias_ih}
         self.biases = {name: None if one is None else np.ascontiguousarray(one) for name, one in biases.items()}
         self.fixed: dict[str, Any] = {
@@ -95,4 +88,4 @@ class _Step:
             from_input=address(from_input),
         )
         made = None if product is None else address(product)
-        self.library.nlpseq_finish_step(self.kind, ctypes.byref(layer), made, None)
+        self.finish(self.kind, ctypes.byref(layer), made)

@@ -43,7 +43,7 @@ BATCH, STEPS = 64, 64  # sequences and tokens of a training step
 
 @dataclass(frozen=True)
 class Throughput:
-    """Units a second, medians; the neighbour's are None where there is none for the model's cell."""
+    """Units a second, medians. The neighbour's rate is None where it does not have the model's cell."""
 
     what: str
     unit: str

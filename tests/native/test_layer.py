@@ -51,7 +51,7 @@ def test_it_is_the_plain_loop(
 
 
 def test_without_the_library_it_is_the_plain_loop_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layer, "_is_available", lambda: False)
+    monkeypatch.setattr(extension, "is_available", lambda: False)
     cell = CELLS["gru"]
     values = layer_values(cell, 3, 4, np.random.default_rng(1))
     weights = LayerWeights(*(values.get(field) for field in LayerWeights._fields))

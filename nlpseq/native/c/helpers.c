@@ -67,7 +67,7 @@ static void *help(void *unused) {
     return unused;
 }
 
-/* Let so many threads work on jobs, the caller among them. Only the first call counts. */
+/* Set the number of threads that work on jobs, the caller included. Only the first call counts. */
 void nlpseq_start(int threads) {
     if (atomic_flag_test_and_set(&pool.taken)) return;
     while (pool.helpers < threads - 1) {
@@ -98,30 +98,9 @@ static void share_with_helpers(struct job job) {
     atomic_flag_clear(&pool.taken);
 }
 
-/* ---- with an OpenMP runtime ---- */
-
-struct region {
-    struct job job;
-    atomic_int_fast64_t next;
-};
-
-static void take_pieces(void *given) {
-    struct region *region = given;
-    const struct job *job = &region->job;
-    for (;;) {
-        const int64_t first = atomic_fetch_add(&region->next, job->piece);
-        if (first >= job->rows) return;
-        job->run(job->argument, first, first + job->piece < job->rows ? first + job->piece : job->rows);
-    }
-}
-
-void nlpseq_share(struct job job, const struct threads *threads) {
-    if (!threads) {
-        share_with_helpers(job);
-    } else if (!threads->parallel || threads->wanted < 2 || job.rows <= job.piece) {
+void nlpseq_share(struct job job, int alone) {
+    if (alone)
         job.run(job.argument, 0, job.rows);
-    } else {
-        struct region region = {.job = job};
-        threads->parallel(take_pieces, &region, (unsigned)threads->wanted, 0);
-    }
+    else
+        share_with_helpers(job);
 }

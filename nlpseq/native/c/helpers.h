@@ -12,7 +12,7 @@ struct job {
     int64_t rows, piece;
 };
 
-/* Do a job: with an OpenMP runtime's threads; alone; or, where `threads` is NULL, with helpers. */
-void nlpseq_share(struct job job, const struct threads *threads);
+/* Do a job, with helpers or alone. */
+void nlpseq_share(struct job job, int alone);
 
 #endif

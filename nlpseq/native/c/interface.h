@@ -8,10 +8,9 @@
 
 #include <stdint.h>
 
-#define INTERFACE 12
+#define INTERFACE 13
 
-/* An OpenMP runtime's own functions. Where the address of this is NULL the helpers of helpers.c work; `parallel` is NULL
-   where the caller works alone. */
+/* An OpenMP runtime's own functions; `parallel` is NULL where there is one thread only. */
 struct threads {
     void (*parallel)(void (*)(void *), void *, unsigned, unsigned);
     int (*number)(void), (*count)(void);

@@ -38,7 +38,7 @@ INLINE int64_t NAME(panel_vectors)(const struct NAME(product) *product, int64_t 
     return product->gates > 1 ? 1 : left / ((left + most - 1) / most);
 }
 
-/* A panel is multiplied strip by strip: so many of its vectors as leave registers for several rows. */
+/* A panel is multiplied strip by strip. A strip is narrow enough to leave registers for several rows. */
 INLINE int64_t NAME(strip)(int64_t columns) { return REGISTERS < 32 && columns == 4 ? 2 : columns; }
 
 /* Rows of a strip that stay in the first cache, or, where vectors are long, in the second. */
@@ -497,7 +497,7 @@ static void NAME(finish_some)(const void *argument, int64_t first, int64_t last)
     });
 }
 
-LOCAL void NAME(finish_step)(const struct recurrence *layer, const void *product, const struct threads *threads) {
+LOCAL void NAME(finish_step)(const struct recurrence *layer, const void *product) {
     const struct NAME(finished) given = {layer, product};
-    nlpseq_share((struct job){NAME(finish_some), &given, layer->batch, 16}, threads);
+    nlpseq_share((struct job){NAME(finish_some), &given, layer->batch, 16}, 0);
 }

@@ -77,7 +77,7 @@ LOCAL void NAME(multiply)(int rows, int vectors, const struct NAME(operands) *gi
     }
 }
 
-/* How many rows a tile of so many vectors may have. */
+/* The largest number of rows of a tile that is `vectors` wide. */
 INLINE int64_t NAME(most_rows)(int64_t vectors) {
     static const int8_t most[2][5] = {{0, 8, 6, 4, 3}, {0, 12, 12, 8, 6}};
     return most[REGISTERS >= 32][vectors];

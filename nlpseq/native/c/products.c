@@ -22,10 +22,10 @@ enum {
 #define VARIANTS "products.h"
 #include "variants.h"
 
-/* Make a product, on so many threads. */
-void nlpseq_multiply(int kind, const struct product *product, const struct threads *threads) {
-    static void (*const run[])(const struct product *, const struct threads *) = OF_EACH_KIND(multiply_matrices_float);
-    run[kind](product, threads);
+/* Make a product, with helpers or alone. */
+void nlpseq_multiply(int kind, const struct product *product, int alone) {
+    static void (*const run[])(const struct product *, int) = OF_EACH_KIND(multiply_matrices_float);
+    run[kind](product, alone);
 }
 
 /* How many floats a matrix takes when it is packed. */
@@ -45,6 +45,6 @@ void nlpseq_pack(int kind, const struct product *product, float *packed) {
 int nlpseq_multiply_in_registers(int kind, int64_t times, int64_t pieces) {
     static void (*const run[])(const void *, int64_t, int64_t) = OF_EACH_KIND(multiply_in_registers_float);
     static const int lanes[] = {4, 8, 16, 16};
-    nlpseq_share((struct job){run[kind], &times, pieces, 1}, NULL);
+    nlpseq_share((struct job){run[kind], &times, pieces, 1}, 0);
     return lanes[kind];
 }

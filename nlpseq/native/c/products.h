@@ -1,8 +1,8 @@
 /* Products of whole matrices. Included once for each kind of processor.
 
    A matrix is packed into panels [depth, PANEL] that a few vectors span. A block of rows of the left one stays in
-   the second cache while panels go by, and a part of a panel in the first cache while the block's rows do. What a row
-   comes to is the same to the bit whatever rows are beside it, and whoever computes them. */
+   the second cache while panels go by, and a part of a panel in the first cache while the block's rows do. A row's
+   result is the same to the bit, whichever rows are beside it and whichever thread computes it. */
 
 #define VARIANT EXPAND(float, KIND)
 #define DOUBLES 0
@@ -217,12 +217,12 @@ static void NAME(cut)(struct NAME(grid) *grid) {
     if (grid->groups < 1) grid->groups = 1;
 }
 
-static void NAME(multiply_matrices)(const struct product *product, const struct threads *threads) {
+static void NAME(multiply_matrices)(const struct product *product, int alone) {
     if (!product->rows) return;
     struct NAME(grid) grid = {.product = product};
     NAME(cut)(&grid);
-    nlpseq_share((struct job){NAME(multiply_pieces), &grid, grid.blocks * grid.groups, 1}, threads);
-    if (product->log_sums) nlpseq_share((struct job){NAME(sum_rows), &grid, product->rows, 32}, threads);
+    nlpseq_share((struct job){NAME(multiply_pieces), &grid, grid.blocks * grid.groups, 1}, alone);
+    if (product->log_sums) nlpseq_share((struct job){NAME(sum_rows), &grid, product->rows, 32}, alone);
 }
 
 #undef VARIANT

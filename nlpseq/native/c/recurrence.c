@@ -248,8 +248,7 @@ int nlpseq_recurrence(const struct recurrence *layer, int backward, int doubles,
 
 /* One step of a layer of 32-bit floats without training or normalisation, its hidden state's product being made:
    `hidden` is [2, B, H], before and after. Not for a cell that resets before its product. */
-void nlpseq_finish_step(int kind, const struct recurrence *layer, const float *product, const struct threads *threads) {
-    static void (*const run[])(const struct recurrence *, const void *, const struct threads *) =
-        OF_EACH_KIND(finish_step_float);
-    run[kind](layer, product, threads);
+void nlpseq_finish_step(int kind, const struct recurrence *layer, const float *product) {
+    static void (*const run[])(const struct recurrence *, const void *) = OF_EACH_KIND(finish_step_float);
+    run[kind](layer, product);
 }

@@ -82,7 +82,7 @@ static void NAME(multiply_vector)(const void *argument, int64_t first, int64_t l
 static void NAME(multiply_linear)(const struct matrix *weight, const float *bias, const float *input, float *out) {
     const struct NAME(linear) linear = {*weight, bias, input, out};
     const int64_t bytes = weight->columns * (weight->halved ? 2 : 4);
-    nlpseq_share((struct job){NAME(multiply_vector), &linear, weight->rows, PIECE_BYTES / bytes / 4 * 4 + 4}, NULL);
+    nlpseq_share((struct job){NAME(multiply_vector), &linear, weight->rows, PIECE_BYTES / bytes / 4 * 4 + 4}, 0);
 }
 
 /* ---- a step ---- */
