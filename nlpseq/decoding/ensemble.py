@@ -28,7 +28,6 @@ from nlpseq.native.output import Logits, OutputLayer, summarised
 from nlpseq.text.columns import side_by_side
 from nlpseq.text.tokenisers import Tokeniser
 
-MOST_PRODUCTS = 1 << 25  # numbers of all tokens' products: 128 MB
 LEAST_COVERED = 1e-6  # of a position that was not looked at
 
 
@@ -48,7 +47,7 @@ class Member:
                 name: PackedMatrix.of(value) if name in translator.projections(weights) else value
                 for name, value in weights.items()
             }
-            self.products = _token_products(self.weights)
+            self.products = TokenProducts.of(weights["embedding.weight"], translator.query_layer(self.weights))
 
     def encode(self, columns: Rows, lengths: Rows) -> Source:
         """What the decoder is given of source texts, ids [S, B] of lengths [B]."""
@@ -162,12 +161,6 @@ def _take(state: StackState, rows: Rows) -> StackState:
         return value[arrays.from_numpy(rows, value)]
 
     return tuple(tuple(type(one)(*map(take, one)) for one in layer) for layer in state)
-
-
-def _token_products(weights: translator.Weights) -> TokenProducts | None:
-    """The products of the decoder's first layer, where there is room for all of them."""
-    layer, embedding = translator.query_layer(weights), weights["embedding.weight"]
-    return TokenProducts(embedding, layer) if len(embedding) * layer.width <= MOST_PRODUCTS else None
 
 
 def on_device(weights: translator.Weights, device: str) -> translator.Weights:

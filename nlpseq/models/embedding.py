@@ -23,6 +23,7 @@ from nlpseq.cells.unroll import project_inputs
 from nlpseq.models.stack import Layer, Noise
 
 NGRAM_BUCKETS = 16384
+KEPT_BYTES = 1 << 27  # of all tokens' products
 
 Weights = Mapping[str, Array]
 
@@ -41,21 +42,30 @@ def embed_for(
 
 
 class TokenProducts:
-    """The first layer's product of each token, in NumPy, made when a token first comes up and then looked up."""
+    """The first layer's product of each token alone, in NumPy, made when a token first comes up and then looked up."""
 
     def __init__(self, embedding: np.ndarray, layer: LayerWeights) -> None:
         self._embedding = embedding
         self._layer = layer
-        self._known = np.zeros(len(embedding), np.bool_)
-        self._rows = np.empty((len(embedding), layer.width), np.float32)  # the system gives memory as it is filled
+        self._known: set[int] = set()
+        self.rows = np.empty((len(embedding), layer.width), embedding.dtype)  # the system gives memory as it is filled
+
+    @classmethod
+    def of(cls, embedding: np.ndarray, layer: LayerWeights) -> TokenProducts | None:
+        """The products, or None where there is no room for those of all tokens."""
+        return cls(embedding, layer) if 4 * len(embedding) * layer.width <= KEPT_BYTES else None
+
+    def make(self, tokens: Sequence[int]) -> None:
+        """See to it that the rows [V, G*H] of these tokens are there, biases included."""
+        if not self._known.issuperset(tokens):
+            fresh = sorted(set(tokens) - self._known)
+            self.rows[fresh] = project_inputs(self._layer, self._embedding.take(fresh, 0))
+            self._known.update(fresh)
 
     def __call__(self, ids: np.ndarray) -> np.ndarray:
-        """Products [.., G*H], biases included, of ids [..]."""
-        fresh = np.unique(ids[~self._known[ids]])
-        if len(fresh):
-            self._rows[fresh] = project_inputs(self._layer, self._embedding[fresh])
-            self._known[fresh] = True
-        rows: np.ndarray = self._rows[ids]
+        """Products [.., G*H] of ids [..]."""
+        self.make(ids.ravel().tolist())
+        rows: np.ndarray = self.rows[ids]
         return rows
 
 

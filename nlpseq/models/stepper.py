@@ -18,13 +18,12 @@ import numpy as np
 from nlpseq import arrays
 from nlpseq.cells.unroll import advance, project_inputs
 from nlpseq.models import language_model
-from nlpseq.models.embedding import ngram_rows
+from nlpseq.models.embedding import TokenProducts, ngram_rows
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
 from nlpseq.models.stack import read_layers
 from nlpseq.native.extension import Unavailable
 from nlpseq.native.stack import NativeLinear, NativeStack
 
-KEPT_BYTES = 1 << 27  # of the first layer's products
 READ_STEPS = 256  # of a long stretch at once
 
 Tokens = Sequence[int]
@@ -57,18 +56,9 @@ class Stepper:
         self._layers = [directions[0] for directions in read_layers(weights, options.layers)]
         self._embedding: np.ndarray = weights["embedding.weight"]
         self._ngrams: np.ndarray | None = weights.get("ngrams.weight")
-        self._products = self._room_for_products()
-        self._known: set[int] = set()
+        together = self._layers[0].gain_ih is not None and self._ngrams is not None  # no product of a token alone
+        self._products = None if together else TokenProducts.of(self._embedding, self._layers[0])
         self.state = language_model.begin(weights, options, 1) if state is None else state
-
-    def _room_for_products(self) -> np.ndarray | None:
-        """Room for the first layer's product of every token [V, G*H]; the system gives memory as it is filled."""
-        first = self._layers[0]
-        shape = (len(self._embedding), first.width)
-        together = first.gain_ih is not None and self._ngrams is not None
-        if together or 4 * shape[0] * shape[1] > KEPT_BYTES:
-            return None
-        return np.empty(shape, self._embedding.dtype)
 
     @property
     def state(self) -> LanguageModelState:
@@ -92,8 +82,9 @@ class Stepper:
 
     def _make_native(self) -> _Native | None:
         projection = self.weights.get("output.projection")
+        products = None if self._products is None else self._products.rows
         try:
-            stack = NativeStack(self._cell, self._layers, self._states, self.options.zoneout, self._products)
+            stack = NativeStack(self._cell, self._layers, self._states, self.options.zoneout, products)
             projected = None if projection is None else NativeLinear(projection, None, stack.hidden)
             features = stack.hidden if projected is None else projected.outputs
             return _Native(stack, projected, NativeLinear(*language_model.output_layer(self.weights), features))
@@ -115,7 +106,7 @@ class Stepper:
             self._native.stack.advance(None if self._products is None else tokens[0], inputs)
             return
         first = self._layers[0]
-        product = None if self._products is None else self._products.take(tokens, 0)
+        product = None if self._products is None else self._products.rows.take(tokens, 0)
         if inputs is not None:
             made = project_inputs(first, inputs) if product is None else arrays.project(inputs, first.weight_ih)
             product = made if product is None else product + made
@@ -130,10 +121,7 @@ class Stepper:
         if self._products is None:
             embedded: np.ndarray = self._embedding.take(tokens, 0)
             return embedded if extra is None else embedded + extra
-        if not self._known.issuperset(tokens):
-            fresh = sorted(set(tokens) - self._known)
-            self._products[fresh] = project_inputs(self._layers[0], self._embedding.take(fresh, 0))
-            self._known.update(fresh)
+        self._products.make(tokens)
         return extra
 
     def _ngram_rows(self, tokens: Tokens) -> list[list[int]]:
