@@ -24,7 +24,8 @@ from torch import Tensor
 from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.cells import unroll as plain
 from nlpseq.errors import BackendError
-from nlpseq.kernels import triton_parallel, triton_recurrence
+from nlpseq.kernels.gpu import parallel as gpu_parallel
+from nlpseq.kernels.gpu import recurrence as gpu_recurrence
 
 SHAPES = [(35, 20, 200), (35, 20, 650), (64, 32, 512), (100, 64, 256), (64, 64, 1024)]  # T, B, H
 CHECKED = [(7, 3, 5, 20), (1, 1, 4, 33), (20, 37, 30, 150)]  # T, B, I, H
@@ -89,7 +90,7 @@ def results(unroll: Callable[..., Any], name: str, layer: dict[str, Any], dtype:
 
 def ways_of(name: str, option: str, shape: tuple[int, ...]) -> list[str]:
     """The ways that a layer can take."""
-    from nlpseq.kernels.triton_launch import WAYS
+    from nlpseq.kernels.gpu.launch import WAYS
 
     if CELLS[name].parallel:
         return ["scan"]
@@ -103,7 +104,7 @@ def ways_of(name: str, option: str, shape: tuple[int, ...]) -> list[str]:
 
 def failures() -> Iterator[str]:
     """A line for each layer that differs from the plain loop, or raises."""
-    from nlpseq.kernels.triton_launch import raise_if_stuck
+    from nlpseq.kernels.gpu.launch import raise_if_stuck
 
     cases = [(n, o, s, r) for n in CELLS for o in OPTIONS for s in CHECKED for r in (False, True)]
     for name, option, shape, reverse in cases:
@@ -111,7 +112,7 @@ def failures() -> Iterator[str]:
         expected = results(partial(plain, reverse=reverse), name, layer, torch.float64)
         for way in ways_of(name, option, shape):
             for kind, operands in TYPES.items():
-                run = partial(triton_recurrence.unroll, way=way) if way != "scan" else triton_parallel.unroll
+                run = partial(gpu_recurrence.unroll, way=way) if way != "scan" else gpu_parallel.unroll
                 unroll = partial(run, reverse=reverse, operands=operands)
                 where = f"{name} {option} {shape} {'backwards' if reverse else 'forwards'} {way} {kind}"
                 for turn in range(3 if option == "plain" else 1):  # the second is recorded, the third replayed
@@ -159,7 +160,7 @@ def bodies(name: str, shape: tuple[int, int, int], kind: str) -> dict[str, Calla
         return torch.autograd.grad(theirs(rounded)[0], [rounded, *theirs.parameters()], rounded_grad)
 
     def ours(way: str | None) -> object:
-        outputs, _ = triton_recurrence.unroll(cell, weights, inputs, state, operands=TYPES[kind], way=way)
+        outputs, _ = gpu_recurrence.unroll(cell, weights, inputs, state, operands=TYPES[kind], way=way)
         return torch.autograd.grad(outputs, [inputs, *(value for value in weights if value is not None)], grad)
 
     return {"cudnn": cudnn, **{str(way or "chosen"): partial(ours, way) for way in (None, "grid", "steps", "rows")}}
@@ -187,7 +188,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--only-check", action="store_true")
     arguments = parser.parse_args()
-    reason = triton_recurrence.unavailable()
+    reason = gpu_recurrence.unavailable()
     if reason:
         print(f"nothing was checked and nothing was timed: {reason}", file=sys.stderr)
         return 1

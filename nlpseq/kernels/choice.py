@@ -16,14 +16,9 @@ from torch import Tensor
 from nlpseq.cells import unroll as plain_unroll
 from nlpseq.cells.cell import Cell, State
 from nlpseq.errors import BackendError
-from nlpseq.kernels import (
-    eager_recurrence,
-    native_recurrence,
-    recurrence,
-    torch_layers,
-    triton_parallel,
-    triton_recurrence,
-)
+from nlpseq.kernels import eager_recurrence, native_recurrence, recurrence, torch_layers
+from nlpseq.kernels.gpu import parallel as gpu_parallel
+from nlpseq.kernels.gpu import recurrence as gpu_recurrence
 from nlpseq.kernels.pointwise import POINTWISE
 from nlpseq.models.stack import Unroll
 from nlpseq.native.extension import Unavailable
@@ -85,7 +80,7 @@ def _choose_on_gpu(backend: str, precision: str) -> Choice:
         raise BackendError("--backend", f"{backend} runs on the CPU, and the device is cuda", "--backend auto")
     name = "bf16" if precision == "auto" else precision
     operands = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-    reason = triton_recurrence.unavailable()
+    reason = gpu_recurrence.unavailable()
     if backend == "triton" and reason:
         raise BackendError("--backend", f"triton cannot run here: {reason}", "--backend torch")
     why = "as asked" if precision != "auto" else "the GPU has them"
@@ -98,8 +93,8 @@ def _choose_on_gpu(backend: str, precision: str) -> Choice:
 
 def _on_gpu(cell: Cell, *arguments: Any, **settings: Any) -> tuple[Tensor, State]:
     if cell.parallel:
-        return triton_parallel.unroll(cell, *arguments, **settings)
-    return triton_recurrence.unroll(cell, *arguments, **settings)
+        return gpu_parallel.unroll(cell, *arguments, **settings)
+    return gpu_recurrence.unroll(cell, *arguments, **settings)
 
 
 def refuse(backend: str, cell: str, *, layer_normalisation: bool = False, zoneout: float = 0.0) -> None:

@@ -8,8 +8,9 @@ import torch
 from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.cells import unroll as plain_unroll
 from nlpseq.errors import BackendError
-from nlpseq.kernels import choice, native_recurrence, triton_recurrence
+from nlpseq.kernels import choice, native_recurrence
 from nlpseq.kernels.choice import choose, refuse
+from nlpseq.kernels.gpu import recurrence as gpu_recurrence
 from nlpseq.native.memory import keep_freed_memory
 
 
@@ -77,12 +78,12 @@ def test_a_loop_that_nobody_compiled_is_refused_or_replaced(monkeypatch: pytest.
 
 
 def test_a_gpu_gets_tritons_kernels_or_torchs_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton_recurrence, "unavailable", lambda: "nobody wrote one")
+    monkeypatch.setattr(gpu_recurrence, "unavailable", lambda: "nobody wrote one")
     with pytest.raises(BackendError, match="triton cannot run here: nobody wrote one") as refused:
         choose("triton", "auto", "cuda")
     assert refused.value.hint == "--backend torch"
     assert "nobody wrote one" in choose("auto", "auto", "cuda").reason
-    monkeypatch.setattr(triton_recurrence, "unavailable", lambda: None)
+    monkeypatch.setattr(gpu_recurrence, "unavailable", lambda: None)
     made = choose("auto", "fp16", "cuda")
     assert made.operands == torch.float16
     assert "Triton" in made.reason

@@ -15,7 +15,7 @@ from nlpseq.cells import CELLS, LayerWeights, unroll
 from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import BackendError
-from nlpseq.kernels import triton_recurrence
+from nlpseq.kernels.gpu import recurrence as gpu_recurrence
 from nlpseq.kernels.machine import describe_machine, processor_name
 from nlpseq.models.language_model import LanguageModelOptions, initial_weights
 from nlpseq.timing import decode as decode_timing
@@ -196,7 +196,7 @@ def test_on_a_gpu_that_is_there_the_line_says_what_runs(
     unavailable: str | None, backend: str, description: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(triton_recurrence, "unavailable", lambda: unavailable)
+    monkeypatch.setattr(gpu_recurrence, "unavailable", lambda: unavailable)
     plan = Plan(cells=["lstm"], shapes=[Shape(1, 1, 1)], device="cuda", backend=backend)
     assert description in plan.choices["fp32"].reason
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kernels.test_triton_recurrence import run_interpreted
+from tests.kernels.gpu.test_triton_recurrence import run_interpreted
 
 
 def test_scan_under_the_interpreter() -> None:

@@ -6,7 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
-from nlpseq.kernels import triton_pointwise
+from nlpseq.kernels.gpu import pointwise as gpu_pointwise
 
 
 @triton.jit
@@ -19,5 +19,5 @@ def _apply(numbers: tl.tensor, out: tl.tensor, count: tl.tensor, FUNCTION: tl.co
 def run(name: str, numbers: torch.Tensor) -> torch.Tensor:
     """The activation of at most 1024 numbers."""
     out = torch.empty_like(numbers)
-    _apply[(1,)](numbers, out, len(numbers), getattr(triton_pointwise, name))
+    _apply[(1,)](numbers, out, len(numbers), getattr(gpu_pointwise, name))
     return out

@@ -15,7 +15,8 @@ import torch
 from nlpseq.cells import CELLS
 from nlpseq.cells import unroll as plain
 from nlpseq.errors import BackendError
-from nlpseq.kernels import triton_launch, triton_recurrence
+from nlpseq.kernels.gpu import launch as gpu_launch
+from nlpseq.kernels.gpu import recurrence as gpu_recurrence
 from tests.kernels.test_recurrence import Case
 
 Close = Callable[..., None]
@@ -48,7 +49,7 @@ OTHERS = [
 
 def check(way: str | None, name: str, option: str, shape: tuple[int, ...], reverse: bool, assert_close: Close) -> None:
     """Single precision by the kernels, against the plain loop in double precision."""
-    unroll = partial(triton_recurrence.unroll, way=way)
+    unroll = partial(gpu_recurrence.unroll, way=way)
     found = Case(name, option, shape, torch.float32).results(unroll, reverse=reverse)
     expected = Case(name, option, shape).results(plain, reverse=reverse)
     assert found.keys() == expected.keys()
@@ -74,7 +75,7 @@ def test_every_way(
 def test_half_precision_operands_stay_near_the_truth(way: str, assert_close: Close) -> None:
     """fp16: the interpreter's bf16 products are wrong."""
     shape, scale = (3, 5, 6, 13), 13**-0.5
-    unroll = partial(triton_recurrence.unroll, way=way, operands=torch.float16)
+    unroll = partial(gpu_recurrence.unroll, way=way, operands=torch.float16)
     found = Case("lstm", "lengths", shape, torch.float32, scale).results(unroll)
     expected = Case("lstm", "lengths", shape, scale=scale).results(plain)
     full = Case("lstm", "lengths", shape, torch.float32, scale).results(plain)
@@ -86,7 +87,7 @@ def test_half_precision_operands_stay_near_the_truth(way: str, assert_close: Clo
 
 def test_the_inputs_product_may_be_given(assert_close: Close) -> None:
     results = []
-    for dtype, unroll in ((torch.float32, triton_recurrence.unroll), (torch.float64, plain)):
+    for dtype, unroll in ((torch.float32, gpu_recurrence.unroll), (torch.float64, plain)):
         case = Case("gru", dtype=dtype)
         width = case.weights.weight_hh.shape[0]
         product = torch.linspace(-1, 1, 5 * 3 * width, dtype=dtype).view(5, 3, width).requires_grad_()
@@ -99,17 +100,17 @@ def test_the_inputs_product_may_be_given(assert_close: Close) -> None:
 
 def test_without_a_gradient_only_states_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     rooms: list[Any] = []
-    forward = triton_launch.forward
+    forward = gpu_launch.forward
 
     def look(cell: str, way: str, given: Any, room: Any, *rest: Any) -> None:
         rooms.append(room)
         forward(cell, way, given, room, *rest)
 
-    monkeypatch.setattr(triton_launch, "forward", look)
+    monkeypatch.setattr(gpu_launch, "forward", look)
     case = Case("lstm", "normalised", dtype=torch.float32)
     with torch.no_grad():
-        triton_recurrence.unroll(case.cell, case.weights, case.inputs, case.state)
-    triton_recurrence.unroll(case.cell, case.weights, case.inputs, case.state)
+        gpu_recurrence.unroll(case.cell, case.weights, case.inputs, case.state)
+    gpu_recurrence.unroll(case.cell, case.weights, case.inputs, case.state)
     without, with_gradient = rooms
     assert [name for name, value in without._asdict().items() if value is None] == [
         "memories",
@@ -121,26 +122,26 @@ def test_without_a_gradient_only_states_are_made(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_wait_that_was_given_up_raises() -> None:
-    triton_launch._watch(torch.ones(2, dtype=torch.int32))
+    gpu_launch._watch(torch.ones(2, dtype=torch.int32))
     with pytest.raises(BackendError, match="waited too long"):
-        triton_launch.raise_if_stuck()
-    triton_launch.raise_if_stuck()
+        gpu_launch.raise_if_stuck()
+    gpu_launch.raise_if_stuck()
 
 
 def test_what_the_kernels_do_not_have_is_refused() -> None:
     case = Case("lstm", "normalised")
     with pytest.raises(BackendError, match="fp32"):
-        triton_recurrence.unroll(case.cell, case.weights, case.inputs, case.state)
+        gpu_recurrence.unroll(case.cell, case.weights, case.inputs, case.state)
     case = Case("lstm", "normalised", dtype=torch.float32)
     with pytest.raises(BackendError, match="normalisation"):
-        triton_recurrence.unroll(case.cell, case.weights, case.inputs, case.state, way="grid")
+        gpu_recurrence.unroll(case.cell, case.weights, case.inputs, case.state, way="grid")
 
 
 @pytest.mark.filterwarnings("ignore:.*(overflow|invalid value):RuntimeWarning")  # in the branch that is not taken
 @pytest.mark.parametrize("name", ["sigmoid", "tanh"])
 def test_exponentials_keep_their_digits(name: str) -> None:
     """Also of numbers near zero and of huge ones."""
-    from tests.kernels import triton_activation
+    from tests.kernels.gpu import triton_activation
 
     numbers = torch.cat([torch.logspace(-12, 2.5, 120), torch.tensor([0.0, 0.2499, 0.25, 1e4, 3e38])])
     numbers = torch.cat([numbers, -numbers])

@@ -10,7 +10,7 @@ The wait is bounded. A program that waited too long says so in a flag and goes o
 wrong then, and whoever launched it has to look at the flag.
 
 Cells that reset before a product, and layer normalisation, need a second wait inside the step: they are not for these
-kernels, but for those of `triton_rows`.
+kernels, but for those of `rows`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from nlpseq.kernels.triton_tiles import (
+from nlpseq.kernels.gpu.tiles import (
     keep_for_backward,
     load_before,
     load_blocks,

@@ -3,7 +3,7 @@
 A program owns a tile of sequences and all hidden units, keeps their state in registers and, where they fit, the weights
 beside it, so that nothing waits for another program and a step reads only the input's product. The price is that a tile
 of sixteen sequences runs on one multiprocessor, however large a step is: beyond some hundred units, the ways of
-`triton_steps` use the whole device.
+`steps` use the whole device.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from nlpseq.kernels.triton_pointwise import reset_hidden, reset_hidden_backward
-from nlpseq.kernels.triton_tiles import (
+from nlpseq.kernels.gpu.pointwise import reset_hidden, reset_hidden_backward
+from nlpseq.kernels.gpu.tiles import (
     finish,
     keep_for_backward,
     load_before,

@@ -19,9 +19,9 @@ import pytest
 import torch
 
 from nlpseq.cells import CELLS, LayerWeights
-from nlpseq.kernels import triton_recurrence
+from nlpseq.kernels.gpu import recurrence as gpu_recurrence
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHARED = {80: 163 * 1024, 90: 227 * 1024}  # bytes that a program may have, by compute capability
 
 # way, cell, normalised, H, type of the operands, compute capability; the last ones only where all are asked for
@@ -76,20 +76,21 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, A
     triton = pytest.importorskip("triton", reason="Triton is not installed")
     if os.environ.get("TRITON_INTERPRET") == "1":
         pytest.skip("the interpreter compiles nothing")
-    from nlpseq.kernels import triton_launch, triton_scan
+    from nlpseq.kernels.gpu import launch as gpu_launch
+    from nlpseq.kernels.gpu import scan as gpu_scan
 
     driver = Driver()
     made: list[tuple[str, Any]] = []
 
     def compile_only(kernel: Any, how: Any, *arguments: Any) -> None:
-        grid, options = (how.programs, how.options) if isinstance(how, triton_launch.Plan) else (how, {"num_warps": 4})
+        grid, options = (how.programs, how.options) if isinstance(how, gpu_launch.Plan) else (how, {"num_warps": 4})
         done = kernel.warmup(*arguments, grid=grid, enable_fp_fusion=True, **options)
         if all(done is not other for _, other in made):
             made.append((kernel.fn.__name__, done))
 
-    for module in (triton_launch, triton_scan):
+    for module in (gpu_launch, gpu_scan):
         monkeypatch.setattr(module, "launch", compile_only)
-    monkeypatch.setattr(triton_launch, "_watch", lambda signal: None)
+    monkeypatch.setattr(gpu_launch, "_watch", lambda signal: None)
     monkeypatch.setattr(triton.runtime.driver, "_active", driver)
 
     def run(capability: int, body: Callable[[], object]) -> list[tuple[str, Any]]:
@@ -125,7 +126,7 @@ def run_layer(way: str | None, name: str, normalised: bool, size: int, operands:
     gain = draw(width) if normalised else None
     weights = LayerWeights(None, draw(width, size), None, draw(width), None, gain)
     state = cell.state(*(draw(16, size) for _ in cell.state._fields))  # type: ignore[attr-defined]
-    outputs, last = triton_recurrence.unroll(
+    outputs, last = gpu_recurrence.unroll(
         cell, weights, draw(2, 16, width), state, torch.full((16,), 2), zoneout=0.1, operands=operands, way=way
     )
     sum(value.sum() for value in (outputs, *last)).backward()  # type: ignore[union-attr]
@@ -153,7 +154,7 @@ def test_every_kernel_compiles_and_keeps_to_registers(compiled: Any, tmp_path: P
 
 
 def test_scan_compiles_and_keeps_to_registers(compiled: Any, tmp_path: Path) -> None:
-    from nlpseq.kernels.triton_scan import scan
+    from nlpseq.kernels.gpu.scan import scan
 
     a, b, first = (torch.zeros(sizes, requires_grad=True) for sizes in ((100, 4, 50), (100, 4, 50), (4, 50)))
     kernels = compiled(90, lambda: scan(a, b, first).sum().backward())
@@ -170,7 +171,7 @@ def test_programs_that_wait_are_launched_together(compiled: Any) -> None:
 
 
 def test_the_reason_why_there_is_no_gpu_is_said() -> None:
-    reason = triton_recurrence.unavailable()
+    reason = gpu_recurrence.unavailable()
     if torch.cuda.is_available():
         assert reason is None or "compiler" in reason or "Triton" in reason or "older" in reason
     else:
@@ -178,6 +179,6 @@ def test_the_reason_why_there_is_no_gpu_is_said() -> None:
 
 
 def test_nothing_imports_triton_before_it_is_needed() -> None:
-    program = "import sys, nlpseq.kernels.triton_recurrence as t; t.unavailable(); print('triton' in sys.modules)"
+    program = "import sys, nlpseq.kernels.gpu.recurrence as t; t.unavailable(); print('triton' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "False", "and torch does not either"

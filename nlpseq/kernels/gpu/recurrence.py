@@ -25,8 +25,8 @@ from torch.autograd.function import once_differentiable
 from nlpseq.cells.cell import Cell, LayerWeights, State
 from nlpseq.errors import BackendError
 from nlpseq.kernels.eager_recurrence import EPSILON
+from nlpseq.kernels.gpu.arguments import Given, Room, Sent, Settings, Sizes
 from nlpseq.kernels.places import places_of
-from nlpseq.kernels.triton_arguments import Given, Room, Sent, Settings, Sizes
 
 OPERANDS = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -60,7 +60,7 @@ class Loop:
 
     def settings(self, given: Given, *, training: bool) -> Settings:
         """What is fixed when a kernel is compiled, whichever way it is."""
-        from nlpseq.kernels.triton_pointwise import POINTWISE
+        from nlpseq.kernels.gpu.pointwise import POINTWISE
 
         cell = POINTWISE[self.cell]
         exact = torch.get_float32_matmul_precision() == "highest"
@@ -80,7 +80,7 @@ class Loop:
 
     def chosen_way(self, given: Given, settings: Settings) -> str:
         """The way to run it. Raises BackendError if the one that was asked for cannot."""
-        from nlpseq.kernels import triton_launch
+        from nlpseq.kernels.gpu import launch
 
         if self.way in ("grid", "steps") and (settings.resets or settings.normalised):
             raise BackendError(
@@ -90,10 +90,10 @@ class Loop:
         processors = (
             torch.cuda.get_device_properties(device).multi_processor_count
             if device.type == "cuda"
-            else triton_launch.MOST_WAITING
+            else launch.MOST_WAITING
         )
         size, element = given.weight.shape[1], given.weight.element_size()
-        return self.way or triton_launch.choose_way(settings, size, self.batch, element, processors)
+        return self.way or launch.choose_way(settings, size, self.batch, element, processors)
 
 
 class _Recurrence(torch.autograd.Function):
@@ -113,7 +113,7 @@ class _Recurrence(torch.autograd.Function):
         gain: Tensor | None,
         *state: Tensor,
     ) -> tuple[Tensor, ...]:
-        from nlpseq.kernels import triton_launch
+        from nlpseq.kernels.gpu import launch
 
         training = loop.gradients and any(ctx.needs_input_grad)
         memory = state[1] if len(state) > 1 else None
@@ -123,7 +123,7 @@ class _Recurrence(torch.autograd.Function):
         room = _room(given, settings)
         sizes = Sizes(loop.steps, loop.batch, weight.shape[1], float(loop.zoneout))
         way = loop.chosen_way(given, settings)
-        triton_launch.forward(loop.cell, way, given, room, sizes, settings)
+        launch.forward(loop.cell, way, given, room, sizes, settings)
         if training:
             ctx.loop, ctx.way, ctx.settings, ctx.sizes = loop, way, settings, sizes
             ctx.save_for_backward(*given, *room)
@@ -132,14 +132,14 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_results: Tensor) -> tuple[Any, ...]:
-        from nlpseq.kernels import triton_launch
+        from nlpseq.kernels.gpu import launch
 
         loop: Loop = ctx.loop
         settings: Settings = ctx.settings
         tensors = ctx.saved_tensors
         given, room = Given(*tensors[: len(Given._fields)]), Room(*tensors[len(Given._fields) :])
         sent = _sent(given, settings, grad_results)
-        triton_launch.backward(loop.cell, ctx.way, given, room, sent, ctx.sizes, settings)
+        launch.backward(loop.cell, ctx.way, given, room, sent, ctx.sizes, settings)
         grad_weight = _weight_gradient(loop, settings, given, room, sent)
         grad_gain = None if given.gain is None else (sent.product * room.normalised).sum(0)
         grad_bias = sent.product.sum(0)
@@ -224,7 +224,7 @@ def unroll(
 ) -> tuple[Tensor, State]:
     """As `nlpseq.cells.unroll`, faster; `operands` is the type of the products' operands, by default the state's.
 
-    `way` is one of `triton_launch.WAYS`, by default the one that is chosen by size. Raises BackendError for a cell or a
+    `way` is one of `launch.WAYS`, by default the one that is chosen by size. Raises BackendError for a cell or a
     type that the kernels do not have.
     """
     operands = operands or state.hidden.dtype

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nlpseq.errors import BackendError
-from nlpseq.kernels.triton_scan import scan
+from nlpseq.kernels.gpu.scan import scan
 
 Close = Callable[..., None]
 

@@ -27,7 +27,7 @@ def unroll(
     operands: torch.dtype | None = None,
 ) -> tuple[Tensor, State]:
     """As `nlpseq.cells.unroll`, for `mingru` and `minlstm`."""
-    from nlpseq.kernels.triton_scan import scan
+    from nlpseq.kernels.gpu.scan import scan
 
     kept, admitted = _shares(cell, _product(weights, inputs, operands or inputs.dtype))
     if zoneout:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nlpseq.cells import CELLS
 from nlpseq.cells import unroll as plain
-from nlpseq.kernels.triton_parallel import unroll
+from nlpseq.kernels.gpu.parallel import unroll
 from tests.kernels.test_recurrence import OPTIONS, Case
 
 
@@ -27,9 +27,9 @@ def _scan(a: Tensor, b: Tensor, first: Tensor, reverse: bool = False) -> Tensor:
 
 @pytest.fixture(autouse=True)
 def scan_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    module: Any = ModuleType("nlpseq.kernels.triton_scan")
+    module: Any = ModuleType("nlpseq.kernels.gpu.scan")
     module.scan = _scan
-    monkeypatch.setitem(sys.modules, "nlpseq.kernels.triton_scan", module)
+    monkeypatch.setitem(sys.modules, "nlpseq.kernels.gpu.scan", module)
 
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])

@@ -10,8 +10,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from nlpseq.kernels.triton_pointwise import reset_hidden, reset_hidden_backward
-from nlpseq.kernels.triton_tiles import (
+from nlpseq.kernels.gpu.pointwise import reset_hidden, reset_hidden_backward
+from nlpseq.kernels.gpu.tiles import (
     finish,
     keep_for_backward,
     load_before,

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from nlpseq.errors import BackendError
-from nlpseq.kernels import triton_graph
-from nlpseq.kernels.triton_arguments import Given, Room, Sent, Settings, Sizes
-from nlpseq.kernels.triton_column import column_backward, column_forward
-from nlpseq.kernels.triton_pointwise import POINTWISE
-from nlpseq.kernels.triton_rows import product, rows_backward, rows_forward, rows_reset, rows_reset_backward
-from nlpseq.kernels.triton_steps import steps_backward, steps_forward
+from nlpseq.kernels.gpu import graph
+from nlpseq.kernels.gpu.arguments import Given, Room, Sent, Settings, Sizes
+from nlpseq.kernels.gpu.column import column_backward, column_forward
+from nlpseq.kernels.gpu.pointwise import POINTWISE
+from nlpseq.kernels.gpu.rows import product, rows_backward, rows_forward, rows_reset, rows_reset_backward
+from nlpseq.kernels.gpu.steps import steps_backward, steps_forward
 
 WAYS = ("column", "grid", "steps", "rows")
 
@@ -111,7 +111,7 @@ def forward(cell: str, way: str, given: Given, room: Room, sizes: Sizes, setting
         _watch(signal)
     else:
         body = every_step if way == "steps" else partial(_forward_by_rows, function, made, given, room, sizes)
-        triton_graph.run(body, (*given, *room), "forward", way, cell, sizes, settings)
+        graph.run(body, (*given, *room), "forward", way, cell, sizes, settings)
 
 
 def backward(cell: str, way: str, given: Given, room: Room, sent: Sent, sizes: Sizes, settings: Settings) -> None:
@@ -132,7 +132,7 @@ def backward(cell: str, way: str, given: Given, room: Room, sent: Sent, sizes: S
         _watch(signal)
     else:
         body = every_step if way == "steps" else partial(_backward_by_rows, function, made, given, room, sent, sizes)
-        triton_graph.run(body, (*given, *room, *sent), "backward", way, cell, sizes, settings)
+        graph.run(body, (*given, *room, *sent), "backward", way, cell, sizes, settings)
     if way in ("grid", "steps"):
         _through_first_product(given, sent, sizes, settings)
 
