@@ -15,9 +15,10 @@ import numpy as np
 from nlpseq import arrays
 from nlpseq.arrays import Array
 from nlpseq.decoding.beam import Rows, Values
-from nlpseq.errors import BackendError, ModelFileError
+from nlpseq.errors import ModelFileError
 from nlpseq.models import translator
 from nlpseq.models.attention import Memory
+from nlpseq.models.device import on_device
 from nlpseq.models.embedding import TokenProducts
 from nlpseq.models.model_file import Model
 from nlpseq.models.stack import StackState
@@ -161,16 +162,3 @@ def _take(state: StackState, rows: Rows) -> StackState:
         return value[arrays.from_numpy(rows, value)]
 
     return tuple(tuple(type(one)(*map(take, one)) for one in layer) for layer in state)
-
-
-def on_device(weights: translator.Weights, device: str) -> translator.Weights:
-    """Weights for a device: on `cpu` as they are, else as tensors, for which torch is imported. Raises BackendError."""
-    if device == "cpu":
-        return weights
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise BackendError("--device", "cuda cannot be used: torch finds no GPU here", "--device cpu")
-    return {
-        name: torch.from_numpy(np.array(value)).to(device.removeprefix("torch:")) for name, value in weights.items()
-    }

@@ -9,11 +9,12 @@ import pytest
 
 from nlpseq import arrays
 from nlpseq.decoding.beam import BeamOptions
-from nlpseq.decoding.ensemble import Ensemble, Member, on_device
+from nlpseq.decoding.ensemble import Ensemble, Member
 from nlpseq.decoding.translation import Translations, aligned
 from nlpseq.decoding.unknown_words import replace_unknown
 from nlpseq.errors import BackendError, ModelFileError, OptionError
 from nlpseq.models import translator
+from nlpseq.models.device import on_device
 from nlpseq.models.model_file import Model
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.text.columns import side_by_side

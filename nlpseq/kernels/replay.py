@@ -1,0 +1,100 @@
+"""A function of tensors as a CUDA graph: recorded once for each set of shapes, then launched as one.
+
+A step of a small model is some hundred kernels of a few microseconds each, and launching them one by one takes the
+processor longer than the GPU needs to run them. A graph is launched in one call. It always works on the same places in
+memory: inputs are copied into them, and results stay in them until the next replay of any graph. So whoever needs a
+result for longer copies it.
+
+The first call with new shapes runs the function as it is, which also compiles its kernels; the second records it. The
+function must not wait for the device, read a value from it or make a tensor from host memory. Beyond MOST_GRAPHS sets
+of shapes nothing more is recorded. All graphs of one object share one pool of memory: the price is that only one of
+them may hold results that are still needed.
+
+Elsewhere than on a GPU the function is simply called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+MOST_GRAPHS = 64
+
+Results = tuple[Tensor, ...]
+Body = Callable[..., Results]
+
+
+class Graph(Protocol):
+    """What was recorded."""
+
+    def replay(self) -> None:
+        """Do it again, on the same places in memory."""
+
+
+class Recorder(Protocol):
+    """Makes graphs of functions that take nothing."""
+
+    def record(self, body: Callable[[], Results]) -> tuple[Graph, Results]:
+        """The graph of what `body` launches, and where its results will be; nothing has been computed yet."""
+
+
+class CudaRecorder:
+    """Records CUDA graphs; `generators` are the random generators that are drawn from inside."""
+
+    def __init__(self, generators: Sequence[torch.Generator] = ()) -> None:
+        self.generators = generators
+        self.pool: Any = None
+
+    def record(self, body: Callable[[], Results]) -> tuple[Graph, Results]:
+        """As `Recorder.record`. Raises RuntimeError if `body` does what a graph cannot hold."""
+        graph = torch.cuda.CUDAGraph()
+        for generator in self.generators:
+            graph.register_generator_state(generator)
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+            results = body()
+        self.pool = graph.pool()
+        return graph, results
+
+
+class Replay:
+    """A function of tensors that is recorded and replayed where its tensors are on a GPU."""
+
+    def __init__(
+        self, body: Body, generators: Sequence[torch.Generator] = (), recorder: Recorder | None = None
+    ) -> None:
+        """`recorder` makes the graphs, by default CUDA's for tensors on a GPU and none elsewhere."""
+        self.body = body
+        self.recorder = recorder
+        self._generators = generators
+        self._seen: dict[Hashable, tuple[Graph, Results, Results] | None] = {}  # graph, inputs, results; None: once
+
+    def __call__(self, *inputs: Tensor, key: Hashable = None) -> Results:
+        """What the function makes of `inputs`; `key` is what it depends on besides their shapes and types."""
+        if self.recorder is None:
+            if not inputs[0].is_cuda:
+                return self.body(*inputs)
+            self.recorder = CudaRecorder(self._generators)
+        shapes = key, tuple((value.shape, value.dtype) for value in inputs)
+        if shapes not in self._seen:
+            self._seen[shapes] = None
+            return self.body(*inputs)
+        found = self._seen[shapes]
+        if found is None:
+            if sum(one is not None for one in self._seen.values()) >= MOST_GRAPHS:
+                return self.body(*inputs)
+            places = tuple(value.clone() for value in inputs)
+            graph, results = self.recorder.record(lambda: self.body(*places))
+            found = self._seen[shapes] = graph, places, results
+        graph, places, results = found
+        for place, value in zip(places, inputs, strict=True):
+            place.copy_(value, non_blocking=True)
+        graph.replay()
+        return results
+
+    def forget(self) -> None:
+        """Free all graphs."""
+        self._seen.clear()

@@ -1,0 +1,33 @@
+"""Where a model's weights are: as NumPy arrays on the CPU, or as torch tensors on a GPU.
+
+Models are functions of weights and arrays, so moving the weights is all that running on another device takes. torch is
+imported only if a device other than the CPU is asked for; the cost is its start, about a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nlpseq.arrays import Array
+from nlpseq.errors import BackendError
+
+Weights = Mapping[str, Array]
+
+
+def on_device(weights: Weights, device: str) -> Weights:
+    """Weights for a device: for `cpu` as they are, else as tensors.
+
+    `torch:NAME` names a device as torch does; `torch:cpu` is for tests and comparisons. Raises BackendError if there is
+    no such device.
+    """
+    if device == "cpu":
+        return weights
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BackendError("--device", "cuda cannot be used: torch finds no GPU here", "--device cpu")
+    return {
+        name: torch.from_numpy(np.array(value)).to(device.removeprefix("torch:")) for name, value in weights.items()
+    }
