@@ -70,8 +70,11 @@ def embed(table: Array, ids: Array) -> Array:
 
 
 def _is_large(table: Array) -> bool:
-    """Whether a batch reads few enough of a table's rows that a dense gradient would be mostly zeros."""
-    return bool(table.shape[0] >= 8192)
+    """Whether a table's gradient is made sparse: a batch reads few of its rows.
+
+    On a GPU it never is: a dense one takes a fraction of a millisecond there, and its size is known beforehand.
+    """
+    return bool(table.shape[0] >= 8192 and table.device.type == "cpu")
 
 
 def embed_sum(table: Array, ids: Array) -> Array:
@@ -152,7 +155,14 @@ def zeros(shape: tuple[int, ...], like: Array) -> Array:
 
 def positions(count: int, like: Array) -> Array:
     """0, 1, .. up to `count`, on the device of `like`."""
-    return from_numpy(np.arange(count), like)
+    return np.arange(count) if library(like) is np else library(like).arange(count, device=like.device)
+
+
+def filled(shape: tuple[int, ...], number: int, like: Array) -> Array:
+    """One whole number everywhere, as int64, in the library and on the device of `like`."""
+    if library(like) is np:
+        return np.full(shape, number, np.int64)
+    return library(like).full(shape, number, dtype=library(like).int64, device=like.device)
 
 
 def active_rows(lengths: Array, step: int) -> Array:

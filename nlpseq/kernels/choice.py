@@ -1,11 +1,15 @@
-"""Which kernel runs, in which precision, and the reason in words.
+"""Which kernel runs, on which device, in which precision, and the reason in words.
 
-An explicit request is met or refused with the reason; `auto` chooses, and what it chose is shown. bf16 is chosen only
-where the processor multiplies it in hardware (AMX): elsewhere its products are made in 32 bits, at the speed of fp32.
+The device is decided here and nowhere else: parameters are made on it, and what is computed from them stays there.
+An explicit request is met or refused with the reason; `auto` chooses, and what it chose is shown. It takes a GPU that
+can run our kernels, if there is one. bf16 is chosen only if it is multiplied in hardware, as GPUs and processors with
+AMX do: elsewhere its products are made in 32 bits, at the speed of fp32.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,6 +28,9 @@ from nlpseq.models.stack import Unroll
 from nlpseq.native.extension import Unavailable
 from nlpseq.native.recurrence import has_tiles
 
+CPU = torch.device("cpu")
+ON_GPU = ("auto", "triton", "torch")  # backends
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -32,6 +39,8 @@ class Choice:
     run_layer: Unroll
     operands: torch.dtype
     reason: str
+    device: torch.device = CPU
+    exact: Unroll = recurrence.unroll  # the same device's layers in fp32, for final scores
 
 
 def has_fast_bf16() -> bool:
@@ -47,19 +56,39 @@ def has_fast_bf16() -> bool:
         return True
 
 
+def find_device(device: str, backend: str = "auto") -> torch.device:
+    """The device for a request: `auto`, `cpu` or `cuda`.
+
+    Raises BackendError if a GPU was asked for and torch can use none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+        why = "torch finds no GPU here"
+        if torch.version.cuda is None:
+            why = f"torch {torch.__version__} was built without CUDA"
+        elif hidden is not None and not hidden.strip(", "):
+            why = "CUDA_VISIBLE_DEVICES is empty, which hides every GPU"
+        raise BackendError("--device", f"cuda cannot be used: {why}", "--device cpu")
+    if device == "auto":
+        wanted = backend in ON_GPU and gpu_recurrence.unavailable() is None
+        device = "cuda" if wanted else "cpu"
+    return torch.device(device)
+
+
 def choose(backend: str, precision: str, device: str) -> Choice:
     """The kernel for a request.
 
     Raises BackendError if what was asked for cannot run here, with what would.
     """
-    if device == "cuda":
-        return _choose_on_gpu(backend, precision)
+    if device == "cuda" and backend not in ON_GPU:
+        raise BackendError("--backend", f"{backend} runs on the CPU, and the device is cuda", "--backend auto")
+    place = find_device(device, backend)
+    if place.type == "cuda":
+        return _choose_on_gpu(backend, precision, place)
     if backend == "triton":
         raise BackendError("--backend", "triton runs on a GPU, and the device is the CPU", "--backend auto")
     if precision == "fp16":
-        raise BackendError(
-            "--precision", "fp16 products need a GPU, and this version runs on the CPU", "--precision auto"
-        )
+        raise BackendError("--precision", "fp16 products need a GPU, and the device is the CPU", "--precision auto")
     if precision == "bf16" and backend == "plain":
         raise BackendError("--precision", "the plain loop runs in fp32 only", "--backend auto")
     if backend == "plain":
@@ -74,21 +103,25 @@ def choose(backend: str, precision: str, device: str) -> Choice:
     return Choice(partial(run_layer, operands=operands), operands, f"{loop}, {name} products ({why})")
 
 
-def _choose_on_gpu(backend: str, precision: str) -> Choice:
-    """Triton's kernels, or torch's operators where they were asked for or Triton's cannot run. Raises BackendError."""
-    if backend not in ("auto", "triton", "torch"):
-        raise BackendError("--backend", f"{backend} runs on the CPU, and the device is cuda", "--backend auto")
+def _choose_on_gpu(backend: str, precision: str, device: torch.device) -> Choice:
+    """Triton's kernels, or torch's operators if they were asked for or Triton's cannot run. Raises BackendError."""
     name = "bf16" if precision == "auto" else precision
     operands = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
     reason = gpu_recurrence.unavailable()
     if backend == "triton" and reason:
         raise BackendError("--backend", f"triton cannot run here: {reason}", "--backend torch")
     why = "as asked" if precision != "auto" else "the GPU has them"
+    run: Callable[[torch.dtype], Unroll]
     if backend == "torch" or reason:
         because = f"; no Triton: {reason}" if backend == "auto" else ""
-        return Choice(torch_layers.TorchLayers(operands), operands, f"torch's operators, {name} ({why}){because}")
-    run_layer = partial(_on_gpu, operands=operands)
-    return Choice(run_layer, operands, f"Triton's kernels, {name} products ({why}); ways by size, not yet measured")
+        kernels, run = f"torch's operators, {name} ({why}){because}", torch_layers.TorchLayers
+    else:
+        kernels, run = f"Triton's kernels, {name} products ({why})", _triton
+    return Choice(run(operands), operands, kernels, device, run(torch.float32))
+
+
+def _triton(operands: torch.dtype) -> Unroll:
+    return partial(_on_gpu, operands=operands)
 
 
 def _on_gpu(cell: Cell, *arguments: Any, **settings: Any) -> tuple[Tensor, State]:

@@ -12,6 +12,7 @@ vocabulary.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from torch.autograd.function import once_differentiable
 
 from nlpseq import arrays
 
-CHUNK_VALUES = 1 << 22  # logits in one chunk: 16 MB in fp32
+CHUNK_VALUES = 1 << 22  # logits in one chunk on the CPU: 16 MB in fp32
+LARGE_CHUNK = 1 << 27  # and on a GPU, where few large products are faster: 512 MB in fp32
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -35,8 +37,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
         operands: torch.dtype,
         gradients: bool,  # whether any may be asked for
         smoothing: float,
+        real: Tensor | None,  # [N], 0 for rows that do not count
     ) -> Tensor:
-        rows = max(1, min(hidden.shape[0], CHUNK_VALUES // weight.shape[0]))
+        values = CHUNK_VALUES if hidden.device.type == "cpu" else LARGE_CHUNK
+        rows = max(1, min(hidden.shape[0], values // weight.shape[0]))
         training = gradients and any(ctx.needs_input_grad)
         matrix, offset = weight.to(operands), bias.to(operands)
         grad_hidden = torch.empty_like(hidden) if training else hidden
@@ -48,18 +52,21 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, hidden.shape[0], rows):
             part = hidden[start : start + rows].to(operands)
             target = targets[start : start + rows, None]
+            counts = 1.0 if real is None else real[start : start + rows, None]
             logits = torch.addmm(offset, part, matrix.t(), out=buffer[: part.shape[0]])
             chosen = logits.gather(1, target).double()
             if not training:
-                total += (logits.to(precise).logsumexp(1, keepdim=True) - chosen).sum()
+                total += ((logits.to(precise).logsumexp(1, keepdim=True) - chosen) * counts).sum()
                 continue
             mean = logits.to(precise).mean(1, keepdim=True).double() if smoothing else chosen
             probability = torch.softmax(logits, 1, out=logits)
             likely = probability.gather(1, target).double().clamp_min(1e-38).log()
-            total -= (likely + smoothing * (mean - chosen)).sum()
+            total -= ((likely + smoothing * (mean - chosen)) * counts).sum()
             probability.scatter_add_(1, target, probability.new_full((1, 1), smoothing - 1).expand_as(target))
             if smoothing:
                 probability -= smoothing / weight.shape[0]
+            if real is not None:
+                probability *= counts
             grad_hidden[start : start + rows] = probability @ matrix
             if operands == weight.dtype:
                 grad_weight.addmm_(probability.t(), part)
@@ -73,7 +80,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
-        return grad_hidden * grad, grad_weight * grad, grad_bias * grad, None, None, None, None
+        return grad_hidden * grad, grad_weight * grad, grad_bias * grad, None, None, None, None, None
 
 
 def linear_cross_entropy(
@@ -83,14 +90,23 @@ def linear_cross_entropy(
     targets: Tensor,  # [N]
     operands: torch.dtype | None = None,
     smoothing: float = 0.0,
+    real: Tensor | None = None,
+    *,
+    fixed: bool | None = None,
 ) -> Tensor:
     """The sum, in nats, of -log softmax(hidden W' + b) at the targets; a tensor without dimensions.
 
     With label smoothing (Szegedy et al., 2016) the target is a mixture: a share `smoothing` of it is spread over the
     whole vocabulary. That is for training only: without a gradient the loss is the plain one.
+
+    Only rows that are `real` [N] count; None: all. The others are left out of the arithmetic, or with `fixed`, which is
+    the default on a GPU, multiplied by zero, so that shapes do not depend on the data.
     """
+    fixed = hidden.device.type != "cpu" if fixed is None else fixed
+    if real is not None and not fixed:
+        hidden, targets, real = hidden[real], targets[real], None
     result: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden, weight, bias, targets, operands or hidden.dtype, torch.is_grad_enabled(), smoothing
+        hidden, weight, bias, targets, operands or hidden.dtype, torch.is_grad_enabled(), smoothing, real
     )
     return result
 
@@ -105,19 +121,49 @@ class Candidates:
     a context makes likely, and without them the estimate would miss most of its mass most of the time.
     """
 
-    def __init__(self, frequencies: np.ndarray, expected: int = 3072) -> None:
+    def __init__(
+        self,
+        frequencies: np.ndarray,
+        expected: int = 3072,
+        device: torch.device | None = None,
+        *,
+        fixed: bool | None = None,
+    ) -> None:
+        """`frequencies` [V] are counts in the training part; `device` is where words are drawn, by default the CPU.
+
+        With `fixed`, which is the default on a GPU, as many ids are given at each draw.
+        """
         weights = (np.asarray(frequencies, np.float64) + 0.1) ** 0.75
         low, high = 0.0, 1.0 / weights.min()
         for _ in range(100):
             scale = (low + high) / 2
             low, high = (scale, high) if np.minimum(1, scale * weights).sum() < expected else (low, scale)
-        self.probability = torch.from_numpy(np.minimum(1, high * weights)).float()
+        self.probability = torch.from_numpy(np.minimum(1, high * weights)).float().to(device or "cpu")
+        self.fixed = self.probability.device.type != "cpu" if fixed is None else fixed
+        self.most = math.ceil(expected + 8 * math.sqrt(expected))  # words, beside the targets; more never come
 
     def draw(self, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Ids [S] of the words drawn for a batch with `targets` [N], and -log pi of each [S]."""
+        """Ids [S] of the words drawn for a batch with `targets` [N], and -log pi of each [S].
+
+        If S is fixed, what is left over of it holds the id V, and -inf, which lends no mass.
+        """
         probability = self.probability.index_fill(0, targets, 1.0)
-        ids = (torch.rand(len(probability), generator=generator) < probability).nonzero()[:, 0]
-        return ids, -probability[ids].log()
+        if not self.fixed:
+            ids = (torch.rand(len(probability), generator=generator) < probability).nonzero()[:, 0]
+            return ids, -probability[ids].log()
+        own = generator if generator.device.type == probability.device.type else None
+        return self._draw_fixed(probability, len(targets), own)
+
+    def _draw_fixed(
+        self, probability: Tensor, targets: int, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        words, room = len(probability), min(len(probability), self.most + targets)
+        drawn = torch.rand(words, generator=generator, device=probability.device) < probability
+        slots = (drawn.cumsum(0) - 1).where(drawn, room).clamp(max=room)
+        every = torch.arange(words, device=probability.device)
+        ids = every.new_full((room + 1,), words).scatter(0, slots, every)[:room]
+        left_over = ids == words
+        return ids, -probability[ids.clamp(max=words - 1)].log().masked_fill(left_over, torch.inf)
 
 
 class _SampledCrossEntropy(torch.autograd.Function):
@@ -129,13 +175,14 @@ class _SampledCrossEntropy(torch.autograd.Function):
         hidden: Tensor,  # [N, E]
         rows: Tensor,  # [S + N, E], weights of the words drawn and of the targets
         offsets: Tensor,  # [S + N]
-        twice: tuple[Tensor, Tensor],  # where a target is among the words drawn: row and column
+        column: Tensor,  # [N, 1], where a row's target is among the words drawn, or -1
         operands: torch.dtype,
     ) -> Tensor:
         count = len(rows) - len(hidden)
         drawn, targets = rows[:count].to(operands), rows[count:]
         mass = (hidden.to(operands) @ drawn.t()).to(hidden.dtype).add_(offsets[:count])
-        mass[twice] = -torch.inf
+        place = column.clamp(min=0)
+        mass.scatter_(1, place, mass.gather(1, place).masked_fill(column >= 0, -torch.inf))
         own = (hidden * targets).sum(1) + offsets[count:]
         top = torch.maximum(mass.amax(1), own)
         mass.sub_(top[:, None]).exp_()
@@ -170,14 +217,13 @@ def sampled_cross_entropy(
     """As `linear_cross_entropy`, with the normaliser estimated from the target and the words that `Candidates` drew."""
     operands = operands or hidden.dtype
     ids, correction = drawn
-    both = torch.cat([ids, targets])
+    words = weight.shape[0]
+    both = torch.cat([ids.clamp(max=words - 1), targets])
     rows = arrays.embed(weight, both)
-    place = targets.new_full((weight.shape[0],), -1)
-    place[ids] = torch.arange(len(ids))
-    column = place[targets]
-    twice = (column >= 0).nonzero()[:, 0]
+    place = targets.new_full((words + 1,), -1)  # the last is for what is left over
+    place[ids] = torch.arange(len(ids), device=ids.device)
     offsets = bias[both] + torch.cat([correction, correction.new_zeros(len(targets))])
     result: Tensor = _SampledCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden, rows, offsets, (twice, column[twice]), operands
+        hidden, rows, offsets, place[targets][:, None], operands
     )
     return result

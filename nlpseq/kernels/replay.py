@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-MOST_GRAPHS = 64
+MOST_GRAPHS = 128
 
 Results = tuple[Tensor, ...]
 Body = Callable[..., Results]
@@ -70,6 +70,7 @@ class Replay:
         self.body = body
         self.recorder = recorder
         self._generators = generators
+        self.usual = True  # whether the last call was one like all others: nothing was seen or recorded first
         self._seen: dict[Hashable, tuple[Graph, Results, Results] | None] = {}  # graph, inputs, results; None: once
 
     def __call__(self, *inputs: Tensor, key: Hashable = None) -> Results:
@@ -79,21 +80,26 @@ class Replay:
                 return self.body(*inputs)
             self.recorder = CudaRecorder(self._generators)
         shapes = key, tuple((value.shape, value.dtype) for value in inputs)
-        if shapes not in self._seen:
+        found = self._seen.get(shapes)
+        self.usual = found is not None
+        if shapes not in self._seen or (found is None and not self._may_record()):
             self._seen[shapes] = None
             return self.body(*inputs)
-        found = self._seen[shapes]
         if found is None:
-            if sum(one is not None for one in self._seen.values()) >= MOST_GRAPHS:
-                return self.body(*inputs)
-            places = tuple(value.clone() for value in inputs)
-            graph, results = self.recorder.record(lambda: self.body(*places))
-            found = self._seen[shapes] = graph, places, results
+            found = self._seen[shapes] = self._record(self.recorder, inputs)
         graph, places, results = found
         for place, value in zip(places, inputs, strict=True):
             place.copy_(value, non_blocking=True)
         graph.replay()
         return results
+
+    def _may_record(self) -> bool:
+        return sum(one is not None for one in self._seen.values()) < MOST_GRAPHS
+
+    def _record(self, recorder: Recorder, inputs: Results) -> tuple[Graph, Results, Results]:
+        places = tuple(value.clone() for value in inputs)
+        graph, results = recorder.record(lambda: self.body(*places))
+        return graph, places, results
 
     def forget(self) -> None:
         """Free all graphs."""

@@ -32,7 +32,7 @@ def table_rows(longest: int, vocabulary_size: int) -> int:
 def evidence_rows(ids: Array, longest: int, vocabulary_size: int) -> list[Array]:
     """The rows [T, B] of the table for the n-grams of 1, 2, .. `longest` tokens that end in each of `ids` [T, B]."""
     steps, batch = ids.shape
-    newlines = arrays.from_numpy(np.full((longest - 1, batch), NEWLINE, np.int64), ids)
+    newlines = arrays.filled((longest - 1, batch), NEWLINE, ids)
     tokens = arrays.concatenate([newlines, ids], 0)
     backwards = [tokens[longest - 1 - order : longest - 1 - order + steps] for order in range(longest)]
     return [ids, *(rows + vocabulary_size for rows in ngram_rows(backwards, BUCKETS))]

@@ -21,15 +21,18 @@ from torch.nn.functional import kl_div
 Read = Callable[[Tensor | None], Tensor]  # a change [T, B, E] of the tokens' vectors, or none, to logits [B, C]
 
 
-def adversarial_loss(read: Read, loss: Callable[[Tensor], Tensor], shape: tuple[int, ...], length: float) -> Tensor:
-    """The loss of logits as they are, and of those at the change [T, B, E] = `shape` that is worst for it."""
-    nothing = torch.zeros(shape, requires_grad=True)
+def adversarial_loss(read: Read, loss: Callable[[Tensor], Tensor], nothing: Tensor, length: Tensor | float) -> Tensor:
+    """The loss of logits as they are, and of those at the change [T, B, E] that is worst for it.
+
+    `nothing` [T, B, E] is a change of zeros; `length` is that of the change over a text.
+    """
+    nothing = nothing.detach().requires_grad_()
     plain = loss(read(nothing))
     (direction,) = torch.autograd.grad(plain, nothing, retain_graph=True)
     return plain + loss(read(scaled(direction, length)))
 
 
-def virtual_loss(read: Read, loss: Callable[[Tensor], Tensor], drawn: Tensor, length: float) -> Tensor:
+def virtual_loss(read: Read, loss: Callable[[Tensor], Tensor], drawn: Tensor, length: Tensor | float) -> Tensor:
     """The loss of logits as they are, and by how much they differ at the change that is worst for them.
 
     `drawn` [T, B, E] is a direction by chance, zero where a text has ended.
@@ -47,7 +50,7 @@ def divergence(said: Tensor, logits: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def scaled(direction: Tensor, length: float) -> Tensor:
+def scaled(direction: Tensor, length: Tensor | float) -> Tensor:
     """A direction [T, B, E] made so long over each text."""
     norms = direction.square().sum((0, 2), keepdim=True).sqrt()
-    return direction * (length / norms.clamp_min(1e-12))
+    return direction * (norms.clamp_min(1e-12).reciprocal() * length)

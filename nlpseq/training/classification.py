@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from nlpseq.arrays import active_steps
+from nlpseq.arrays import active_steps, to_numpy
 from nlpseq.evaluation.label_scores import accuracy, confusion, fit_temperature, label_scores, macro_f1, mean_loss
 from nlpseq.evaluation.scores import Score
 from nlpseq.kernels.choice import Choice
+from nlpseq.kernels.masks import draw_normal
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.stack import Noise
@@ -62,16 +63,18 @@ class ClassificationTask(ModelTask):
         self._valid_logits: np.ndarray | None = None
         counts = corpus.label_counts
         balanced = counts.sum() / np.maximum(1, counts) / len(counts)
-        self.class_weights = torch.from_numpy(balanced).float() if training.class_weights == "balanced" else None
-        self.evidence = CrossFitted(corpus, options.evidence) if options.evidence else None
+        self.class_weights = None
+        if training.class_weights == "balanced":
+            self.class_weights = self.feed.place(balanced.astype(np.float32))
+        self.evidence = CrossFitted(corpus, options.evidence, self.feed.place) if options.evidence else None
         self.constants: dict[str, Tensor] = {}
         if self.evidence is not None:
-            self.constants["evidence.table"] = torch.from_numpy(self.evidence.table)
+            self.constants["evidence.table"] = self.feed.place(self.evidence.table)
         self.depths = {name: _depth(name, options.layers) for name in self.parameters}
 
     def weights(self) -> dict[str, np.ndarray]:
         """The parameters as they are now, and the table of evidence."""
-        return super().weights() | {name: value.numpy() for name, value in self.constants.items()}
+        return super().weights() | {name: to_numpy(value) for name, value in self.constants.items()}
 
     def rate_scales(self, share: float) -> list[float]:
         """What the rate of parameters of each depth is multiplied by, when `share` of the run is over.
@@ -87,13 +90,19 @@ class ClassificationTask(ModelTask):
         """Batches in one pass over the texts."""
         return len(self.batches)
 
-    def batch_loss(self) -> tuple[Tensor, int]:
-        """The next batch's loss in nats, and its count of texts."""
+    def next_batch(self) -> tuple[tuple[Tensor, ...], int]:
+        """The next batch's ids [T, B], lengths [B], labels [B] and folds [B], and its count of texts."""
         chosen = self.batches.next()
         batch = self.corpus.train.batch(chosen)
         self.tokens += int(batch.lengths.sum())
-        ids, lengths, labels = (torch.from_numpy(one) for one in batch)
-        evidence = None if self.evidence is None else self.evidence.of(ids, chosen)
+        folds = np.zeros(len(chosen), np.int64) if self.evidence is None else self.evidence.folds[chosen]
+        place = self.feed.place
+        return (self.feed.columns(batch.ids), *map(place, (batch.lengths, batch.labels, folds))), len(chosen)
+
+    def batch_loss(self, *batch: Tensor) -> Tensor:
+        """A batch's loss in nats, a tensor without dimensions."""
+        ids, lengths, labels, folds = batch
+        evidence = None if self.evidence is None else self.evidence.of(ids, folds)
         training = self.training
 
         def read(shift: Tensor | None) -> Tensor:
@@ -102,19 +111,19 @@ class ClassificationTask(ModelTask):
         def loss(logits: Tensor) -> Tensor:
             return self._loss(logits, labels)
 
-        shape = (*ids.shape, self.parameters["embedding.weight"].shape[1])
+        embedding = self.parameters["embedding.weight"]
+        shape = (*ids.shape, embedding.shape[1])
         if training.adversarial:
-            made = adversarial_loss(read, loss, shape, training.adversarial * self._vector_length())
-        elif training.virtual_adversarial:
-            drawn = torch.randn(shape, generator=self.generator) * active_steps(lengths, len(ids))[..., None]
-            made = virtual_loss(read, loss, drawn, training.virtual_adversarial * self._vector_length())
-        else:
-            made = loss(read(None))
-        return made, len(labels)
+            nothing = embedding.new_zeros(shape)
+            return adversarial_loss(read, loss, nothing, training.adversarial * self._vector_length())
+        if training.virtual_adversarial:
+            drawn = draw_normal(shape, self.generator, embedding.device) * active_steps(lengths, len(ids))[..., None]
+            return virtual_loss(read, loss, drawn, training.virtual_adversarial * self._vector_length())
+        return loss(read(None))
 
-    def _vector_length(self) -> float:
-        """The length of an average token's vector."""
-        return float(self.parameters["embedding.weight"].detach().square().sum(1).mean().sqrt())
+    def _vector_length(self) -> Tensor:
+        """The length of an average token's vector; in float64, where a factor of it is exact."""
+        return self.parameters["embedding.weight"].detach().square().sum(1).mean().sqrt().double()
 
     def _logits(self, ids: Tensor, lengths: Tensor, *, noise: Noise | None = None, **read: Any) -> Tensor:
         outputs = classifier.read(
@@ -137,9 +146,11 @@ class ClassificationTask(ModelTask):
     def valid_logits(self) -> np.ndarray:
         """What the model says of each validation text [N, C]."""
         found = np.empty((len(self.corpus.valid), len(self.corpus.labels)), np.float32)
+        made = []
         for places, batch in self.corpus.valid.in_order(VALIDATION_TOKENS):
-            ids, lengths = torch.from_numpy(batch.ids), torch.from_numpy(batch.lengths)
-            found[places] = self._logits(ids, lengths).numpy()
+            made.append((places, self._logits(self.feed.columns(batch.ids), self.feed.place(batch.lengths))))
+        for places, logits in made:
+            found[places] = to_numpy(logits)
         return found
 
     def validate(self) -> float:

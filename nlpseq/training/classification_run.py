@@ -89,7 +89,7 @@ class ClassificationRun(task_run.TaskRun):
             taught=request.init_from is not None,
             labels=len(self.corpus.labels),
         )
-        return {"machine": {"kernel": self.choice.reason}}
+        return {}
 
     def reopen(self, config: Mapping[str, Any]) -> None:
         """The texts."""

@@ -20,14 +20,17 @@ from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import OptionError
+from nlpseq.kernels.choice import Choice
 from nlpseq.models.classifier import USUAL_POOLING, ClassifierOptions
 from nlpseq.models.embedding import NGRAM_BUCKETS
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.options import RecurrentOptions
-from nlpseq.models.stack import Unroll
 from nlpseq.models.translator import TranslatorOptions
+from nlpseq.training.feed import Feed
 from nlpseq.training.options import ClassifierTraining, LanguageModelTraining, TrainingOptions, TranslationTraining
 
+PROBES = {"cpu": (16, 32, 384)}  # steps, batch and size of the layer whose speed is measured
+BATCHES = {"cpu": (32, 64), "cuda": (64, 128)}  # streams and steps; a GPU's kernels work on 64 streams at a time
 HIDDEN_SIZES = (64, 96, 128, 192, 256, 320, 384, 448, 544, 640, 768, 896, 1056, 1280, 1536)
 LARGE_VOCABULARY = 8_192
 REFERENCE_SIZE = 384
@@ -44,19 +47,26 @@ class Circumstances:
     vocabulary_size: int
     seconds: float  # of training
     speed: float  # floating-point operations a second, of a layer's products
+    device: str = "cpu"
 
 
-def measure_speed(run_layer: Unroll) -> float:
-    """Operations a second of a layer's matrix products, all else included; a power of the square root of two."""
-    steps, batch, size, cell = 16, 32, 384, CELLS["lstm"]
+def measure_speed(choice: Choice) -> float:
+    """Operations a second of a layer's matrix products, all else included; a power of the square root of two.
+
+    The layer is large enough for the device: on a GPU a small one would only show how long a launch takes.
+    """
+    steps, batch, size = PROBES.get(choice.device.type, (64, 128, 1024))
+    cell = CELLS["lstm"]
     values = layer_values(cell, size, size, np.random.default_rng(1))
-    weights = LayerWeights(**{name: torch.from_numpy(value).requires_grad_() for name, value in values.items()})
-    inputs = torch.randn(steps, batch, size, requires_grad=True)
+    place = Feed(choice.device).place
+    weights = LayerWeights(**{name: place(value).requires_grad_() for name, value in values.items()})
+    inputs = torch.randn(steps, batch, size, device=choice.device, requires_grad=True)
     state, leaves = zero_state(cell, batch, size, inputs.detach()), [inputs, *weights[:4]]
     times = []
     for _ in range(8):
         begun = time.perf_counter()
-        torch.autograd.grad(run_layer(cell, weights, inputs, state)[0].sum(), leaves)
+        grads = torch.autograd.grad(choice.run_layer(cell, weights, inputs, state)[0].sum(), leaves)
+        float(grads[0][0, 0, 0])  # waits for the device
         times.append(time.perf_counter() - begun)
     speed = 3 * 2 * 2 * steps * batch * size * cell.gates * size / sorted(times)[2]
     return float(2 ** (round(2 * math.log2(speed)) / 2))
@@ -82,13 +92,15 @@ def complete(
         raise OptionError("--ngram-buckets", "is an option of n-grams, and there are none", "--ngrams 4")
     _refuse_useless_drop(model, training)
     dropout = training.dropout if training.dropout is not None else _dropout(passes, large)
+    by_time = training.steps is None and training.epochs is None
+    streams, steps = BATCHES["cpu" if not by_time else facts.device]
     training = replace(
         training,
-        batch_size=training.batch_size or 32,
-        sequence_length=training.sequence_length or (35 if large else 64),
+        batch_size=training.batch_size or streams,
+        sequence_length=training.sequence_length or (steps * 35 // 64 if large else steps),
         dropout=dropout,
         input_dropout=dropout / 2 if training.input_dropout is None else training.input_dropout,
-        softmax=("sampled" if large else "full") if training.softmax == "auto" else training.softmax,
+        softmax=_softmax(facts, large) if training.softmax == "auto" else training.softmax,
     )
     return model, training
 
@@ -151,6 +163,11 @@ def _refuse_useless_drop(model: RecurrentOptions, training: TrainingOptions) -> 
         raise OptionError(
             "--weight-drop", f"drops recurrent weights, and the cell {model.cell} has none", "--dropout 0.2"
         )
+
+
+def _softmax(facts: Circumstances, large: bool) -> str:
+    """A large vocabulary's is estimated on a CPU; on a GPU all of it takes less time than the layers."""
+    return "sampled" if large and facts.device == "cpu" else "full"
 
 
 def _hidden_size(facts: Circumstances, large: bool) -> int:

@@ -8,6 +8,8 @@ often of one thing (a film, an author), and such weights would know it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,18 +24,23 @@ FOLDS = 5
 class CrossFitted:
     """The tables of a corpus: one for each fold, and one of all."""
 
-    def __init__(self, corpus: LabelledCorpus, longest: int) -> None:
+    def __init__(
+        self,
+        corpus: LabelledCorpus,
+        longest: int,
+        place: Callable[[NDArray[np.float32]], Tensor] = torch.from_numpy,
+    ) -> None:
+        """`place` takes the tables [K, R, C] to the device that reads them."""
         self.longest = longest
         self.vocabulary_size = corpus.tokeniser.size
         counts = _count(corpus, longest)
         whole = counts.sum(0)
         self.table = weigh(whole)  # [R, C]
-        self._tables = torch.from_numpy(np.stack([weigh(whole - one) for one in counts]))  # [K, R, C]
-        self._folds = torch.from_numpy(_folds(corpus.train.labels))  # [N]
+        self._tables = place(np.stack([weigh(whole - one) for one in counts]))  # [K, R, C]
+        self.folds = _folds(corpus.train.labels)  # [N], of the texts of training
 
-    def of(self, ids: Tensor, chosen: NDArray[np.int64]) -> Tensor:
-        """The weights [T, B, O*C] for texts `ids` [T, B], which are those of training at places `chosen` [B]."""
-        folds = self._folds[torch.from_numpy(chosen)]
+    def of(self, ids: Tensor, folds: Tensor) -> Tensor:
+        """The weights [T, B, O*C] for texts `ids` [T, B] of the folds `folds` [B]."""
         rows = evidence_rows(ids, self.longest, self.vocabulary_size)
         return torch.cat([self._tables[folds, one] for one in rows], -1)
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlpseq import arrays
 from nlpseq.evaluation import perplexity
 from nlpseq.evaluation.scores import Score, language_model_scores
-from nlpseq.kernels import recurrence
 from nlpseq.kernels.choice import Choice
 from nlpseq.kernels.loss import Candidates, linear_cross_entropy, sampled_cross_entropy
 from nlpseq.models import language_model
@@ -44,16 +44,33 @@ class LanguageModelTask(ModelTask):
         batch_size, steps = fit_batch(len(corpus.train), training.batch_size or 64, training.sequence_length or 64)
         self.columns = Columns(corpus.train, batch_size, steps, training.random_seed)
         self.state: LanguageModelState = language_model.begin(self.parameters, options, batch_size)
-        self.candidates = Candidates(corpus.frequencies) if training.softmax == "sampled" else None
+        self._after = self.state
+        self.candidates = None
+        if training.softmax == "sampled":
+            self.candidates = Candidates(corpus.frequencies, device=choice.device)
         self.quick = corpus.valid if quick_tokens is None else corpus.valid[:quick_tokens]
 
     def steps_in_epoch(self) -> int:
         """Batches in one pass over the corpus."""
         return math.ceil(self.columns.height / self.columns.steps)
 
-    def batch_loss(self) -> tuple[Tensor, int]:
-        """The next batch's loss in nats, and its count of tokens. Carries the hidden state."""
-        inputs, targets = (torch.from_numpy(ids) for ids in self.columns.next())
+    def next_batch(self) -> tuple[tuple[Tensor, ...], int]:
+        """The next inputs and targets, both [T, B], and their count of tokens."""
+        inputs, targets = self.columns.next()
+        return (self.feed.place(inputs), self.feed.place(targets)), targets.size
+
+    def loss_of_first(self, count: int, *batch: Tensor) -> Tensor:
+        """As `ModelTask.loss_of_first`, from the state of zeros."""
+        held = self.state
+        self.state = language_model.begin(self.parameters, self.options, count)
+        try:
+            return super().loss_of_first(count, *batch)
+        finally:
+            self.state = held
+
+    def batch_loss(self, *batch: Tensor) -> Tensor:
+        """A batch's loss in nats, a tensor without dimensions. The hidden state after it is carried on by `settle`."""
+        inputs, targets = batch
         features, state = language_model.forward(
             self.parameters,
             self.options,
@@ -62,14 +79,21 @@ class LanguageModelTask(ModelTask):
             run_layer=self.choice.run_layer,
             noise=self.noise,
         )
-        self.state = language_model.map_state(Tensor.detach, state)
+        self._after = language_model.map_state(Tensor.detach, state)
         weight, bias = language_model.output_layer(self.parameters)
         flat, wanted = features.flatten(0, 1), targets.flatten()
         if self.candidates is None:
-            return linear_cross_entropy(flat, weight, bias, wanted, self.choice.operands), wanted.numel()
+            return linear_cross_entropy(flat, weight, bias, wanted, self.choice.operands)
         drawn = self.candidates.draw(wanted, self.generator)
-        loss = sampled_cross_entropy(flat, weight, bias, wanted, drawn, self.choice.operands)
-        return loss, wanted.numel()
+        return sampled_cross_entropy(flat, weight, bias, wanted, drawn, self.choice.operands)
+
+    def settle(self) -> None:
+        """Let the next batch go on from the state after this one, in the same place in memory."""
+        self._carry(self._after)
+
+    @torch.no_grad()
+    def _carry(self, state: LanguageModelState) -> None:
+        language_model.map_state(Tensor.copy_, self.state, state)
 
     @torch.no_grad()
     def validate(self) -> float:
@@ -82,7 +106,7 @@ class LanguageModelTask(ModelTask):
     @torch.no_grad()
     def scores(self) -> list[Score]:
         """The scores of the whole validation part, the state carried, in full precision."""
-        nats = perplexity.text_loss(self.parameters, self.options, self.corpus.valid, run_layer=recurrence.unroll)
+        nats = perplexity.text_loss(self.parameters, self.options, self.corpus.valid, run_layer=self.choice.exact)
         signature = perplexity.signature(self.corpus.tokeniser, perplexity.part_name(self.corpus.facts))
         return language_model_scores(nats, self.corpus.valid_size, signature)
 
@@ -92,13 +116,11 @@ class LanguageModelTask(ModelTask):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The place in the corpus and the carried state."""
-        state = {f"state/{k}": v.numpy().copy() for k, v in language_model.flatten_state(self.state).items()}
+        state = {f"state/{k}": arrays.to_numpy(v).copy() for k, v in language_model.flatten_state(self.state).items()}
         return {**state, "place": np.array([self.columns.passes, self.columns.position])}
 
-    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def restore(self, saved: Mapping[str, np.ndarray]) -> None:
         """Take back what `arrays` gave."""
-        self.columns.passes, self.columns.position = (int(value) for value in arrays["place"])
-        named = {
-            k.removeprefix("state/"): torch.from_numpy(v.copy()) for k, v in arrays.items() if k.startswith("state/")
-        }
-        self.state = language_model.restore_state(named, self.state)
+        self.columns.passes, self.columns.position = (int(value) for value in saved["place"])
+        named = {k.removeprefix("state/"): self.feed.place(v) for k, v in saved.items() if k.startswith("state/")}
+        self._carry(language_model.restore_state(named, self.state))

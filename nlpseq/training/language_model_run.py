@@ -54,11 +54,12 @@ class LanguageModelRun(task_run.TaskRun):
         self.note_vocabulary()
         if self.corpus.facts["valid_is"] == "training text":
             self.notes.append("the corpus is too short to hold a tenth out: validation is on the training text")
-        speed = measure_speed(self.choice.run_layer)
-        facts = Circumstances(len(self.corpus.train), self.corpus.tokeniser.size, self._seconds(), speed)
+        speed = measure_speed(self.choice)
+        size, device = self.corpus.tokeniser.size, self.choice.device.type
+        facts = Circumstances(len(self.corpus.train), size, self._seconds(), speed, device)
         self.model, self.training = complete(model, request.training, facts)
         self.quick_tokens = self._quick_tokens(speed)
-        return {"quick_tokens": self.quick_tokens, "machine": {"speed": speed, "kernel": self.choice.reason}}
+        return {"quick_tokens": self.quick_tokens, "machine": {"speed": speed}}
 
     def reopen(self, config: Mapping[str, Any]) -> None:
         """The corpus, and how much of it a quick validation reads."""

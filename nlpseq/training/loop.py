@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import signal
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,21 +23,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlpseq.arrays import to_numpy
 from nlpseq.errors import Interrupted, RunError
+from nlpseq.kernels.masks import restore_generator
+from nlpseq.kernels.replay import Recorder
+from nlpseq.training.device_faults import explained
+from nlpseq.training.feed import Feed
 from nlpseq.training.optimisers import Updates
 from nlpseq.training.options import TrainingOptions
 from nlpseq.training.run_folder import RunFolder
 from nlpseq.training.schedule import Budget, rate
+from nlpseq.training.step import DeviceStep, HostStep, Outcome, Plan, Step, StepTask
 
 SAVE_SECONDS = 30.0
 RETRIES = 3
 
 
-class Task(Protocol):
+class Task(StepTask, Protocol):
     """What the loop asks of a task."""
 
-    parameters: dict[str, Tensor]
-    generator: torch.Generator  # of all noise
     depths: dict[str, int]  # of parameters below the output, as `rate_scales` counts them; not named: 0
     unit: str  # what losses are counted in: token, text
     criterion: str  # what selection scores are called
@@ -47,9 +52,6 @@ class Task(Protocol):
 
     def rate_scales(self, share: float) -> Sequence[float]:
         """What the rate is multiplied by at each depth, when `share` of the run is over."""
-
-    def batch_loss(self) -> tuple[Tensor, int]:
-        """The next batch's loss as (total in nats, count of units)."""
 
     def validate(self) -> float:
         """The loss per token on (some of) the validation part, in nats."""
@@ -94,8 +96,16 @@ class Run:
     """One training run: a task, its options and its folder."""
 
     def __init__(
-        self, task: Task, options: TrainingOptions, folder: RunFolder, *, started: float | None = None
+        self,
+        task: Task,
+        options: TrainingOptions,
+        folder: RunFolder,
+        *,
+        started: float | None = None,
+        late: bool | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
+        """With `late` a step is not waited for, by default on a GPU; `recorder` then makes graphs of steps."""
         self.task = task
         self.options = options
         self.folder = folder
@@ -107,8 +117,11 @@ class Run:
             options.weight_decay,
             options.clip,
             task.depths,
+            late=late,
         )
         self.averages = {k: v.detach().clone() for k, v in task.parameters.items()} if options.average else {}
+        self.feed = Feed(self.updates.device)
+        self.taker = self._taker(recorder)
         self.step = 0
         self.total = self._given_total()
         self.best = math.inf  # loss, or negative selection score
@@ -119,7 +132,10 @@ class Run:
         self.tokens = 0
         self.seconds = 0.0  # spent in steps, in earlier sessions too
         self.signal_number: int | None = None
-        self._stopped_within_a_step = False
+
+    def _taker(self, recorder: Recorder | None) -> Step:
+        given = self.task, self.updates, self.averages, self.options.accumulate
+        return DeviceStep(*given, self.feed.place, recorder) if self.updates.late else HostStep(*given)
 
     def _given_total(self) -> int | None:
         if self.options.steps is not None:
@@ -142,25 +158,35 @@ class Run:
         budget = self._start_budget()
         last_state = self._state()
         saved = time.monotonic()
+        waiting: deque[Outcome] = deque()  # steps that were taken and not yet looked at
         while self.total is None or self.step < self.total:
             begun = time.monotonic()
-            result = self._one_step()
-            if self._stopped_within_a_step:
+            outcome = self._take_step()
+            if outcome is None:
                 self.folder.save_resume(*last_state)
                 raise Interrupted(self.signal_number or signal.SIGINT)
-            if result is None:
-                yield self._recover(last_state)
-                continue
-            loss, norm, count = result
+            waiting.append(outcome)
+            seen: list[Outcome] = []
+            self._look_at(waiting, self.taker.lag, seen)
             self.seconds += time.monotonic() - begun
-            self.tokens += count
-            if budget is not None and self.total is None:
+            if budget is not None and self.total is None and outcome.usual:
                 self.total = budget.steps(self.step, self._most_steps())
+            if self._pauses(saved):
+                self._look_at(waiting, 0, seen)
+            failed = seen.pop() if seen and not seen[-1].sound else None
+            newest = seen.pop() if seen and seen[-1] is outcome else None
+            for one in seen:
+                yield self._record(one)
+            if failed is not None:
+                waiting.clear()
+                yield self._recover(last_state, failed.step - 1)
+            if newest is None:
+                continue
             loss_now, score, best = self._validation()
             if loss_now is not None and not math.isfinite(loss_now):
-                yield self._recover(last_state)
+                yield self._recover(last_state, self.step)
                 continue
-            yield self._record(loss, norm, count, loss_now, score, best)
+            yield self._record(newest, loss_now, score, best)
             first = best and not self.folder.resume.exists()  # whoever has a model can go on from it
             if first or self._due(saved) or self.signal_number is not None:
                 last_state = self._state()
@@ -170,6 +196,16 @@ class Run:
                 raise Interrupted(self.signal_number)
             if self.options.patience and self.without_progress >= self.options.patience:
                 break
+
+    def _look_at(self, waiting: deque[Outcome], keep: int, seen: list[Outcome]) -> None:
+        """Wait for the steps taken first and move them to `seen`: all but `keep`, up to one that is not finite."""
+        while len(waiting) > keep and (not seen or seen[-1].sound):
+            seen.append(waiting.popleft())
+            self.tokens += seen[-1].count
+
+    def _pauses(self, saved: float) -> bool:
+        """Whether something follows this step that needs all numbers: a validation, a saved state, the end."""
+        return self._validates() or self._due(saved) or self.signal_number is not None
 
     def _start_budget(self) -> Budget | None:
         if self.total is not None:
@@ -187,38 +223,25 @@ class Run:
             return self.step % self.options.save_every == 0
         return time.monotonic() - saved > SAVE_SECONDS
 
-    def _one_step(self) -> tuple[float, float, int] | None:
-        """One update: loss per token, gradient norm, tokens; None if nothing was updated.
-
-        That is where loss or norm are not finite, or where a signal came between two accumulated batches.
-        """
+    def _take_step(self) -> Outcome | None:
+        """Take one step; None if a signal came between two accumulated batches, and then nothing was updated."""
         share = self.rate_scale * rate(self.step, self.total, self.options.warm_up, self.options.anneal)
-        self.updates.clear()
-        total, count = 0.0, 0
-        for batch in range(self.options.accumulate):
-            if batch and self.signal_number is not None:
-                self._stopped_within_a_step = True
-                return None
-            loss, tokens = self.task.batch_loss()
-            (loss / (tokens * self.options.accumulate)).backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
-            count += tokens
-        norm = self.updates.gradient_norm()
-        if not (math.isfinite(total) and math.isfinite(norm)):
-            return None
-        self.updates.step(share, self.task.rate_scales(self.step / self.total if self.total else 0.0))
-        self.step += 1
-        decay = min(self.options.average, self.step / (self.step + 10))
-        for name, average in self.averages.items():
-            average.lerp_(self.task.parameters[name].detach(), 1 - decay)
-        return total / count, norm, count
+        scales = self.task.rate_scales(self.step / self.total if self.total else 0.0)
+        decay = min(self.options.average, (self.step + 1) / (self.step + 11))
+        with explained(self.folder.path, self.options):
+            outcome = self.taker.take(Plan(self.step, share, scales, decay), lambda: self.signal_number is not None)
+        self.step += outcome is not None
+        return outcome
+
+    def _validates(self) -> bool:
+        if self.total is None:
+            return False
+        every = max(1, math.ceil(self.total / self.options.validations))
+        return self.step % every == 0 or self.step == self.total
 
     def _validation(self) -> tuple[float | None, float | None, bool]:
         """At a validation the loss, the selection score if there is one, and whether the model is the best so far."""
-        if self.total is None:
-            return None, None, False
-        every = max(1, math.ceil(self.total / self.options.validations))
-        if self.step % every and self.step != self.total:
+        if not self._validates():
             return None, None, False
         with self.averaged():
             loss = self.task.validate()
@@ -251,17 +274,17 @@ class Run:
             self.task.parameters[name].copy_(value)
 
     def _record(
-        self, loss: float, norm: float, count: int, validation: float | None, score: float | None, best: bool
+        self, outcome: Outcome, validation: float | None = None, score: float | None = None, best: bool = False
     ) -> Progress:
         speed = self.tokens / self.seconds if self.seconds else 0.0
-        left = None if self.total is None else (self.total - self.step) * self.seconds / self.step
-        share = rate(self.step, self.total, self.options.warm_up, self.options.anneal)
+        left = None if self.total is None else (self.total - outcome.step) * self.seconds / outcome.step
+        share = rate(outcome.step, self.total, self.options.warm_up, self.options.anneal)
         return Progress(
-            self.step,
+            outcome.step,
             self.total,
-            loss,
-            norm,
-            count,
+            outcome.loss,
+            outcome.norm,
+            outcome.count,
             speed,
             left,
             share * self.rate_scale * self.updates.learning_rate,
@@ -272,9 +295,9 @@ class Run:
             criterion=self.task.criterion,
         )
 
-    def _recover(self, state: tuple[dict[str, Any], dict[str, np.ndarray]]) -> Progress:
+    def _recover(self, state: tuple[dict[str, Any], dict[str, np.ndarray]], failed: int) -> Progress:
         """Go back to the last saved state with half the learning rate; give up after a few times."""
-        failed, scale, retries = self.step, self.rate_scale, self.retries + 1
+        scale, retries = self.rate_scale, self.retries + 1
         learning_rate = scale * self.updates.learning_rate
         if retries > RETRIES:
             raise RunError(
@@ -299,8 +322,8 @@ class Run:
             "tokens": self.tokens,
             "seconds": self.seconds,
         }
-        arrays = {f"parameter/{k}": v.detach().numpy().copy() for k, v in self.task.parameters.items()}
-        arrays |= {f"average/{k}": v.numpy().copy() for k, v in self.averages.items()}
+        arrays = {f"parameter/{k}": to_numpy(v).copy() for k, v in self.task.parameters.items()}
+        arrays |= {f"average/{k}": to_numpy(v).copy() for k, v in self.averages.items()}
         arrays |= {f"optimiser/{k}": v for k, v in self.updates.arrays().items()}
         arrays |= {f"task/{k}": v for k, v in self.task.arrays().items()}
         arrays["random"] = self.task.generator.get_state().numpy().copy()
@@ -311,10 +334,12 @@ class Run:
             return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
         self._assign({k: torch.from_numpy(v) for k, v in under("parameter/").items()})
-        self.averages = {k: torch.from_numpy(v.copy()) for k, v in under("average/").items()}
+        for name, value in under("average/").items():
+            self.averages[name].copy_(torch.from_numpy(value))
         self.updates.restore(under("optimiser/"))
         self.task.restore(under("task/"))
-        self.task.generator.set_state(torch.from_numpy(arrays["random"].copy()))
+        restore_generator(self.task.generator, arrays["random"])
+        self.taker.forget()
         self.step, self.total = header["step"], header["total"]
         self.best = math.inf if header["best"] is None else header["best"]
         self.best_loss = math.inf if header["best_loss"] is None else header["best_loss"]

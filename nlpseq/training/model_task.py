@@ -9,11 +9,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from nlpseq import arrays
 from nlpseq.evaluation.scores import Score
 from nlpseq.kernels.choice import Choice
+from nlpseq.kernels.masks import make_generator, start_step
 from nlpseq.models.model_file import save_model
 from nlpseq.models.options import RecurrentOptions
+from nlpseq.training.feed import Feed
 from nlpseq.training.noise import Dropouts
 from nlpseq.training.options import TrainingOptions
 
@@ -39,13 +43,35 @@ class ModelTask:
         self.training: Any = training
         self.corpus: Any = corpus
         self.choice = choice
-        self.parameters = {name: torch.from_numpy(np.array(value)).requires_grad_() for name, value in weights.items()}
-        self.generator = torch.Generator().manual_seed(training.random_seed)
-        self.noise = Dropouts(training, options.zoneout, self.generator)
+        self.feed = Feed(choice.device)
+        self.parameters = {name: self.feed.place(np.array(value)).requires_grad_() for name, value in weights.items()}
+        self.generator = make_generator(choice.device, training.random_seed)
+        self.noise = Dropouts(
+            training,
+            options.zoneout,
+            self.generator,
+            vocabulary_size=len(self.parameters["embedding.weight"]),
+            device=choice.device,
+        )
 
     def weights(self) -> dict[str, np.ndarray]:
-        """The parameters as they are now, as NumPy arrays on the same memory."""
-        return {name: value.detach().numpy() for name, value in self.parameters.items()}
+        """The parameters as they are now, as NumPy arrays; those of a CPU on the same memory."""
+        return {name: arrays.to_numpy(value) for name, value in self.parameters.items()}
+
+    def start_step(self, step: int) -> None:
+        """Get ready for a step: on a GPU its noise is a function of the random seed and its number."""
+        start_step(self.generator, self.training.random_seed, step)
+
+    def batch_loss(self, *batch: Tensor) -> Tensor:
+        """The loss of a batch, the total in nats."""
+        raise NotImplementedError
+
+    def loss_of_first(self, count: int, *batch: Tensor) -> Tensor:
+        """The loss of the first `count` sequences of a batch, to see if they fit the device's memory."""
+        return self.batch_loss(*(one[..., :count] for one in batch))
+
+    def settle(self) -> None:
+        """What is to be done after a backward pass: nothing, unless a task carries a state on."""
 
     def selection_score(self) -> float | None:
         """The best model is that of the smallest loss, unless a task knows better."""

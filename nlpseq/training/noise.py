@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nlpseq import arrays
 from nlpseq.kernels.masks import draw_mask
 from nlpseq.training.options import TrainingOptions
 
@@ -12,23 +13,33 @@ from nlpseq.training.options import TrainingOptions
 class Dropouts:
     """Locked, word, input and weight dropout, and zoneout masks, as `nlpseq.models.stack.Noise` asks for them."""
 
-    def __init__(self, options: TrainingOptions, zoneout: float, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        options: TrainingOptions,
+        zoneout: float,
+        generator: torch.Generator,
+        *,
+        vocabulary_size: int,
+        device: torch.device,
+    ) -> None:
         self.dropout = options.dropout or 0.0
         self.embedding_dropout = options.embedding_dropout
         self.input_dropout = options.input_dropout or 0.0
         self.weight_drop = options.weight_drop
         self.zoneout = zoneout
         self.generator = generator
+        self.vocabulary_size = vocabulary_size
+        self.device = device
         self.drops_inputs = bool(self.embedding_dropout or self.input_dropout)
 
     def _mask(self, shape: tuple[int, ...], rate: float, like: Tensor) -> Tensor:
-        return draw_mask(shape, 1 - rate, self.generator).to(like) / (1 - rate)
+        return draw_mask(shape, 1 - rate, self.generator, self.device).to(like) / (1 - rate)
 
     def inputs(self, embedded: Tensor, ids: Tensor) -> Tensor:
         """Drop whole tokens of the vocabulary, wherever they stand (Gal and Ghahramani, 2016), then units."""
         if self.embedding_dropout:
-            size = int(ids.max()) + 1
-            embedded = embedded * self._mask((size, 1), self.embedding_dropout, embedded)[ids]
+            kept = self._mask((self.vocabulary_size, 1), self.embedding_dropout, embedded)
+            embedded = embedded * arrays.embed(kept, ids)
         if self.input_dropout:
             embedded = embedded * self._mask(tuple(embedded.shape[1:]), self.input_dropout, embedded)
         return embedded
@@ -45,4 +56,4 @@ class Dropouts:
 
     def zoneout_masks(self, shape: tuple[int, int, int]) -> Tensor | None:
         """Ones where the old state is kept, [T, B, H]."""
-        return draw_mask(shape, self.zoneout, self.generator).float() if self.zoneout else None
+        return draw_mask(shape, self.zoneout, self.generator, self.device).float() if self.zoneout else None

@@ -5,7 +5,10 @@ only, decoupled from the gradient (Loshchilov and Hutter, 2019); biases and gain
 
 The gradient of a large embedding table is sparse, and Adam then touches only the rows that a batch has read. That is
 what makes tables of a hundred thousand rows affordable; the cost is that the moments of a rare row do not decay while
-it is not read, and that such tables are not decayed.
+it is not read, and that such tables are not decayed. On a GPU all gradients are dense (`nlpseq.arrays.embed`).
+
+An update can be made by the host, which knows that gradients are finite, or on the device without its knowledge: then
+learning rates are tensors, and whether anything is updated is one, too.
 """
 
 from __future__ import annotations
@@ -18,25 +21,32 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer, RMSprop, SparseAdam
 
+from nlpseq.arrays import to_numpy
+
 Parameters = Mapping[str, Tensor]
 Groups = list[dict[str, Any]]  # of parameters, each with its `depth`
-Make = Callable[[Groups, float], Optimizer]
+Make = Callable[[Groups, float, bool], Optimizer]  # groups, rate, and whether its rates are tensors
 
 
 def _adam(decay: float) -> tuple[Make, Make]:
     betas = (0.9, decay)
-    return (
-        lambda parameters, rate: AdamW(parameters, lr=rate, betas=betas, weight_decay=0.0, fused=True),
-        lambda parameters, rate: SparseAdam(parameters, lr=rate, betas=betas),
-    )
+
+    def dense(parameters: Groups, rate: float, late: bool) -> Optimizer:
+        return AdamW(parameters, lr=rate, betas=betas, weight_decay=0.0, fused=True, capturable=late)
+
+    def sparse(parameters: Groups, rate: float, late: bool) -> Optimizer:
+        return SparseAdam(parameters, lr=rate, betas=betas)
+
+    return dense, sparse
 
 
-def _sgd(parameters: Groups, rate: float) -> Optimizer:
-    return SGD(parameters, lr=rate)
+def _sgd(parameters: Groups, rate: float, late: bool) -> Optimizer:
+    return SGD(parameters, lr=rate, fused=late)
 
 
-def _rmsprop(parameters: Groups, rate: float) -> Optimizer:
-    return RMSprop(parameters, lr=rate, alpha=0.99)
+def _rmsprop(parameters: Groups, rate: float, late: bool) -> Optimizer:
+    on_gpu = late and parameters[0]["params"][0].is_cuda  # torch has it nowhere else
+    return RMSprop(parameters, lr=rate, alpha=0.99, capturable=on_gpu)
 
 
 # by name: the highest learning rate, the optimiser of dense gradients, that of sparse ones (None: they are made dense)
@@ -59,8 +69,15 @@ class Updates:
         weight_decay: float | None,
         clip: float,
         depths: Mapping[str, int] | None = None,
+        *,
+        late: bool | None = None,
     ) -> None:
-        """`depths` are those of parameters whose rate is not that of the others, as `step` is told; 0 if not named."""
+        """`depths` are those of parameters whose rate is not that of the others, as `step` is told; 0 if not named.
+
+        `late` is whether updates are made by `step_unless`, which is the default on a GPU.
+        """
+        self.device = next(iter(parameters.values())).device
+        self.late = self.device.type != "cpu" if late is None else late
         default, self.make_dense, self.make_sparse = OPTIMISERS[name]
         self.parameters = parameters
         self.learning_rate = default if learning_rate is None else learning_rate
@@ -75,8 +92,27 @@ class Updates:
         for parameter in self.parameters.values():
             parameter.grad = None
 
+    def rates(self, share: float, scales: Sequence[float]) -> list[float]:
+        """The learning rate at each depth, at `share` of the highest one, times its scale."""
+        return [self.learning_rate * share * scale for scale in scales]
+
     def gradient_norm(self) -> float:
         """The norm of all gradients together; those above the clip are scaled down to it."""
+        values = self._values()
+        norm = float(torch.nn.utils.get_total_norm(values))
+        if norm > self.clip:
+            torch._foreach_mul_(values, self.clip / norm)
+        return norm
+
+    def clip_on_device(self) -> Tensor:
+        """As `gradient_norm`, a tensor without dimensions; the host does not wait for it."""
+        values = self._values()
+        norm = torch.nn.utils.get_total_norm(values)
+        torch._foreach_mul_(values, (self.clip / norm).clamp(max=1.0))
+        return norm
+
+    def _values(self) -> list[Tensor]:
+        """All gradients, of sparse ones the values, in the form that their optimiser was made for."""
         values = []
         for name, parameter in self.parameters.items():
             if parameter.grad is None:
@@ -85,15 +121,12 @@ class Updates:
             sparse = name in self.sparse if self.optimisers else may_be
             parameter.grad = _in_form(parameter.grad, sparse=sparse)
             values.append(parameter.grad.values() if sparse else parameter.grad)
-        norm = float(torch.nn.utils.get_total_norm(values))
-        if norm > self.clip:
-            torch._foreach_mul_(values, self.clip / norm)
-        return norm
+        return values
 
     @torch.no_grad()
     def step(self, share: float, scales: Sequence[float] = (1.0,)) -> None:
         """One update, at `share` of the highest learning rate, times the one of `scales` of a parameter's depth."""
-        rate = self.learning_rate * share
+        rates = self.rates(share, scales)
         if not self.optimisers:
             self._begin(
                 {name for name, value in self.parameters.items() if value.grad is not None and value.grad.is_sparse}
@@ -101,10 +134,30 @@ class Updates:
         if self.weight_decay:
             for name, parameter in self.parameters.items():
                 if parameter.ndim > 1 and name not in self.sparse:
-                    parameter.mul_(1 - rate * scales[self.depths[name]] * self.weight_decay)
+                    parameter.mul_(1 - rates[self.depths[name]] * self.weight_decay)
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
-                group["lr"] = rate * scales[group["depth"]]
+                group["lr"] = rates[group["depth"]]
+            optimiser.step()
+
+    @torch.no_grad()
+    def step_unless(self, unsound: Tensor, rates: Tensor) -> None:
+        """One update at the learning rates [D] of each depth, or none if `unsound`; both are on the device."""
+        if not self.optimisers:
+            self._begin(set())
+        if self.weight_decay:
+            kept = torch.where(unsound, 1.0, 1.0 - rates * self.weight_decay)
+            for name, parameter in self.parameters.items():
+                if parameter.ndim > 1:
+                    parameter.mul_(kept[self.depths[name]])
+        if self.make_dense is _rmsprop:  # which cannot skip: without a gradient it changes no parameter
+            for parameter in self.parameters.values():
+                if parameter.grad is not None:
+                    parameter.grad.masked_fill_(unsound, 0.0)
+        for optimiser in self.optimisers.values():
+            optimiser.found_inf = unsound.float()  # type: ignore[attr-defined]  # torch's name for it
+            for group in optimiser.param_groups:
+                group["lr"] = rates[group["depth"]]
             optimiser.step()
 
     def _begin(self, sparse: set[str]) -> None:
@@ -117,12 +170,12 @@ class Updates:
                     chosen.setdefault(self.depths[name], []).append(value)
             if chosen and make is not None:
                 groups: Groups = [{"params": values, "depth": depth} for depth, values in chosen.items()]
-                self.optimisers[is_sparse] = make(groups, self.learning_rate)
+                self.optimisers[is_sparse] = make(groups, self.learning_rate, self.late)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The optimiser's state, by PARAMETER/FIELD; the rows of sparse ones are told by `sparse`."""
         state = {
-            f"{name}/{field}": np.array(value.detach().numpy() if isinstance(value, Tensor) else value)
+            f"{name}/{field}": np.array(to_numpy(value) if isinstance(value, Tensor) else value)
             for name, parameter in self.parameters.items()
             for optimiser in self.optimisers.values()
             for field, value in optimiser.state.get(parameter, {}).items()
@@ -136,17 +189,19 @@ class Updates:
         self.optimisers = {}
         if not arrays:
             return
-        self._begin({name for name in self.parameters if arrays[f"{name}/sparse"]})
+        self._begin(set() if self.late else {name for name in self.parameters if arrays[f"{name}/sparse"]})
         for name, parameter in self.parameters.items():
             is_sparse = name in self.sparse
             fields = {
-                key.removeprefix(name + "/"): torch.from_numpy(value.copy())
+                key.removeprefix(name + "/"): torch.from_numpy(value.copy()).to(parameter.device)
                 for key, value in arrays.items()
                 if key.startswith(name + "/") and not key.endswith("/sparse")
             }
             if fields and is_sparse and "step" in fields:
                 self.optimisers[True].state[parameter] = {**fields, "step": int(fields["step"])}
             elif fields:
+                if "step" in fields:  # a sparse optimiser's is a whole number
+                    fields["step"] = fields["step"].float()
                 self.optimisers[is_sparse].state[parameter] = fields
 
 

@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nlpseq.errors import BackendError, OptionError
-from nlpseq.kernels.choice import choose, refuse
+from nlpseq.errors import OptionError
+from nlpseq.kernels.choice import Choice, choose, refuse
+from nlpseq.kernels.torch_layers import TorchLayers
 from nlpseq.models.model_file import TOKENISER, Model, load_model, read_tensors
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.native.memory import keep_freed_memory
@@ -76,13 +77,13 @@ class TaskRun(ABC):
         if earlier is not None and not request.resume:
             _refuse_other_tokens(earlier, request.corpus_options)
         model = request.model if earlier is None else _options_of(earlier, request.model)
-        _refuse_lacking(request.training, model)
-        self.choice = choose(request.training.backend, request.training.precision, request.training.device)
         self.folder = RunFolder(request.out)
-        self.folder.open(resume=request.resume, overwrite=request.overwrite)
         if request.resume:
+            self.folder.open(resume=True, overwrite=request.overwrite)
             self._take_up()
         else:
+            self.choice = _choose(request.training, model)
+            self.folder.open(resume=False, overwrite=request.overwrite)
             try:
                 self._set_out(earlier, model)
             except BaseException:
@@ -102,15 +103,29 @@ class TaskRun(ABC):
                 "model": asdict(self.model),
                 "training": asdict(self.training),
                 **chosen,
+                "machine": {
+                    "kernel": self.choice.reason,
+                    "device": self.choice.device.type,
+                    **chosen.get("machine", {}),
+                },
             }
         )
 
     def _take_up(self) -> None:
-        """Read everything back from the run folder. Raises OptionError if other options are asked for now."""
-        config = self.folder.read_config()
+        """Read everything back from the run folder. Raises OptionError if other options are asked for now.
+
+        The device alone may be another one, with what is chosen for it.
+        """
+        config, wanted = self.folder.read_config(), self.request.training.device
         _refuse_changes(config["asked"], self.request)
         self.model = replace(self.request.model, **config["model"])
         self.training = replace(self.request.training, **config["training"])
+        if wanted != "auto":
+            self.training = replace(self.training, device=wanted)
+        self.choice = _choose(self.training, self.model)
+        begun_on, now = config.get("machine", {}).get("device", "cpu"), self.choice.device.type
+        if begun_on != now:
+            self.notes.append(f"the run was begun on {begun_on} and goes on on {now}: not to the same bits")
         self.reopen(config)
 
     def open_earlier(self, path: Path) -> Model:
@@ -169,12 +184,13 @@ def _valid(scores: list[Any]) -> dict[str, Any]:
     return {**finite, "signature": scores[0].signature}
 
 
-def _refuse_lacking(training: TrainingOptions, model: RecurrentOptions) -> None:
-    """Raises BackendError, before anything is spent, where what was asked for cannot train such a model."""
-    if training.device == "cuda":
-        raise BackendError("--device", "training runs on the CPU in this version, not on cuda", "--device cpu")
+def _choose(training: TrainingOptions, model: RecurrentOptions) -> Choice:
+    """What trains such a model. Raises BackendError, before anything is spent, if what was asked for cannot."""
+    choice = choose(training.backend, training.precision, training.device)
     cell, zoneout = model.recurrent_cell.name, model.zoneout
-    refuse(training.backend, cell, layer_normalisation=model.layer_normalisation, zoneout=zoneout)
+    backend = "torch" if isinstance(choice.run_layer, TorchLayers) else training.backend
+    refuse(backend, cell, layer_normalisation=model.layer_normalisation, zoneout=zoneout)
+    return choice
 
 
 def _options_of(earlier: Model, asked: RecurrentOptions) -> RecurrentOptions:
@@ -205,7 +221,7 @@ def _refuse_changes(begun: dict[str, Any], request: Request) -> None:
     now, plain = request.as_json(), request.plain().as_json()
     for section in ("corpus_options", "model", "training"):
         for name, value in now[section].items():
-            if value not in (plain[section][name], begun[section].get(name)):
+            if name != "device" and value not in (plain[section][name], begun[section].get(name)):
                 raise OptionError(
                     flag(name),
                     f"was {begun[section].get(name)} when the run was begun, is {value} now",

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlpseq.arrays import active_steps
 from nlpseq.evaluation.scores import Score, token_scores
 from nlpseq.evaluation.translation_scores import BleuOptions, bleu_score
-from nlpseq.kernels import recurrence
 from nlpseq.kernels.choice import Choice
 from nlpseq.kernels.loss import linear_cross_entropy
 from nlpseq.models import translator
@@ -65,11 +65,25 @@ class TranslationTask(ModelTask):
         """Batches in one pass over the pairs."""
         return len(self.batches)
 
-    def batch_loss(self) -> tuple[Tensor, int]:
-        """The next batch's smoothed loss in nats, and its count of target tokens."""
-        batch = self.corpus.train.batch(self.batches.next())
+    def next_batch(self) -> tuple[tuple[Tensor, ...], int]:
+        """The next batch's tensors, as `batch_loss` takes them, and its count of target tokens."""
+        return self._place(self.corpus.train.batch(self.batches.next()))
+
+    def _place(self, batch: Batch) -> tuple[tuple[Tensor, ...], int]:
+        feed = self.feed
+        tensors = (
+            feed.columns(batch.sources),
+            feed.place(batch.source_lengths),
+            feed.columns(batch.inputs),
+            feed.columns(batch.targets),
+            feed.place(batch.target_lengths),
+        )
+        return tensors, int(batch.target_lengths.sum())
+
+    def batch_loss(self, *batch: Tensor) -> Tensor:
+        """A batch's smoothed loss in nats, a tensor without dimensions."""
         return self._loss(
-            batch,
+            *batch,
             run_layer=self.choice.run_layer,
             noise=self.noise,
             operands=self.choice.operands,
@@ -78,25 +92,29 @@ class TranslationTask(ModelTask):
 
     def _loss(
         self,
-        batch: Batch,
+        sources: Tensor,
+        source_lengths: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        lengths: Tensor,
         *,
         run_layer: Unroll,
         noise: Noise | None = None,
         operands: torch.dtype | None = None,
         smoothing: float = 0.0,
-    ) -> tuple[Tensor, int]:
-        """The loss of the real target tokens in nats, and their count."""
-        sources, source_lengths, inputs, targets, lengths = (torch.from_numpy(one) for one in batch)
+    ) -> Tensor:
+        """The loss of the real target tokens in nats."""
         memory, state = translator.encode(
             self.parameters, self.options, sources, source_lengths, run_layer=run_layer, noise=noise
         )
         features, _, _ = translator.decode(
             self.parameters, self.options, inputs, memory, state, run_layer=run_layer, noise=noise
         )
-        real = torch.arange(len(targets))[:, None] < lengths[None, :]
+        real = active_steps(lengths, len(targets)).flatten()
         weight, bias = translator.output_layer(self.parameters)
-        loss = linear_cross_entropy(features[real], weight, bias, targets[real], operands, smoothing)
-        return loss, int(lengths.sum())
+        return linear_cross_entropy(
+            features.flatten(0, 1), weight, bias, targets.flatten(), operands, smoothing, real=real
+        )
 
     @torch.no_grad()
     def validate(self) -> float:
@@ -117,16 +135,18 @@ class TranslationTask(ModelTask):
         return bleu_score(made, [references], BleuOptions()).value
 
     def _validation(self, count: int | None, run_layer: Unroll) -> float:
-        found = [
-            self._loss(batch, run_layer=run_layer) for batch in self.corpus.valid.in_order(VALIDATION_BATCH, count)
-        ]
-        return sum(float(loss) for loss, _ in found) / sum(tokens for _, tokens in found)
+        losses, tokens = [], 0
+        for batch in self.corpus.valid.in_order(VALIDATION_BATCH, count):
+            tensors, number = self._place(batch)
+            losses.append(self._loss(*tensors, run_layer=run_layer))
+            tokens += number
+        return sum(map(float, losses)) / tokens
 
     @torch.no_grad()
     def scores(self) -> list[Score]:
         """Loss and perplexity of all validation pairs, each target given its source, in full precision."""
         tokens = len(self.corpus.valid.targets.ids)
-        nats = self._validation(None, recurrence.unroll) * tokens
+        nats = self._validation(None, self.choice.exact) * tokens
         facts = self.corpus.facts
         part = f"pairs:{Path(facts['valid'][-1]).name}:{facts['valid_is'].replace(' ', '-')}"
         tokeniser = self.corpus.tokeniser

@@ -71,7 +71,7 @@ class TranslationRun(task_run.TaskRun):
         self.note_vocabulary()
         self._note_losses()
         self.model, self.training = complete_translator(model, request.training, len(self.corpus.train))
-        return {"machine": {"kernel": self.choice.reason}}
+        return {}
 
     def reopen(self, config: Mapping[str, Any]) -> None:
         """The pairs."""

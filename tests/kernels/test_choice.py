@@ -78,6 +78,7 @@ def test_a_loop_that_nobody_compiled_is_refused_or_replaced(monkeypatch: pytest.
 
 
 def test_a_gpu_gets_tritons_kernels_or_torchs_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(gpu_recurrence, "unavailable", lambda: "nobody wrote one")
     with pytest.raises(BackendError, match="triton cannot run here: nobody wrote one") as refused:
         choose("triton", "auto", "cuda")
@@ -87,7 +88,24 @@ def test_a_gpu_gets_tritons_kernels_or_torchs_with_the_reason(monkeypatch: pytes
     made = choose("auto", "fp16", "cuda")
     assert made.operands == torch.float16
     assert "Triton" in made.reason
-    assert "not yet measured" in made.reason
+    assert made.device.type == choose("auto", "auto", "auto").device.type == "cuda"
+    assert choose("eager", "auto", "auto").device.type == "cpu", "a backend of the CPU decides, too"
+
+
+@pytest.mark.parametrize(
+    ("hidden", "version", "why"),
+    [("0", None, "built without CUDA"), ("", "13.0", "CUDA_VISIBLE_DEVICES is empty"), ("0", "13.0", "finds no GPU")],
+)
+def test_a_gpu_that_cannot_be_used_is_refused_with_the_reason(
+    hidden: str, version: str | None, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    monkeypatch.setattr(torch.version, "cuda", version)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BackendError, match=why) as refused:
+        choose("auto", "auto", "cuda")
+    assert (refused.value.where, refused.value.hint) == ("--device", "--device cpu")
+    assert choose("auto", "auto", "auto").device.type == "cpu"
 
 
 def test_the_eager_loop_has_no_parallel_cells() -> None:

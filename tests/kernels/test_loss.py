@@ -181,3 +181,41 @@ def test_the_same_seed_draws_the_same_words() -> None:
     candidates = Candidates(np.arange(500), 50)
     one, same = (candidates.draw(NO_TARGETS, torch.Generator().manual_seed(3))[0] for _ in range(2))
     assert torch.equal(one, same)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_rows_that_do_not_count_lend_nothing_in_either_way(smoothing: float) -> None:
+    generator = torch.Generator().manual_seed(4)
+    real = torch.tensor([True, False, True, True, False])
+    found = []
+    for fixed in (False, True):
+        generator.manual_seed(4)
+        hidden, weight, bias = (torch.randn(*size, generator=generator) for size in ((5, 6), (9, 6), (9,)))
+        targets = torch.randint(9, (5,), generator=generator)
+        leaves = [one.requires_grad_() for one in (hidden, weight, bias)]
+        loss = linear_cross_entropy(*leaves, targets, smoothing=smoothing, real=real, fixed=fixed)
+        found.append([loss.detach(), *torch.autograd.grad(loss, leaves)])
+        with torch.no_grad():
+            found[-1].append(linear_cross_entropy(*leaves, targets, smoothing=smoothing, real=real, fixed=fixed))
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    assert not found[1][1][~real].any()
+
+
+def test_a_fixed_number_of_candidates_gives_the_same_loss_as_those_drawn() -> None:
+    words, rows = 400, 12
+    frequencies, targets = np.arange(words), torch.randint(words, (rows,), generator=torch.Generator().manual_seed(5))
+    found, sizes = [], []
+    for fixed in (False, True):
+        generator = torch.Generator().manual_seed(6)
+        hidden, weight, bias = (torch.randn(*size, generator=generator) for size in ((rows, 8), (words, 8), (words,)))
+        leaves = [one.requires_grad_() for one in (hidden, weight, bias)]
+        ids, correction = Candidates(frequencies, 60, fixed=fixed).draw(targets, generator)
+        loss = sampled_cross_entropy(*leaves, targets, (ids, correction))
+        found.append([loss.detach(), *torch.autograd.grad(loss, leaves)])
+        sizes.append(ids[ids < words].tolist())
+    assert sizes[0] == sizes[1], "the same words are drawn"
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+    again, _ = Candidates(frequencies, 60, fixed=True).draw(targets, generator)
+    assert len(again) == len(ids), "their number never changes"

@@ -198,7 +198,8 @@ def test_the_worst_change_is_worse_than_one_by_chance(kind: str, tmp_path: Path)
     assert float(harm(worst).detach()) > max(float(harm(one).detach()) for one in drawn)
     assert torch.allclose(worst.square().sum((0, 2)).sqrt(), torch.full((20,), length), rtol=1e-5)
     plain = ClassificationRun(_request(tmp_path / "plain", init_from=tmp_path / "first", dropout=0.0)).task
-    (made, count), (without, _) = task.batch_loss(), plain.batch_loss()
+    (batch, count), (same, _) = task.next_batch(), plain.next_batch()
+    made, without = task.batch_loss(*batch), plain.batch_loss(*same)
     assert count == 5 and float(made.detach()) > float(without.detach())
 
 

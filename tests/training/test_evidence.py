@@ -60,7 +60,7 @@ def test_they_are_counted_on_the_other_folds(corpus: LabelledCorpus) -> None:
 
     chosen = np.array([0, 17, 40])
     ids, _ = side_by_side([train.texts[place] for place in chosen])
-    cross = fitted.of(torch.from_numpy(ids), chosen).numpy()
+    cross = fitted.of(torch.from_numpy(ids), torch.from_numpy(fitted.folds[chosen])).numpy()
     whole = look_up(fitted.table, ids, corpus.tokeniser.size)
     assert cross.shape == whole.shape == (*ids.shape, 2 * 3)
     for column, place in enumerate(chosen):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from nlpseq.errors import CorpusError, Interrupted, ModelFileError, NlpseqError, OptionError, RunError
 from nlpseq.models import language_model as lm
@@ -256,15 +257,16 @@ def test_the_plain_loop_and_a_kernel_train_the_same_model(cell: str, backend: st
     [
         ({"backend": "torch", "model": {"cell": "mingru"}}, "the cell mingru"),
         ({"backend": "eager", "model": {"cell": "mingru"}}, "the eager loop has no cell mingru"),
-        ({"device": "cuda"}, "training runs on the CPU"),
+        ({"device": "cuda"}, "cuda cannot be used"),
         ({"backend": "torch", "model": {"zoneout": 0.1}}, "zoneout"),
         ({"backend": "torch", "model": {"layer_normalisation": True}}, "layer normalisation"),
         ({"weight_drop": 0.1, "model": {"cell": "minlstm"}}, "--weight-drop: drops recurrent weights"),
     ],
 )
 def test_what_a_backend_or_a_cell_lacks_is_refused_and_leaves_nothing(
-    settings: dict[str, Any], words: str, tmp_path: Path
+    settings: dict[str, Any], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(NlpseqError, match=words) as refused:
         LanguageModelRun(_request(tmp_path / "run", **settings))
     assert refused.value.hint

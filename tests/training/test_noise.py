@@ -13,11 +13,13 @@ from nlpseq.models.stack import run_stack, start_state
 from nlpseq.training.noise import Dropouts
 from nlpseq.training.options import TrainingOptions
 
-STEPS, BATCH, SIZE = 6, 40, 30
+STEPS, BATCH, SIZE, WORDS = 6, 40, 30, 50
 
 
 def _dropouts(zoneout: float = 0.0, seed: int = 1, **rates: Any) -> Dropouts:
-    return Dropouts(TrainingOptions(**rates), zoneout, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    options = TrainingOptions(**rates)
+    return Dropouts(options, zoneout, generator, vocabulary_size=WORDS, device=torch.device("cpu"))
 
 
 def _ones() -> torch.Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -174,3 +175,43 @@ def test_the_state_of_sparse_rows_is_restored_to_the_bit(name: str) -> None:
         _table_step(whole, seed, sparse=True)
         _table_step(again, seed, sparse=True)
     assert torch.equal(whole.parameters["table"], again.parameters["table"])
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_an_update_on_the_device_is_that_of_the_host(name: str) -> None:
+    host, device = (
+        Updates(name, _parameters(), None, 0.1, 0.5, {"layers.0.bias": 1}, late=late) for late in (False, True)
+    )
+    for turn in range(4):
+        for updates in (host, device):
+            updates.clear()
+            sum(((turn + 1 - value) ** 2).sum() for value in updates.parameters.values()).backward()
+        norm = host.gradient_norm()
+        assert float(device.clip_on_device()) == pytest.approx(norm, rel=1e-6)
+        host.step(0.5, (1.0, 0.25))
+        device.step_unless(torch.tensor(False), torch.tensor(device.rates(0.5, (1.0, 0.25))))
+    for one, other in zip(host.parameters.values(), device.parameters.values(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    again = Updates(name, _copies(device.parameters), None, 0.1, 0.5, late=False)
+    again.restore(device.arrays())
+    assert again.arrays().keys() == device.arrays().keys(), "a run goes on on another device"
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_an_unsound_update_changes_no_parameter(name: str) -> None:
+    updates = Updates(name, _parameters(), None, 0.1, 1.0, late=True)
+    for unsound in (False, True):
+        updates.clear()
+        total = sum((value**2).sum() for value in updates.parameters.values())
+        (total * (math.nan if unsound else 1.0)).backward()
+        updates.clip_on_device()
+        before, state = _copies(updates.parameters), updates.arrays()
+        updates.step_unless(torch.tensor(unsound), torch.tensor([0.1]))
+        changed = [not torch.equal(value, before[name]) for name, value in updates.parameters.items()]
+        assert not any(changed) if unsound else all(changed)
+    if name != "rmsprop":
+        assert all(np.array_equal(value, state[field]) for field, value in updates.arrays().items())
+
+
+def _copies(parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone().requires_grad_() for name, value in parameters.items()}

@@ -1,0 +1,237 @@
+"""One step of training: losses, gradients, clipping, update, average.
+
+The host's way reads loss and norm before it updates, so an update that is not finite is never made. A GPU would stand
+still while the host reads. So on a GPU a step is one function of tensors, which can be a graph: the numbers that steer
+it are an input, an update that is not finite is skipped on the device, and loss and norm are read while the next step
+runs (`nlpseq.kernels.replay`). The price of the second way is that a loss is known one step late.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nlpseq.kernels.replay import Recorder, Replay, Results
+from nlpseq.training.device_faults import BatchTooLarge, largest_fitting
+from nlpseq.training.optimisers import Updates
+
+STEERING = 2  # numbers before the learning rates: the loss's divisor, and the share of the new weights in the average
+
+
+class StepTask(Protocol):
+    """What a step asks of a task."""
+
+    parameters: dict[str, Tensor]
+    generator: torch.Generator  # of all noise
+
+    def start_step(self, step: int) -> None:
+        """Called before the first batch of each step, with the number of steps before it."""
+
+    def next_batch(self) -> tuple[tuple[Tensor, ...], int]:
+        """The next batch as tensors on the parameters' device, and its count of units."""
+
+    def batch_loss(self, *batch: Tensor) -> Tensor:
+        """A batch's loss, the total in nats."""
+
+    def loss_of_first(self, count: int, *batch: Tensor) -> Tensor:
+        """The loss of the first `count` sequences of a batch, whatever state is carried: to see if they fit."""
+
+    def settle(self) -> None:
+        """Called after each backward pass."""
+
+
+class Outcome:
+    """What a step has come to: its loss and gradient norm, which may still be on their way to the host."""
+
+    def __init__(self, step: int, count: int, numbers: Tensor | Sequence[float], *, usual: bool = True) -> None:
+        """`numbers` are the total loss in nats and the norm of all gradients.
+
+        `usual` is whether the step took as long as others like it will: nothing was compiled or recorded.
+        """
+        self.step = step  # counted from 1
+        self.count = count  # units
+        self.usual = usual
+        self._event: Any = None
+        if isinstance(numbers, Tensor) and numbers.is_cuda:
+            self._numbers: Any = torch.empty(len(numbers), dtype=numbers.dtype, pin_memory=True)
+            self._numbers.copy_(numbers, non_blocking=True)
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._event.record()
+        else:
+            self._numbers = numbers.tolist() if isinstance(numbers, Tensor) else numbers
+
+    @property
+    def loss(self) -> float:
+        """Nats per unit. Waits for the step."""
+        return self._read()[0] / self.count
+
+    @property
+    def norm(self) -> float:
+        """The norm of all gradients before clipping. Waits for the step."""
+        return self._read()[1]
+
+    @property
+    def sound(self) -> bool:
+        """Whether loss and norm are finite, without which nothing was updated. Waits for the step."""
+        return all(map(math.isfinite, self._read()))
+
+    def _read(self) -> list[float]:
+        if self._event is not None:
+            self._event.synchronize()
+            self._numbers, self._event = self._numbers.tolist(), None
+        numbers: list[float] = list(self._numbers)
+        return numbers
+
+
+@dataclass
+class Plan:
+    """What steers one step."""
+
+    step: int  # steps before it
+    share: float  # of the highest learning rate
+    scales: Sequence[float]  # of the rate, by depth
+    decay: float  # of the average
+
+
+class Step(ABC):
+    """Takes steps of a task."""
+
+    lag: ClassVar[int]  # steps after which an outcome is read
+
+    def __init__(self, task: StepTask, updates: Updates, averages: Mapping[str, Tensor], accumulate: int) -> None:
+        self.task = task
+        self.updates = updates
+        self.averages = averages
+        self.accumulate = accumulate
+
+    @abstractmethod
+    def take(self, plan: Plan, stopped: Callable[[], bool]) -> Outcome | None:
+        """Take a step; None if `stopped` said so between two batches. Then nothing was updated."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Called when tensors that a step uses were replaced."""
+
+
+class HostStep(Step):
+    """The way of the CPU: loss and norm are read before the update, which is made only if both are finite."""
+
+    lag = 0
+
+    def take(self, plan: Plan, stopped: Callable[[], bool]) -> Outcome | None:
+        """As `Step.take`."""
+        self.updates.clear()
+        self.task.start_step(plan.step)
+        total, count = 0.0, 0
+        for number in range(self.accumulate):
+            if number and stopped():
+                return None
+            batch, units = self.task.next_batch()
+            loss = self.task.batch_loss(*batch)
+            (loss / (units * self.accumulate)).backward()  # type: ignore[no-untyped-call]
+            self.task.settle()
+            total += float(loss.detach())
+            count += units
+        outcome = Outcome(plan.step + 1, count, (total, self.updates.gradient_norm()))
+        if outcome.sound:
+            self.updates.step(plan.share, plan.scales)
+            for name, average in self.averages.items():
+                average.lerp_(self.task.parameters[name].detach(), 1 - plan.decay)
+        return outcome
+
+    def forget(self) -> None:
+        """As `Step.forget`: nothing is kept."""
+
+
+class DeviceStep(Step):
+    """The way of a GPU: nothing in a step waits for it, and a step of one batch is a graph."""
+
+    lag = 1
+
+    def __init__(
+        self,
+        task: StepTask,
+        updates: Updates,
+        averages: Mapping[str, Tensor],
+        accumulate: int,
+        place: Callable[[np.ndarray], Tensor],
+        recorder: Recorder | None = None,
+    ) -> None:
+        """`place` takes an array to the device; `recorder` makes graphs, by default CUDA's on a GPU."""
+        super().__init__(task, updates, averages, accumulate)
+        self.place = place
+        self.replay = Replay(self._whole, [task.generator], recorder)
+
+    def take(self, plan: Plan, stopped: Callable[[], bool]) -> Outcome | None:
+        """As `Step.take`."""
+        self.task.start_step(plan.step)
+        if self.accumulate == 1:
+            batch, count = self.task.next_batch()
+            (numbers,) = self._fitting(self.replay, batch, self._steering(plan, count))
+            return Outcome(plan.step + 1, count, numbers, usual=self.replay.usual)
+        self.updates.clear()
+        losses: list[Tensor] = []
+        count = 0
+        for number in range(self.accumulate):
+            if number and stopped():
+                return None
+            batch, units = self.task.next_batch()
+            steering = self._steering(plan, units * self.accumulate)
+            losses += self._fitting(self._backward, batch, steering)
+            count += units
+        return Outcome(plan.step + 1, count, self._update(torch.stack(losses).sum(), steering))
+
+    def _fitting(self, run: Callable[..., Results], batch: Sequence[Tensor], steering: Tensor) -> Results:
+        """What `run` makes of a batch. Raises BatchTooLarge if the device's memory is too small."""
+        try:
+            return run(*batch, steering)
+        except torch.OutOfMemoryError:
+            pass  # what the error holds on to must be free before smaller batches are tried
+        size = batch[0].shape[-1]
+        self.forget()
+
+        def attempt(count: int) -> None:
+            self.updates.clear()
+            self.task.loss_of_first(count, *batch).backward()  # type: ignore[no-untyped-call]
+
+        raise BatchTooLarge(size, largest_fitting(size, attempt))
+
+    def forget(self) -> None:
+        """As `Step.forget`."""
+        self.replay.forget()
+
+    def _steering(self, plan: Plan, divisor: int) -> Tensor:
+        rates = self.updates.rates(plan.share, plan.scales)
+        return self.place(np.array([divisor, 1 - plan.decay, *rates], np.float32))
+
+    def _whole(self, *inputs: Tensor) -> tuple[Tensor]:
+        """A step of one batch: its tensors, and at last what steers it."""
+        self.updates.clear()
+        (loss,) = self._backward(*inputs)
+        return (self._update(loss, inputs[-1]),)
+
+    def _backward(self, *inputs: Tensor) -> tuple[Tensor]:
+        """The loss of a batch's tensors, given together with what steers the step, whose gradients are added up."""
+        *batch, steering = inputs
+        loss = self.task.batch_loss(*batch)
+        (loss / steering[0]).backward()  # type: ignore[no-untyped-call]
+        self.task.settle()
+        return (loss.detach(),)
+
+    @torch.no_grad()
+    def _update(self, loss: Tensor, steering: Tensor) -> Tensor:
+        """Clip, update and average, unless loss or norm are not finite; both as a tensor [2]."""
+        norm = self.updates.clip_on_device()
+        numbers = torch.stack([loss.float(), norm.float()])
+        unsound = ~numbers.isfinite().all()
+        self.updates.step_unless(unsound, steering[STEERING:])
+        for name, average in self.averages.items():
+            average.lerp_(self.task.parameters[name].detach(), steering[1])
+        return numbers
