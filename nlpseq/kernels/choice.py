@@ -9,7 +9,8 @@ AMX do: elsewhere its products are made in 32 bits, at the speed of fp32.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -41,6 +42,20 @@ class Choice:
     reason: str
     device: torch.device = CPU
     exact: Unroll = recurrence.unroll  # the same device's layers in fp32, for final scores
+
+
+@contextmanager
+def rounded_products(choice: Choice) -> Iterator[None]:
+    """Inside, a GPU rounds the operands of torch's own products in fp32 to tf32, if the layers' are rounded further."""
+    if choice.device.type != "cuda" or choice.operands == torch.float32:
+        yield
+        return
+    held = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(held)
 
 
 def has_fast_bf16() -> bool:

@@ -6,9 +6,10 @@ memory: inputs are copied into them, and results stay in them until the next rep
 result for longer copies it.
 
 The first call with new shapes runs the function as it is, which also compiles its kernels; the second records it. The
-function must not wait for the device, read a value from it or make a tensor from host memory. Beyond MOST_GRAPHS sets
-of shapes nothing more is recorded. All graphs of one object share one pool of memory: the price is that only one of
-them may hold results that are still needed.
+function must not wait for the device, read a value from it or make a tensor from host memory. If it does, CUDA refuses
+to record it; from then on it is called as it is, and `refusal` says why. Beyond MOST_GRAPHS sets of shapes nothing more
+is recorded. All graphs of one object share one pool of memory: the price is that only one of them may hold results that
+are still needed.
 
 Elsewhere than on a GPU the function is simply called.
 """
@@ -71,6 +72,7 @@ class Replay:
         self.recorder = recorder
         self._generators = generators
         self.usual = True  # whether the last call was one like all others: nothing was seen or recorded first
+        self.refusal: str | None = None  # why the function cannot be recorded
         self._seen: dict[Hashable, tuple[Graph, Results, Results] | None] = {}  # graph, inputs, results; None: once
 
     def __call__(self, *inputs: Tensor, key: Hashable = None) -> Results:
@@ -81,12 +83,12 @@ class Replay:
             self.recorder = CudaRecorder(self._generators)
         shapes = key, tuple((value.shape, value.dtype) for value in inputs)
         found = self._seen.get(shapes)
-        self.usual = found is not None
-        if shapes not in self._seen or (found is None and not self._may_record()):
-            self._seen[shapes] = None
-            return self.body(*inputs)
-        if found is None:
+        self.usual = shapes in self._seen and (found is not None or not self._may_record())
+        if found is None and shapes in self._seen and self._may_record():
             found = self._seen[shapes] = self._record(self.recorder, inputs)
+        if found is None:
+            self._seen.setdefault(shapes, None)
+            return self.body(*inputs)
         graph, places, results = found
         for place, value in zip(places, inputs, strict=True):
             place.copy_(value, non_blocking=True)
@@ -94,11 +96,17 @@ class Replay:
         return results
 
     def _may_record(self) -> bool:
-        return sum(one is not None for one in self._seen.values()) < MOST_GRAPHS
+        return self.refusal is None and sum(one is not None for one in self._seen.values()) < MOST_GRAPHS
 
-    def _record(self, recorder: Recorder, inputs: Results) -> tuple[Graph, Results, Results]:
+    def _record(self, recorder: Recorder, inputs: Results) -> tuple[Graph, Results, Results] | None:
         places = tuple(value.clone() for value in inputs)
-        graph, results = recorder.record(lambda: self.body(*places))
+        try:
+            graph, results = recorder.record(lambda: self.body(*places))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            self.refusal = str(error).strip().splitlines()[0]
+            return None
         return graph, places, results
 
     def forget(self) -> None:

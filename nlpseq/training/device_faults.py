@@ -53,6 +53,9 @@ def explained(folder: Path, options: TrainingOptions) -> Iterator[None]:
         if (tokens := getattr(options, "batch_tokens", None)) and options.batch_size is None:
             hint = f"--overwrite --batch-tokens {tokens * error.fitting // error.size}"
         raise RunError(str(folder), f"{what}; {error.fitting:,} do", hint) from error
+    except torch.OutOfMemoryError as error:
+        what = f"the model and what it is trained on do not fit the GPU's memory{_memory()}"
+        raise RunError(str(folder), what, "--device cpu, or see with nvidia-smi what else is on it") from error
     except torch.AcceleratorError as error:
         what = str(error).strip().splitlines()[0]
         raise RunError(str(folder), f"the GPU failed: {what}", "nvidia-smi, and then --resume") from error

@@ -154,7 +154,14 @@ class Run:
         self._restore(*self.folder.load_resume())
 
     def progress(self) -> Iterator[Progress]:
-        """Train to the end. Raises RunError if the loss stays non-finite, Interrupted if a signal came, all saved."""
+        """Train to the end.
+
+        Raises RunError if the loss stays non-finite or a GPU fails, and Interrupted if a signal came, all saved.
+        """
+        with explained(self.folder.path, self.options):
+            yield from self._steps()
+
+    def _steps(self) -> Iterator[Progress]:
         budget = self._start_budget()
         last_state = self._state()
         saved = time.monotonic()
@@ -165,6 +172,8 @@ class Run:
             if outcome is None:
                 self.folder.save_resume(*last_state)
                 raise Interrupted(self.signal_number or signal.SIGINT)
+            if note := self.taker.note():
+                yield self._note(note)
             waiting.append(outcome)
             seen: list[Outcome] = []
             self._look_at(waiting, self.taker.lag, seen)
@@ -210,6 +219,8 @@ class Run:
     def _start_budget(self) -> Budget | None:
         if self.total is not None:
             return None
+        if self.updates.late:
+            self.task.validate()  # compiles kernels, which is not what a validation costs
         begun = time.monotonic()
         self.task.validate()
         self.task.selection_score()
@@ -228,8 +239,7 @@ class Run:
         share = self.rate_scale * rate(self.step, self.total, self.options.warm_up, self.options.anneal)
         scales = self.task.rate_scales(self.step / self.total if self.total else 0.0)
         decay = min(self.options.average, (self.step + 1) / (self.step + 11))
-        with explained(self.folder.path, self.options):
-            outcome = self.taker.take(Plan(self.step, share, scales, decay), lambda: self.signal_number is not None)
+        outcome = self.taker.take(Plan(self.step, share, scales, decay), lambda: self.signal_number is not None)
         self.step += outcome is not None
         return outcome
 
@@ -307,8 +317,13 @@ class Run:
             )
         self._restore(*state)
         self.rate_scale, self.retries = scale / 2, retries
-        note = f"the loss became non-finite at step {failed}: back to step {self.step} with half the learning rate"
-        return Progress(self.step, self.total, math.nan, math.nan, 0, 0.0, None, learning_rate / 2, note=note)
+        return self._note(
+            f"the loss became non-finite at step {failed}: back to step {self.step} with half the learning rate"
+        )
+
+    def _note(self, note: str) -> Progress:
+        rate_now = self.rate_scale * self.updates.learning_rate
+        return Progress(self.step, self.total, math.nan, math.nan, 0, 0.0, None, rate_now, note=note)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         header = {

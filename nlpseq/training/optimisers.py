@@ -117,7 +117,7 @@ class Updates:
         for name, parameter in self.parameters.items():
             if parameter.grad is None:
                 continue
-            may_be = parameter.grad.is_sparse and self.make_sparse is not None
+            may_be = parameter.grad.is_sparse and self.make_sparse is not None and not self.late
             sparse = name in self.sparse if self.optimisers else may_be
             parameter.grad = _in_form(parameter.grad, sparse=sparse)
             values.append(parameter.grad.values() if sparse else parameter.grad)

@@ -65,7 +65,7 @@ class Outcome:
             self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._event.record()
         else:
-            self._numbers = numbers.tolist() if isinstance(numbers, Tensor) else numbers
+            self._numbers = numbers.clone() if isinstance(numbers, Tensor) else numbers
 
     @property
     def loss(self) -> float:
@@ -85,6 +85,7 @@ class Outcome:
     def _read(self) -> list[float]:
         if self._event is not None:
             self._event.synchronize()
+        if isinstance(self._numbers, Tensor):
             self._numbers, self._event = self._numbers.tolist(), None
         numbers: list[float] = list(self._numbers)
         return numbers
@@ -118,6 +119,10 @@ class Step(ABC):
     @abstractmethod
     def forget(self) -> None:
         """Called when tensors that a step uses were replaced."""
+
+    def note(self) -> str | None:
+        """What the user should know of how steps are taken, once."""
+        return None
 
 
 class HostStep(Step):
@@ -168,6 +173,7 @@ class DeviceStep(Step):
         super().__init__(task, updates, averages, accumulate)
         self.place = place
         self.replay = Replay(self._whole, [task.generator], recorder)
+        self._said = False
 
     def take(self, plan: Plan, stopped: Callable[[], bool]) -> Outcome | None:
         """As `Step.take`."""
@@ -206,6 +212,13 @@ class DeviceStep(Step):
     def forget(self) -> None:
         """As `Step.forget`."""
         self.replay.forget()
+
+    def note(self) -> str | None:
+        """As `Step.note`: why steps are no graphs."""
+        if self.replay.refusal is None or self._said:
+            return None
+        self._said = True
+        return f"steps are launched kernel by kernel, which is slower: {self.replay.refusal}"
 
     def _steering(self, plan: Plan, divisor: int) -> Tensor:
         rates = self.updates.rates(plan.share, plan.scales)

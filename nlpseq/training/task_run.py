@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nlpseq.errors import OptionError
-from nlpseq.kernels.choice import Choice, choose, refuse
+from nlpseq.kernels.choice import Choice, choose, refuse, rounded_products
 from nlpseq.kernels.torch_layers import TorchLayers
 from nlpseq.models.model_file import TOKENISER, Model, load_model, read_tensors
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.native.memory import keep_freed_memory
 from nlpseq.options import flag
 from nlpseq.text.tokenisers import Tokeniser
+from nlpseq.training.device_faults import explained
 from nlpseq.training.loop import Progress, Run
 from nlpseq.training.options import CorpusOptions, TrainingOptions
 from nlpseq.training.run_folder import RunFolder
@@ -89,14 +90,15 @@ class TaskRun(ABC):
             except BaseException:
                 self.folder.abandon()
                 raise
-        self.task = self.make_task(None if earlier is None else earlier.weights)
+        with explained(self.folder.path, self.training):
+            self.task = self.make_task(None if earlier is None else earlier.weights)
         self.run = Run(self.task, self.training, self.folder, started=self.started)
         if request.resume:
             self.run.resume()
 
     def _set_out(self, earlier: Model | None, model: RecurrentOptions) -> None:
         """Read the corpus, choose what was left open, and write both down."""
-        chosen = self.prepare(model, None if earlier is None else earlier.tokeniser)
+        chosen, device = self.prepare(model, None if earlier is None else earlier.tokeniser), self.choice.device.type
         self.folder.begin(
             {
                 "asked": self.request.as_json(),
@@ -157,7 +159,8 @@ class TaskRun(ABC):
     def progress(self) -> Iterator[Progress]:
         """Train, to the end of the budget."""
         keep_freed_memory()
-        yield from self.run.progress()
+        with rounded_products(self.choice):
+            yield from self.run.progress()
 
     def finish(self) -> dict[str, Any]:
         """Score the best model on the whole validation part, write it, and tidy up; what `train --json` prints."""

@@ -309,3 +309,56 @@ def test_a_signal_lets_the_step_in_hand_end_and_a_second_one_does_not_wait(tmp_p
     assert signal.getsignal(signal.SIGTERM) == before
     with pytest.raises(Interrupted), stopping_on_signals(run):
         signal.raise_signal(signal.SIGINT)
+
+
+def test_a_step_that_cannot_be_recorded_is_said_once(tmp_path: Path) -> None:
+    if not WAY["late"]:
+        pytest.skip("nothing is recorded on the CPU")
+    run = _run(Bowl(), tmp_path, steps=6)
+
+    def refuse(body: Callable[[], tuple[Tensor, ...]]) -> Any:
+        raise RuntimeError("operation not permitted")
+
+    run.taker.replay.recorder.record = refuse  # type: ignore[attr-defined]
+    notes = [record.note for record in run.progress() if record.note]
+    assert notes == ["steps are launched kernel by kernel, which is slower: operation not permitted"]
+
+
+@pytest.mark.parametrize(("fitting", "hint"), [(64, "--overwrite --batch-size 64"), (0, "--overwrite --hidden-size")])
+def test_a_batch_that_does_not_fit_is_refused_with_one_that_does(fitting: int, hint: str, tmp_path: Path) -> None:
+    task = Bowl()
+    if not WAY["late"]:
+        pytest.skip("the CPU's memory is virtual")
+
+    def batch_loss(*batch: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def loss_of_first(count: int, *batch: Tensor) -> Tensor:
+        if count > fitting:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return task.parameters["weight"].sum()
+
+    task.next_batch = lambda: ((torch.zeros(3, 512),), 9)  # type: ignore[method-assign]
+    task.batch_loss = batch_loss  # type: ignore[method-assign]
+    task.loss_of_first = loss_of_first  # type: ignore[method-assign]
+    with pytest.raises(RunError, match="a batch of 512 sequences does not fit the GPU's memory") as refused:
+        list(_run(task, tmp_path, steps=2).progress())
+    assert refused.value.hint.startswith(hint)
+
+
+def test_a_lost_device_leaves_a_run_that_can_be_resumed(tmp_path: Path) -> None:
+    task = Bowl()
+    plain = task.next_batch
+
+    def lost() -> tuple[tuple[Tensor, ...], int]:
+        if task.calls == 5:
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure\nmore lines")
+        return plain()
+
+    task.next_batch = lost  # type: ignore[method-assign]
+    with pytest.raises(RunError, match=r"the GPU failed: CUDA error: unspecified launch failure$"):
+        list(_run(task, tmp_path, steps=9, save_every=2).progress())
+    again, whole = Bowl(), Bowl()
+    list(_run(again, tmp_path, resume=True, steps=9, save_every=2).progress())
+    list(_run(whole, tmp_path / "whole", steps=9, save_every=2).progress())
+    assert torch.equal(again.parameters["weight"], whole.parameters["weight"])
