@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CELLS = ("rnn", "lstm", "gru")
 DEFAULT_SHAPES = ("35x20x200", "35x20x650", "64x32x512", "100x64x256", "64x64x1024")
+LARGE_SHAPES = ("128x128x1024", "128x128x2048", "128x256x512")  # on a GPU, too
 DEFAULT_PRODUCTS = tuple(
     f"{rows}x{inputs}x{outputs}"
     for rows in (20, 64, 160, 320, 640)
@@ -52,7 +53,8 @@ Shapes = Annotated[
     typer.Option(
         "--shape",
         metavar="TxBxH",
-        help=f"Steps, sequences and units; may be repeated. [default: {' '.join(DEFAULT_SHAPES)}]",
+        help=f"Steps, sequences and units; may be repeated. [default: {' '.join(DEFAULT_SHAPES)}; "
+        f"on a GPU also {' '.join(LARGE_SHAPES)}]",
     ),
 ]
 Types = Annotated[
@@ -120,10 +122,12 @@ def cells(
 ) -> None:
     """Time recurrent layers, beside torch.nn's.
 
-    Each row times our layer, torch.nn's and the layer's matrix products alone, in turns, and shows the medians.
+    Each row times our layer, torch.nn's and the layer's matrix products alone, in turns, and shows the medians. On a
+    GPU torch.nn's is cuDNN, and the columns named `graph` are the same turns replayed as CUDA graphs.
     """
     names = _each_of("--cell", cell or DEFAULT_CELLS, tuple(CELLS))
-    shapes = [_shape(text) for text in shape or DEFAULT_SHAPES]
+    usual = (*DEFAULT_SHAPES, *LARGE_SHAPES) if device == "cuda" else DEFAULT_SHAPES
+    shapes = [_shape(text) for text in shape or usual]
     _each_of("--dtype", dtype or (), ("fp32", "bf16"))
     _each_of("--backend", (backend,), BACKENDS)
     if plot is not None:
@@ -396,13 +400,16 @@ def _columns(plan: Plan) -> list[_Column]:
     torch = any(option in ("none", "lengths") for option in plan.options)
     fp32 = torch and "bf16" in plan.dtypes
     plain = any(option != "none" for option in plan.options)
+    graph = plan.device == "cuda"
     columns = [
         (True, _Column("ours ms", lambda timing: timing.ours_ms)),
         (torch, _Column("torch ms", lambda timing: timing.torch_ms)),
         (fp32, _Column("torch fp32 ms", lambda timing: timing.torch_fp32_ms)),
         (plain, _Column("plain ms", lambda timing: timing.plain_ms)),
         (True, _Column("products ms", lambda timing: timing.gemm_ms)),
-        *((shown, column) for shown, column in zip((torch, fp32, plain, True), RATIOS, strict=True)),
+        (graph, _Column("ours graph ms", lambda timing: timing.graph_of("ours_ms"))),
+        (graph and torch, _Column("torch graph ms", lambda timing: timing.graph_of("torch_ms"))),
+        *((shown, column) for shown, column in zip((torch, fp32, plain, True, graph and torch), RATIOS, strict=True)),
     ]
     return [column for shown, column in columns if shown]
 
@@ -412,6 +419,7 @@ RATIOS = (
     _Column("torch fp32 / ours", lambda timing: timing.fp32_ratio, min),
     _Column("ours / plain", lambda timing: timing.option_ratio, max),
     _Column("ours / products", lambda timing: timing.products_ratio, max),
+    _Column("torch / ours, graphs", lambda timing: timing.graph_ratio, min),
 )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nlpseq.commands import output
-from nlpseq.commands.flags import SENTIMENT, JsonLines, ModelPath, Quiet, application, command
+from nlpseq.commands.flags import SENTIMENT, Device, JsonLines, ModelPath, Quiet, application, command
 from nlpseq.commands.output import Line
 from nlpseq.decoding.classification import Decision, TextClassifier
 from nlpseq.errors import OptionError
@@ -35,6 +35,7 @@ def classify(
     labels_only: LabelsOnly = False,
     threshold: Threshold = 0.0,
     abstain: Abstain = UNSURE,
+    device: Device = "cpu",
     jsonl: JsonLines = False,
     quiet: Quiet = False,
 ) -> None:
@@ -62,7 +63,7 @@ def classify(
     if not abstain.strip() or "\t" in abstain or "\n" in abstain:
         raise OptionError("--abstain", f"must be a word without tabs, was {abstain!r}", "--abstain unsure")
     keep_freed_memory()
-    classifier = TextClassifier.load(model)
+    classifier = TextClassifier.load(model, device)
     if threshold and abstain in classifier.labels:
         other = next(one for one in (UNSURE, "abstained", "?") if one not in classifier.labels)
         raise OptionError("--abstain", f"must be no label of the model, was {abstain!r}", f"--abstain {other!r}")

@@ -16,6 +16,7 @@ from nlpseq.commands.flags import (
     SENTIMENT,
     TRANSLATION,
     Corpora,
+    Device,
     Json,
     LabelColumn,
     ModelOrDefault,
@@ -30,6 +31,7 @@ from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.ensemble import Ensemble
 from nlpseq.decoding.translation import Translations
 from nlpseq.errors import OptionError
+from nlpseq.evaluation.reader import placed
 from nlpseq.evaluation.scores import Score
 from nlpseq.evaluation.text_scores import EvaluationText, held_out_text, recorded_text, text_scores
 from nlpseq.evaluation.translation_scores import BleuOptions, given_source_scores, reference_scores
@@ -73,6 +75,7 @@ def evaluate(
     label_column: LabelColumn = None,
     text_column: TextColumn = None,
     baseline: Baseline = False,
+    device: Device = "cpu",
     json: Json = False,
     quiet: Quiet = False,
     *,
@@ -102,13 +105,13 @@ def evaluate(
     _refuse_foreign(task, language_model.TASK, {"--held-out": held_out})
     if task == classifier.TASK:
         named = LabelColumns(label_column, text_column)
-        show_label_scores(model, corpus or [], named, baseline=baseline, as_json=json, quiet=quiet)
+        show_label_scores(model, corpus or [], named, baseline=baseline, as_json=json, quiet=quiet, device=device)
         return
     if task == translator.TASK:
         pairs = (corpus or [], source, target or [], read_columns(columns))
-        path, scores = _translator_scores(model, pairs, search, bleu, quiet=quiet)
+        path, scores = _translator_scores(model, pairs, search, bleu, quiet=quiet, device=device)
     else:
-        path, scores = _language_model_scores(model, corpus or [], held_out=held_out, quiet=quiet)
+        path, scores = _language_model_scores(model, corpus or [], held_out=held_out, quiet=quiet, device=device)
     if json:
         output.write_json({"model": str(path), "scores": [score.as_json() for score in scores]})
     else:
@@ -141,11 +144,12 @@ def _refuse_foreign(task: str | None, own: str, given: Mapping[str, Any]) -> Non
 
 
 def _language_model_scores(
-    model: Path, corpus: list[str], *, held_out: bool, quiet: bool
+    model: Path, corpus: list[str], *, held_out: bool, quiet: bool, device: str
 ) -> tuple[Path, Sequence[Score]]:
     loaded, options = language_model.load(model)
+    there = placed(loaded, device)
     text = _text(corpus, loaded, held_out=held_out)
-    scores, same = text_scores(loaded, options, text)
+    scores, same = text_scores(there, options, text)
     if not same:
         names = " ".join(text.part.names)
         output.note(f"note: {names} has changed since the model was trained on it", quiet=quiet)
@@ -159,6 +163,7 @@ def _translator_scores(
     bleu: BleuOptions,
     *,
     quiet: bool,
+    device: str,
 ) -> tuple[Path, Sequence[Score]]:
     tables, source, targets, columns = given
     if search.n_best != 1:
@@ -166,17 +171,18 @@ def _translator_scores(
     if bool(tables) == (source is not None) or (source is None) != (not targets):
         raise OptionError("CORPUS", "must be tables of pairs, or two files", "--source FILE --target FILE")
     loaded, options = translator.load(model)
+    there = placed(loaded, device)
     if source is None:
         pairs = [read_parallel(tables, two_files=False, columns=columns, keep_blank=True)]
     else:
         pairs = [read_parallel((str(source), str(one)), two_files=True, keep_blank=True) for one in targets]
     sources = pairs[0].sources
-    made = Translations(Ensemble.of([(loaded, options)]), search).translate(sources)
+    made = Translations(Ensemble.of([(loaded, options)], device), search).translate(sources)
     texts = [best[0].text if best else "" for best in made]
     if left_out := sum(not best for best in made):
         output.note(f"note: {left_out} of {len(made):,} sources are too long, and have no translation", quiet=quiet)
     scores = reference_scores(texts, [one.targets for one in pairs], bleu)
-    return loaded.path, [*scores, *given_source_scores(loaded, options, sources, pairs[0].targets)]
+    return loaded.path, [*scores, *given_source_scores(there, options, sources, pairs[0].targets)]
 
 
 def _text(corpus: list[str], model: Model, *, held_out: bool) -> EvaluationText:

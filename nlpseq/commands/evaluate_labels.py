@@ -25,13 +25,21 @@ MOST_COLUMNS = 12  # labels whose whole confusion table is shown; of more the mo
 
 
 def show_label_scores(
-    path: Path, corpus: Sequence[str], columns: LabelColumns, *, baseline: bool, as_json: bool, quiet: bool
+    path: Path,
+    corpus: Sequence[str],
+    columns: LabelColumns,
+    *,
+    baseline: bool,
+    as_json: bool,
+    quiet: bool,
+    device: str = "cpu",
 ) -> None:
     """Evaluate a classifier on labelled texts, or on those that its training was validated on, and write what is found.
 
-    Raises CorpusError for texts that cannot be read or have other labels, OptionError where a baseline's library lacks.
+    Raises CorpusError for texts that cannot be read or have other labels, OptionError where a baseline's library lacks,
+    BackendError if there is no such device.
     """
-    classifier = TextClassifier.load(path)
+    classifier = TextClassifier.load(path, device)
     parts = cache(partial(_parts, classifier.model))
     texts, part = _texts(classifier.model, parts, corpus, columns, quiet=quiet)
     names = classifier.labels

@@ -52,7 +52,10 @@ ModelOrDefault = Annotated[
         help="Run folder or model file. [default: checkpoints/lm, translation or sentiment, by what else is given]",
     ),
 ]
-Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute; cuda imports torch.")]
+Device = Annotated[
+    Literal["cpu", "cuda"],
+    typer.Option(help="Compute on the processor, or on a GPU, which is for many texts at once and imports torch."),
+]
 RandomSeed = Annotated[
     int | None, typer.Option("--random-seed", metavar="N", min=0, help="Draw the same again. [default: by chance]")
 ]

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nlpseq.commands import output
-from nlpseq.commands.flags import LANGUAGE_MODEL, Json, ModelPath, Precision, Quiet, RandomSeed, application, command
+from nlpseq.commands.flags import (
+    LANGUAGE_MODEL,
+    Device,
+    Json,
+    ModelPath,
+    Precision,
+    Quiet,
+    RandomSeed,
+    application,
+    command,
+)
 from nlpseq.decoding.generation import Generated, Generator
 from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.errors import OptionError
@@ -45,6 +56,7 @@ def generate(
     save_state: SaveState = None,
     random_seed: RandomSeed = None,
     precision: Precision = "fp32",
+    device: Device = "cpu",
     json: Json = False,
     quiet: Quiet = False,
     *,
@@ -68,7 +80,9 @@ def generate(
     if "" in (stop or ()):
         raise OptionError("--stop", "must be a text, was empty", "leave out --stop")
     stops = [*(stop or ()), *(["\n"] if lines else [])]
-    generator = Generator(model, sampling, random_seed=random_seed, length=length, stops=stops, precision=precision)
+    generator = Generator(
+        model, sampling, random_seed=random_seed, length=length, stops=stops, precision=precision, device=device
+    )
     if state is not None:
         generator.resume(state)
     if lines:
@@ -91,9 +105,10 @@ def _check_together(*, lines: bool, samples: int, save_state: Path | None) -> No
 def _stream(generator: Generator, seed: str, samples: int, save_state: Path | None, *, echo: bool) -> None:
     """Show texts as they come: the first one at once, those beside it when their turn comes."""
     stream = output.Stream()
+    at_once = samples == 1 and sys.stdout is not None and sys.stdout.isatty()
     for steps, texts in generator.samples(seed, samples):
         show = _InOrder(stream, texts, echo=echo)
-        for _ in generator.lengthen(steps, texts):
+        for _ in generator.lengthen(steps, texts, at_once=at_once):
             show.more()
         if save_state is not None:
             generator.save(save_state, steps, texts[0].text)

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from nlpseq.arrays import from_numpy, to_numpy
 from nlpseq.commands import output
 from nlpseq.commands.flags import (
     LANGUAGE_MODEL,
     TRANSLATION,
+    Device,
     Json,
     JsonLines,
     ModelOrDefault,
@@ -22,6 +24,7 @@ from nlpseq.commands.flags import (
 from nlpseq.commands.output import Line
 from nlpseq.errors import OptionError
 from nlpseq.evaluation.line_scores import LineScore, LineScorer, PairScorer, StreamScorer
+from nlpseq.evaluation.reader import placed
 from nlpseq.models import language_model, translator
 from nlpseq.models.model_file import task_of
 from nlpseq.models.state_file import check_state_target, load_state
@@ -49,6 +52,7 @@ def score(
     follow: Follow = False,
     state: State = None,
     save_state: SaveState = None,
+    device: Device = "cpu",
     jsonl: JsonLines = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -75,7 +79,7 @@ def score(
     if follow and source:
         raise OptionError("--follow", "is for language models", "leave out --follow")
     model = model or (TRANSLATION if source is not None else LANGUAGE_MODEL)
-    scorer = _scorer(model, source, state, follow=follow)
+    scorer = _scorer(model, source, state, follow=follow, device=device)
     faults = output.LineFaults(quiet=quiet)
     for some in (some for batch in read_batches(standard_input()) for some in portions(batch)):
         lines = [faults.read(line, as_object=jsonl) for line in some]
@@ -84,17 +88,26 @@ def score(
     if isinstance(scorer, PairScorer):
         scorer.finish()
     if save_state is not None and isinstance(scorer, StreamScorer):
-        write_state(save_state, scorer.model, scorer.state, NEWLINE)
+        write_state(save_state, scorer.model, language_model.map_state(to_numpy, scorer.state), NEWLINE)
 
 
-def _scorer(model: Path, source: Path | None, state: Path | None, *, follow: bool) -> LineScorer | PairScorer:
+def _scorer(
+    model: Path, source: Path | None, state: Path | None, *, follow: bool, device: str
+) -> LineScorer | PairScorer:
     if source is not None:
-        return PairScorer(*translator.load(model), str(source), split_lines(read_text(source)))
+        pairs, pair_options = translator.load(model)
+        return PairScorer(placed(pairs, device), pair_options, str(source), split_lines(read_text(source)))
     if task_of(model) == translator.TASK:
         raise OptionError("--source", "is missing: a translator scores a text given its source", "--source FILE")
     loaded, options = language_model.load(model)
     start = None if state is None else load_state(state, loaded, options)[0]
-    return StreamScorer(loaded, options, start) if follow else LineScorer(loaded, options)
+    there = placed(loaded, device)
+    if not follow:
+        return LineScorer(there, options)
+    if start is not None:
+        like = there.weights["embedding.weight"]
+        start = language_model.map_state(lambda one: from_numpy(one, like), start)
+    return StreamScorer(there, options, start)
 
 
 def _write(scorer: LineScorer | PairScorer, lines: Sequence[Line], *, as_objects: bool) -> None:

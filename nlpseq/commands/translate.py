@@ -95,7 +95,7 @@ def translate(
     number = 0
     with AttentionFile(None if into_objects else attention, quiet=quiet) as looked:
         for batch in read_batches(standard_input()):
-            for some in portions(batch):
+            for some in portions(batch) if device == "cpu" else [batch]:  # a GPU is the faster, the more there is
                 lines = [faults.read_plain(line, as_object=jsonl) for line in some]
                 made = translations.translate([line.text or "" for line in lines])
                 lines = [_marked(line, best, faults) for line, best in zip(lines, made, strict=True)]

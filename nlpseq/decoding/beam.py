@@ -209,10 +209,15 @@ def _best(text: _Text, count: int) -> list[Hypothesis]:
 
 
 def _largest(values: Values, count: int) -> Rows:
-    """Places of the `count` largest values of each row [B, N], in rising order, or of all."""
+    """Places of the `count` largest values of each row [B, N], in rising order, or of all; ties to the lowest place."""
     count = min(count, values.shape[1])
     places = np.argpartition(-values, count - 1, axis=1)[:, :count]
     places.sort(axis=1)
+    found = np.take_along_axis(values, places, 1)
+    least = found.min(1, keepdims=True)
+    left_out = (values == least).sum(1) > (found == least).sum(1)
+    for row in np.flatnonzero(left_out & (least[:, 0] > -np.inf)):  # of equal ones any may have been taken
+        places[row] = np.sort(np.argsort(-values[row], kind="stable")[:count])
     return places
 
 

@@ -40,21 +40,43 @@ class Continuation:
         self.log_probability = 0.0  # nats, by the model itself, whatever the temperature
         self.stopped = False
         self.previous = previous
+        self.sampler = sampler
         self._tokeniser = tokeniser
-        self._sampler = sampler
         self._stops = tuple(stop for stop in stops if stop)
         self._held = b""
         self._ready: list[bytes] = []
 
     def extend(self, log_probabilities: np.ndarray) -> int:
         """Draw one more token from log-probabilities [V]."""
-        token = self._sampler.draw(log_probabilities)
+        token = self.sampler.draw(log_probabilities)
+        self.add(token, float(log_probabilities[token]))
+        return token
+
+    def add(self, token: int, log_probability: float) -> None:
+        """Take one more token, of a log-probability in nats."""
         self.tokens += 1
-        self.log_probability += float(log_probabilities[token])
+        self.log_probability += log_probability
         piece = self._tokeniser.piece(self.previous, token)
         self.previous = token
         self._ready.append(self._watch(piece) if self._stops else piece)
-        return token
+
+    def add_all(self, tokens: Sequence[int], log_probabilities: Sequence[float]) -> int:
+        """Take several more tokens, one at least, up to the one that a stop string ends in; how many were taken."""
+        pieces = b"".join(map(self._tokeniser.piece, [self.previous, *tokens[:-1]], tokens))
+        if any(stop in self._held + pieces for stop in self._stops):
+            return self._add_until_stop(tokens, log_probabilities)
+        self.tokens += len(tokens)
+        self.log_probability = sum(log_probabilities, self.log_probability)
+        self.previous = tokens[-1]
+        self._ready.append(self._watch(pieces) if self._stops else pieces)
+        return len(tokens)
+
+    def _add_until_stop(self, tokens: Sequence[int], log_probabilities: Sequence[float]) -> int:
+        for taken, (token, nats) in enumerate(zip(tokens, log_probabilities, strict=True), 1):
+            self.add(token, nats)
+            if self.stopped:
+                return taken
+        return len(tokens)
 
     def _watch(self, piece: bytes) -> bytes:
         """What can be shown after one more piece; notices a stop string."""

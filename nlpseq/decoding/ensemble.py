@@ -1,7 +1,8 @@
 """One translator, or several as one: the probability of a token is the mean of theirs.
 
-They must share a vocabulary, and nothing else. What a search asks for comes as NumPy arrays, wherever the models are:
-on a GPU a step's logits travel to the host, which is the price of one search for all.
+They must share a vocabulary, and nothing else. What a search asks for here comes as NumPy arrays, wherever the models
+are: on a GPU a step's logits travel to the host, which is the price where texts are drawn. The beam stays on the device
+(`device_search`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from nlpseq.decoding.beam import Rows, Values
 from nlpseq.errors import ModelFileError
 from nlpseq.models import translator
 from nlpseq.models.attention import Memory
-from nlpseq.models.device import on_device
+from nlpseq.models.device import on_device, run_layer_on
 from nlpseq.models.embedding import TokenProducts
 from nlpseq.models.model_file import Model
 from nlpseq.models.stack import StackState
@@ -30,6 +31,7 @@ from nlpseq.text.columns import side_by_side
 from nlpseq.text.tokenisers import Tokeniser
 
 LEAST_COVERED = 1e-6  # of a position that was not looked at
+SHARES_AT_ONCE = 1 << 22  # numbers of attention that exist together where given targets are read
 
 
 class Member:
@@ -41,7 +43,9 @@ class Member:
         self.weights, self.output = weights, None
         self.run: dict[str, Any] = {}
         self.products: TokenProducts | None = None
-        if isinstance(weight, np.ndarray):
+        if not isinstance(weight, np.ndarray):
+            self.run = {"run_layer": run_layer_on(weight.device.type)}
+        else:
             self.run = {"run_layer": steps.unroll}
             self.output = OutputLayer(weight, bias)
             self.weights = {
@@ -50,14 +54,20 @@ class Member:
             }
             self.products = TokenProducts.of(weights["embedding.weight"], translator.query_layer(self.weights))
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the weights are on a GPU."""
+        return self.output is None and bool(next(iter(self.weights.values())).is_cuda)
+
     def encode(self, columns: Rows, lengths: Rows) -> Source:
         """What the decoder is given of source texts, ids [S, B] of lengths [B]."""
         return translator.encode(self.weights, self.options, self.place(columns), self.place(lengths), **self.run)
 
     def decode(self, ids: Rows, memory: Memory, state: StackState) -> tuple[Array, StackState, Array]:
-        """As `translator.decode`, of ids [T, B * K]."""
+        """As `translator.decode`, of ids [T, B * K]; a single step of tensors is made by the plain equations."""
+        run = {} if self.output is None and len(ids) == 1 else self.run
         return translator.decode(
-            self.weights, self.options, self.place(ids), memory, state, products=self.products, **self.run
+            self.weights, self.options, self.place(ids), memory, state, products=self.products, **run
         )
 
     def place(self, values: np.ndarray) -> Array:
@@ -97,6 +107,12 @@ class Ensemble:
 
     def attention(self, sources: Sequence[Rows], targets: Sequence[Rows]) -> list[Values]:
         """What each token of a target looked at: shares [T, S] for each pair, the mean of the members'."""
+        pair = max(map(len, sources)) * max(map(len, targets))
+        count = max(1, SHARES_AT_ONCE // pair)
+        starts = range(0, len(sources), count)
+        return [one for at in starts for one in self._attention(sources[at : at + count], targets[at : at + count])]
+
+    def _attention(self, sources: Sequence[Rows], targets: Sequence[Rows]) -> list[Values]:
         columns, lengths = side_by_side(sources)
         target_columns, _ = side_by_side(targets)
         shares = []

@@ -43,6 +43,20 @@ def has_loop(tokens: Tokens) -> bool:
     return False
 
 
+def have_loops(columns: Tokens, lengths: Tokens) -> list[bool]:
+    """As `has_loop`, of each of many texts, ids [T, B] of lengths [B]."""
+    found = np.zeros(columns.shape[1], np.bool_)
+    times = np.arange(len(columns))[:, None]
+    for period in range(1, min(LONGEST_PERIOD, len(columns) // REPEATS) + 1):
+        run = period * (copies(period) - 1)  # of tokens that are those of a period before
+        equal = (columns[period:] == columns[:-period]) & (times[period:] < lengths)
+        before = np.concatenate([np.zeros((1, len(found)), np.int64), equal.cumsum(0)])
+        if run < len(before):
+            found |= (before[run:] - before[:-run] == run).any(0)
+    flags: list[bool] = found.tolist()
+    return flags
+
+
 def without_repeats(tokens: list[int], period: int) -> list[int]:
     """A text that ends in a loop, the loop gone through once."""
     kept = len(tokens)

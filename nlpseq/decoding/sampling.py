@@ -55,6 +55,17 @@ class Sampler:
         self._narrows = bool(options.top_k or options.top_p < 1 or options.min_p)
         self._recent = deque(recent, options.repetition_window)
 
+    @property
+    def recent(self) -> list[int]:
+        """The tokens that the repetition penalty is for, the oldest first; none where it is switched off."""
+        return list(self._recent) if self._penalises else []
+
+    def uniforms(self, count: int) -> list[float]:
+        """The numbers that the next `count` tokens are drawn with, for whoever draws them elsewhere."""
+        if self.options.temperature < COLDEST:
+            return [0.0] * count
+        return [self._uniform() for _ in range(count)]
+
     def draw(self, log_probabilities: np.ndarray) -> int:
         """The next token, of log-probabilities [V] in nats."""
         if self._penalises:

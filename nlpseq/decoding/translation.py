@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from nlpseq.decoding.ancestral import draw
 from nlpseq.decoding.beam import BeamOptions, Hypothesis, Rows, Values, search
 from nlpseq.decoding.ensemble import Ensemble, Member
-from nlpseq.decoding.loops import has_loop
+from nlpseq.decoding.loops import have_loops
 from nlpseq.decoding.sampling import Sampler, SamplingOptions
 from nlpseq.decoding.unknown_words import can_have_unknown, has_unknown, replace_unknown
 from nlpseq.errors import OptionError
 from nlpseq.models import translator
 from nlpseq.models.attention import Alignment
 from nlpseq.models.translator import LONGEST, TranslatorOptions
-from nlpseq.text.columns import together
+from nlpseq.text.columns import side_by_side, together
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
+
+if TYPE_CHECKING:
+    from nlpseq.decoding.device_search import DeviceSearch
 
 TOKENS_AT_ONCE = 2048  # of sources, padding included
 LONGER = 2  # a translation has at most so many times the tokens of its source
@@ -55,8 +58,13 @@ class Translations:
         *,
         align: bool = False,
         replace_unknown: bool = False,
+        on_device: bool | None = None,
     ) -> None:
-        """With `align` translations say what was looked at. Raises OptionError where no word can be unknown."""
+        """With `align` translations say what was looked at.
+
+        `on_device` is for translators whose weights are tensors: whether the beam is searched on their device; None: on
+        a GPU. Raises OptionError where no word can be unknown.
+        """
         self.ensemble = ensemble
         self.beam = beam
         self.drawing = drawing
@@ -65,17 +73,22 @@ class Translations:
         self.align = align
         self.replaces_unknown = replace_unknown
         self.lines = 0
+        on_device = ensemble.members[0].on_gpu if on_device is None else on_device
+        self.device = _device_search(ensemble, beam) if on_device and drawing is None else None
         if replace_unknown and not can_have_unknown(ensemble.tokeniser):
             what = f"has nothing to replace: the model's tokens are {ensemble.tokeniser.kind}s, not words"
             raise OptionError("--replace-unknown", what, "leave out --replace-unknown")
 
     def translate(self, lines: Sequence[str]) -> list[list[Translation]]:
-        """The best translations of each line, best first; of a blank line "", of too long a line none."""
+        """The best translations of each line, best first; of a blank line "", of too long a line none.
+
+        Raises BackendError if a single line does not fit a GPU's memory.
+        """
         ids = [translator.line_ids(self.ensemble.tokeniser, line) for line in lines]
         found = [[] if len(one) > LONGEST else [Translation("", 0.0, 0.0)] for one in ids]
         waiting = [number for number, line in enumerate(lines) if line.strip() and len(ids[number]) <= LONGEST]
         lengths = np.array([len(ids[number]) for number in waiting], np.int64)
-        for places in together(lengths, TOKENS_AT_ONCE):
+        for places in self.device.batches(lengths) if self.device else together(lengths, TOKENS_AT_ONCE):
             group = [waiting[place] for place in places]
             sources = [ids[number] for number in group]
             hypotheses = self._hypotheses(sources, [self.lines + number for number in group])
@@ -86,8 +99,10 @@ class Translations:
 
     def _hypotheses(self, sources: Sequence[Rows], numbers: Sequence[int]) -> list[list[Hypothesis]]:
         """Texts for sources, the lines of which are so many of all that came."""
-        may_loop = [has_loop(source) for source in sources]
+        may_loop = have_loops(*side_by_side(sources))
         limits = [max(self.beam.shortest, self._limit(len(source))) for source in sources]
+        if self.device is not None:
+            return self.device.search(sources, limits, may_loop)
         if self.drawing is None:
             decoder = self.ensemble.begin(sources, self.beam.beam, coverage=self.beam.coverage_penalty > 0)
             return search(decoder, limits, NEWLINE, NEWLINE, self.beam, may_loop)
@@ -135,6 +150,12 @@ class Translations:
             for place, one in zip(wanted, looked, strict=True):
                 shares[place] = one
         return shares
+
+
+def _device_search(ensemble: Ensemble, beam: BeamOptions) -> DeviceSearch:
+    from nlpseq.decoding.device_search import DeviceSearch
+
+    return DeviceSearch(ensemble.members, beam)
 
 
 def greedy_translations(

@@ -4,7 +4,8 @@ A line for itself is read from a fresh state, after a newline; its tokens and th
 counted. Lines of about one length run side by side, longest first, each group on a thread of its own, and those that
 have ended leave it, so that nothing is computed for padding but within a stretch of STEPS. A line beyond LONG tokens is
 one long chain for itself: it is run as `perplexity.text_loss` runs a text, in columns that agree in the end. Either way
-memory is bounded by the stretch, not by the line.
+memory is bounded by the stretch, not by the line. On a device lines run as whole columns, as many as hold a budget of
+tokens, and each batch's losses are summed there and fetched once; the cost is some padding.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nlpseq import arrays
 from nlpseq.errors import CorpusError
-from nlpseq.evaluation.reader import Reader
+from nlpseq.evaluation.reader import Reader, column_sums, each_or_halves, given_source_losses
 from nlpseq.models import language_model, translator
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState
 from nlpseq.models.model_file import Model
@@ -29,6 +31,7 @@ from nlpseq.text.tokenisers import NEWLINE, to_utf8
 SIDE_BY_SIDE = 48  # lines, of a thread
 STEPS = 64  # that are read together
 LONG = 1 << 14  # tokens
+TOKENS_AT_ONCE = 1 << 17  # of lines on a device, padding included
 
 
 class LineScore(NamedTuple):
@@ -64,16 +67,26 @@ class LineScorer:
         nats = np.zeros(len(lines))
         lengths = np.array([len(one) for one in encoded], np.int64)
         short = np.flatnonzero(lengths <= LONG)
-        beside = min(SIDE_BY_SIDE, -(-len(short) // threads()))
-        groups = [short[places[::-1]] for places in together(lengths[short], None, beside)]
-
-        def run(group: Ids) -> None:
-            nats[group] = self._side_by_side([encoded[place] for place in group])
-
-        list(workers().map(run, groups[::-1]) if len(groups) > 1 else map(run, groups))
+        self._score_short(encoded, short, lengths[short], nats)
         for place in np.flatnonzero(lengths > LONG):
             nats[place] = self.reader.text_loss(encoded[place])
         return [_line_score(*each) for each in zip(nats, encoded, lines, strict=True)]
+
+    def _score_short(self, encoded: Sequence[np.ndarray], short: Ids, lengths: Ids, nats: np.ndarray) -> None:
+        """Find the nats of some lines, at the places `short`."""
+        on_host = self.reader.on_host
+        cost = self._side_by_side if on_host else self._whole_columns
+        beside = min(SIDE_BY_SIDE, -(-len(short) // threads())) if on_host else None
+        places = together(lengths, None if on_host else TOKENS_AT_ONCE, beside)
+        groups = [short[some[::-1]] for some in places]
+
+        def run(group: Ids) -> None:
+            nats[group] = cost([encoded[place] for place in group])
+
+        if on_host and len(groups) > 1:
+            list(workers().map(run, groups[::-1]))
+        else:
+            each_or_halves(run, groups)
 
     def _encode(self, line: str) -> np.ndarray:
         return self.model.tokeniser.encode(line + "\n", exact=False)
@@ -94,12 +107,20 @@ class LineScorer:
             losses[:rows, part[0]][real] = found
         return [float(one[:length].sum()) for one, length in zip(losses, lengths, strict=True)]
 
+    def _whole_columns(self, lines: Sequence[np.ndarray]) -> np.ndarray:
+        """As `_side_by_side`, each line from its begin to its end at once."""
+        targets, lengths = side_by_side(lines)
+        inputs = np.concatenate([np.full((1, len(lines)), NEWLINE), targets[:-1]])
+        features, _ = self.reader.read(inputs, self.reader.begin(len(lines)), lengths)
+        losses = self.reader.losses(features.reshape(-1, features.shape[-1]), self.reader.place(targets).reshape(-1))
+        return column_sums(losses.reshape(targets.shape), self.reader.place(lengths))
+
 
 class StreamScorer(LineScorer):
     """Scores lines as one stream: each line's state goes on from the line before it."""
 
     def __init__(self, model: Model, options: LanguageModelOptions, state: LanguageModelState | None = None) -> None:
-        """Start from a state, or else as every text starts: after a newline."""
+        """Start from a state that is where the weights are, or else as every text starts: after a newline."""
         super().__init__(model, options)
         self.state = language_model.begin(model.weights, options, 1) if state is None else state
         if state is None:
@@ -118,8 +139,8 @@ class StreamScorer(LineScorer):
         """Go on by ids [T]: what they cost, each predicted from all before it."""
         known = language_model.output_features(self.reader.weights, self.state.layers[-1][0].hidden)
         features, self.state = self.reader.read(ids[:, None], self.state)
-        before = np.concatenate([known, features[:-1, 0]])
-        return float(self.reader.losses(before, ids).sum())
+        before = arrays.concatenate([known, features[:-1, 0]], 0)
+        return float(self.reader.losses(before, self.reader.place(ids)).sum())
 
 
 class PairScorer:
@@ -145,10 +166,10 @@ class PairScorer:
             pairs.append((translator.line_ids(tokeniser, source), translator.line_ids(tokeniser, line)))
         places = [place for place, pair in enumerate(pairs) if max(map(len, pair)) <= LONGEST]
         sources, targets = ([pairs[place][side] for place in places] for side in range(2))
-        losses = translator.token_losses(self.model.weights, self.options, sources, targets)
+        nats = given_source_losses(self.model.weights, self.options, sources, targets)
         found: list[LineScore | None] = [None] * len(lines)
-        for place, one in zip(places, losses, strict=True):
-            found[place] = _line_score(one.sum(dtype=np.float64), pairs[place][1], lines[place])
+        for place, one in zip(places, nats, strict=True):
+            found[place] = _line_score(one, pairs[place][1], lines[place])
         return found
 
     def finish(self) -> None:
@@ -159,9 +180,7 @@ class PairScorer:
 
 def first_texts(state: LanguageModelState, count: int) -> LanguageModelState:
     """The state of the first `count` texts of a batch."""
-    turned = state._replace(recent=state.recent.T)
-    kept = language_model.map_state(lambda values: values[:count], turned)
-    return kept._replace(recent=kept.recent.T)
+    return language_model.take_texts(state, slice(count))
 
 
 def _line_score(nats: float, ids: np.ndarray, line: str) -> LineScore:

@@ -43,7 +43,7 @@ def part_name(facts: Mapping[str, Any]) -> str:
     return f"{names}{part}#{facts['valid_sha256'][:8]}"
 
 
-TotalLoss = Callable[[Array, Array], float]  # features [N, E or H], targets [N]: nats
+TotalLoss = Callable[[Array, Array], Any]  # features [N, E or H], targets [N]: nats, a number or a tensor of one
 
 
 class Tokens(Protocol):
@@ -67,7 +67,8 @@ def text_loss(
     """What a text costs in nats: the sum of -log p over all its tokens, the first one after a newline.
 
     With `exact` off, columns keep the state of zeros that they started from: quicker, and a little too high. What
-    features cost is found by `total_loss`, by default in the library of the weights.
+    features cost is found by `total_loss`, by default in the library of the weights; a loss that stays on a device is
+    fetched once, at the end.
     """
     chain = _Chain(weights, options, tokens, run_layer, total_loss, settings)
     columns = max(1, min(columns, len(tokens) // (4 * BLOCK)))
@@ -127,14 +128,14 @@ class _Chain:
         marks: Mapping[int, LanguageModelState] | None = None,
         *,
         silent: bool = False,
-    ) -> tuple[list[float], dict[int, LanguageModelState], Any]:
+    ) -> tuple[list[Any], dict[int, LanguageModelState], Any]:
         """Run `height` tokens from each start: losses by block, states after some blocks, and the last state.
 
         States are kept of the first blocks and then ever more rarely, so that they do not grow with the text. With the
         `marks` of an earlier run it stops at the first block whose states agree with them; the last state is then None,
         since it is the earlier one. With `silent` there are states only, and no losses.
         """
-        losses: list[float] = []
+        losses: list[Any] = []
         states: dict[int, LanguageModelState] = {}
         for block, first in enumerate(range(0, height, BLOCK)):
             stop = min(first + BLOCK, height)
@@ -187,4 +188,5 @@ def _last_column(state: LanguageModelState) -> LanguageModelState:
 def _distance(one: LanguageModelState, other: LanguageModelState) -> float:
     """The largest difference between any two values of two states, relative to one more than the value."""
     differences = map_state(lambda a, b: abs(a - b) / (1 + abs(a)), one, other)
-    return max(float(value.max()) for layer in differences.layers for state in layer for value in state)
+    largest = [value.max() for layer in differences.layers for state in layer for value in state]
+    return float(arrays.stack(largest).max())

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
 
-import numpy as np
-
 from nlpseq.errors import OptionError
+from nlpseq.evaluation.reader import given_source_losses
 from nlpseq.evaluation.scores import Score, token_scores
 from nlpseq.models import translator
 from nlpseq.models.model_file import Model
@@ -93,8 +92,7 @@ def given_source_scores(
     first, second = ([translator.line_ids(model.tokeniser, text) for text in side] for side in (sources, targets))
     fits = [max(map(len, pair)) <= translator.LONGEST for pair in zip(first, second, strict=True)]
     first, second = list(compress(first, fits)), list(compress(second, fits))
-    losses = translator.token_losses(model.weights, options, first, second)
-    nats = sum(float(one.sum(dtype=np.float64)) for one in losses)
+    nats = sum(given_source_losses(model.weights, options, first, second))
     tokens = sum(map(len, second))
     tokeniser, left_out = model.tokeniser, fits.count(False)
     signature = f"tok:{tokeniser.kind}-{tokeniser.size}#{tokeniser.fingerprint}|given:source"

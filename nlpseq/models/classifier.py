@@ -137,8 +137,8 @@ def read(
     The weights of evidence are those of the model's table, unless they are given.
     """
     cell, batch = options.recurrent_cell, ids.shape[1]
-    newlines = np.full(((options.ngrams or 1) - 1, batch), NEWLINE, np.int64)
-    inputs = embed_tokens(weights, ids, arrays.from_numpy(newlines, weights["embedding.weight"]), noise)
+    newlines = arrays.filled(((options.ngrams or 1) - 1, batch), NEWLINE, ids)
+    inputs = embed_tokens(weights, ids, newlines, noise)
     if evidence is None and "evidence.table" in weights:
         evidence = look_up(weights["evidence.table"], ids, weights["embedding.weight"].shape[0])
     if evidence is not None:

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from nlpseq.arrays import Array
+from nlpseq.cells import unroll
 from nlpseq.errors import BackendError
+from nlpseq.models.stack import Unroll
 
 Weights = Mapping[str, Array]
 
@@ -31,3 +33,15 @@ def on_device(weights: Weights, device: str) -> Weights:
     return {
         name: torch.from_numpy(np.array(value)).to(device.removeprefix("torch:")) for name, value in weights.items()
     }
+
+
+def run_layer_on(device: str, precision: str = "fp32") -> Unroll:
+    """What runs a layer over time for tensors on a device: the GPU's kernels on `cuda`, elsewhere the plain loop.
+
+    `precision` is that of the GPU's products. Raises BackendError if they cannot be had.
+    """
+    if device != "cuda":
+        return unroll
+    from nlpseq.kernels.choice import choose
+
+    return choose("auto", precision, device).run_layer

@@ -7,7 +7,7 @@ embedding (Press and Wolf, 2017; Inan et al., 2017); where hidden and embedding 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,8 +85,8 @@ def initial_weights(
 def begin(weights: Weights, options: LanguageModelOptions, batch: int) -> LanguageModelState:
     """The state before the first token of `batch` texts."""
     layers = start_state(options.recurrent_cell, read_layers(weights, options.layers), batch)
-    newlines = np.full(((options.ngrams or 1) - 1, batch), NEWLINE, np.int64)
-    return LanguageModelState(layers, arrays.from_numpy(newlines, weights["embedding.weight"]))
+    newlines = arrays.filled(((options.ngrams or 1) - 1, batch), NEWLINE, weights["embedding.weight"])
+    return LanguageModelState(layers, newlines)
 
 
 def forward(
@@ -181,6 +181,13 @@ def join_states(states: Sequence[LanguageModelState]) -> LanguageModelState:
     return joined._replace(recent=joined.recent.T)
 
 
+def take_texts(state: LanguageModelState, rows: Array | slice) -> LanguageModelState:
+    """The state of some texts of a batch, or of some of them several times: places [N] as int64, or a slice."""
+    turned = state._replace(recent=state.recent.T)
+    taken = map_state(lambda values: values[rows], turned)
+    return taken._replace(recent=taken.recent.T)
+
+
 def map_state(function: Callable[..., Array], *states: LanguageModelState) -> LanguageModelState:
     """A state whose arrays are `function` of the given states' arrays."""
     layers = tuple(
@@ -195,13 +202,21 @@ def map_state(function: Callable[..., Array], *states: LanguageModelState) -> La
 
 def token_losses(weights: Weights, features: Array, targets: Array, rows: int = 0) -> np.ndarray:
     """-log p(target) in nats [N] for features [N, E or H], some `rows` at a time so that logits stay small."""
+    parts = [arrays.to_numpy(part) for part in _losses_by_rows(weights, features, targets, rows)]
+    return np.concatenate(parts or [np.empty(0, np.float32)])
+
+
+def placed_losses(weights: Weights, features: Array, targets: Array, rows: int = 0) -> Array:
+    """As `token_losses`, left where the weights are."""
+    parts = [*_losses_by_rows(weights, features, targets, rows), arrays.zeros((0,), features)]
+    return arrays.concatenate(parts, 0)
+
+
+def _losses_by_rows(weights: Weights, features: Array, targets: Array, rows: int) -> Iterator[Array]:
     rows = rows or max(1, (1 << 22) // weights["output.bias"].shape[0])
-    parts = []
     for start in range(0, features.shape[0], rows):
         logits = arrays.project(features[start : start + rows], *output_layer(weights))
-        chosen = arrays.pick(logits, targets[start : start + rows])
-        parts.append(arrays.to_numpy(arrays.log_sum_exp(logits) - chosen))
-    return np.concatenate(parts or [np.empty(0, np.float32)])
+        yield arrays.log_sum_exp(logits) - arrays.pick(logits, targets[start : start + rows])
 
 
 def negative_log_likelihood(weights: Weights, features: Array, targets: Array, rows: int = 0) -> float:

@@ -12,7 +12,7 @@ A newline ends a source and a target, and begins a target: there are no other sp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,6 @@ from nlpseq.cells.initial import log_frequencies, normal
 from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import OptionError
 from nlpseq.models.attention import ATTENTIONS, Memory, attend, remember
-from nlpseq.models.embedding import TokenProducts
 from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import CELL_CHOICES, RecurrentOptions
 from nlpseq.models.stack import Noise, StackState, Unroll, initial_layer, read_layers, run_stack, start_state
@@ -155,7 +154,7 @@ def decode(
     *,
     run_layer: Unroll = unroll,
     noise: Noise | None = None,
-    products: TokenProducts | None = None,
+    products: Callable[[Array], Array] | None = None,
     **settings: Any,
 ) -> tuple[Array, StackState, Array]:
     """Read targets so far, K of them for each source, those of a source side by side.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,7 +15,10 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from nlpseq.decoding import ensemble
+from nlpseq.decoding.device_decoder import TensorDecoder
 from nlpseq.models import translator
+from nlpseq.models.device import on_device
 from nlpseq.models.model_file import save_model
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.text.tokenisers import train_tokeniser
@@ -301,3 +305,47 @@ def test_pairs_are_for_the_translator_where_no_model_is_named(
     assert nlpseq("score", "--source", "a.txt", input=b"ba\n").exit_code == 0
     done = nlpseq("translate", "-m", "checkpoints/translatin", input=b"ab\n")
     assert done.stderr.endswith("hint:  did you mean checkpoints/translation?\n")
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cuda` is torch on the CPU, where everything is searched as on a GPU."""
+    monkeypatch.setattr(ensemble, "on_device", lambda weights, device: on_device(weights, "torch:cpu"))
+    monkeypatch.setattr(ensemble.Member, "on_gpu", True)
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize(
+    "arguments", [("--n-best", 3), ("--jsonl", "--attention", "-"), ("--sample", 2, "--random-seed", 1)], ids=str
+)
+def test_on_another_device_lines_have_the_same_answers(
+    nlpseq: Run, untrained: Path, arguments: tuple[object, ...]
+) -> None:
+    data = b"abc\n\n" + b"a" * 3000 + b"\n\xff\n[]\n" + b'{"text": "cab"}\n' + b"a b c\n" * 70
+    both = [nlpseq("translate", "-m", untrained, *arguments, "--device", one, input=data) for one in ("cpu", "cuda")]
+    first, second = ([_rounded(line) for line in done.stdout.splitlines()] for done in both)
+    assert first == second and len(first) > 75
+
+
+def _rounded(line: str) -> str:
+    return re.sub(r"-?[0-9]+[.][0-9e-]+", lambda number: f"{float(number[0]):.2f}", line)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_line_that_does_not_fit_a_gpu_is_told(nlpseq: Run, untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("too much")
+
+    monkeypatch.setattr(TensorDecoder, "read", full)
+    done = nlpseq("translate", "-m", untrained, "--device", "cuda", input=b"abc\nab\n")
+    assert done.exit_code == 1 and done.stdout == ""
+    assert done.stderr.startswith("error: --device: ") and "the GPU's memory does not hold a single text" in done.stderr
+
+
+def test_a_gpu_that_is_not_there_is_told(nlpseq: Run, untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    done = nlpseq("translate", "-m", untrained, "--device", "cuda", input=b"abc\n")
+    assert done.exit_code == 1
+    assert done.stderr == "error: --device: cuda cannot be used: torch finds no GPU here\nhint:  --device cpu\n"

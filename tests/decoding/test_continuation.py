@@ -99,3 +99,24 @@ def test_a_word_gets_its_space_from_the_word_before() -> None:
         text = Continuation(tokeniser, Sampler(GREEDY, "1"), previous)
         text.extend(predicted)
         assert text.take() == shown
+
+
+@pytest.mark.parametrize("stops", [(), (b"o w",), (b"low", b"x")])
+@pytest.mark.parametrize("size", [1, 3, 5, 11])
+def test_tokens_may_come_in_blocks(stops: tuple[bytes, ...], size: int) -> None:
+    data, nats = list(b"hello world, yellow"), [-0.1 * place for place in range(19)]
+    one_by_one, in_blocks = _text(*stops), _text(*stops)
+    for token, value in zip(data, nats, strict=True):
+        if not one_by_one.stopped:
+            one_by_one.add(token, value)
+    taken = 0
+    for start in range(0, len(data), size):
+        if not in_blocks.stopped:
+            taken += in_blocks.add_all(data[start : start + size], nats[start : start + size])
+    assert taken == in_blocks.tokens == one_by_one.tokens
+    assert in_blocks.log_probability == one_by_one.log_probability
+    assert (in_blocks.stopped, in_blocks.previous) == (one_by_one.stopped, one_by_one.previous)
+    for text in (one_by_one, in_blocks):
+        if not text.stopped:
+            text.finish()
+    assert in_blocks.take() == one_by_one.take()

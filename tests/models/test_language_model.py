@@ -294,3 +294,29 @@ def test_options_name_the_cell_together(given: dict[str, Any], cell: str) -> Non
 def test_sizes_left_open_make_no_weights() -> None:
     with pytest.raises(OptionError, match="known"):
         lm.initial_weights(LanguageModelOptions(), WORDS, 1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_some_texts_of_a_batch_go_on_as_they_would_have(form: str, assert_close: Close) -> None:
+    weights, options = _model(form)
+    ids = np.random.default_rng(3).integers(0, WORDS, (6, 3))
+    _, state = lm.forward(weights, options, ids[:4], lm.begin(weights, options, 3))
+    whole, _ = lm.forward(weights, options, ids[4:], state)
+    for rows in (np.array([2, 0, 2]), np.array([1])):
+        some, _ = lm.forward(weights, options, ids[4:, rows], lm.take_texts(state, rows))
+        assert_close(some, whole[:, rows], "float32")
+    first, _ = lm.forward(weights, options, ids[4:, :2], lm.take_texts(state, slice(2)))
+    assert_close(first, whole[:, :2], "float32")
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4, 100])
+def test_losses_may_stay_where_the_weights_are(rows: int, assert_close: Close) -> None:
+    weights, options = _model("gru, tied")
+    generator = np.random.default_rng(3)
+    features = generator.standard_normal((9, options.hidden_size or 0)).astype(np.float32)
+    targets = generator.integers(0, WORDS, 9)
+    tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
+    found = lm.placed_losses(tensors, torch.from_numpy(features), torch.from_numpy(targets), rows)
+    assert isinstance(found, torch.Tensor)
+    assert_close(found, lm.token_losses(weights, features, targets), "float32")
+    assert lm.placed_losses(tensors, torch.from_numpy(features[:0]), torch.from_numpy(targets[:0])).shape == (0,)

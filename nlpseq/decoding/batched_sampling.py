@@ -1,0 +1,78 @@
+"""The next tokens of many texts at once on a device: what `nlpseq.decoding.sampling` draws for one text on the host.
+
+Every operation has a fixed shape and reads nothing back, so that a step can be recorded as a CUDA graph. The uniform
+numbers come from the texts' own generators on the host, so a seed means the same text here as there, up to the
+rounding of the model's arithmetic. The cost is a sort of the whole vocabulary for top-p and a sum in 64 bits over it
+in every step.
+
+torch is reached through the tensors: nothing here imports it.
+"""
+
+from __future__ import annotations
+
+from nlpseq.arrays import Array, library
+from nlpseq.decoding.sampling import COLDEST, SamplingOptions
+
+
+def draw_together(
+    options: SamplingOptions,
+    log_probabilities: Array,  # [B, V] in nats
+    uniforms: Array,  # [B], from 0 to 1, as float64
+    recent: Array,  # [B, W], the last tokens before; V where there is none
+) -> Array:
+    """The next token of each text, [B] as int64."""
+    if options.repetition_penalty != 1:
+        log_probabilities = _penalised(log_probabilities, recent, options.repetition_penalty)
+    if options.temperature < COLDEST:
+        return log_probabilities.argmax(-1)
+    if options.temperature != 1:
+        likeliest = log_probabilities.amax(-1, keepdim=True)
+        log_probabilities = (log_probabilities - likeliest) / options.temperature
+    return _invert(_narrowed(log_probabilities.exp(), options), uniforms)
+
+
+def _penalised(log_probabilities: Array, recent: Array, penalty: float) -> Array:
+    rows, size = log_probabilities.shape
+    nothing = recent.new_zeros(rows, size + 1, dtype=library(recent).bool)
+    seen = nothing.scatter_(1, recent, True)[:, :size]
+    return library(recent).where(seen, log_probabilities * penalty, log_probabilities)
+
+
+def _narrowed(weights: Array, options: SamplingOptions) -> Array:
+    """Weights [B, V] with zero for what top-k, top-p and min-p drop."""
+    if not (options.top_k or options.top_p < 1 or options.min_p):
+        return weights
+    return weights.masked_fill(weights < least_kept_together(weights, options), 0.0)
+
+
+def least_kept_together(weights: Array, options: SamplingOptions) -> Array:
+    """As `sampling.least_kept`, for each row of weights [B, V] -> [B, 1]."""
+    likeliest = weights
+    least = weights.new_zeros(weights.shape[0], 1)
+    if 0 < options.top_k < weights.shape[1]:
+        likeliest = weights.topk(options.top_k).values
+        least = likeliest[:, -1:]
+    if options.top_p < 1:
+        falling = likeliest.sort(-1, descending=True).values
+        place = _search(_cumulative(falling), options.top_p, right=False)
+        least = falling.gather(1, place)
+    if options.min_p:
+        share = weights.amax(-1, keepdim=True).double() * options.min_p
+        least = library(weights).maximum(least, share.to(weights.dtype))
+    return least
+
+
+def _invert(weights: Array, uniforms: Array) -> Array:
+    """The token [B] at a random place of the cumulative distribution; the weights [B, V] need not sum to one."""
+    return _search(_cumulative(weights), uniforms[:, None], right=True)[:, 0]
+
+
+def _cumulative(weights: Array) -> Array:
+    return weights.cumsum(-1, dtype=library(weights).float64)
+
+
+def _search(cumulative: Array, shares: Array | float, *, right: bool) -> Array:
+    """Where [B, 1] a share of the last sum stands among sums [B, V]."""
+    wanted = cumulative[:, -1:] * shares
+    places = library(cumulative).searchsorted(cumulative, wanted, right=right)
+    return places.clamp(max=cumulative.shape[1] - 1)

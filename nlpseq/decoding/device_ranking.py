@@ -1,0 +1,65 @@
+"""The likeliest continuations of a beam, as tensors of fixed shapes.
+
+The vocabulary is looked at in chunks, as on the host: only the chunks with the largest maxima are looked into, so that
+what has to be sorted is the square root of a vocabulary for each hypothesis. Ties go to the lowest place, which torch's
+own top-k does not promise: both sorts are stable, and the price is that they sort more than they keep.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NEVER = float("-inf")
+MULTIPLE = 64  # of tokens, that a vocabulary is filled up to
+
+
+def chunk_size(vocabulary: int) -> int:
+    """Tokens of a chunk: a power of two that divides the vocabulary, at most its root."""
+    chunk = 1
+    while 4 * chunk * chunk <= vocabulary and vocabulary % (2 * chunk) == 0:
+        chunk *= 2
+    return chunk
+
+
+def likeliest(
+    values: Tensor,  # [B * K, V], log-probabilities of what follows
+    totals: Tensor,  # [B, K], float64, -inf where a hypothesis is none
+    full: Tensor,  # [B], the texts that have to end
+    end: int,
+    count: int,
+    chunk: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The `count` likeliest texts [B, count], or all, best first: log-probabilities, hypotheses and last tokens."""
+    import torch
+
+    texts, width = totals.shape
+    chunk = chunk or chunk_size(values.shape[1])
+    chunks = values.shape[1] // chunk
+    grouped = values.view(texts, width, chunks, chunk)
+    places = torch.arange(chunks, device=values.device)
+    maxima = grouped.amax(-1)
+    ends = torch.where(places == end // chunk, grouped[:, :, end // chunk, end % chunk, None], NEVER)
+    maxima = torch.where(full[:, None, None], ends, maxima)
+    chosen = _largest(_added(maxima, totals[:, :, None]).flatten(1), count).sort(1).values
+    parents, within = chosen // chunks, chosen % chunks
+    rows = torch.arange(texts, device=values.device)[:, None]
+    tokens = within[:, :, None] * chunk + torch.arange(chunk, device=values.device)
+    found = torch.where(full[:, None, None] & (tokens != end), NEVER, grouped[rows, parents, within])
+    summed = _added(found, totals.gather(1, parents)[:, :, None]).flatten(1)
+    chosen = _largest(summed, min(count, values.shape[1] * width))
+    return summed.gather(1, chosen), parents.gather(1, chosen // chunk), tokens.flatten(1).gather(1, chosen)
+
+
+def _added(values: Tensor, totals: Tensor) -> Tensor:
+    """Sums as float64; what is no hypothesis stays none, whatever its values are."""
+    import torch
+
+    return torch.where(totals == NEVER, NEVER, values.double() + totals)
+
+
+def _largest(values: Tensor, count: int) -> Tensor:
+    """Places of the `count` largest values of each row [B, N], or of all, the largest first."""
+    return values.sort(dim=1, descending=True, stable=True).indices[:, :count]
