@@ -78,7 +78,7 @@ def _road_on(device: str, weights: classifier.Weights, options: ClassifierOption
     placed = on_device(weights, device)
     if arrays.library(placed["embedding.weight"]) is np:
         return _HostRoad(placed, options)
-    from nlpseq.decoding.batched_classification import DeviceRoad
+    from nlpseq.decoding.device.classification import DeviceRoad
 
     return DeviceRoad(placed, options)
 

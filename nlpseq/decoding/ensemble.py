@@ -2,7 +2,7 @@
 
 They must share a vocabulary, and nothing else. What a search asks for here comes as NumPy arrays, wherever the models
 are: on a GPU a step's logits travel to the host, which is the price where texts are drawn. The beam stays on the device
-(`device_search`).
+(`nlpseq.decoding.device`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from nlpseq import arrays
 from nlpseq.arrays import Array
 from nlpseq.decoding.beam import Rows, Values
 from nlpseq.errors import ModelFileError
+from nlpseq.kernels.running import run_layer_for
 from nlpseq.models import translator
 from nlpseq.models.attention import Memory
-from nlpseq.models.device import on_device, run_layer_on
+from nlpseq.models.device import on_device
 from nlpseq.models.embedding import TokenProducts
 from nlpseq.models.model_file import Model
 from nlpseq.models.stack import StackState
@@ -44,7 +45,7 @@ class Member:
         self.run: dict[str, Any] = {}
         self.products: TokenProducts | None = None
         if not isinstance(weight, np.ndarray):
-            self.run = {"run_layer": run_layer_on(weight.device.type)}
+            self.run = {"run_layer": run_layer_for(weight)}
         else:
             self.run = {"run_layer": steps.unroll}
             self.output = OutputLayer(weight, bias)

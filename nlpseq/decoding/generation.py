@@ -97,7 +97,7 @@ def road_on(device: str, weights: Weights, options: LanguageModelOptions, sampli
     placed = on_device(weights, device)
     if arrays.library(placed["embedding.weight"]) is np:
         return HostRoad(placed, options)
-    from nlpseq.decoding.batched_generation import DeviceRoad
+    from nlpseq.decoding.device.generation import DeviceRoad
 
     return DeviceRoad(placed, options, sampling)
 

@@ -22,7 +22,7 @@ from nlpseq.text.columns import side_by_side, together
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
 if TYPE_CHECKING:
-    from nlpseq.decoding.device_search import DeviceSearch
+    from nlpseq.decoding.device.search import DeviceSearch
 
 TOKENS_AT_ONCE = 2048  # of sources, padding included
 LONGER = 2  # a translation has at most so many times the tokens of its source
@@ -153,7 +153,7 @@ class Translations:
 
 
 def _device_search(ensemble: Ensemble, beam: BeamOptions) -> DeviceSearch:
-    from nlpseq.decoding.device_search import DeviceSearch
+    from nlpseq.decoding.device.search import DeviceSearch
 
     return DeviceSearch(ensemble.members, beam)
 

@@ -18,8 +18,9 @@ import numpy as np
 
 from nlpseq import arrays
 from nlpseq.errors import CorpusError
-from nlpseq.evaluation.reader import Reader, column_sums, each_or_halves, given_source_losses
+from nlpseq.evaluation.reader import Reader, column_sums, given_source_losses
 from nlpseq.models import language_model, translator
+from nlpseq.models.device import in_halves
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState
 from nlpseq.models.model_file import Model
 from nlpseq.models.translator import LONGEST, TranslatorOptions
@@ -78,15 +79,16 @@ class LineScorer:
         cost = self._side_by_side if on_host else self._whole_columns
         beside = min(SIDE_BY_SIDE, -(-len(short) // threads())) if on_host else None
         places = together(lengths, None if on_host else TOKENS_AT_ONCE, beside)
-        groups = [short[some[::-1]] for some in places]
+        groups = [short[some[::-1]].tolist() for some in places]
 
-        def run(group: Ids) -> None:
+        def run(group: Sequence[int]) -> None:
             nats[group] = cost([encoded[place] for place in group])
 
         if on_host and len(groups) > 1:
             list(workers().map(run, groups[::-1]))
         else:
-            each_or_halves(run, groups)
+            for group in reversed(groups):
+                in_halves(run, group)
 
     def _encode(self, line: str) -> np.ndarray:
         return self.model.tokeniser.encode(line + "\n", exact=False)

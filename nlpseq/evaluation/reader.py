@@ -9,8 +9,7 @@ last bits. A translator reads its pairs there in the same way.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +17,11 @@ import numpy as np
 
 from nlpseq import arrays
 from nlpseq.arrays import Array
-from nlpseq.errors import BackendError
 from nlpseq.evaluation import perplexity
 from nlpseq.evaluation.perplexity import Tokens
+from nlpseq.kernels.running import run_layer_for
 from nlpseq.models import language_model, translator
-from nlpseq.models.device import on_device, run_layer_on
+from nlpseq.models.device import in_halves, is_out_of_memory, on_device, refuse_single
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
 from nlpseq.models.model_file import Model
 from nlpseq.models.stack import Unroll
@@ -56,7 +55,7 @@ class Reader:
             }
             self._output = OutputLayer(*language_model.output_layer(weights))
         else:
-            self._run_layer = run_layer_on(self._like.device.type)
+            self._run_layer = run_layer_for(self._like)
 
     def begin(self, texts: int) -> LanguageModelState:
         """The state of a batch of `texts` texts before their first tokens."""
@@ -95,8 +94,10 @@ class Reader:
         while True:
             try:
                 return self._text_loss(tokens, columns, self._run_layer)
-            except _out_of_memory():
-                _refuse_single(columns)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                refuse_single(columns)
             columns //= 2
 
     def _text_loss(self, tokens: Tokens, columns: int, run_layer: Unroll) -> float:
@@ -121,11 +122,12 @@ def given_source_losses(
     nats = np.zeros(len(targets))
     lengths = np.array([max(map(len, pair)) for pair in zip(sources, targets, strict=True)], np.int64)
 
-    def run(group: Ids) -> None:
+    def run(group: Sequence[int]) -> None:
         some = [[side[place] for place in group] for side in (sources, targets)]
         nats[group] = _losses_together(weights, options, *some)
 
-    each_or_halves(run, list(together(lengths, PAIR_TOKENS)))
+    for group in reversed(list(together(lengths, PAIR_TOKENS))):
+        in_halves(run, group.tolist())
     found: list[float] = nats.tolist()
     return found
 
@@ -135,7 +137,7 @@ def _losses_together(
 ) -> np.ndarray:
     """As `given_source_losses`, side by side on a device."""
     like = weights["embedding.weight"]
-    run_layer = run_layer_on(like.device.type)
+    run_layer = run_layer_for(like)
     columns, lengths = side_by_side(targets)
     ids, source_lengths, read, wanted, target_lengths = (
         arrays.from_numpy(one, like) for one in (*side_by_side(sources), translator.begun(columns), columns, lengths)
@@ -158,31 +160,3 @@ def column_sums(values: Array, lengths: Array) -> np.ndarray:
     real = arrays.active_steps(lengths, values.shape[0])
     summed: np.ndarray = arrays.to_numpy(arrays.where(real, values, arrays.zeros((1, 1), values)).sum(0))
     return summed
-
-
-def each_or_halves(run: Callable[[Ids], None], groups: Sequence[Ids]) -> None:
-    """Call `run` with each group of places, the last one first, or with its halves where memory does not hold it.
-
-    Raises BackendError where a device's memory does not hold a single text.
-    """
-    waiting = list(groups)
-    while waiting:
-        group = waiting.pop()
-        try:
-            run(group)
-        except _out_of_memory():
-            _refuse_single(len(group))
-            waiting += [group[len(group) // 2 :], group[: len(group) // 2]]
-
-
-def _out_of_memory() -> tuple[type[BaseException], ...]:
-    """What a device whose memory is full raises, for `except`; nothing where torch was never imported."""
-    torch = sys.modules.get("torch")
-    return () if torch is None else (torch.OutOfMemoryError,)
-
-
-def _refuse_single(texts: int) -> None:
-    """Raises BackendError where memory did not hold a single text; several may fit in parts."""
-    if texts == 1:
-        what = "cuda cannot be used: the GPU's memory does not hold a single text"
-        raise BackendError("--device", what, "--device cpu")

@@ -1,4 +1,4 @@
-"""Where a model's weights are: as NumPy arrays on the CPU, or as torch tensors on a GPU.
+"""Where a model's weights are, as NumPy arrays on the CPU or as torch tensors on a GPU; and what fits there.
 
 Models are functions of weights and arrays, so moving the weights is all that running on another device takes. torch is
 imported only if a device other than the CPU is asked for; the cost is its start, about a second.
@@ -6,16 +6,18 @@ imported only if a device other than the CPU is asked for; the cost is its start
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from nlpseq.arrays import Array
-from nlpseq.cells import unroll
 from nlpseq.errors import BackendError
-from nlpseq.models.stack import Unroll
 
 Weights = Mapping[str, Array]
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def on_device(weights: Weights, device: str) -> Weights:
@@ -35,13 +37,34 @@ def on_device(weights: Weights, device: str) -> Weights:
     }
 
 
-def run_layer_on(device: str, precision: str = "fp32") -> Unroll:
-    """What runs a layer over time for tensors on a device: the GPU's kernels on `cuda`, elsewhere the plain loop.
+def in_halves(function: Callable[[Sequence[Item]], Made], items: Sequence[Item]) -> list[Made]:
+    """What `function` makes of items, one or more, or of parts of them in order if memory does not hold all.
 
-    `precision` is that of the GPU's products. Raises BackendError if they cannot be had.
+    How much memory a batch needs is known only when it is tried, since other programs may share the device. `function`
+    is called again with the same items, so it must leave what it reads as it is. Raises BackendError if memory does not
+    hold a single item.
     """
-    if device != "cuda":
-        return unroll
-    from nlpseq.kernels.choice import choose
+    try:
+        return [function(items)]
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    refuse_single(len(items))
+    sys.modules["torch"].cuda.empty_cache()
+    middle = len(items) // 2
+    return [*in_halves(function, items[:middle]), *in_halves(function, items[middle:])]
 
-    return choose("auto", precision, device).run_layer
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether a device's memory was full; while a graph is recorded that error stands behind another one."""
+    torch = sys.modules.get("torch")
+    while torch is not None and error is not None and not isinstance(error, torch.OutOfMemoryError):
+        error = error.__context__
+    return torch is not None and error is not None
+
+
+def refuse_single(texts: int) -> None:
+    """Raises BackendError if memory did not hold one text; several may fit in parts."""
+    if texts == 1:
+        what = "cuda cannot be used: the GPU's memory does not hold a single text"
+        raise BackendError("--device", what, "--device cpu")

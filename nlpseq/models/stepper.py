@@ -5,7 +5,7 @@ far more than it computes. A Stepper looks everything up once and then calls the
 costs little more than its matrix-vector products. The first layer's product of a token alone is kept when it is
 first made, where there is room for all of them, so that nothing is computed for tokens that never come. A single
 text is advanced by the compiled step of `nlpseq.native` where there is one; several are, and everything else is,
-by NumPy. Not for a GPU: it would wait for Python, and there `nlpseq.decoding.batched_steps` makes blocks of tokens.
+by NumPy. Not for a GPU: it would wait for Python, and there `nlpseq.decoding.device.steps` makes blocks of tokens.
 """
 
 from __future__ import annotations

@@ -10,9 +10,12 @@
     sentences.py       texts as ids, and the order in which they are read
     batches.py         columns of a token stream, with truncated back-propagation through time
     noise.py           the dropouts
+    feed.py            arrays of a batch to the device
     optimisers.py      the optimisers by name, and their state as arrays
     schedule.py        the learning rate over a run, and how many steps fit a budget
     run_folder.py      what a run keeps on disk, and resuming from it
+    step.py            one step, as the CPU takes it and as a GPU does
+    device_faults.py   what goes wrong on a GPU, in a sentence
     loop.py            the one training loop, for every task
     model_task.py      what tasks have in common
     task_run.py        a run of any task, from what was asked for to the model file

@@ -105,11 +105,7 @@ class TaskRun(ABC):
                 "model": asdict(self.model),
                 "training": asdict(self.training),
                 **chosen,
-                "machine": {
-                    "kernel": self.choice.reason,
-                    "device": self.choice.device.type,
-                    **chosen.get("machine", {}),
-                },
+                "machine": {**chosen.get("machine", {}), "kernel": self.choice.reason, "device": device},
             }
         )
 

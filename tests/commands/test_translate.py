@@ -16,7 +16,7 @@ import pytest
 from typer.testing import Result
 
 from nlpseq.decoding import ensemble
-from nlpseq.decoding.device_decoder import TensorDecoder
+from nlpseq.decoding.device.decoder import TensorDecoder
 from nlpseq.models import translator
 from nlpseq.models.device import on_device
 from nlpseq.models.model_file import save_model

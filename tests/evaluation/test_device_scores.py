@@ -14,7 +14,7 @@ from nlpseq.cells import CELLS
 from nlpseq.errors import BackendError
 from nlpseq.evaluation import line_scores, perplexity, reader
 from nlpseq.evaluation.line_scores import LineScore, LineScorer, PairScorer, StreamScorer
-from nlpseq.evaluation.reader import Reader, each_or_halves, placed
+from nlpseq.evaluation.reader import Reader, placed
 from nlpseq.evaluation.translation_scores import given_source_scores
 from nlpseq.models import language_model, translator
 from nlpseq.models.language_model import LanguageModelOptions
@@ -142,14 +142,6 @@ def test_a_text_that_does_not_fit_is_read_in_fewer_columns(model_path: Path, mon
     monkeypatch.setattr(perplexity, "text_loss", text_loss)
     assert Reader(device.weights, options).text_loss(tokens) == pytest.approx(expected, rel=1e-5)
     assert tried == [512, 256, 128, 64]
-
-
-def test_what_does_not_fit_at_all_is_said() -> None:
-    def full(group: np.ndarray) -> None:
-        raise torch.OutOfMemoryError
-
-    with pytest.raises(BackendError, match="does not hold a single text"):
-        each_or_halves(full, [np.arange(5)])
 
 
 def test_losses_are_fetched_once_a_batch(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nlpseq.decoding.device_ranking import chunk_size, likeliest
+from nlpseq.decoding.device.ranking import chunk_size, likeliest
 
 
 @pytest.mark.parametrize("chunk", [None, 1, 4, 16])

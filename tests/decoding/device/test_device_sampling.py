@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from nlpseq.decoding.batched_sampling import draw_together, least_kept_together
+from nlpseq.decoding.device.sampling import draw_together, least_kept_together
 from nlpseq.decoding.sampling import Sampler, SamplingOptions, least_kept
 
 ROWS, SIZE, STEPS = 5, 37, 60

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from nlpseq import arrays
 from nlpseq.arrays import Array
-from nlpseq.decoding.batched_halves import in_halves
+from nlpseq.kernels.running import run_layer_for
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
-from nlpseq.models.device import run_layer_on
+from nlpseq.models.device import in_halves
 from nlpseq.text.columns import Ids, side_by_side, together
 
 TOKENS_AT_ONCE = 1 << 17  # padding included
@@ -31,7 +31,7 @@ class DeviceRoad:
         self.weights = weights
         self.options = options
         self._like = weights["embedding.weight"]
-        self._run_layer = run_layer_on(self._like.device.type)
+        self._run_layer = run_layer_for(self._like)
 
     def begin(self, texts: Sequence[NDArray[Any]]) -> Callable[[], NDArray[Any]]:
         """Begin with the logits [N, C] of texts that are ids; they are then to be called for.

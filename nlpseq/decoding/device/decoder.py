@@ -19,7 +19,7 @@ from nlpseq import arrays
 from nlpseq.arrays import Array
 from nlpseq.cells.unroll import project_inputs
 from nlpseq.decoding.beam import Rows
-from nlpseq.decoding.device_ranking import MULTIPLE, NEVER
+from nlpseq.decoding.device.ranking import MULTIPLE, NEVER
 from nlpseq.decoding.ensemble import LEAST_COVERED, Member
 from nlpseq.models import translator
 from nlpseq.models.attention import Memory
@@ -60,7 +60,7 @@ def _token_products(weights: translator.Weights) -> Callable[[Array], Array] | N
 
 
 class TensorDecoder:
-    """The members' decoders of B texts, K hypotheses of each, as `device_beam` asks for them."""
+    """The members' decoders of B texts, K hypotheses of each, as `nlpseq.decoding.device.beam` asks for them."""
 
     def __init__(self, members: Sequence[DeviceMember], width: int, *, coverage: bool = False) -> None:
         self.members = members

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq.decoding.beam import BeamOptions, Hypothesis, length_divisor
-from nlpseq.decoding.device_beam import DeviceBeam, Ended
+from nlpseq.decoding.device.beam import DeviceBeam, Ended
 from nlpseq.decoding.loops import without_repeats
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nlpseq.decoding.beam import BeamOptions, Hypothesis, search
-from nlpseq.decoding.device_beam import DeviceBeam
-from nlpseq.decoding.device_results import Part, hypotheses
-from nlpseq.decoding.device_search import run
+from nlpseq.decoding.device.beam import DeviceBeam
+from nlpseq.decoding.device.results import Part, hypotheses
+from nlpseq.decoding.device.search import run
 from nlpseq.native.output import Logits, chunk_maxima
 
 END = 0

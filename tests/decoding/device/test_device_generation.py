@@ -14,15 +14,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nlpseq.cells import CELLS
-from nlpseq.decoding import batched_generation, batched_prompts
-from nlpseq.decoding.batched_generation import BLOCK, DeviceRoad, filled_up
-from nlpseq.decoding.batched_halves import in_halves
-from nlpseq.decoding.batched_steps import BatchedSteps
+from nlpseq.decoding.device import generation as device_generation
+from nlpseq.decoding.device import prompts as device_prompts
+from nlpseq.decoding.device.generation import BLOCK, DeviceRoad, filled_up
+from nlpseq.decoding.device.steps import BatchedSteps
 from nlpseq.decoding.generation import Generated, Generator
 from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.errors import BackendError
 from nlpseq.models import language_model
-from nlpseq.models.device import on_device
+from nlpseq.models.device import in_halves, on_device
 from nlpseq.models.language_model import LanguageModelOptions
 
 MakeModel = Callable[..., Path]
@@ -100,8 +100,8 @@ def test_stop_strings_cut_a_text_inside_a_block(model_path: Path) -> None:
 
 def test_texts_are_made_in_several_groups(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DeviceRoad, "side_by_side", 3)
-    monkeypatch.setattr(batched_prompts, "TOKENS_AT_ONCE", 16)
-    monkeypatch.setattr(batched_prompts, "STEPS", 100)
+    monkeypatch.setattr(device_prompts, "TOKENS_AT_ONCE", 16)
+    monkeypatch.setattr(device_prompts, "STEPS", 100)
     device, host = _both(model_path, PROMPTS)
     assert device == host
 
@@ -228,7 +228,7 @@ def test_prompts_are_read_as_one_by_one(make_model: MakeModel) -> None:
     order = random.Random(1)
     prompts = [np.array([order.randrange(200) for _ in range(length)]) for length in (5, 0, 1, 40, 2, 0, 9)]
     start = language_model.begin(weights, options, 1)
-    found = language_model.flatten_state(batched_prompts.read_prompts(weights, options, prompts, start))
+    found = language_model.flatten_state(device_prompts.read_prompts(weights, options, prompts, start))
     for place, ids in enumerate(prompts):
         state = language_model.begin(model.weights, options, 1)
         if len(ids):
@@ -242,4 +242,4 @@ def test_cuda_without_a_gpu_is_refused(model_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(BackendError, match="cuda cannot be used"):
         _generator(model_path, "cuda")
-    assert batched_generation.SIDE_BY_SIDE == 1024
+    assert device_generation.SIDE_BY_SIDE == 1024

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlpseq.decoding.device_loops import DeviceLoops
+from nlpseq.decoding.device.loops import DeviceLoops
 from nlpseq.decoding.loops import has_loop, have_loops, loop_periods
 from nlpseq.text.columns import side_by_side
 

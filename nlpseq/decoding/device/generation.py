@@ -16,12 +16,12 @@ from functools import partial
 import numpy as np
 
 from nlpseq import arrays
-from nlpseq.decoding.batched_halves import in_halves
-from nlpseq.decoding.batched_prompts import read_prompts
-from nlpseq.decoding.batched_steps import Batch, BatchedSteps, Coming, Drawn
 from nlpseq.decoding.continuation import Continuation
+from nlpseq.decoding.device.prompts import read_prompts
+from nlpseq.decoding.device.steps import Batch, BatchedSteps, Coming, Drawn
 from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.models import language_model
+from nlpseq.models.device import in_halves
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
 
 BLOCK = 16  # tokens of each text between two transfers

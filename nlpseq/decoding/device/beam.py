@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from nlpseq.decoding.beam import BeamOptions
-from nlpseq.decoding.device_loops import DeviceLoops
-from nlpseq.decoding.device_ranking import NEVER, likeliest
+from nlpseq.decoding.device.loops import DeviceLoops
+from nlpseq.decoding.device.ranking import NEVER, likeliest
 
 if TYPE_CHECKING:
     from torch import Tensor

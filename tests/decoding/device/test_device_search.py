@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nlpseq.cells import CELLS
-from nlpseq.decoding import device_search
 from nlpseq.decoding.beam import BeamOptions, Hypothesis, search
-from nlpseq.decoding.device_batches import MOST_TEXTS, MOST_TOKENS, Room, batches, room_in, roomy
-from nlpseq.decoding.device_search import DeviceSearch, Shape, Watch
+from nlpseq.decoding.device import search as device_search
+from nlpseq.decoding.device.batches import MOST_TEXTS, MOST_TOKENS, Room, batches, room_in, roomy
+from nlpseq.decoding.device.search import DeviceSearch, Shape, Watch
 from nlpseq.decoding.ensemble import Ensemble, Member
 from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.decoding.translation import Drawing, Translations

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from nlpseq.decoding.batched_halves import in_halves
 from nlpseq.decoding.beam import BeamOptions, Hypothesis, Rows
-from nlpseq.decoding.device_batches import POSITIONS, Room, batches, free_bytes, room_in, roomy
-from nlpseq.decoding.device_beam import DeviceBeam
-from nlpseq.decoding.device_decoder import DeviceMember, TensorDecoder
-from nlpseq.decoding.device_results import Part, hypotheses
+from nlpseq.decoding.device.batches import POSITIONS, Room, batches, free_bytes, room_in, roomy
+from nlpseq.decoding.device.beam import DeviceBeam
+from nlpseq.decoding.device.decoder import DeviceMember, TensorDecoder
+from nlpseq.decoding.device.results import Part, hypotheses
 from nlpseq.decoding.ensemble import Member
+from nlpseq.models.device import in_halves
 from nlpseq.text.columns import side_by_side
 from nlpseq.text.tokenisers import NEWLINE
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from nlpseq.cells import CELLS
-from nlpseq.decoding import batched_classification
-from nlpseq.decoding.batched_classification import DeviceRoad
 from nlpseq.decoding.classification import TextClassifier
+from nlpseq.decoding.device import classification as device_classification
+from nlpseq.decoding.device.classification import DeviceRoad
 from nlpseq.errors import BackendError
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
@@ -64,7 +64,7 @@ def test_a_device_finds_the_same_labels_with_every_part(settings: dict[str, Any]
 
 
 def test_groups_are_split_by_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batched_classification, "TOKENS_AT_ONCE", 50)
+    monkeypatch.setattr(device_classification, "TOKENS_AT_ONCE", 50)
     _check(_model())
 
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from nlpseq import arrays
 from nlpseq.cells import unroll
-from nlpseq.decoding.batched_halves import in_halves
+from nlpseq.kernels.running import run_layer_for
 from nlpseq.models import language_model
-from nlpseq.models.device import run_layer_on
+from nlpseq.models.device import in_halves
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
 from nlpseq.text.columns import Ids, side_by_side, together
 
@@ -60,7 +60,7 @@ def _read_some(
     like = weights["embedding.weight"]
     state = language_model.take_texts(start, arrays.from_numpy(np.zeros(len(places), np.int64), like))
     columns, lengths = side_by_side([prompts[place] for place in places])
-    run_layer = unroll if len(columns) <= FEW else run_layer_on(like.device.type)
+    run_layer = unroll if len(columns) <= FEW else run_layer_for(like)
     given = None if len(places) == 1 else arrays.from_numpy(lengths, like)
     steps = STEPS if given is None else max(1, len(columns))
     for first in range(0, len(columns), steps):

@@ -19,7 +19,7 @@ import numpy as np
 
 from nlpseq import arrays
 from nlpseq.arrays import Array
-from nlpseq.decoding.batched_sampling import draw_together
+from nlpseq.decoding.device.sampling import draw_together
 from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
