@@ -221,7 +221,7 @@ def translation(
     def sample() -> str:
         pairs, tokeniser = run.corpus.valid, run.corpus.tokeniser
         text = tokeniser.decode(pairs.sources[0][:-1])
-        return f"{text} -> {greedy_translations(run.task.weights(), run.model, tokeniser, [text])[0]}"
+        return f"{text} -> {greedy_translations(run.task.running_weights(), run.model, tokeniser, [text])[0]}"
 
     result = show_training(run, sample, quiet=quiet)
     output.write_json(result) if json else output.write_text(_line(result))

@@ -69,7 +69,7 @@ class Replay:
     ) -> None:
         """`recorder` makes the graphs, by default CUDA's for tensors on a GPU and none elsewhere."""
         self.body = body
-        self.recorder = recorder
+        self.recorder = self._given = recorder
         self._generators = generators
         self.usual = True  # whether the last call was one like all others: nothing was seen or recorded first
         self.refusal: str | None = None  # why the function cannot be recorded
@@ -110,5 +110,6 @@ class Replay:
         return graph, places, results
 
     def forget(self) -> None:
-        """Free all graphs."""
+        """Free all graphs, and their memory."""
         self._seen.clear()
+        self.recorder = self._given

@@ -73,6 +73,12 @@ class ModelTask:
     def settle(self) -> None:
         """What is to be done after a backward pass: nothing, unless a task carries a state on."""
 
+    def running_weights(self) -> dict[str, Any]:
+        """The parameters to run the model with as it is now: NumPy arrays, or tensors if they are on a GPU."""
+        if self.choice.device.type == "cpu":
+            return self.weights()
+        return {name: value.detach() for name, value in self.parameters.items()}
+
     def selection_score(self) -> float | None:
         """The best model is that of the smallest loss, unless a task knows better."""
         return None

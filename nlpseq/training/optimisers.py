@@ -104,11 +104,14 @@ class Updates:
             torch._foreach_mul_(values, self.clip / norm)
         return norm
 
-    def clip_on_device(self) -> Tensor:
-        """As `gradient_norm`, a tensor without dimensions; the host does not wait for it."""
+    def clip_on_device(self, scale: float = 1.0) -> Tensor:
+        """As `gradient_norm`, a tensor without dimensions; the host does not wait for it.
+
+        Gradients are `scale` times what they should be, and are divided by it.
+        """
         values = self._values()
-        norm = torch.nn.utils.get_total_norm(values)
-        torch._foreach_mul_(values, (self.clip / norm).clamp(max=1.0))
+        norm = torch.nn.utils.get_total_norm(values) / scale
+        torch._foreach_mul_(values, (self.clip / norm).clamp(max=1.0) / scale)
         return norm
 
     def _values(self) -> list[Tensor]:

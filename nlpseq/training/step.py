@@ -22,6 +22,7 @@ from nlpseq.kernels.replay import Recorder, Replay, Results
 from nlpseq.training.device_faults import BatchTooLarge, largest_fitting
 from nlpseq.training.optimisers import Updates
 
+GRADIENT_SCALE = 4096.0  # of all gradients until they are clipped: in fp16 those of a mean over tokens would be lost
 STEERING = 2  # numbers before the learning rates: the loss's divisor, and the share of the new weights in the average
 
 
@@ -234,14 +235,14 @@ class DeviceStep(Step):
         """The loss of a batch's tensors, given together with what steers the step, whose gradients are added up."""
         *batch, steering = inputs
         loss = self.task.batch_loss(*batch)
-        (loss / steering[0]).backward()  # type: ignore[no-untyped-call]
+        (loss * (GRADIENT_SCALE / steering[0])).backward()  # type: ignore[no-untyped-call]
         self.task.settle()
         return (loss.detach(),)
 
     @torch.no_grad()
     def _update(self, loss: Tensor, steering: Tensor) -> Tensor:
         """Clip, update and average, unless loss or norm are not finite; both as a tensor [2]."""
-        norm = self.updates.clip_on_device()
+        norm = self.updates.clip_on_device(GRADIENT_SCALE)
         numbers = torch.stack([loss.float(), norm.float()])
         unsound = ~numbers.isfinite().all()
         self.updates.step_unless(unsound, steering[STEERING:])

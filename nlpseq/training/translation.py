@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from nlpseq.training.sentences import Shuffled
 VALIDATION_BATCH = 64
 BLEU_PAIRS = 200
 
-Translate = Callable[[Mapping[str, np.ndarray], TranslatorOptions, Tokeniser, Sequence[str]], list[str]]
+Translate = Callable[[Mapping[str, Any], TranslatorOptions, Tokeniser, Sequence[str]], list[str]]
 
 
 class TranslationTask(ModelTask):
@@ -131,7 +132,7 @@ class TranslationTask(ModelTask):
             [tokeniser.decode_bytes(side[place][:-1]).decode("utf-8", "replace") for place in places]
             for side in (valid.sources, valid.targets)
         )
-        made = self.translate(self.weights(), self.options, tokeniser, sources)
+        made = self.translate(self.running_weights(), self.options, tokeniser, sources)
         return bleu_score(made, [references], BleuOptions()).value
 
     def _validation(self, count: int | None, run_layer: Unroll) -> float:
