@@ -1,214 +1,373 @@
-"""Recurrent layers on a GPU: first whether they are right, then how long they take beside torch.nn's, which is cuDNN.
+"""Recurrent layers on a GPU beside cuDNN's: the tables of kernels in the record that `gpu_record.py` makes.
 
-Every cell, option, way and type of operands is held against the plain loop in double precision; a wrong one is listed,
-the exit status is 1, and nothing is timed. Then a layer forwards and backwards, ours and cuDNN's in turn, each time the
-median of its rounds: a table on standard output, and the same as JSON at its end. Without a GPU it says so and ends
-with status 1.
-
-    python benchmarks/gpu_cells.py [--rounds 30] [--only-check]
+Both sides take turns, first as they are called and then replayed as CUDA graphs, so that one figure is what a caller
+waits for and the other what the GPU does. cuDNN's weights are one flat buffer. Rates are a layer's products and the
+fewest bytes it must move over its time in a graph, beside what the card reached in the same run on a large copy and a
+large product. Rows come in order of interest, and what does not fit into the time is named. The price of that order is
+that a short run says nothing about fp32.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from nlpseq.cells import CELLS, LayerWeights
-from nlpseq.cells import unroll as plain
-from nlpseq.errors import BackendError
-from nlpseq.kernels.gpu import parallel as gpu_parallel
-from nlpseq.kernels.gpu import recurrence as gpu_recurrence
+from nlpseq.cells.initial import layer_values
+from nlpseq.cells.unroll import zero_state
+from nlpseq.errors import NlpseqError
+from nlpseq.kernels.choice import Choice, choose
+from nlpseq.kernels.gpu import recurrence, ways
+from nlpseq.timing.layers import (
+    DTYPES,
+    TORCH_LAYERS,
+    LayerTiming,
+    Plan,
+    Shape,
+    Turn,
+    device_seconds,
+    measure_layers,
+    median_seconds,
+    products_of,
+    recorded,
+    run_once,
+)
 
-SHAPES = [(35, 20, 200), (35, 20, 650), (64, 32, 512), (100, 64, 256), (64, 64, 1024)]  # T, B, H
-CHECKED = [(7, 3, 5, 20), (1, 1, 4, 33), (20, 37, 30, 150)]  # T, B, I, H
-OPTIONS = ("plain", "normalised", "zoneout", "masks", "lengths", "all")
-TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-TOLERANCES = {"fp32": 2e-5, "bf16": 3e-2, "fp16": 6e-3}  # of the largest value; rounded operands carry 8 or 11 bits
-TORCH_LAYERS = {
-    "rnn": torch.nn.RNN,
-    "rnn-relu": partial(torch.nn.RNN, nonlinearity="relu"),
-    "lstm": torch.nn.LSTM,
-    "gru": torch.nn.GRU,
-}
+Row = dict[str, Any]
+
+SIZES = "35x20x200 35x20x650 64x32x512 64x64x512 100x64x256 64x64x1024 128x128x1024 128x128x2048 128x256x512"
+SHAPES = tuple(Shape(*map(int, sizes.split("x"))) for sizes in SIZES.split())
+SOME_SHAPES = (Shape(35, 20, 650), Shape(64, 64, 512), Shape(128, 128, 1024))
+OPTIONS = ("layer-normalisation", "zoneout", "weight-drop", "locked-dropout", "lengths")
+REPEATS = 5
+SIDE = 8192  # of the square matrices whose product is the arithmetic's ceiling
+COPIED = 1 << 31  # bytes, of the copy that is the memory's
 
 
-def draw_layer(name: str, option: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Weights, inputs, state, lengths and settings of a layer, in double precision."""
-    steps, batch, size, hidden = shape
-    cell = CELLS[name]
-    width = cell.gates * hidden
-    generator = torch.Generator().manual_seed(7)
-
-    def normal(*sizes: int) -> Tensor:
-        return torch.randn(sizes, generator=generator, dtype=torch.float64) * max(hidden, 8) ** -0.5
-
-    everything = option == "all"
-    gains = [1 + normal(width), 1 + normal(width)] if everything or option == "normalised" else [None, None]
-    weights = LayerWeights(normal(width, size), normal(width, hidden), normal(width), normal(width), *gains)
-    if cell.parallel:
-        weights = weights._replace(weight_hh=None, bias_hh=None, gain_hh=None)
-    masks = (torch.rand(steps, batch, hidden, generator=generator) < 0.3).double()
-    lengths = torch.randint(1, steps + 1, (batch,), generator=generator)
-    settings: dict[str, Any] = {"zoneout": 0.3} if everything or option in ("zoneout", "masks") else {}
-    if everything or option == "masks":
-        settings["masks"] = masks
+def ceilings(device: str = "cuda", side: int = SIDE, copied: int = COPIED) -> Row:
+    """What the card reaches now: TFLOP/s of a bf16 product of random matrices, GB/s read and written by a copy."""
+    left, right = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    source = torch.randint(0, 256, (copied,), dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    (multiplied, moved), _, _ = timings([lambda: left @ right, lambda: target.copy_(source)], device, graphs=False)
+    assert multiplied and moved
     return {
-        "weights": weights,
-        "inputs": 3 * normal(steps, batch, size),
-        "state": cell.state(*(normal(batch, hidden) for _ in cell.state._fields)),  # type: ignore[attr-defined]
-        "lengths": lengths if everything or option == "lengths" else None,
-        "settings": settings,
+        "table": "Ceilings",
+        f"bf16 product of {side}, TFLOP/s": round(2 * side**3 / multiplied / 1e9, 1),
+        "copy, GB/s": round(2 * copied / moved / 1e6, 1),
     }
 
 
-def results(unroll: Callable[..., Any], name: str, layer: dict[str, Any], dtype: torch.dtype) -> list[Tensor]:
-    """Outputs, last state and all gradients, on the host."""
-    device = "cuda" if dtype == torch.float32 else "cpu"
+def timings(
+    turns: Sequence[Turn], device: str = "cuda", *, graphs: bool = True, repeats: int = REPEATS
+) -> tuple[list[float | None], list[float | None], list[str]]:
+    """Milliseconds of each turn as it is called, of each as a CUDA graph, and why some have no figure.
 
-    def leaf(value: Tensor | None) -> Tensor | None:
-        return None if value is None else value.to(device, dtype).requires_grad_()
-
-    weights = LayerWeights(*map(leaf, layer["weights"]))
-    inputs, state = leaf(layer["inputs"]), type(layer["state"])(*map(leaf, layer["state"]))
-    assert inputs is not None
-    lengths = None if layer["lengths"] is None else layer["lengths"].to(device)
-    settings = {key: value.to(device, dtype) if key == "masks" else value for key, value in layer["settings"].items()}
-    outputs, last = unroll(CELLS[name], weights, inputs, state, lengths, **settings)
-    ramp = torch.linspace(-1, 1, outputs.numel(), dtype=torch.float64).view(outputs.shape).to(device, dtype)
-    total = (outputs * ramp).sum() + sum(value.sum() for value in last)
-    leaves = [value for value in (*weights, inputs, *state) if value is not None]
-    return [value.detach().double().cpu() for value in (outputs, *last, *torch.autograd.grad(total, leaves))]
+    Elsewhere than on a GPU there are no graphs.
+    """
+    reasons: list[str] = []
+    called = _each(turns, lambda turn: (turn(), turn)[1], reasons)
+    replayed = _each(called, recorded, reasons) if graphs and device == "cuda" else [None] * len(turns)
+    measure = device_seconds if device == "cuda" else median_seconds
+    return _measure(called, measure, repeats), _measure(replayed, measure, repeats), reasons
 
 
-def ways_of(name: str, option: str, shape: tuple[int, ...]) -> list[str]:
-    """The ways that a layer can take."""
-    from nlpseq.kernels.gpu.launch import WAYS
+def _each(turns: Sequence[Turn | None], prepare: Callable[[Turn], Turn], reasons: list[str]) -> list[Turn | None]:
+    """Each turn prepared, None if it cannot be."""
+    made: list[Turn | None] = []
+    for turn in turns:
+        try:
+            made.append(None if turn is None else prepare(turn))
+        except (NlpseqError, RuntimeError) as error:
+            made.append(None)
+            reasons.append(first_line(error))
+    return made
 
-    if CELLS[name].parallel:
-        return ["scan"]
-    whole_rows = name == "gru-reset-before" or option in ("normalised", "all")
-    return [
-        way
-        for way in WAYS
-        if way not in (("grid", "steps") if whole_rows else ()) and (way != "column" or shape[3] <= 64)
+
+def _measure(
+    turns: Sequence[Turn | None], measure: Callable[[Sequence[Turn], int], list[float]], repeats: int
+) -> list[float | None]:
+    found = iter(measure([turn for turn in turns if turn is not None], repeats))
+    return [None if turn is None else 1000 * next(found) for turn in turns]
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+@contextmanager
+def ways_taken() -> Iterator[list[str]]:
+    """Inside, each way that is chosen for a recurrence is added to the list, once."""
+    taken: list[str] = []
+    chosen = ways.chosen
+
+    def look(*request: Any) -> str:
+        way = chosen(*request)
+        taken.extend([way] * (way not in taken))
+        return way
+
+    ways.chosen = look
+    try:
+        yield taken
+    finally:
+        ways.chosen = chosen
+
+
+def work(cell: str, shape: Shape, direction: str, dtype: str) -> tuple[float, float]:
+    """Floating-point operations of a layer's products, and the fewest bytes that it reads and writes.
+
+    Forward these are inputs, weights and outputs. Backward they are inputs, outputs, weights, the gradients of all
+    three, and those of the inputs' own.
+    """
+    steps, batch, size = shape
+    blocks = sum(products_of(CELLS[cell]))
+    values, weights = steps * batch * size, blocks * size * size
+    element = torch.finfo(DTYPES[dtype]).bits // 8
+    passes = 3 if direction == "both" else 1
+    moved = 2 * values + weights if direction == "forward" else 6 * values + 3 * weights
+    return passes * 2.0 * steps * batch * weights, float(element * moved)
+
+
+def layer_row(timing: LayerTiming, taken: Sequence[str]) -> Row:
+    """A row of the table of layers."""
+    operations, moved = work(timing.cell, timing.shape, timing.direction, timing.dtype)
+    best = timing.graph_of("ours_ms") or timing.ours_ms
+    return {
+        "table": "Layers, milliseconds",
+        "cell": timing.cell,
+        "type": timing.dtype,
+        "direction": timing.direction,
+        "T x B x H": shape_text(timing.shape),
+        "way": " ".join(taken) or "scan",
+        **contenders(timing.ours_ms, timing.torch_ms, timing.graph_of("ours_ms"), timing.graph_of("torch_ms")),
+        "ours TFLOP/s": round(operations / best / 1e9, 1),
+        "ours GB/s": round(moved / best / 1e6, 1),
+    }
+
+
+def contenders(ours: float | None, theirs: float | None, our_graph: float | None, their_graph: float | None) -> Row:
+    """Milliseconds of both sides, called and as graphs, and how many times faster ours is."""
+    return {
+        "ours called": rounded(ours),
+        "cuDNN called": rounded(theirs),
+        "cuDNN / ours called": ratio(theirs, ours),
+        "ours graph": rounded(our_graph),
+        "cuDNN graph": rounded(their_graph),
+        "cuDNN / ours graph": ratio(their_graph, our_graph),
+    }
+
+
+def rounded(value: float | None) -> float | None:
+    """A figure of four digits."""
+    return None if value is None else float(f"{value:.4g}")
+
+
+def ratio(above: float | None, below: float | None) -> float | None:
+    """Their quotient, None where either is missing."""
+    return None if above is None or below is None else round(above / below, 2)
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """`35x20x650`."""
+    return "x".join(map(str, shape))
+
+
+def measure_layer(
+    cell: str, shape: Shape, dtype: str, direction: str, option: str = "none"
+) -> tuple[LayerTiming, list[str]]:
+    """One layer of `nlpseq bench cells --device cuda`, and the ways that ours took."""
+    work: dict[str, Any] = {"cells": [cell], "shapes": [shape], "dtypes": [dtype], "options": [option]}
+    plan = Plan(direction=direction, repeats=REPEATS, device="cuda", **work)
+    with ways_taken() as taken:
+        (timing,) = measure_layers(plan)
+    return timing, taken
+
+
+def option_row(timing: LayerTiming, taken: Sequence[str]) -> Row:
+    """A row of the table of options: times in graphs, or as called for what has no graph."""
+    graph = None not in (timing.graph_of("ours_ms"), timing.graph_of("plain_ms"))
+    ours, plain = (timing.graph_of(name) if graph else getattr(timing, name) for name in ("ours_ms", "plain_ms"))
+    return {
+        "table": "Options, milliseconds forward and backward",
+        "cell": timing.cell,
+        "type": timing.dtype,
+        "option": timing.option,
+        "T x B x H": shape_text(timing.shape),
+        "way": " ".join(taken) or "scan",
+        "timed as": "graph" if graph else "called",
+        "with": rounded(ours),
+        "without": rounded(plain),
+        "with / without": ratio(ours, plain),
+        "cuDNN packed, called": rounded(timing.torch_ms),
+        "ours called": rounded(timing.ours_ms),
+    }
+
+
+def direction_turns(cell: str, shape: Shape, choice: Choice, dtype: str, device: str = "cuda") -> dict[str, Turn]:
+    """A layer forwards, backwards in time and in both directions, and torch.nn's in both: all with gradients."""
+    generator, size = np.random.default_rng(1), shape.hidden_size
+    values = [layer_values(CELLS[cell], size, size, generator, initial="normal") for _ in range(2)]
+    weights = [
+        LayerWeights(**{name: torch.from_numpy(value).to(device).requires_grad_() for name, value in one.items()})
+        for one in values
     ]
+    inputs = torch.randn(*shape, device=device, requires_grad=True)
+    state = zero_state(CELLS[cell], shape.batch, size, inputs.detach())
+    upstream = torch.randn(*shape[:2], 2 * size, device=device)
+
+    def run(*directions: int) -> Turn:
+        leaves = [inputs, *(value for one in directions for value in weights[one] if value is not None)]
+
+        def turn() -> object:
+            parts = [
+                choice.run_layer(CELLS[cell], weights[one], inputs, state, None, reverse=bool(one))[0]
+                for one in directions
+            ]
+            outputs = torch.cat(parts, -1)
+            return torch.autograd.grad(outputs, leaves, upstream[..., : outputs.shape[-1]])
+
+        return turn
+
+    theirs = _both_ways(cell, values).to(device, DTYPES[dtype])
+    theirs.flatten_parameters()
+    low, low_upstream = inputs.detach().to(DTYPES[dtype]).requires_grad_(), upstream.to(DTYPES[dtype])
+    leaves = [low, *theirs.parameters()]
+    return {
+        "forwards": run(0),
+        "backwards": run(1),
+        "both": run(0, 1),
+        "torch.nn both": lambda: torch.autograd.grad(theirs(low)[0], leaves, low_upstream),
+    }
 
 
-def failures() -> Iterator[str]:
-    """A line for each layer that differs from the plain loop, or raises."""
-    from nlpseq.kernels.gpu.launch import raise_if_stuck
-
-    cases = [(n, o, s, r) for n in CELLS for o in OPTIONS for s in CHECKED for r in (False, True)]
-    for name, option, shape, reverse in cases:
-        layer = draw_layer(name, option, shape)
-        expected = results(partial(plain, reverse=reverse), name, layer, torch.float64)
-        for way in ways_of(name, option, shape):
-            for kind, operands in TYPES.items():
-                run = partial(gpu_recurrence.unroll, way=way) if way != "scan" else gpu_parallel.unroll
-                unroll = partial(run, reverse=reverse, operands=operands)
-                where = f"{name} {option} {shape} {'backwards' if reverse else 'forwards'} {way} {kind}"
-                for turn in range(3 if option == "plain" else 1):  # the second is recorded, the third replayed
-                    try:
-                        found = results(unroll, name, layer, torch.float32)
-                        raise_if_stuck(wait=True)
-                    except (BackendError, RuntimeError) as error:
-                        yield f"{where}: {error}"
-                        break
-                    worst = max(
-                        float((one - other).abs().max() / other.abs().max().clamp(min=1e-6))
-                        for one, other in zip(found, expected, strict=True)
-                    )
-                    if not worst <= TOLERANCES[kind] and not (name == "rnn-relu" and kind != "fp32"):
-                        yield f"{where}, run {turn + 1}: differs by {worst:.1e} of the largest value"
+def _both_ways(cell: str, values: Sequence[Mapping[str, np.ndarray]]) -> torch.nn.RNNBase:
+    """torch.nn's layer in both directions, with weights of ours."""
+    size = values[0]["weight_hh"].shape[1]
+    made = TORCH_LAYERS[cell](size, size, bidirectional=True)
+    fields = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    named = {f"{name}_l0{end}": one[name] for one, end in zip(values, ("", "_reverse"), strict=True) for name in fields}
+    made.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in named.items()})
+    return made
 
 
-def milliseconds(bodies: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The median time of each body, run in turn."""
-    times: dict[str, list[float]] = {name: [] for name in bodies}
-    for turn in range(rounds + 5):
-        for name, body in bodies.items():
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            begin.record()
-            body()
-            end.record()
-            end.synchronize()
-            if turn >= 5:
-                times[name].append(begin.elapsed_time(end))
-    return {name: statistics.median(values) for name, values in times.items()}
+def direction_row(cell: str, shape: Shape, dtype: str = "bf16") -> Row:
+    """A row of the table of directions."""
+    turns = direction_turns(cell, shape, choose("auto", dtype, "cuda"), dtype)
+    called, graphs, reasons = timings([*turns.values()])
+    forwards, backwards, both, theirs = graphs
+    return {
+        "table": "Directions, milliseconds forward and backward in graphs",
+        "cell": cell,
+        "type": dtype,
+        "T x B x H": shape_text(shape),
+        "forwards": rounded(forwards),
+        "backwards": rounded(backwards),
+        "both": rounded(both),
+        "cuDNN both": rounded(theirs),
+        "cuDNN / ours": ratio(theirs, both),
+        "both called": rounded(called[2]),
+        "cuDNN both called": rounded(called[3]),
+        **({"why not": "; ".join(reasons)} if reasons else {}),
+    }
 
 
-def bodies(name: str, shape: tuple[int, int, int], kind: str) -> dict[str, Callable[[], object]]:
-    """A layer forwards and backwards, by each of our ways and by cuDNN, with the same weights."""
-    steps, batch, hidden = shape
-    theirs = TORCH_LAYERS[name](hidden, hidden).cuda().to(TYPES[kind])
-    inputs = torch.randn(steps, batch, hidden, device="cuda", requires_grad=True)
-    weights = LayerWeights(*(value.detach().float().requires_grad_() for value in theirs.parameters()))
-    cell = CELLS[name]
-    state = cell.state(*(inputs.new_zeros(batch, hidden) for _ in cell.state._fields))  # type: ignore[attr-defined]
-    grad = torch.randn(steps, batch, hidden, device="cuda")
-    rounded, rounded_grad = inputs.detach().to(TYPES[kind]).requires_grad_(), grad.to(TYPES[kind])
+def way_row(cell: str, shape: Shape, dtype: str) -> Row:
+    """A row of the table of ways: each of ours that can run the layer, in a graph, forward and backward."""
+    size = shape.hidden_size
+    values = layer_values(CELLS[cell], size, size, np.random.default_rng(1), initial="normal")
+    weights = LayerWeights(**{name: torch.from_numpy(value).cuda().requires_grad_() for name, value in values.items()})
+    inputs = torch.randn(*shape, device="cuda", requires_grad=True)
+    state = zero_state(CELLS[cell], shape.batch, size, inputs.detach())
+    leaves, upstream = [inputs, *(one for one in weights if one is not None)], torch.randn(*shape, device="cuda")
 
-    def cudnn() -> object:
-        return torch.autograd.grad(theirs(rounded)[0], [rounded, *theirs.parameters()], rounded_grad)
+    def turn(way: str) -> Turn:
+        def run() -> object:
+            found, _ = recurrence.unroll(CELLS[cell], weights, inputs, state, operands=DTYPES[dtype], way=way)
+            return torch.autograd.grad(found, leaves, upstream)
 
-    def ours(way: str | None) -> object:
-        outputs, _ = gpu_recurrence.unroll(cell, weights, inputs, state, operands=TYPES[kind], way=way)
-        return torch.autograd.grad(outputs, [inputs, *(value for value in weights if value is not None)], grad)
+        return run
 
-    return {"cudnn": cudnn, **{str(way or "chosen"): partial(ours, way) for way in (None, "grid", "steps", "rows")}}
-
-
-def timings(rounds: int) -> Iterator[dict[str, Any]]:
-    """Milliseconds of each layer; a way that cannot run is left out, with the reason."""
-    for name in TORCH_LAYERS:
-        for shape in SHAPES:
-            for kind in ("fp32", "bf16"):
-                runnable, refused = {}, {}
-                for way, body in bodies(name, shape, kind).items():
-                    try:
-                        body()
-                        torch.cuda.synchronize()
-                        runnable[way] = body
-                    except (BackendError, RuntimeError) as error:
-                        refused[way] = str(error).splitlines()[0]
-                yield {"cell": name, "shape": shape, "type": kind, "ms": milliseconds(runnable, rounds), **refused}
+    _, graphs, _ = timings([turn(way) for way in ways.WAYS], repeats=3)
+    named = {way: rounded(value) for way, value in zip(ways.WAYS, graphs, strict=True)}
+    head = {"table": "Ways of ours, milliseconds forward and backward in graphs", "cell": cell, "type": dtype}
+    return {**head, "T x B x H": shape_text(shape), **named}
 
 
-def main() -> int:
-    """Check, then time; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--only-check", action="store_true")
-    arguments = parser.parse_args()
-    reason = gpu_recurrence.unavailable()
-    if reason:
-        print(f"nothing was checked and nothing was timed: {reason}", file=sys.stderr)
-        return 1
-    wrong = 0
-    for line in failures():
-        wrong += 1
-        print(line, flush=True)
-    print(f"{wrong} layers are wrong" if wrong else "every layer agrees with the plain loop in double precision")
-    if wrong or arguments.only_check:
-        return int(wrong > 0)
-    rows = []
-    for row in timings(arguments.rounds):
-        rows.append(row)
-        shown = "  ".join(f"{way} {value:.3f}" for way, value in row["ms"].items())
-        print(f"{row['cell']:9} {row['shape']!s:14} {row['type']}  ms forward+backward: {shown}", flush=True)
-    device = torch.cuda.get_device_name()
-    tf32 = {"cudnn": torch.backends.cudnn.allow_tf32, "ours": torch.get_float32_matmul_precision()}
-    print(json.dumps({"device": device, "torch": torch.__version__, "fp32 products": tf32, "layers": rows}, indent=1))
-    return 0
+def _jobs() -> Iterator[tuple[str, Callable[[], Row]]]:
+    """What is measured, in order of interest: its name, and what makes its row."""
+
+    def layer(cell: str, shape: Shape, dtype: str, direction: str) -> tuple[str, Callable[[], Row]]:
+        name = f"{cell} {dtype} {direction} {shape_text(shape)}"
+        return name, lambda: layer_row(*measure_layer(cell, shape, dtype, direction))
+
+    yield "ceilings", ceilings
+    for direction, shape, cell in product(("both", "forward"), SHAPES, ("lstm", "gru")):
+        yield layer(cell, shape, "bf16", direction)
+    for shape, cell, option in product(SOME_SHAPES, ("lstm", "gru"), OPTIONS):
+        yield (
+            f"{cell} {option} {shape_text(shape)}",
+            lambda one=(cell, shape, "bf16", "both", option): option_row(*measure_layer(*one)),
+        )
+    for shape, cell in product(SOME_SHAPES, ("lstm", "gru")):
+        yield f"{cell} directions {shape_text(shape)}", lambda one=(cell, shape): direction_row(*one)
+    for shape, cell in product(SHAPES, ("rnn", "rnn-relu")):
+        yield layer(cell, shape, "bf16", "both")
+    for shape, cell in product(SHAPES, ("mingru", "gru-reset-before")):
+        yield layer(cell, shape, "bf16", "both")
+    for shape, cell in product(SHAPES, ("lstm", "gru", "rnn")):
+        yield layer(cell, shape, "fp32", "both")
+    for shape, cell in product(SHAPES, ("lstm", "gru", "rnn")):
+        yield f"{cell} ways {shape_text(shape)}", lambda one=(cell, shape, "bf16"): way_row(*one)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def measure(deadline: float) -> Iterator[Row]:
+    """The ceilings, then all tables, until `deadline` of `time.monotonic`; what fails or is left out is a row too."""
+    warnings.simplefilter("ignore")
+    yield from until(deadline, _jobs())
+
+
+def until(deadline: float, jobs: Iterator[tuple[str, Callable[[], Row]]]) -> Iterator[Row]:
+    """The rows that jobs make, as long as there is time; the others are named in one row."""
+    left: list[str] = []
+    for name, make in jobs:
+        if time.monotonic() > deadline:
+            left.append(name)
+            continue
+        try:
+            yield make()
+        except Exception as error:
+            yield {"failure": f"{name}: {first_line(error)}"}
+            if "CUDA error" in str(error):
+                deadline = 0.0  # nothing more can be run in this process
+    if left:
+        yield {"left out": f"{len(left)} rows for want of time: {'; '.join(left)}"}
+
+
+def warm_jobs() -> list[tuple[str, Shape, str, str]]:
+    """Cell, shape of few steps, type and option of every layer above, so that its kernels can be compiled before."""
+    made = [(cell, shape, "bf16", "none") for shape, cell in product(SHAPES, ("lstm", "gru"))]
+    made += [(cell, shape, "bf16", option) for shape, cell, option in product(SOME_SHAPES, ("lstm", "gru"), OPTIONS)]
+    made += [(cell, shape, "bf16", "none") for shape, cell in product(SHAPES, ("rnn", "rnn-relu", "gru-reset-before"))]
+    made += [(cell, shape, "fp32", "none") for shape, cell in product(SHAPES, ("lstm", "gru", "rnn"))]
+    return [(cell, _few_steps(shape), dtype, option) for cell, shape, dtype, option in made]
+
+
+def _few_steps(shape: Shape) -> Shape:
+    """Kernels are compiled for whether a number is divisible by 16, not for the number."""
+    return shape._replace(time=3 if shape.time % 16 else 16)
+
+
+def warm(cell: str, shape: Shape, dtype: str, option: str) -> None:
+    """Compile a layer's kernels by running it once, forward alone and with gradients."""
+    run_once(
+        Plan(cells=[cell], shapes=[shape], dtypes=[dtype], direction="each", options=[option], device="cuda"),
+    )
+    torch.cuda.synchronize()

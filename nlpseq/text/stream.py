@@ -110,15 +110,14 @@ def write_stream(path: str | Path, pieces: Iterable[NDArray[Any]], vocabulary_si
 def _write(file: BinaryIO, pieces: Iterator[NDArray[Any]]) -> None:
     """Write pieces that are never empty, the first of which says the type, to the disk itself."""
     import pyarrow
-    from datasets import Features, Value
-    from datasets.arrow_writer import ArrowWriter
 
     first = next(pieces, np.empty(0, np.uint8))
-    features = Features({_COLUMN: Value(first.dtype.name)})
-    with ArrowWriter(features=features, stream=file, writer_batch_size=PIECE) as writer:
-        for piece in chain([first], pieces):
-            writer.write_table(pyarrow.table({_COLUMN: piece}))
-        writer.finalize(close_stream=False)
+    kind = pyarrow.from_numpy_dtype(first.dtype)
+    schema = pyarrow.schema([(_COLUMN, kind)])
+    with pyarrow.ipc.new_stream(file, schema) as writer:
+        for piece in chain([first], pieces):  # from its memory as it is: pyarrow.array would import pandas
+            column = pyarrow.Array.from_buffers(kind, len(piece), [None, pyarrow.py_buffer(piece)])
+            writer.write_batch(pyarrow.record_batch([column], schema=schema))
     file.flush()
     os.fsync(file.fileno())
 
@@ -144,14 +143,13 @@ def _even_pieces(pieces: Iterable[NDArray[Any]], vocabulary_size: int) -> Iterat
 def _map(path: Path) -> list[NDArray[Any]]:
     """The pieces of a stream's file as read-only views."""
     import pyarrow
-    from datasets import Dataset
 
     try:
         with path.open("rb") as file:
             file.seek(-len(_END_OF_STREAM), os.SEEK_END)
             whole = file.read() == _END_OF_STREAM
-        chunks = Dataset.from_file(str(path)).data.column(_COLUMN).chunks
-        pieces = [chunk.to_numpy(zero_copy_only=True) for chunk in chunks]
+        chunks = pyarrow.ipc.open_stream(pyarrow.memory_map(str(path))).read_all().column(_COLUMN).chunks
+        pieces = [_ids(chunk) for chunk in chunks if len(chunk)]
     except FileNotFoundError:
         raise CorpusError(str(path), "there is no such token stream") from None
     except (OSError, pyarrow.ArrowException, KeyError, ValueError) as error:
@@ -159,3 +157,11 @@ def _map(path: Path) -> list[NDArray[Any]]:
     if not whole:
         raise CorpusError(str(path), "this token stream is cut short", _REMEDY)
     return pieces or [np.empty(0, np.uint8)]
+
+
+def _ids(chunk: Any) -> NDArray[Any]:
+    """A piece's memory as an array, read-only; pyarrow's own `to_numpy` would import pandas. Raises ValueError."""
+    kind = np.dtype(chunk.type.to_pandas_dtype())
+    if kind.kind != "u" or chunk.null_count:
+        raise ValueError(f"its column holds {chunk.type}, not ids")
+    return np.frombuffer(chunk.buffers()[1], kind, len(chunk), chunk.offset * kind.itemsize)

@@ -8,6 +8,10 @@ that is what bf16 is for. The price of turns is a cold cache at the start of eac
 
 An option of our layers (`OPTIONS`) is timed beside the same layer without it. Noise is drawn in each turn, as in
 training. torch.nn has an equal for different lengths alone: packing and padding are then part of its turn.
+
+On a GPU each turn is timed twice, between events of the device: as it is called, and replayed as a CUDA graph. Called,
+a small layer's time is that of its launches by the host; replayed, it is the GPU's own. cuDNN is given its weights as
+one flat buffer, or it would copy them in each call. What waits for the device, as different lengths do, has no graph.
 """
 
 from __future__ import annotations
@@ -15,8 +19,9 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -30,7 +35,9 @@ from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import BackendError, OptionError
 from nlpseq.kernels.choice import Choice, choose, refuse
+from nlpseq.kernels.gpu.signals import raise_if_stuck
 from nlpseq.kernels.masks import draw_mask
+from nlpseq.kernels.replay import CudaRecorder
 
 WARM_UP = 2  # turns that are not counted
 
@@ -75,11 +82,21 @@ class LayerTiming:
     torch_ms: float | None = None
     plain_ms: float | None = None
     torch_fp32_ms: float | None = None
+    graph_ms: Mapping[str, float] | None = None  # of CUDA graphs, by the names above; None elsewhere than on a GPU
 
     @property
     def ratio(self) -> float | None:
         """How many times faster ours is than torch.nn's."""
         return None if self.torch_ms is None else self.torch_ms / self.ours_ms
+
+    @property
+    def graph_ratio(self) -> float | None:
+        """The same of CUDA graphs."""
+        return _ratio(self.graph_of("torch_ms"), self.graph_of("ours_ms"))
+
+    def graph_of(self, name: str) -> float | None:
+        """A turn's milliseconds as a CUDA graph, None where there is no graph of it."""
+        return (self.graph_ms or {}).get(name)
 
     @property
     def fp32_ratio(self) -> float | None:
@@ -101,7 +118,12 @@ class LayerTiming:
         named = {"cell": self.cell, "direction": self.direction, "dtype": self.dtype, "option": self.option}
         sizes = dict(zip("TBH", self.shape, strict=True))
         times = {"ours_ms": self.ours_ms, "torch_ms": self.torch_ms, "gemm_ms": self.gemm_ms, "ratio": self.ratio}
-        return {**named, **sizes, **times, "plain_ms": self.plain_ms, "torch_fp32_ms": self.torch_fp32_ms}
+        graphs = {} if self.graph_ms is None else {"graph_ms": dict(self.graph_ms), "graph_ratio": self.graph_ratio}
+        return {**named, **sizes, **times, "plain_ms": self.plain_ms, "torch_fp32_ms": self.torch_fp32_ms, **graphs}
+
+
+def _ratio(theirs: float | None, ours: float | None) -> float | None:
+    return None if theirs is None or ours is None else theirs / ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,13 +186,62 @@ def median_seconds(turns: Sequence[Turn], repeats: int, wait: Callable[[], objec
     return [statistics.median(measured) for measured in seconds]
 
 
+def device_seconds(turns: Sequence[Turn], repeats: int) -> list[float]:
+    """As `median_seconds`, of work on a GPU: what passes there between two events around each turn.
+
+    Raises BackendError if a kernel gave up, in a graph too.
+    """
+    seconds: list[list[float]] = [[] for _ in turns]
+    for repeat in range(WARM_UP + repeats):
+        for turn, measured in zip(turns, seconds, strict=True):
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+            begin.record()
+            turn()
+            end.record()
+            end.synchronize()
+            if repeat >= WARM_UP:
+                measured.append(begin.elapsed_time(end) / 1000)
+    raise_if_stuck(wait=True)
+    return [statistics.median(measured) for measured in seconds]
+
+
+def recorded(turn: Turn, generators: Sequence[torch.Generator] = ()) -> Turn:
+    """A turn that replays, as a CUDA graph, all that `turn` launches; `generators` are those that it draws from.
+
+    Raises RuntimeError where `turn` does what a graph cannot hold, as waiting for the device.
+    """
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        turn()
+        torch.cuda.set_sync_debug_mode("error")  # a recording that fails would leave torch's generators unusable
+        try:
+            turn()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    torch.cuda.current_stream().wait_stream(side)
+    raise_if_stuck(wait=True)
+    graph, _ = CudaRecorder(generators).record(lambda: (turn(), ())[1])
+    return graph.replay
+
+
 def measure_layers(plan: Plan) -> Iterator[LayerTiming]:
     """Time all that is planned, each row as soon as it is known."""
-    directions = DIRECTIONS[plan.direction]
+    for layer in _layers(plan):
+        yield _measure(layer)
+
+
+def run_once(plan: Plan) -> None:
+    """Run our side of all that is planned once, untimed, which compiles the kernels that are compiled at first use."""
+    for layer in _layers(plan):
+        _our_turn(layer)()
+
+
+def _layers(plan: Plan) -> Iterator[_Layer]:
     for dtype, direction, shape, cell, option in product(
-        plan.dtypes, directions, plan.shapes, plan.cells, plan.options
+        plan.dtypes, DIRECTIONS[plan.direction], plan.shapes, plan.cells, plan.options
     ):
-        yield _measure(_Layer(plan, CELLS[cell], shape, dtype, direction, option))
+        yield _Layer(plan, CELLS[cell], shape, dtype, direction, option)
 
 
 class _Layer(NamedTuple):
@@ -192,36 +263,64 @@ class _Layer(NamedTuple):
 
     def values(self) -> dict[str, Tensor]:
         """Weights, by the names of LayerWeights."""
-        size, normalised = self.shape.hidden_size, self.option == "layer-normalisation"
-        made = layer_values(self.cell, size, size, np.random.default_rng(1), layer_normalisation=normalised)
-        return {name: torch.from_numpy(value).to(self.plan.device) for name, value in made.items()}
+        made = _values(self.cell.name, self.shape.hidden_size, self.option == "layer-normalisation")
+        return {name: torch.from_numpy(value.copy()).to(self.plan.device) for name, value in made.items()}
 
     def random(self, dtype: str = "fp32") -> Tensor:
         """Random values [T, B, H]."""
         return torch.randn(*self.shape, dtype=DTYPES[dtype], device=self.plan.device)
 
+    def generator(self) -> torch.Generator:
+        """What noise is drawn from, where the layer is."""
+        return torch.Generator(self.plan.device).manual_seed(1)
+
+
+@lru_cache(maxsize=4)
+def _values(cell: str, size: int, normalised: bool) -> dict[str, np.ndarray]:
+    """Weights that are drawn fast: orthogonal ones of 2,048 units take seconds."""
+    generator = np.random.default_rng(1)
+    return layer_values(CELLS[cell], size, size, generator, initial="normal", layer_normalisation=normalised)
+
 
 def _measure(layer: _Layer) -> LayerTiming:
     torch.manual_seed(1)
-    turns = {"ours_ms": _our_turn(layer), "gemm_ms": _product_turn(layer)}
+    generator = layer.generator()
+    turns = {"ours_ms": _our_turn(layer, generator), "gemm_ms": _product_turn(layer)}
     if layer.option != NO_OPTION:
         turns["plain_ms"] = _our_turn(layer._replace(option=NO_OPTION))
     if layer.cell.name in TORCH_LAYERS and layer.option in (NO_OPTION, "lengths"):
         turns["torch_ms"] = _torch_turn(layer, layer.dtype)
         if layer.dtype != "fp32":
             turns["torch_fp32_ms"] = _torch_turn(layer, "fp32")
-    wait = torch.cuda.synchronize if layer.plan.device == "cuda" else None
-    seconds = median_seconds(list(turns.values()), layer.plan.repeats, wait)
-    milliseconds = {name: 1000 * one for name, one in zip(turns, seconds, strict=True)}
-    return LayerTiming(layer.cell.name, layer.direction, layer.dtype, layer.option, layer.shape, **milliseconds)
+    made = partial(LayerTiming, layer.cell.name, layer.direction, layer.dtype, layer.option, layer.shape)
+    if layer.plan.device != "cuda":
+        return made(graph_ms=None, **_milliseconds(turns, median_seconds, layer.plan.repeats))
+    called = _milliseconds(turns, device_seconds, layer.plan.repeats)
+    graphs = _graphs(turns, generator)
+    return made(**called, graph_ms=_milliseconds(graphs, device_seconds, layer.plan.repeats))
 
 
-def _our_turn(layer: _Layer) -> Turn:
+def _milliseconds(
+    turns: Mapping[str, Turn], measure: Callable[[Sequence[Turn], int], list[float]], repeats: int
+) -> dict[str, float]:
+    return {name: 1000 * one for name, one in zip(turns, measure([*turns.values()], repeats), strict=True)}
+
+
+def _graphs(turns: Mapping[str, Turn], generator: torch.Generator) -> dict[str, Turn]:
+    """Each turn that can be recorded, as a graph."""
+    graphs = {}
+    for name, turn in turns.items():
+        with suppress(RuntimeError):
+            graphs[name] = recorded(turn, [generator])
+    return graphs
+
+
+def _our_turn(layer: _Layer, generator: torch.Generator | None = None) -> Turn:
     run_layer, option = layer.plan.choices[layer.dtype].run_layer, layer.option
     inputs, upstream = layer.random(), layer.random()
     values, lengths = layer.values(), layer.lengths()
     weights = LayerWeights(*(values.get(name) for name in LayerWeights._fields))
-    generator = torch.Generator().manual_seed(1)
+    generator = generator or layer.generator()
     state = zero_state(layer.cell, layer.shape.batch, layer.shape.hidden_size, inputs)
 
     def run() -> Tensor:
@@ -246,6 +345,7 @@ def _torch_turn(layer: _Layer, dtype: str) -> Turn:
     inputs, upstream, lengths = layer.random(dtype), layer.random(dtype), layer.lengths()
     values = {name: value.cpu().numpy() for name, value in layer.values().items()}
     module = torch_layer(layer.cell.name, [values]).to(layer.plan.device, DTYPES[dtype])
+    module.flatten_parameters()  # moving and casting leave the weights in pieces, which cuDNN copies in each call
     leaves = [inputs, *module.parameters()]
     if lengths is None:
         return _turn(lambda: module(inputs)[0], leaves, upstream, layer.direction)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,3 +147,44 @@ def test_another_arrow_file_is_refused(tmp_path: Path) -> None:
         writer.write_table(table)
     with pytest.raises(CorpusError, match="this is no token stream"):
         TokenStream(tmp_path / "other")
+
+
+def test_a_column_of_other_numbers_or_with_gaps_is_refused(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    columns = (pyarrow.array([1, -2], pyarrow.int64()), pyarrow.array([1, None], pyarrow.uint8()))
+    for place, column in enumerate(columns):
+        _write_arrow(tmp_path / str(place), pyarrow.table({"token": column}))
+        with pytest.raises(CorpusError, match="this is no token stream: its column holds"):
+            TokenStream(tmp_path / str(place))
+
+
+def test_a_file_that_another_writer_made_of_the_same_column_is_read(tmp_path: Path) -> None:
+    """As files were written by the library `datasets`: with metadata, and rows in pieces of any length."""
+    pyarrow = pytest.importorskip("pyarrow")
+    features = b'{"info": {"features": {"token": {"dtype": "uint16", "_type": "Value"}}}}'
+    table = pyarrow.table({"token": np.arange(700, dtype=np.uint16)}).replace_schema_metadata(
+        {b"huggingface": features}
+    )
+    _write_arrow(tmp_path / "tokens.arrow", table, rows=300)
+    stream = TokenStream(tmp_path / "tokens.arrow")
+    assert stream[:].tolist() == list(range(700))
+    assert [len(piece) for piece in stream._pieces] == [300, 300, 100]
+
+
+def _write_arrow(path: Path, table: Any, rows: int | None = None) -> None:
+    import pyarrow
+
+    with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table, rows)
+
+
+def test_streams_are_written_and_read_without_heavy_libraries(tmp_path: Path) -> None:
+    program = (
+        "import sys, numpy as np\n"
+        "from nlpseq.text.stream import write_stream\n"
+        "assert write_stream(sys.argv[1], [np.arange(300)], 300)[:].sum() == 44850\n"
+        "print(*[name for name in ('datasets', 'pandas', 'torch') if name in sys.modules])"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "tokens.arrow")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

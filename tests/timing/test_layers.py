@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nlpseq.cells import CELLS, LayerWeights, unroll
 from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
+from nlpseq.commands import bench
 from nlpseq.errors import BackendError
 from nlpseq.kernels.gpu import recurrence as gpu_recurrence
 from nlpseq.kernels.machine import describe_machine, processor_name
@@ -214,3 +216,140 @@ def test_the_processors_name_is_read_or_at_least_something_is_said(
     monkeypatch.setattr("nlpseq.kernels.machine.CPU_INFORMATION", tmp_path / "none")
     assert processor_name()
     assert f"torch {torch.__version__}" in describe_machine()
+
+
+class Pretended(str):
+    """The processor, under the name of a GPU."""
+
+    def __eq__(self, other: object) -> bool:
+        return other == "cuda"
+
+    def __ne__(self, other: object) -> bool:
+        return other != "cuda"
+
+    __hash__ = str.__hash__
+
+
+def _on_a_gpu(monkeypatch: pytest.MonkeyPatch, option: str, cell: str = "gru") -> LayerTiming:
+    plan = Plan(cells=[cell], shapes=[SMALL], options=[option], repeats=1)
+    object.__setattr__(plan, "device", Pretended("cpu"))
+    monkeypatch.setattr(timing, "device_seconds", median_seconds)
+    (row,) = measure_layers(plan)
+    return row
+
+
+def test_on_a_gpu_each_turn_is_timed_as_a_graph_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "recorded", lambda turn, generators: turn)
+    row = _on_a_gpu(monkeypatch, "zoneout")
+    assert row.graph_ms is not None
+    assert list(row.graph_ms) == ["ours_ms", "gemm_ms", "plain_ms"]
+    assert row.graph_of("torch_ms") is None
+    assert row.graph_ratio is None
+    row = _on_a_gpu(monkeypatch, "none")
+    assert row.graph_ms is not None
+    assert row.graph_ratio == row.graph_ms["torch_ms"] / row.graph_ms["ours_ms"]
+    assert row.as_json()["graph_ms"] == row.graph_ms
+
+
+def test_a_turn_that_no_graph_holds_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(turn: timing.Turn, generators: Any) -> timing.Turn:
+        raise RuntimeError("called a synchronizing CUDA operation")
+
+    monkeypatch.setattr(timing, "recorded", refuse)
+    row = _on_a_gpu(monkeypatch, "lengths")
+    assert row.graph_ms == {}
+    assert row.torch_ms is not None
+
+
+def test_on_a_processor_a_row_names_no_graphs() -> None:
+    (row,) = measure_layers(Plan(cells=["gru"], shapes=[SMALL], repeats=1))
+    assert row.graph_ms is None
+    assert not any("graph" in name for name in row.as_json())
+
+
+def test_our_side_is_run_once_for_each_combination(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[str] = []
+
+    def made(layer: timing._Layer) -> timing.Turn:
+        return lambda: turns.append(layer.direction)
+
+    monkeypatch.setattr(timing, "_our_turn", made)
+    timing.run_once(Plan(cells=["gru", "lstm"], shapes=[SMALL], direction="each"))
+    assert turns == ["forward", "forward", "both", "both"]
+
+
+class FakeGraph:
+    def __init__(self, body: Callable[[], object]) -> None:
+        self.replay = body
+
+
+class FakeRecorder:
+    def __init__(self, generators: Any) -> None:
+        assert generators == ()
+
+    def record(self, body: Callable[[], Any]) -> tuple[FakeGraph, Any]:
+        return FakeGraph(body), body()
+
+
+def test_what_waits_for_the_device_is_found_before_anything_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recording that fails would leave torch's generators unusable."""
+    modes = ["default"]
+    for name in ("Stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda: Stream())
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    monkeypatch.setattr(timing, "CudaRecorder", FakeRecorder)
+    taken: list[str] = []
+    timing.recorded(lambda: taken.append(modes[-1]))()
+    assert taken == ["default", "error", "default", "default"], "once to compile, once watched, recorded, replayed"
+
+    def waits() -> None:
+        if modes[-1] == "error":
+            raise RuntimeError("called a synchronizing CUDA operation")
+
+    with pytest.raises(RuntimeError, match="synchronizing"):
+        timing.recorded(waits)
+    assert modes[-1] == "default"
+
+
+class Stream:
+    def wait_stream(self, other: object) -> None:
+        pass
+
+
+def test_time_on_a_device_is_that_between_its_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Event:
+        clock = 0.0
+
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            self.at = Event.clock
+
+        def synchronize(self) -> None:
+            pass
+
+        def elapsed_time(self, other: Any) -> float:
+            return float(other.at - self.at)
+
+    def work(milliseconds: float) -> timing.Turn:
+        def turn() -> None:
+            Event.clock += milliseconds
+
+        return turn
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    assert timing.device_seconds([work(2.0), work(500.0)], 3) == pytest.approx([0.002, 0.5])
+
+
+def test_a_table_for_a_gpu_shows_both_times_of_both_sides() -> None:
+    plan = Plan(cells=["gru"], shapes=[SMALL])
+    object.__setattr__(plan, "device", "cuda")
+    headings = [column.heading for column in bench._columns(plan)]
+    for heading in ("ours ms", "torch ms", "ours graph ms", "torch graph ms", "torch / ours, graphs"):
+        assert heading in headings
+    row = LayerTiming("gru", "both", "bf16", "none", SMALL, 2.0, 1.0, 3.0, graph_ms={"ours_ms": 1.0, "torch_ms": 4.0})
+    values = {column.heading: column.value(row) for column in bench._columns(plan)}
+    assert values["torch / ours, graphs"] == 4.0
+    assert values["ours graph ms"] == 1.0
