@@ -31,6 +31,7 @@ from nlpseq.training.options import ClassifierTraining, LanguageModelTraining, T
 
 PROBES = {"cpu": (16, 32, 384)}  # steps, batch and size of the layer whose speed is measured
 BATCHES = {"cpu": (32, 64), "cuda": (64, 128)}  # streams and steps; a GPU's kernels work on 64 streams at a time
+MEMORY_SHARE = 0.5  # of a GPU's free memory is planned for; the rest is for the allocator, graphs and validation
 HIDDEN_SIZES = (64, 96, 128, 192, 256, 320, 384, 448, 544, 640, 768, 896, 1056, 1280, 1536)
 LARGE_VOCABULARY = 8_192
 REFERENCE_SIZE = 384
@@ -48,6 +49,7 @@ class Circumstances:
     seconds: float  # of training
     speed: float  # floating-point operations a second, of a layer's products
     device: str = "cpu"
+    memory: float = math.inf  # bytes of the device that are free
 
 
 def measure_speed(choice: Choice) -> float:
@@ -72,10 +74,17 @@ def measure_speed(choice: Choice) -> float:
     return float(2 ** (round(2 * math.log2(speed)) / 2))
 
 
+def free_memory(device: torch.device) -> float:
+    """Bytes of a device that are free; of the CPU's no account is taken."""
+    return float(torch.cuda.mem_get_info()[0]) if device.type == "cuda" else math.inf
+
+
 def complete(
     model: LanguageModelOptions, training: LanguageModelTraining, facts: Circumstances
 ) -> tuple[LanguageModelOptions, LanguageModelTraining]:
     """The options with nothing left open; what the user has set stays. Raises OptionError where it has no effect."""
+    if training.steps is not None or training.epochs is not None:
+        facts = replace(facts, device="cpu", memory=math.inf)  # such a run is the same on every device
     large = facts.vocabulary_size > LARGE_VOCABULARY
     tied = large if model.tied is None else model.tied
     hidden = model.hidden_size or _hidden_size(facts, large)
@@ -92,8 +101,9 @@ def complete(
         raise OptionError("--ngram-buckets", "is an option of n-grams, and there are none", "--ngrams 4")
     _refuse_useless_drop(model, training)
     dropout = training.dropout if training.dropout is not None else _dropout(passes, large)
-    by_time = training.steps is None and training.epochs is None
-    streams, steps = BATCHES["cpu" if not by_time else facts.device]
+    streams, steps = BATCHES[facts.device]
+    while streams > 1 and _bytes(facts, model, streams * steps) > MEMORY_SHARE * facts.memory:
+        streams //= 2
     training = replace(
         training,
         batch_size=training.batch_size or streams,
@@ -163,6 +173,14 @@ def _refuse_useless_drop(model: RecurrentOptions, training: TrainingOptions) -> 
         raise OptionError(
             "--weight-drop", f"drops recurrent weights, and the cell {model.cell} has none", "--dropout 0.2"
         )
+
+
+def _bytes(facts: Circumstances, model: LanguageModelOptions, tokens: int) -> float:
+    """About what training takes: parameters four times over, a batch's values in the layers, and its logits."""
+    hidden, embedding = model.hidden_size or 0, model.embedding_size or 0
+    rows = facts.vocabulary_size + ((model.ngrams or 1) - 1) * model.ngram_buckets
+    parameters = rows * embedding + facts.vocabulary_size * hidden + model.layers * 8 * hidden * hidden
+    return 4.0 * (4 * parameters + tokens * (3 * embedding + 16 * model.layers * hidden + facts.vocabulary_size))
 
 
 def _softmax(facts: Circumstances, large: bool) -> str:

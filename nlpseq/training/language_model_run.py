@@ -12,7 +12,7 @@ from nlpseq.models.options import RecurrentOptions
 from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training import task_run
 from nlpseq.training.data import TokenisedCorpus, open_tokenised, tokenise_corpus
-from nlpseq.training.defaults import DEFAULT_SECONDS, Circumstances, complete, measure_speed
+from nlpseq.training.defaults import DEFAULT_SECONDS, Circumstances, complete, free_memory, measure_speed
 from nlpseq.training.language_model import LanguageModelTask
 from nlpseq.training.options import LanguageModelTraining
 
@@ -55,8 +55,9 @@ class LanguageModelRun(task_run.TaskRun):
         if self.corpus.facts["valid_is"] == "training text":
             self.notes.append("the corpus is too short to hold a tenth out: validation is on the training text")
         speed = measure_speed(self.choice)
-        size, device = self.corpus.tokeniser.size, self.choice.device.type
-        facts = Circumstances(len(self.corpus.train), size, self._seconds(), speed, device)
+        size, device = self.corpus.tokeniser.size, self.choice.device
+        seconds, memory = self._seconds(), free_memory(device)
+        facts = Circumstances(len(self.corpus.train), size, seconds, speed, device.type, memory)
         self.model, self.training = complete(model, request.training, facts)
         self.quick_tokens = self._quick_tokens(speed)
         return {"quick_tokens": self.quick_tokens, "machine": {"speed": speed}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -142,3 +143,24 @@ def test_a_corpus_seen_over_and_over_gets_dropout_and_one_seen_once_gets_none() 
     assert small is not None
     assert small > 0.2
     assert large == 0.0
+
+
+def _batch_on(device: str, memory: float, vocabulary: int = 257, **training: Any) -> tuple[int | None, int | None, str]:
+    facts = Circumstances(1_000_000, vocabulary, 60.0, 1e13, device, memory)
+    made = complete(LanguageModelOptions(), LanguageModelTraining(**training), facts)[1]
+    return made.batch_size, made.sequence_length, made.softmax
+
+
+def test_a_gpu_gets_more_streams_and_a_whole_softmax_in_a_budget_of_time() -> None:
+    assert _batch_on("cpu", math.inf) == (32, 64, "full")
+    assert _batch_on("cuda", 80e9) == (64, 128, "full")
+    assert _batch_on("cuda", 80e9, 30_000)[1:] == (70, "full")
+    assert _batch_on("cpu", math.inf, 30_000)[2] == "sampled"
+    for device in ("cpu", "cuda"):
+        assert _batch_on(device, 80e9, 30_000, steps=10) == (32, 35, "sampled"), "with a number of steps it has no say"
+
+
+def test_a_small_gpu_gets_as_many_streams_as_fit() -> None:
+    sizes = [_batch_on("cuda", memory, 30_000)[0] for memory in (80e9, 4e9, 2e9, 1e9, 1e8)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] == 64 and 1 <= sizes[-2] < 64 and sizes[-1] == 1
