@@ -131,7 +131,8 @@ def _choose_on_gpu(backend: str, precision: str, device: torch.device) -> Choice
         because = f"; no Triton: {reason}" if backend == "auto" else ""
         kernels, run = f"torch's operators, {name} ({why}){because}", torch_layers.TorchLayers
     else:
-        kernels, run = f"Triton's kernels, {name} products ({why})", _triton
+        products = gpu_recurrence.describe_fp32() if operands == torch.float32 else f"{name} products"
+        kernels, run = f"Triton's kernels, {products} ({why})", _triton
     return Choice(run(operands), operands, kernels, device, run(torch.float32))
 
 

@@ -182,6 +182,7 @@ class Run:
                 self.total = budget.steps(self.step, self._most_steps())
             if self._pauses(saved):
                 self._look_at(waiting, 0, seen)
+                self.taker.check()
             failed = seen.pop() if seen and not seen[-1].sound else None
             newest = seen.pop() if seen and seen[-1] is outcome else None
             for one in seen:

@@ -37,7 +37,11 @@ class TrainingOptions:
     validations: int = option(8, "validations in a run", minimum=1)
     patience: int = option(0, "stop after so many validations without progress; 0: never", minimum=0)
     precision: str = option("auto", "operands of matrix products", choices=("auto", "fp32", "bf16", "fp16"))
-    device: str = option("auto", "device", choices=("auto", "cpu", "cuda"))
+    device: str = option(
+        "auto",
+        "where to train; auto: on a GPU that can run our kernels, if there is one",
+        choices=("auto", "cpu", "cuda"),
+    )
     backend: str = option(
         "auto", "what runs layers over time", choices=("auto", "native", "eager", "triton", "torch", "plain")
     )

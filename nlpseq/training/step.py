@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlpseq.kernels.gpu.signals import raise_if_stuck
 from nlpseq.kernels.replay import Recorder, Replay, Results
 from nlpseq.training.device_faults import BatchTooLarge, largest_fitting
 from nlpseq.training.optimisers import Updates
@@ -121,6 +122,10 @@ class Step(ABC):
     def forget(self) -> None:
         """Called when tensors that a step uses were replaced."""
 
+    @abstractmethod
+    def check(self) -> None:
+        """Called before anything is judged or saved. Raises BackendError if the device computed something wrong."""
+
     def note(self) -> str | None:
         """What the user should know of how steps are taken, once."""
         return None
@@ -154,6 +159,9 @@ class HostStep(Step):
 
     def forget(self) -> None:
         """As `Step.forget`: nothing is kept."""
+
+    def check(self) -> None:
+        """As `Step.check`: there is nothing to check."""
 
 
 class DeviceStep(Step):
@@ -213,6 +221,10 @@ class DeviceStep(Step):
     def forget(self) -> None:
         """As `Step.forget`."""
         self.replay.forget()
+
+    def check(self) -> None:
+        """As `Step.check`: whether programs of a kernel gave up waiting for each other, which graphs cannot say."""
+        raise_if_stuck(wait=True)
 
     def note(self) -> str | None:
         """As `Step.note`: why steps are no graphs."""
