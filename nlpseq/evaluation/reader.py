@@ -29,7 +29,7 @@ from nlpseq.models.translator import TranslatorOptions
 from nlpseq.native import layer
 from nlpseq.native.matrix import PackedMatrix
 from nlpseq.native.output import OutputLayer
-from nlpseq.text.columns import Ids, side_by_side, together
+from nlpseq.text.columns import side_by_side, together
 
 COLUMNS = 64  # of a text, side by side
 DEVICE_COLUMNS = 512

@@ -138,8 +138,11 @@ def test_a_run_that_torch_cannot_train_is_refused_before_it_begins(model: dict[s
     assert not (tmp_path / "run").exists()
 
 
-def test_training_on_a_gpu_is_refused_with_torch_too(tmp_path: Path) -> None:
+def test_training_on_a_gpu_that_is_not_there_is_refused_with_torch_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     training = TrainingOptions(backend="torch", device="cuda", steps=1)
-    with pytest.raises(BackendError, match="not on cuda") as refused:
+    with pytest.raises(BackendError, match="cuda cannot be used") as refused:
         LanguageModelRun(Request(corpus=("no-such-file",), out=tmp_path / "run", training=training))
     assert refused.value.hint == "--device cpu"

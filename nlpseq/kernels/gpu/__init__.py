@@ -1,10 +1,21 @@
 """The recurrences on a GPU, by kernels in Triton's languages.
 
 recurrence.py   a layer over time, under autograd; all that imports triton is behind it
-launch.py       which of the kernels runs it, with which tiles, and its launch
+ways.py         which of the kernels runs it, and why another cannot
+persistent_recurrence.py
+                the persistent kernels under autograd: what they are given, and their launch
+persistent.py persistent_product.py persistent_cells.py persistent_normalisation.py
+                these kernels, for Hopper: the loop; its waits and products; what each cell does between them; layer
+                normalisation over programs
+persistent_tiles.py
+                their tiles by the size of a layer, and their layouts
+gluon_names.py  whether Gluon, their language, can be used, and its names that moved
+launch.py       the other ways: their tiles and launches
+signals.py      counters that programs wait at, and waits that were given up
+products.py     products with results in fp32
 graph.py        many small launches as one
 column.py steps.py rows.py
-                the kernels: all of time in one program; a step spread over many; a step in several launches
+                the other kernels: all of time in one program; a step spread over many; a step in several launches
 pointwise.py tiles.py arguments.py
                 what they are made of: each cell's gates; loads, products, normalisation; records of arguments
 scan.py         linear recurrences

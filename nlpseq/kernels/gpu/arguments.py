@@ -22,7 +22,7 @@ class Settings:
     normalised: bool
     zoneout: int  # 0 none, 1 a share, 2 masks
     reverse: bool
-    packed: bool  # whether lengths differ
+    padded: bool  # whether lengths differ
     training: bool
     precision: str  # of products in fp32, as in triton.language.dot
     held: bool = False  # whether the weights stay where they are over all steps
@@ -42,7 +42,7 @@ class Sizes(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What a recurrence reads: N real steps, T time steps, B sequences sorted by length, G blocks, H units."""
+    """What a recurrence reads: N = T * B places, padding included, B sequences, G blocks, H units."""
 
     from_input: Any  # [N, G*H]
     weight: Any  # [G*H, H], of the products' type
@@ -53,7 +53,13 @@ class Given(NamedTuple):
     first_memory: Any  # [B, H] or None
     masks: Any  # [N, H] or None
     lengths: Any  # [B] or None: all are of one length
-    offsets: Any  # [T] or None: where each time step begins
+
+
+class Signal(NamedTuple):
+    """Where programs of one launch wait for each other."""
+
+    counters: Any  # zero at first
+    failed: Any  # [1], the device's: more than zero once a wait was given up
 
 
 class Room(NamedTuple):

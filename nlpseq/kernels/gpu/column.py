@@ -113,7 +113,7 @@ def column_forward(given: tl.tuple, room: tl.tuple, sizes: tl.tuple, FORWARD: tl
         time = limit - 1 - step if S.reverse else step
         active = (time < length)[:, None]
         mask = active & (units < size)
-        places = places_at(time, rows, given, sizes)
+        places = places_at(time, rows, sizes)
         x = load_input(given, input_biases, places, units, mask, size, GATES)
         q, normalised, deviations = _hidden_product(x, hidden, weights, biases, gains, given, size, S)
         new, new_memory, saved = FORWARD(x, q, hidden, memory)
@@ -177,7 +177,7 @@ def _retreat(
     HEAD: tl.constexpr = S.gates - S.resets
     size = sizes.size
     mask = (time < length)[:, None] & (units < size)
-    places = places_at(time, rows, given, sizes)
+    places = places_at(time, rows, sizes)
     hidden = load_before(room.outputs, given.first_hidden, time, rows, units, length, given, sizes, S)
     memory = hidden
     if S.memory:
@@ -218,7 +218,7 @@ def column_backward(
     for step in range(limit):
         time = step if S.reverse else limit - 1 - step
         mask = (time < length)[:, None] & (units < size)
-        places = places_at(time, rows, given, sizes)
+        places = places_at(time, rows, sizes)
         after = grad_hidden + tl.load(sent.outputs + places * size + units, mask=mask, other=0.0)
         before, before_memory = _retreat(
             (after, grad_memory), time, rows, units, length, weights, given, room, sent, sizes, BACKWARD, S

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nlpseq.cells.cell import Cell, LayerWeights, State
 from nlpseq.kernels.eager_recurrence import EPSILON
+from nlpseq.kernels.gpu.products import project
 
 
 def unroll(
@@ -45,7 +46,7 @@ def _product(weights: LayerWeights, inputs: Tensor, operands: torch.dtype) -> Te
     """The input's product for all steps [T, B, G*H]."""
     if weights.weight_ih is None:
         return inputs
-    product: Tensor = (inputs.to(operands) @ weights.weight_ih.to(operands).t()).to(inputs.dtype)
+    product = project(inputs, weights.weight_ih, operands).to(inputs.dtype)
     if weights.gain_ih is not None:
         product = torch.layer_norm(product, product.shape[-1:], weights.gain_ih, None, EPSILON)
     return product if weights.bias_ih is None else product + weights.bias_ih

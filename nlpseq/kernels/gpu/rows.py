@@ -109,7 +109,7 @@ def rows_reset(
     rows, units, length, time = _place(begin, given, sizes, False, S)
     mask = (time < length)[:, None] & (units < size)
     input_biases = load_vectors(given.input_bias, units, size, GATES)
-    x = load_input(given, input_biases, places_at(time, rows, given, sizes), units, mask, size, GATES)
+    x = load_input(given, input_biases, places_at(time, rows, sizes), units, mask, size, GATES)
     q, _, _ = _finished(made, rows[:, None], units, mask, given, size, S, 0, GATES - 1)
     own = rows[:, None] * size + units
     hidden = tl.load(room.last_hidden + own, mask=mask, other=0.0)
@@ -133,7 +133,7 @@ def rows_forward(
     rows, units, length, time = _place(begin, given, sizes, False, S)
     active = (time < length)[:, None]
     mask = active & (units < size)
-    places = places_at(time, rows, given, sizes)
+    places = places_at(time, rows, sizes)
     x = load_input(given, load_vectors(given.input_bias, units, size, GATES), places, units, mask, size, GATES)
     q, normalised, deviations = _finished(made, rows[:, None], units, mask, given, size, S, 0, HEAD)
     if S.resets:
@@ -197,7 +197,7 @@ def rows_backward(
     size = sizes.size
     rows, units, length, time = _place(begin, given, sizes, True, S)
     mask = (time < length)[:, None] & (units < size)
-    places = places_at(time, rows, given, sizes)
+    places = places_at(time, rows, sizes)
     hidden = load_before(room.outputs, given.first_hidden, time, rows, units, length, given, sizes, S)
     memory = hidden
     if S.memory:
@@ -238,7 +238,7 @@ def rows_reset_backward(
     size = sizes.size
     rows, units, length, time = _place(begin, given, sizes, True, S)
     mask = (time < length)[:, None] & (units < size)
-    places = places_at(time, rows, given, sizes)
+    places = places_at(time, rows, sizes)
     hidden = load_before(room.outputs, given.first_hidden, time, rows, units, length, given, sizes, S)
     saved = load_blocks(room.saved, places, units, mask, size, SAVED)
     own = rows[:, None] * size + units

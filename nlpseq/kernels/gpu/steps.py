@@ -35,19 +35,20 @@ PATIENCE: tl.constexpr = tl.constexpr(1 << 22)  # looks at the counter, each abo
 
 
 @triton.jit
-def _wait(signal: tl.tensor, tile: tl.tensor, turn: tl.tensor) -> None:
-    """Until all programs of a tile of sequences have ended the step `turn`; signal [tiles + 1] is zero at first."""
+def _wait(signal: tl.tuple, tile: tl.tensor, turn: tl.tensor) -> None:
+    """Until all programs of a tile of sequences have ended the step `turn`; the counters [tiles] are zero at first."""
     tl.debug_barrier()
-    tl.atomic_add(signal + 1 + tile, 1, sem="release")
+    counter = signal.counters + tile
+    tl.atomic_add(counter, 1, sem="release")
     wanted = (turn + 1) * tl.num_programs(0)
-    arrived = tl.atomic_add(signal + 1 + tile, 0, sem="acquire")
+    arrived = tl.atomic_add(counter, 0, sem="acquire")
     looks = 0
     while (arrived < wanted) & (looks < PATIENCE):
-        arrived = tl.atomic_add(signal + 1 + tile, 0, sem="acquire")
+        arrived = tl.atomic_add(counter, 0, sem="acquire")
         looks += 1
-    if arrived < wanted:  # nobody shall wait from now on
-        tl.atomic_add(signal, 1, sem="relaxed")
-        tl.atomic_max(signal + 1 + tile, 1 << 30, sem="relaxed")
+    if arrived < wanted:  # no program shall wait from now on
+        tl.atomic_add(signal.failed, 1, sem="relaxed")
+        tl.atomic_max(counter, 1 << 30, sem="relaxed")
     tl.debug_barrier()
 
 
@@ -133,7 +134,7 @@ def _forward_step(
     hidden, memory = state
     active = (time < length)[:, None]
     mask = active & (units < sizes.size)
-    places = places_at(time, rows, given, sizes)
+    places = places_at(time, rows, sizes)
     x = load_input(given, biases[1], places, units, mask, sizes.size, BLOCKS)
     bare = _product(time, rows, units, length, weights, given, room, sizes, S)
     q = ()
@@ -169,7 +170,7 @@ def steps_forward(
     room: tl.tuple,
     sizes: tl.tuple,
     begin: tl.tensor,
-    signal: tl.tensor,
+    signal: tl.tuple,
     FORWARD: tl.constexpr,
     S: tl.constexpr,
 ) -> None:
@@ -219,7 +220,7 @@ def _product_backward(
     size = sizes.size
     later = tl.maximum(time - 1, 0) if S.reverse else tl.minimum(time + 1, sizes.steps - 1)
     ran = ((time < length) & (time + 0 * length > 0) if S.reverse else time + 1 < length)[:, None]
-    places = places_at(later, rows, given, sizes) * (BLOCKS * size)
+    places = places_at(later, rows, sizes) * (BLOCKS * size)
     total = tl.zeros([ROWS, UNITS], tl.float32)
     for begin in range(0, size, DEPTH):
         depth = begin + tl.arange(0, DEPTH)
@@ -255,7 +256,7 @@ def _backward_step(
     SAVED: tl.constexpr = S.saved
     size = sizes.size
     mask = (time < length)[:, None] & (units < size)
-    places = places_at(time, rows, given, sizes)
+    places = places_at(time, rows, sizes)
     after = grads[0] + tl.load(sent.outputs + places * size + units, mask=mask, other=0.0)
     after += _product_backward(time, rows, units, length, weights, given, sent, sizes, S)
     hidden = load_before(room.outputs, given.first_hidden, time, rows, units, length, given, sizes, S)
@@ -279,7 +280,7 @@ def steps_backward(
     sent: tl.tuple,
     sizes: tl.tuple,
     begin: tl.tensor,
-    signal: tl.tensor,
+    signal: tl.tuple,
     BACKWARD: tl.constexpr,
     S: tl.constexpr,
 ) -> None:

@@ -1,9 +1,10 @@
 """The device functions that all of Triton's sequence kernels are made of.
 
-Real steps lie one after another, those of one time step beside each other and sequences longest first, so a row of a
-tile is found by adding its sequence to the step's offset, and padding is neither stored nor computed. Tiles are powers
-of two, as Triton wants them; what lies beyond the real units is loaded as zero and never stored. A tuple of tiles holds
-one for each block of gates, [rows, units] each. The price of one statement for all kernels is a dozen arguments each.
+All steps lie one after another, those of one time step beside each other, so a row of a tile is found by adding its
+sequence to the step's first place. Padding has its places, because shapes that depend on lengths would make the host
+wait for the device; it is masked, and what was zero there stays zero. Tiles are powers of two, as Triton wants them;
+what lies beyond the real units is loaded as zero and never stored. A tuple of tiles holds one for each block of gates,
+[rows, units] each. The price of one statement for all kernels is a dozen arguments each.
 """
 
 from __future__ import annotations
@@ -110,12 +111,9 @@ def row_lengths(rows: tl.tensor, given: tl.tuple, sizes: tl.tuple) -> tl.tensor:
 
 
 @triton.jit
-def places_at(time: tl.tensor, rows: tl.tensor, given: tl.tuple, sizes: tl.tuple) -> tl.tensor:
+def places_at(time: tl.tensor, rows: tl.tensor, sizes: tl.tuple) -> tl.tensor:
     """Where the step at `time` of each sequence lies, [rows, 1]."""
-    if given.offsets is None:
-        return rows.to(tl.int64)[:, None] + time * sizes.batch
-    else:
-        return rows.to(tl.int64)[:, None] + tl.load(given.offsets + time).to(tl.int64)
+    return rows.to(tl.int64)[:, None] + time * sizes.batch
 
 
 @triton.jit
@@ -138,7 +136,7 @@ def load_before(
     else:
         begins = ((time + 0 * length) == 0)[:, None]
         neighbour = tl.maximum(time - 1, 0)
-    places = places_at(neighbour, rows, given, sizes)
+    places = places_at(neighbour, rows, sizes)
     began = tl.load(first + rows[:, None] * sizes.size + units, mask=mask & begins, other=0.0)
     carried = mask & (begins == 0)
     if S.barrier:  # others wrote it just now: not from this multiprocessor's own cache

@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
 from nlpseq.cells import CELLS
 from nlpseq.cells import unroll as plain
 from nlpseq.errors import BackendError
 from nlpseq.kernels.gpu import launch as gpu_launch
 from nlpseq.kernels.gpu import recurrence as gpu_recurrence
+from nlpseq.kernels.gpu import signals
+from tests.kernels.gpu.no_waiting import NoWaiting
+from tests.kernels.gpu.rounded import rounded_unroll
 from tests.kernels.test_recurrence import Case
 
 Close = Callable[..., None]
@@ -85,6 +89,43 @@ def test_half_precision_operands_stay_near_the_truth(way: str, assert_close: Clo
         assert_close(found[what], expected[what], "bfloat16", what)
 
 
+ROUNDED = [
+    *((way, name, "zoneout-masks") for way in ("column", "grid", "steps", "rows") for name in ("lstm", "gru", "rnn")),
+    *((way, name, "all") for way in ("column", "rows") for name in ("lstm", "gru", "gru-reset-before")),
+    ("rows", "rnn-relu", "normalised"),
+]
+
+
+@pytest.mark.parametrize(("way", "name", "option"), ROUNDED)
+def test_nothing_but_what_is_meant_to_is_rounded(way: str, name: str, option: str) -> None:
+    """Layer normalisation divides by deviations, and so multiplies rounding that is one bit off."""
+    shape, scale = (3, 5, 6, 13), 13**-0.5
+    unroll = partial(gpu_recurrence.unroll, way=way, operands=torch.float16)
+    found = Case(name, option, shape, torch.float32, scale).results(unroll, reverse=True)
+    oracle = partial(rounded_unroll, operands=torch.float16, rounds_gates=False)
+    expected = Case(name, option, shape, scale=scale).results(oracle, reverse=True)
+    for what, wanted in expected.items():
+        error = (found[what].detach() - wanted).abs().max() / wanted.detach().abs().max()
+        assert error < 1e-4, what
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("way", ["column", "grid", "steps", "rows"])
+def test_nothing_waits_for_the_device(way: str, reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch = gpu_launch.launch
+
+    def launch_outside(*arguments: Any) -> None:
+        with _disable_current_modes():
+            launch(*arguments)
+
+    monkeypatch.setattr(gpu_launch, "launch", launch_outside)
+    monkeypatch.setattr(gpu_launch, "raise_if_stuck", lambda: None)
+    case = Case("lstm", "lengths", ODD, torch.float32)
+    case.settings = {"zoneout": 0.2, "masks": torch.ones(ODD[0], ODD[1], ODD[3])}
+    with NoWaiting():
+        case.results(partial(gpu_recurrence.unroll, way=way), reverse=reverse)
+
+
 def test_the_inputs_product_may_be_given(assert_close: Close) -> None:
     results = []
     for dtype, unroll in ((torch.float32, gpu_recurrence.unroll), (torch.float64, plain)):
@@ -122,10 +163,14 @@ def test_without_a_gradient_only_states_are_made(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_wait_that_was_given_up_raises() -> None:
-    gpu_launch._watch(torch.ones(2, dtype=torch.int32))
+    signal = signals.signal_for(torch.device("cpu"), 1)
+    signals.watch(signal)
+    signals.raise_if_stuck()
+    signal.failed.add_(1)
+    signals.watch(signal)
     with pytest.raises(BackendError, match="waited too long"):
-        gpu_launch.raise_if_stuck()
-    gpu_launch.raise_if_stuck()
+        signals.raise_if_stuck()
+    signals.raise_if_stuck(wait=True)
 
 
 def test_what_the_kernels_do_not_have_is_refused() -> None:

@@ -22,13 +22,14 @@ from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.kernels.gpu import recurrence as gpu_recurrence
 
 ROOT = Path(__file__).parents[3]
-SHARED = {80: 163 * 1024, 90: 227 * 1024}  # bytes that a program may have, by compute capability
+SHARED = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}  # bytes that a program may have, by compute capability
 
 # way, cell, normalised, H, type of the operands, compute capability; the last ones only where all are asked for
 FEW = [
     ("column", "lstm", False, 128, torch.bfloat16, 80),
     ("grid", "lstm", False, 512, torch.bfloat16, 90),
     ("steps", "lstm", False, 1024, torch.float32, 80),
+    ("steps", "gru", False, 650, torch.bfloat16, 100),
 ]
 MANY = [
     *((None, name, normalised, size, kind, capability)
@@ -36,7 +37,7 @@ MANY = [
       for normalised in (False, True)
       for size in (64, 128, 256, 512, 650, 1024)
       for kind in (torch.bfloat16, torch.float32)
-      for capability in (80, 90)),
+      for capability in (80, 90, 100)),
 ]  # fmt: skip
 
 
@@ -90,7 +91,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, A
 
     for module in (gpu_launch, gpu_scan):
         monkeypatch.setattr(module, "launch", compile_only)
-    monkeypatch.setattr(gpu_launch, "_watch", lambda signal: None)
+    monkeypatch.setattr(gpu_launch, "watch", lambda signal: None)
     monkeypatch.setattr(triton.runtime.driver, "_active", driver)
 
     def run(capability: int, body: Callable[[], object]) -> list[tuple[str, Any]]:

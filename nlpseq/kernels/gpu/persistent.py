@@ -1,0 +1,391 @@
+"""The time loop as one persistent kernel, forward and backward, for Hopper's asynchronous products.
+
+A program owns some sequences and some units with all their gates. Its weights stay in shared memory and its state in
+registers over all steps; of a step's hidden state it reads all units from the cache that the device shares, where the
+programs of the same sequences have put them, and one wait a step is enough because every step has a place of its own.
+The next programs wait for the hidden state alone, so it is stored first and everything else in the shadow of the wait.
+
+Backward, the depth of the product is all gates of all units: `split` programs each multiply a part of it for the units
+of all of them and exchange their sums through memory, with a second wait. Layer normalisation costs another wait in
+both directions, and a reset before a product another wait and another product. The gradients of the weights, of the
+inputs and of the first state are products over all steps, made afterwards.
+
+Padding stays in place, so that shapes are the same for all lengths: a sequence that is over, or has not begun, keeps
+its state, its outputs are zero and so are the gradients of its gates. Sequences are not sorted by length: programs run
+side by side, and a batch takes as long as its longest sequence.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+
+from nlpseq.kernels.gpu.persistent_cells import advance, divide, retreat, sigmoid, unite, zeros_of_units
+from nlpseq.kernels.gpu.persistent_normalisation import load_gains, normalise, normalise_backward
+from nlpseq.kernels.gpu.persistent_product import (
+    LINE,
+    arrive,
+    chunk_places,
+    gate_places,
+    multiply,
+    prepare,
+    unit_places,
+    wait,
+    wait_for_all,
+    zeros_of_sums,
+)
+
+
+@gluon.jit
+def _weight_rows(F: gl.constexpr) -> Any:
+    """Which columns of memory the rows of a chunk of weights in shared memory are.
+
+    A thread holds the columns 2j and 2j + 1 of every group of eight of a product: these rows make them neighbours.
+    """
+    COLUMNS: gl.constexpr = F.gates * F.units
+    GROUPS: gl.constexpr = COLUMNS // 8
+    n = gl.arange(0, COLUMNS, gl.SliceLayout(1, F.weight_load))
+    return gl.program_id(0) * COLUMNS + (((n // 2) % 4) * (2 * GROUPS) + (n // 8) * 2 + n % 2)[:, None]
+
+
+@gluon.jit
+def _in_order(sums: Any, F: gl.constexpr) -> Any:
+    """A product's columns in memory's order."""
+    COLUMNS: gl.constexpr = F.gates * F.units
+    sums = gl.permute(gl.reshape(sums, [F.rows, COLUMNS // 8, 4, 2]), (0, 2, 1, 3))
+    return gl.convert_layout(gl.reshape(sums, [F.rows, COLUMNS]), F.columns)
+
+
+@gluon.jit
+def _share_kept(masks: Any, zoneout: Any, at: Any, mask: Any, F: gl.constexpr) -> Any:
+    """What zoneout keeps of the old state."""
+    if F.zoneout == 2:
+        return gl.load(masks + at, mask=mask, other=0).to(gl.float32)
+    else:
+        return zoneout
+
+
+@gluon.jit
+def _mixed(new: Any, old: Any, share: Any, active: Any, F: gl.constexpr) -> Any:
+    """A state after a step: by zoneout part of the old one, and all of it where a sequence is padding."""
+    if F.zoneout:
+        new += share * (old - new)
+    return gl.where(active, new, old) if F.lengths else new
+
+
+@gluon.jit
+def _hold(
+    helds: Any, value: Any, counters: Any, step: Any, failed: Any, time: Any, batch: Any, F: gl.constexpr
+) -> None:
+    """Store r * h of a step, and wait for that of all programs."""
+    own, unit = unit_places(F)
+    place = (time * batch + own) * F.size + unit
+    gl.store(helds + place, value.to(helds.dtype.element_ty), mask=own < batch)
+    wait_for_all(counters, step + 1, failed, F)
+
+
+@gluon.jit
+def _keep(
+    values: Any,
+    bare: Any,
+    deviation: Any,
+    saved: Any,
+    normalised: Any,
+    deviations: Any,
+    time: Any,
+    batch: Any,
+    F: gl.constexpr,
+) -> None:
+    """Store what the backward pass needs of a step."""
+    row, column = gate_places(F)
+    place = (time * batch + row) * (F.gates * F.size) + column
+    gl.store(saved + place, values.to(saved.dtype.element_ty), mask=row < batch)
+    if F.normalised:
+        gl.store(normalised + place, bare.to(normalised.dtype.element_ty), mask=row < batch)
+        gl.store(deviations + time * batch + row, deviation, mask=(row < batch) & (gl.program_id(0) == 0))
+
+
+@gluon.jit(do_not_specialize=["steps", "batch", "zoneout"])
+def persistent_forward(
+    from_input: Any, weight: Any, hiddens: Any, memories: Any, saved: Any, outputs: Any, last_hidden: Any,
+    last_memory: Any, helds: Any, gain: Any, normalised: Any, deviations: Any, parts: Any, masks: Any, lengths: Any,
+    counters: Any, failed: Any, steps: Any, batch: Any, zoneout: Any, F: gl.constexpr
+) -> None:  # fmt: skip
+    """Fill hiddens [T+1, B, H], outputs [T, B, real], memories and saved from from_input [T, B, gates * H]; `last_*`
+    hold the first state, and in the end the last one. Layer normalisation fills normalised and deviations [T, B], a
+    reset before the product helds [T, B, H].
+    """
+    COLUMNS: gl.constexpr = F.gates * F.units
+    row, column = gate_places(F)
+    own, unit = unit_places(F)
+    read, depth = chunk_places(F)
+    weight_at = weight + _weight_rows(F) * F.size + gl.arange(0, F.depth, gl.SliceLayout(0, F.weight_load))[None, :]
+    held, ring, weight_ring = prepare(weight, weight_at, F.depth, COLUMNS, F.depth, F)
+    known, real = own < batch, (own < batch) & (unit < F.real)
+    reads = (read < batch) & (depth >= 0)
+    hidden = gl.load(last_hidden + own * F.size + unit, mask=known, other=0.0)
+    memory = gl.load(last_memory + own * F.size + unit, mask=known, other=0.0) if F.memory else hidden
+    length = gl.load(lengths + own, mask=known, other=0) if F.lengths else own
+    gains = load_gains(gain, F) if F.normalised else 1.0
+    nothing = zeros_of_sums(COLUMNS, F)
+    step = 0
+    while step < steps:  # a `for` would let loads move over the wait
+        time = steps - 1 - step if F.reverse else step
+        here = (time * batch + own) * F.real + unit
+        x = gl.load(from_input + (time * batch + row) * (F.gates * F.size) + column, mask=row < batch, other=0.0)
+        share = _share_kept(masks, zoneout, here, real, F) if F.zoneout else 0.0
+        wait(counters + gl.program_id(1) * LINE, step * gl.num_programs(0), failed)
+        at = ((time + 1 if F.reverse else time) * batch + read) * F.size + depth
+        sums = multiply(step >> 30, nothing, hiddens + at, reads, ring, held, weight_at, F.depth, weight_ring, F, True)
+        sums = _in_order(sums, F)
+        bare, deviation = sums, hidden
+        if F.normalised:
+            bare, deviation = normalise(sums, parts, counters, step + 1, failed, F)
+            sums = bare * gains
+        sums = divide(sums + x.to(gl.float32), F)
+        if F.resets:
+            _hold(helds, sigmoid(sums[0]) * hidden, counters, step, failed, time, batch, F)
+            at = (time * batch + read) * F.size + depth  # and another zero, or both products keep their descriptors
+            again = multiply((step + 1) >> 30, nothing, helds + at, reads, ring, held, weight_at, F.depth, weight_ring,
+                             F, True)  # fmt: skip
+            sums = (sums[0], sums[1], divide(_in_order(again, F) + x.to(gl.float32), F)[2], sums[3])
+        new, new_memory, values = advance(sums, hidden, memory, F)
+        hidden = _mixed(new, hidden, share, time < length, F)
+        memory = _mixed(new_memory, memory, share, time < length, F)
+        after = ((time if F.reverse else time + 1) * batch + own) * F.size + unit
+        gl.store(hiddens + after, hidden.to(hiddens.dtype.element_ty), mask=known)
+        arrive(counters + gl.program_id(1) * LINE)
+        if F.save:
+            if F.memory:
+                gl.store(memories + after, memory, mask=known)
+            _keep(unite(values, F), bare, deviation, saved, normalised, deviations, time, batch, F)
+        gl.store(outputs + here, gl.where(time < length, hidden, 0.0) if F.lengths else hidden, mask=real)
+        step += 1
+    gl.store(last_hidden + own * F.size + unit, hidden, mask=known)
+    if F.memory:
+        gl.store(last_memory + own * F.size + unit, memory, mask=known)
+
+
+@gluon.jit
+def _exchange(sums: Any, parts: Any, counter: Any, turn: Any, failed: Any, F: gl.constexpr) -> Any:
+    """The sums of a program's own units, of the parts that the programs of its group have made."""
+    WIDE: gl.constexpr = F.split * F.units
+    AREA: gl.constexpr = F.rows * WIDE
+    SPLIT: gl.constexpr = F.split
+    if SPLIT > 1:
+        member = gl.program_id(0) % F.split
+        down = gl.arange(0, F.rows, gl.SliceLayout(1, F.sums))[:, None]
+        across = gl.arange(0, WIDE, gl.SliceLayout(0, F.sums))[None, :]
+        gl.store(parts + member * AREA + down * WIDE + across, sums, cache_modifier=".cg")
+        arrive(counter)
+        wait(counter, turn * F.split, failed)
+        down = gl.arange(0, F.rows, gl.SliceLayout(1, F.tile))[:, None]
+        across = gl.arange(0, F.units, gl.SliceLayout(0, F.tile))[None, :]
+        mine = parts + down * WIDE + member * F.units + across
+        total = gl.load(mine, cache_modifier=".cg")
+        for i in gl.static_range(1, SPLIT):
+            total += gl.load(mine + i * AREA, cache_modifier=".cg")
+        return total
+    else:
+        return gl.convert_layout(sums, F.tile)
+
+
+@gluon.jit
+def _group(parts: Any, counters: Any, F: gl.constexpr) -> Any:
+    """Where the parts of a program's group lie, and its counter."""
+    AREA: gl.constexpr = F.rows * F.split * F.units
+    number = gl.program_id(1) * gl.num_programs(0) + gl.program_id(0) // F.split * F.split
+    return parts + number * AREA, counters + (gl.num_programs(1) + number) * LINE
+
+
+@gluon.jit
+def _states_beside(hiddens: Any, memories: Any, time: Any, batch: Any, at: Any, known: Any, F: gl.constexpr) -> Any:
+    """What a cell's derivative needs of the states before and after a step; `at` [rows, units] are places in a step."""
+    before = (time + 1 if F.reverse else time) * (batch * F.size) + at
+    after = (time if F.reverse else time + 1) * (batch * F.size) + at
+    if F.memory:
+        first = gl.load(memories + before, mask=known, other=0.0)
+        if F.zoneout:
+            return first, first
+        else:
+            return first, gl.load(memories + after, mask=known, other=0.0)
+    elif F.gates == 1:
+        nothing = zeros_of_units(F)
+        return nothing, nothing
+    else:
+        first = gl.load(hiddens + before, mask=known, other=0.0).to(gl.float32)
+        return first, first
+
+
+@gluon.jit
+def _add_up(first: Any, second: Any, third: Any, fourth: Any, grads: Any, F: gl.constexpr) -> Any:
+    """Four tiles with the gradients of a step's slots added, or the first of them."""
+    if not F.adds_up:
+        return first, second, third, fourth
+    elif F.gates == 4:
+        return first + grads[0], second + grads[1], third + grads[2], fourth + grads[3]
+    else:
+        return first + grads[0], second, third, fourth
+
+
+@gluon.jit
+def _store_sums(to: Any, first: Any, second: Any, third: Any, fourth: Any, F: gl.constexpr) -> None:
+    """Sums over a program's sequences of four tiles, or of the first, for the bias."""
+    COLUMNS: gl.constexpr = F.gates * F.units
+    if F.adds_up:
+        total = gl.sum(unite((first, second, third, fourth), F), 0)
+        column = gl.program_id(0) * COLUMNS + gl.arange(0, COLUMNS, gl.SliceLayout(0, F.columns))
+        gl.store(to + gl.program_id(1) * (F.gates * F.size) + column, total)
+
+
+@gluon.jit
+def _send(to: Any, grads: Any, time: Any, batch: Any, F: gl.constexpr) -> None:
+    """Gradients of a step's gates [rows, columns]; with reverse the place before the first step is the zeros'."""
+    row, column = gate_places(F)
+    place = ((time + 1 if F.reverse else time) * batch + row) * (F.gates * F.size) + column
+    gl.store(to + place, grads.to(to.dtype.element_ty), mask=row < batch)
+
+
+@gluon.jit
+def _load_normalised(normalised: Any, deviations: Any, time: Any, batch: Any, F: gl.constexpr) -> Any:
+    """What a step's product became by normalisation [rows, columns], and one over its deviation [rows, 1]."""
+    if F.normalised:
+        row, column = gate_places(F)
+        place = (time * batch + row) * (F.gates * F.size) + column
+        inverse = gl.load(deviations + time * batch + row, mask=row < batch, other=0.0)
+        return gl.load(normalised + place, mask=row < batch, other=0.0), inverse
+    else:
+        return 0.0, 0.0
+
+
+@gluon.jit
+def _retreat(kept: Any, states: Any, total: Any, carried_memory: Any, share: Any, active: Any, F: gl.constexpr) -> Any:
+    """One step back with zoneout, and none where a sequence is padding: the gradients of the slots' sums, and those of
+    hidden and memory before the step, from those after it.
+    """
+    GATES: gl.constexpr = F.gates
+    values = divide(kept.to(gl.float32), F)
+    if F.zoneout:
+        rest = 1.0 - share
+        q, hidden, memory = retreat(values, states[0], states[1], total * rest, carried_memory * rest, F)
+        hidden += total * share
+        memory += carried_memory * share
+    else:
+        q, hidden, memory = retreat(values, states[0], states[1], total, carried_memory, F)
+    if F.lengths:
+        real = ()
+        for i in gl.static_range(GATES):
+            real += (gl.where(active, q[i], 0.0),)
+        return real, gl.where(active, hidden, total), gl.where(active, memory, carried_memory)
+    else:
+        return q, hidden, memory
+
+
+@gluon.jit
+def _far(step: Any, F: gl.constexpr) -> Any:
+    """From chunk to chunk of weights in memory, by a number that the compiler cannot know."""
+    return ((step >> 30) | (F.depth * F.size // 16)) * 16
+
+
+@gluon.jit
+def _without_last(grads: Any, F: gl.constexpr) -> Any:
+    """Gradients of the slots that the first of two products has a part in."""
+    nothing = zeros_of_units(F)
+    return (grads[0], grads[1], nothing, nothing)
+
+
+@gluon.jit
+def _through_reset(
+    q: Any, kept: Any, before: Any, carried: Any, known: Any, sent_input: Any, nothing: Any, read: Any, depth: Any,
+    reads: Any, ring: Any, held: Any, weight_at: Any, weight_ring: Any, exchanged: Any, partners: Any, counters: Any,
+    step: Any, time: Any, batch: Any, failed: Any, F: gl.constexpr
+) -> Any:  # fmt: skip
+    """Through a step's second product, of r * h: gradients with that of the reset, and those of the hidden state.
+
+    `sent_input` gets the gradients of the last slot alone.
+    """
+    none = zeros_of_units(F)
+    _send(sent_input, unite((none, none, q[2], none), F), time, batch, F)
+    wait_for_all(counters, step + 1, failed, F)
+    at = ((time + 1 if F.reverse else time) * batch + read) * (F.gates * F.size) + depth
+    later = step + 1  # other numbers than the first product's, or both keep their addresses and descriptors
+    sums = multiply(later >> 30, nothing, sent_input + at, reads, ring, held, weight_at, _far(later, F), weight_ring, F,
+                    False)  # fmt: skip
+    grad = gl.where(known, _exchange(sums, exchanged, partners, 2 * step + 2, failed, F), 0.0)
+    reset = divide(kept.to(gl.float32), F)[0]
+    return (grad * before * reset * (1.0 - reset), q[1], q[2], q[3]), carried + grad * reset
+
+
+@gluon.jit
+def _weight_places(weight: Any, F: gl.constexpr) -> Any:
+    """Where the first chunk of a program's weights lies: its part of the depth, for the units of its group."""
+    WIDE: gl.constexpr = F.split * F.units
+    row = gl.program_id(0) % F.split * (F.gates * F.size // F.split)
+    row += gl.arange(0, F.depth, gl.SliceLayout(1, F.weight_load))[:, None]
+    across = gl.program_id(0) // F.split * WIDE + gl.arange(0, WIDE, gl.SliceLayout(0, F.weight_load))[None, :]
+    return weight + row * F.size + across
+
+
+@gluon.jit(do_not_specialize=["steps", "batch", "zoneout"])
+def persistent_backward(
+    grads: Any, weight: Any, hiddens: Any, memories: Any, saved: Any, sent: Any, sent_input: Any, grad_hidden: Any,
+    grad_memory: Any, grad_bias: Any, exchanged: Any, gain: Any, normalised: Any, deviations: Any, parts: Any,
+    masks: Any, lengths: Any, counters: Any, failed: Any, steps: Any, batch: Any, zoneout: Any, F: gl.constexpr
+) -> None:  # fmt: skip
+    """Fill sent [T+1, B, gates * H], whose place before the first step to run is zero, and grad_bias
+    [tiles, gates * H]. grad_hidden and grad_memory hold gradients of the last state, and in the end those of the first
+    one, but for what the first product sends back. `sent_input` has the gradients of the gates if layer normalisation
+    makes `sent` others, or those of a second product. In both cases the bias is left out, for want of registers.
+    """
+    DEEP: gl.constexpr = F.gates * F.size
+    row, column = gate_places(F)
+    own, unit = unit_places(F)
+    read, depth = chunk_places(F)
+    reads = (read < batch) & (depth >= 0)
+    depth += gl.program_id(0) % F.split * (DEEP // F.split)
+    weight_at = _weight_places(weight, F)
+    held, ring, weight_ring = prepare(weight, weight_at, F.depth * F.size, F.depth, F.split * F.units, F)
+    at, known, real = own * F.size + unit, own < batch, (own < batch) & (unit < F.real)
+    carried = gl.load(grad_hidden + at, mask=known, other=0.0)
+    carried_memory = gl.load(grad_memory + at, mask=known, other=0.0) if F.memory else carried
+    length = gl.load(lengths + own, mask=known, other=0) if F.lengths else own
+    b0 = zeros_of_units(F)
+    b1, b2, b3 = b0, b0, b0
+    nothing = zeros_of_sums(F.split * F.units, F)
+    exchanged, partners = _group(exchanged, counters, F)
+    step = 0
+    while step < steps:
+        time = step if F.reverse else steps - 1 - step
+        here = (time * batch + own) * F.real + unit
+        active = known & (time < length) if F.lengths else known
+        kept = gl.load(saved + (time * batch + row) * DEEP + column, mask=row < batch, other=0.0)
+        states = _states_beside(hiddens, memories, time, batch, at, known, F)
+        grad = gl.load(grads + here, mask=real & active, other=0.0)
+        share = _share_kept(masks, zoneout, here, real, F) if F.zoneout else 0.0
+        bare, inverse = _load_normalised(normalised, deviations, time, batch, F)
+        wait(counters + gl.program_id(1) * LINE, step * gl.num_programs(0), failed)
+        ran = ((time if F.reverse else time + 1) * batch + read) * DEEP + depth
+        sums = multiply(step >> 30, nothing, sent + ran, reads, ring, held, weight_at, _far(step, F), weight_ring, F,
+                        False)  # fmt: skip
+        sums = _exchange(sums, exchanged, partners, (1 + F.resets) * step + 1, failed, F)
+        total = gl.where(known, sums + carried + grad.to(gl.float32), 0.0)  # a masked copy leaves anything
+        q, carried, carried_memory = _retreat(kept, states, total, carried_memory, share, active, F)
+        if F.resets:
+            q, carried = _through_reset(
+                q, kept, states[0], carried, known, sent_input, nothing, read, depth, reads, ring, held, weight_at,
+                weight_ring, exchanged, partners, counters, step, time, batch, failed, F
+            )  # fmt: skip
+        gates = unite(_without_last(q, F) if F.resets else q, F)
+        if F.normalised:
+            _send(sent_input, gates, time, batch, F)
+            gates = normalise_backward(gates, bare, inverse, gain, parts, counters, step + 1, failed, F)
+        _send(sent, gates, time, batch, F)
+        arrive(counters + gl.program_id(1) * LINE)
+        b0, b1, b2, b3 = _add_up(b0, b1, b2, b3, q, F)
+        step += 1
+    gl.store(grad_hidden + at, carried, mask=known)
+    if F.memory:
+        gl.store(grad_memory + at, carried_memory, mask=known)
+    _store_sums(grad_bias, b0, b1, b2, b3, F)

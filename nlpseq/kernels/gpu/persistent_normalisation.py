@@ -1,0 +1,80 @@
+"""Layer normalisation in the persistent kernels: sums over all units of a sequence, which are spread over programs.
+
+A step's product is normalised over all its gates (Ba et al., 2016), so each program needs two numbers of each sequence
+from all others: they write their parts to memory and wait once more. That wait is the price, about a microsecond a
+step; the other ways need a launch for it. A slot without a product and the units that were added are zero before
+normalisation and have no gain, so they take part in no sum.
+
+What was normalised is kept in the operands' type for the backward pass, and one over the deviation in fp32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+
+from nlpseq.kernels.gpu.persistent_product import gate_places, wait_for_all
+
+EPSILON = gl.constexpr(1e-5)  # as in nlpseq.arrays.normalise
+
+
+@gluon.jit
+def _over_all_programs(
+    first: Any, second: Any, parts: Any, counters: Any, turn: Any, failed: Any, F: gl.constexpr
+) -> Any:
+    """Sums of two numbers of each sequence [rows] over all programs, [rows, 1] each; `turn` counts from one."""
+    ROWS: gl.constexpr = F.rows
+    PROGRAMS: gl.constexpr = F.partners
+    LAYOUT: gl.constexpr = F.parts
+    COLUMNS: gl.constexpr = F.columns
+    across: gl.constexpr = F.across
+    begin = parts + gl.program_id(1) * (2 * across * ROWS)
+    own = begin + gl.program_id(0) * ROWS + gl.arange(0, ROWS, gl.SliceLayout(1, COLUMNS))
+    gl.store(own, first, cache_modifier=".cg")
+    gl.store(own + across * ROWS, second, cache_modifier=".cg")
+    wait_for_all(counters, turn, failed, F)
+    program = gl.arange(0, PROGRAMS, gl.SliceLayout(1, LAYOUT))[:, None]
+    row = gl.arange(0, ROWS, gl.SliceLayout(0, LAYOUT))[None, :]
+    theirs, mask = begin + program * ROWS + row, (program < across) & (row >= 0)
+    one = gl.sum(gl.load(theirs, mask=mask, other=0.0, cache_modifier=".cg"), 0)
+    other = gl.sum(gl.load(theirs + across * ROWS, mask=mask, other=0.0, cache_modifier=".cg"), 0)
+    one = gl.convert_layout(one, gl.SliceLayout(1, COLUMNS))
+    return one[:, None], gl.convert_layout(other, gl.SliceLayout(1, COLUMNS))[:, None]
+
+
+@gluon.jit
+def normalise(sums: Any, parts: Any, counters: Any, turn: Any, failed: Any, F: gl.constexpr) -> Any:
+    """A product's columns [rows, columns] normalised, and one over the deviation [rows, 1]."""
+    total, squares = _over_all_programs(gl.sum(sums, 1), gl.sum(sums * sums, 1), parts, counters, turn, failed, F)
+    mean = total * (1.0 / F.count)
+    variance = gl.maximum(squares * (1.0 / F.count) - mean * mean, 0.0)
+    deviation = gl.rsqrt(variance + EPSILON)
+    return (sums - mean) * deviation, deviation
+
+
+@gluon.jit
+def load_gains(gain: Any, F: gl.constexpr) -> Any:
+    """The gains of a program's columns, [1, columns]."""
+    return gl.load(gain + gate_places(F)[1])
+
+
+@gluon.jit
+def normalise_backward(
+    grads: Any,
+    normalised: Any,
+    deviation: Any,
+    gain: Any,
+    parts: Any,
+    counters: Any,
+    turn: Any,
+    failed: Any,
+    F: gl.constexpr,
+) -> Any:
+    """From gradients of what `normalise` made and gains multiplied, to those of the bare product."""
+    scaled, normalised = grads * load_gains(gain, F), normalised.to(gl.float32)
+    total, shared = _over_all_programs(
+        gl.sum(scaled, 1), gl.sum(scaled * normalised, 1), parts, counters, turn, failed, F
+    )
+    return (scaled - total * (1.0 / F.count) - normalised * (shared * (1.0 / F.count))) * deviation

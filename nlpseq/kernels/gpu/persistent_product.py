@@ -1,0 +1,202 @@
+"""What the persistent kernels are made of: waits between programs, and products fed by asynchronous copies.
+
+All copies of a product are under way at once, one group for each chunk of its depth, and a chunk is multiplied when it
+has arrived. Weights that fit stay in shared memory over all steps. Triton's own language has no word for either, which
+is why these kernels are in Gluon; the price is that every layout is written out.
+
+Three things keep the compiler from spilling, and each was measured. `nothing` is a zero that it cannot know: without it
+all descriptors of shared memory are made before the loop over time, and kept in local memory. A step between chunks in
+memory is hidden from it in the same way where many are streamed. Every chunk has an allocation of its own, or a barrier
+appears between two copies.
+
+A wait is bounded: after some million looks a program says so in a flag and goes on, and its numbers are wrong then.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.ampere import async_copy
+from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, warpgroup_mma, warpgroup_mma_wait
+
+from nlpseq.kernels.gpu.gluon_names import moved_names
+
+LINE = gl.constexpr(32)  # counters, of which each has a line of the cache to itself
+program_barrier, copy_to_shared = moved_names(gl, async_copy)
+
+
+@gluon.jit
+def arrive(counter: Any) -> None:
+    """Count this program as done; all that it wrote before is seen by who sees the count."""
+    program_barrier()
+    gl.inline_asm_elementwise(
+        """{ .reg .pred p; .reg .u32 t;
+        mov.u32 t, %tid.x;
+        setp.eq.u32 p, t, 0;
+        @p red.release.gpu.global.add.u32 [$1], 1;
+        mov.u32 $0, 0; }""",
+        "=r,l",
+        [counter],
+        dtype=gl.int32,
+        is_pure=False,
+        pack=1,
+    )
+
+
+@gluon.jit
+def wait(counter: Any, wanted: Any, failed: Any) -> None:
+    """Until `wanted` programs were counted. One thread looks; giving up frees all who wait later, too."""
+    gl.inline_asm_elementwise(
+        """{ .reg .pred p, q; .reg .u32 t, v, n;
+        mov.u32 t, %tid.x;
+        mov.u32 n, 0;
+        setp.ne.u32 p, t, 0;
+        @p bra DONE;
+        LOOK:
+        ld.acquire.gpu.global.u32 v, [$1];
+        setp.ge.s32 q, v, $2;
+        @q bra DONE;
+        add.u32 n, n, 1;
+        setp.lt.u32 q, n, 1048576;
+        @q bra LOOK;
+        red.relaxed.gpu.global.add.u32 [$3], 1;
+        red.relaxed.gpu.global.max.s32 [$1], 1073741824;
+        DONE:
+        mov.u32 $0, n; }""",
+        "=r,l,r,l",
+        [counter, wanted, failed],
+        dtype=gl.int32,
+        is_pure=False,
+        pack=1,
+    )
+    program_barrier()
+
+
+@gluon.jit
+def wait_for_all(counters: Any, turn: Any, failed: Any, F: gl.constexpr) -> None:
+    """A wait inside a step, for all programs of the same sequences; `turn` counts from one."""
+    across: gl.constexpr = F.across
+    counter = counters + (gl.num_programs(1) * (1 + across) + gl.program_id(1)) * LINE
+    arrive(counter)
+    wait(counter, turn * across, failed)
+
+
+@gluon.jit
+def _rows(ROWS: gl.constexpr, LAYOUT: gl.constexpr) -> Any:
+    return gl.program_id(1) * ROWS + gl.arange(0, ROWS, gl.SliceLayout(1, LAYOUT))[:, None]
+
+
+@gluon.jit
+def _columns(WIDTH: gl.constexpr, LAYOUT: gl.constexpr) -> Any:
+    return gl.program_id(0) * WIDTH + gl.arange(0, WIDTH, gl.SliceLayout(0, LAYOUT))[None, :]
+
+
+@gluon.jit
+def gate_places(F: gl.constexpr) -> Any:
+    """The sequences [rows, 1] and the columns of gates [1, gates * units] of a program."""
+    LAYOUT: gl.constexpr = F.columns
+    return _rows(F.rows, LAYOUT), _columns(F.gates * F.units, LAYOUT)
+
+
+@gluon.jit
+def unit_places(F: gl.constexpr) -> Any:
+    """The sequences [rows, 1] and the units [1, units] of a program."""
+    LAYOUT: gl.constexpr = F.tile
+    return _rows(F.rows, LAYOUT), _columns(F.units, LAYOUT)
+
+
+@gluon.jit
+def chunk_places(F: gl.constexpr) -> Any:
+    """The sequences [rows, 1] and the depth [1, depth] of the first chunk that a program multiplies."""
+    LAYOUT: gl.constexpr = F.load
+    return _rows(F.rows, LAYOUT), gl.arange(0, F.depth, gl.SliceLayout(0, LAYOUT))[None, :]
+
+
+@gluon.jit
+def zeros_of_sums(WIDTH: gl.constexpr, F: gl.constexpr) -> Any:
+    """A product [rows, WIDTH] of nothing."""
+    ROWS: gl.constexpr = F.rows
+    LAYOUT: gl.constexpr = F.sums
+    return gl.zeros([ROWS, WIDTH], gl.float32, layout=LAYOUT)
+
+
+@gluon.jit
+def buffers(
+    COUNT: gl.constexpr, TYPE: gl.constexpr, ROWS: gl.constexpr, WIDTH: gl.constexpr, SHARED: gl.constexpr
+) -> Any:
+    """Shared memory for COUNT chunks."""
+    made = ()
+    for _ in gl.static_range(COUNT):
+        made += (gl.allocate_shared_memory(TYPE, [1, ROWS, WIDTH], SHARED),)
+    return made
+
+
+@gluon.jit
+def prepare(weight: Any, at: Any, step: Any, ROWS: gl.constexpr, WIDTH: gl.constexpr, F: gl.constexpr) -> Any:
+    """Shared memory for weights that stay, chunks of the other operand, and weights that do not; the first is filled.
+
+    A chunk of weights is [ROWS, WIDTH], and `step` lies between two of them in memory.
+    """
+    HELD: gl.constexpr = F.held
+    SHARED: gl.constexpr = F.shared
+    WEIGHT_SHARED: gl.constexpr = F.weight_shared
+    held = buffers(HELD, weight.dtype.element_ty, ROWS, WIDTH, WEIGHT_SHARED)
+    ring = buffers(F.buffers, weight.dtype.element_ty, F.rows, F.depth, SHARED)
+    weight_ring = buffers(F.streamed, weight.dtype.element_ty, ROWS, WIDTH, WEIGHT_SHARED)
+    for i in gl.static_range(HELD):
+        copy_to_shared(held[i].index(0), at + i * step)
+    async_copy.commit_group()
+    async_copy.wait_group(0)
+    fence_async_shared()
+    return held, ring, weight_ring
+
+
+@gluon.jit
+def _copy(
+    i: gl.constexpr, at: Any, mask: Any, ring: Any, weight_at: Any, weight_step: Any, weight_ring: Any, F: gl.constexpr
+) -> None:
+    """Begin the copies of chunk i: past the nearest cache, which does not know what other programs wrote."""
+    copy_to_shared(ring[i % F.buffers].index(0), at + i * F.depth, mask=mask, cache_modifier=".cg")
+    if i >= F.held:
+        copy_to_shared(weight_ring[i % F.buffers].index(0), weight_at + i * weight_step, cache_modifier=".cg")
+    async_copy.commit_group()
+
+
+@gluon.jit
+def multiply(
+    nothing: Any,
+    sums: Any,
+    at: Any,
+    mask: Any,
+    ring: Any,
+    held: Any,
+    weight_at: Any,
+    weight_step: Any,
+    weight_ring: Any,
+    F: gl.constexpr,
+    TURN: gl.constexpr,
+) -> Any:
+    """sums [rows, columns] of the chunks at `at`, times weights that are turned over if TURN; `nothing` is zero."""
+    CHUNKS: gl.constexpr = F.chunks
+    BUFFERS: gl.constexpr = F.buffers
+    for i in gl.static_range(CHUNKS):
+        if i < BUFFERS:
+            _copy(i, at, mask, ring, weight_at, weight_step, weight_ring, F)
+    for i in gl.static_range(CHUNKS):
+        # of the groups begun by now, those that may still be under way
+        if i == 0:
+            async_copy.wait_group(BUFFERS - 1)
+        else:
+            async_copy.wait_group(CHUNKS - 1 - i if CHUNKS - 1 - i < BUFFERS - 2 else BUFFERS - 2)
+        program_barrier()  # directly after the wait, or the compiler adds a second one
+        right = held[i].index(nothing) if i < F.held else weight_ring[i % BUFFERS].index(nothing)
+        if TURN:
+            right = right.permute((1, 0))
+        sums = warpgroup_mma(ring[i % BUFFERS].index(nothing), right, sums, use_acc=(i > 0), is_async=True)
+        if (i > 0) and (i - 1 + BUFFERS < CHUNKS):
+            sums = warpgroup_mma_wait(1, deps=[sums])
+            program_barrier()
+            _copy(i - 1 + BUFFERS, at, mask, ring, weight_at, weight_step, weight_ring, F)
+    return warpgroup_mma_wait(0, deps=[sums])

@@ -1,0 +1,272 @@
+"""Sizes and layouts of the persistent kernels: tiles by the size of a layer, and where a thread keeps what.
+
+The tiles are those that were fastest on an H100 in bf16 at 256, 512, 704, 1024 and 2048 units, and a guess between
+them. Three bounds decide: at most one program a multiprocessor, because programs that wait for each other must all be
+running; the shared memory of a multiprocessor, which holds the weights of a program's units and some chunks of the
+other operand; and 64 rows, the least that one of Hopper's asynchronous products multiplies. Where the weights are too
+many, part of them is read again at every step.
+
+A weight's column of a unit and gate is 4 * unit + gate. A thread of a product then holds all gates of neighbouring
+units, if the rows of a chunk in shared memory are in the order of `persistent._weight_rows`: so gates, states and sums
+go to memory from registers in whole vectors. An Elman cell has one gate and its columns are its units.
+
+Nothing here imports Triton before a layout is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+SHARED_BYTES = 227 * 1024  # that a program may have on compute capability 9.0
+ELEMENT = 2  # bytes of an operand
+DEPTH = 64  # of a chunk of a product: 128 bytes, the widest that shared memory is swizzled in
+PADDING = 64  # hidden sizes are rounded up to this with units of zero weights
+SCRATCH_BYTES = 3 * 1024  # for sums over threads
+MOST_ELEMENTS = 1 << 31  # of one array: addresses inside one are of 32 bits
+
+GATES = {"lstm": 4, "gru": 4, "gru-reset-before": 4, "rnn": 1, "rnn-relu": 1, "rnn-sigmoid": 1}  # slots of a unit
+
+RESETS = "gru-reset-before"  # the cell whose step has a second product
+BLOCKS = {"lstm": 4, "gru": 3}  # of the hidden state's product
+
+
+def padded(size: int) -> int:
+    """The number of units with those added that fill the last chunk."""
+    return -(-size // PADDING) * PADDING
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How one of the two kernels divides its work."""
+
+    rows: int  # sequences of a program
+    units: int
+    split: int  # programs that share a product's depth; forward always 1
+    held: int  # chunks of weights that stay in shared memory
+    buffers: int  # chunks of the other operand under way at once
+    warps: int
+
+    def programs(self, batch: int, size: int) -> tuple[int, int]:
+        """How many programs a launch has: over units, and over sequences."""
+        return padded(size) // self.units, -(-batch // self.rows)
+
+
+def tiles_of(cell: str, batch: int, size: int, processors: int) -> tuple[Tiles, Tiles] | None:
+    """Tiles of the forward and the backward kernel, or None if one launch cannot hold so many sequences or units."""
+    gates, whole = GATES[cell], padded(size)
+    if cell == RESETS and whole > 1024:
+        return None  # its two products spill registers
+    if gates == 1:
+        found = _elman(batch, whole, processors)
+    elif whole > 1024:
+        forward = _streamed(Tiles(128, 16, 1, 0, 5, 8), 4 * 16, whole // DEPTH)
+        backward = _streamed(Tiles(128, 16, 4, 0, 4, 8), 4 * 16, whole // DEPTH)
+        found = forward, backward
+    else:
+        found = _held(batch, whole, processors)
+    for tiles in found:
+        across, down = tiles.programs(batch, size)
+        if across * down > processors or tiles.held < 0:
+            return None
+    return found
+
+
+def _held(batch: int, whole: int, processors: int) -> tuple[Tiles, Tiles]:
+    """Tiles for up to 1024 units: all weights stay."""
+    units = 8 if whole // 8 * -(-batch // 64) <= processors else 16
+    rows, warps = (64, 4) if whole // units * -(-batch // 64) <= processors else (128, 8)
+    chunks = whole // DEPTH
+    room = (SHARED_BYTES - SCRATCH_BYTES - whole * 4 * units * ELEMENT) // (rows * DEPTH * ELEMENT)
+    forward = Tiles(rows, units, 1, chunks, min(chunks, room), warps)
+    if whole <= 256 and rows == 64:
+        deep = 4 * chunks
+        return forward, Tiles(64, 16, 1, deep, deep, 4)
+    return forward, Tiles(rows, units, 4, chunks, min(chunks, room), warps)
+
+
+def _streamed(tiles: Tiles, width: int, chunks: int) -> Tiles:
+    """`tiles` with as many chunks of weights held as there is room for beside its buffers, each with one of weights."""
+    chunk = width * DEPTH * ELEMENT
+    buffers = tiles.buffers * (tiles.rows * DEPTH * ELEMENT + chunk)
+    held = min(chunks, (SHARED_BYTES - SCRATCH_BYTES - buffers) // chunk - 1)
+    return Tiles(tiles.rows, tiles.units, tiles.split, held, tiles.buffers, tiles.warps)
+
+
+def _elman(batch: int, whole: int, processors: int) -> tuple[Tiles, Tiles]:
+    """Tiles of a cell with one gate: the same kernel with as many columns, each of them a unit. Not yet measured."""
+    units = 32 if whole // 32 * -(-batch // 64) <= processors else 64
+    rows, warps = (64, 4) if whole // units * -(-batch // 64) <= processors else (128, 8)
+    chunks, chunk, buffer = whole // DEPTH, units * DEPTH * ELEMENT, rows * DEPTH * ELEMENT
+    exchange = rows * (units + 4) * 4  # bytes, from a product's layout to that of units
+    room = SHARED_BYTES - SCRATCH_BYTES - exchange
+    if chunks * chunk + min(chunks, 4) * buffer <= room:
+        made = Tiles(rows, units, 1, chunks, min(chunks, (room - chunks * chunk) // buffer), warps)
+    else:
+        made = Tiles(rows, units, 1, min(chunks, (room - 4 * (buffer + chunk)) // chunk), 4, warps)
+    return made, made
+
+
+@lru_cache(maxsize=1024)
+def most_sequences(cell: str, steps: int, batch: int, size: int, processors: int) -> int:
+    """How many of `batch` sequences one launch can hold: all, or a multiple of 64, or none."""
+    widest = MOST_ELEMENTS // ((steps + 1) * GATES[cell] * padded(size)) - 1
+    if widest >= batch and tiles_of(cell, batch, size, processors):
+        return batch
+    count = min(batch, widest, 128 * processors) // 64 * 64
+    while count and not tiles_of(cell, count, size, processors):
+        count -= 64
+    return count
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """All that is fixed when a persistent kernel is compiled."""
+
+    cell: str
+    backward: bool
+    real: int  # hidden units
+    tiles: Tiles
+    reverse: bool
+    zoneout: int  # 0 none, 1 a share, 2 masks
+    lengths: bool
+    save: bool
+    normalised: bool
+
+
+@dataclass(frozen=True)
+class Frame:
+    """`Fixed` in the kernels' own terms, with layouts."""
+
+    cell: str
+    gates: int
+    memory: bool
+    size: int  # units, those that were added included
+    real: int
+    rows: int
+    units: int
+    split: int
+    depth: int
+    held: int
+    buffers: int
+    chunks: int
+    streamed: int  # buffers of weights
+    reverse: bool
+    zoneout: int
+    lengths: bool
+    save: bool
+    normalised: bool
+    resets: bool  # whether a step has a second product, of r * h
+    adds_up: bool  # whether the bias's gradient is summed on the way
+    count: float  # values that are normalised together
+    across: int  # programs of a tile of sequences
+    partners: int  # a power of two, no less than the programs of a tile of sequences
+    parts: Any  # layout of what these programs exchange for it [partners, rows]
+    sums: Any  # layout of a product [rows, columns]
+    columns: Any  # of gates [rows, gates * units], in memory's order
+    tile: Any  # of states [rows, units]
+    load: Any  # of a chunk on its way to shared memory
+    shared: Any
+    weight_load: Any
+    weight_shared: Any
+
+
+@lru_cache(maxsize=256)
+def frame_of(fixed: Fixed) -> Frame:
+    """Everything that a kernel is compiled with. Imports Triton."""
+    tiles, gates, size = fixed.tiles, GATES[fixed.cell], padded(fixed.real)
+    width = gates * tiles.units
+    wide = tiles.split * tiles.units if fixed.backward else width
+    chunks = (gates * size // tiles.split if fixed.backward else size) // DEPTH
+    sums, columns = _sums_layout(wide, tiles), _columns_layout(width, tiles, 1)
+    return Frame(
+        cell=fixed.cell,
+        gates=gates,
+        memory=fixed.cell == "lstm",
+        size=size,
+        real=fixed.real,
+        rows=tiles.rows,
+        units=tiles.units,
+        split=tiles.split,
+        depth=DEPTH,
+        held=min(tiles.held, chunks),
+        buffers=min(tiles.buffers, chunks),
+        chunks=chunks,
+        streamed=min(tiles.buffers, chunks) if tiles.held < chunks else 0,
+        reverse=fixed.reverse,
+        zoneout=fixed.zoneout,
+        lengths=fixed.lengths,
+        save=fixed.save,
+        normalised=fixed.normalised,
+        resets=fixed.cell == RESETS,
+        adds_up=not fixed.normalised and fixed.cell != RESETS,
+        count=float(BLOCKS.get(fixed.cell, 1) * fixed.real),
+        across=size // tiles.units,
+        partners=1 << (size // tiles.units - 1).bit_length(),
+        parts=_parts_layout(tiles.warps),
+        sums=sums,
+        columns=columns,
+        tile=columns if gates == 1 else _columns_layout(width, tiles, 4),
+        load=_load_layout(tiles.warps, DEPTH),
+        shared=_shared_layout(DEPTH),
+        weight_load=_load_layout(tiles.warps, wide if fixed.backward else DEPTH),
+        weight_shared=_shared_layout(wide if fixed.backward else DEPTH),
+    )
+
+
+def _warps_down(tiles: Tiles) -> int:
+    """How many of a program's warps lie along the rows of its product."""
+    return 8 if tiles.rows >= 128 and tiles.warps >= 8 else 4
+
+
+def _sums_layout(width: int, tiles: Tiles) -> Any:
+    from triton.experimental.gluon import language as gl
+
+    down = _warps_down(tiles)
+    across = tiles.warps // down
+    return gl.NVMMADistributedLayout(
+        version=[3, 0], warps_per_cta=[down, across], instr_shape=[16, width // across, 16]
+    )
+
+
+def _columns_layout(width: int, tiles: Tiles, scale: int) -> Any:
+    """Where a product's columns are once they are in memory's order; with scale 4, four columns as one unit.
+
+    A thread of a product has columns 2j and 2j + 1 of each group of eight, j from 0 to 3 by its lane; in memory's order
+    they are 2 * groups neighbours.
+    """
+    from triton.experimental.gluon import language as gl
+
+    down = _warps_down(tiles)
+    across, groups = tiles.warps // down, width // 8
+    bits = [1 << index for index in range(groups.bit_length() - 1)]  # of the number of a group
+    apart = across.bit_length() - 1
+    own, others = (bits[:-apart], bits[-apart:]) if apart else (bits, [])
+    more = [[row, 0] for row in (64, 128) if tiles.rows > row >= 16 * down]
+    registers = [[0, 1]] if scale == 1 else []
+    registers += [[0, 2 * bit // scale] for bit in own if 2 * bit >= scale]
+    registers += [[8, 0], *more]
+    lanes = [[0, 2 * groups // scale], [0, 4 * groups // scale], [1, 0], [2, 0], [4, 0]]
+    warps = [[16 << index, 0] for index in range(down.bit_length() - 1)] + [[0, 2 * bit // scale] for bit in others]
+    return gl.DistributedLinearLayout(registers, lanes, warps, [], [tiles.rows, width // scale])
+
+
+def _load_layout(warps: int, width: int) -> Any:
+    """Eight threads read a line of 128 bytes, each sixteen of them."""
+    from triton.experimental.gluon import language as gl
+
+    across = min(width // 8, 8)
+    return gl.BlockedLayout([1, 8], [32 // across, across], [warps, 1], [1, 0])
+
+
+def _parts_layout(warps: int) -> Any:
+    from triton.experimental.gluon import language as gl
+
+    return gl.BlockedLayout([1, 1], [1, 32], [warps, 1], [1, 0])
+
+
+def _shared_layout(width: int) -> Any:
+    from triton.experimental.gluon import language as gl
+
+    return gl.NVMMASharedLayout(swizzle_byte_width=min(128, ELEMENT * width), element_bitwidth=16, rank=2)

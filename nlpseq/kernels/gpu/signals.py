@@ -1,0 +1,93 @@
+"""Counters that programs wait at, and what becomes of a wait that was given up.
+
+Programs of one launch count themselves and wait for each other, so a kernel could hang where some of them are not
+running. A wait is therefore bounded; who gives up says so in a flag, and the results are wrong. The flag belongs to the
+device and stays raised. After a launch it is copied to the host without waiting, and looked at before the next launch;
+inside a CUDA graph nothing can be copied or asked, so after replays only `raise_if_stuck(wait=True)` finds it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nlpseq.errors import BackendError
+from nlpseq.kernels.gpu.arguments import Signal
+
+_flags: dict[torch.device, Tensor] = {}
+_recorded: list[Tensor] = []  # flags of graphs that were recorded before the device had one
+_watched: list[tuple[Any, Tensor]] = []  # for each launch with a wait: an event, and its flag on the host
+
+
+def recording() -> bool:
+    """Whether what is launched now is recorded for a CUDA graph."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
+def signal_for(device: torch.device, counters: int) -> Signal:
+    """Counters at zero, and the device's flag. The zeros are part of a graph that is being recorded."""
+    return Signal(torch.zeros(counters, dtype=torch.int32, device=device), _flag(device))
+
+
+def _flag(device: torch.device) -> Tensor:
+    found = _flags.get(device)
+    if found is not None:
+        return found
+    flag = torch.zeros(1, dtype=torch.int32, device=device)
+    if recording():  # its memory is the graph's
+        _recorded.append(flag)
+    else:
+        _flags[device] = flag
+    return flag
+
+
+def watch(signal: Signal) -> None:
+    """Look at the flag of a launch when it has ended, without waiting for that now."""
+    flag = signal.failed
+    if recording():
+        return
+    if not flag.is_cuda:
+        _watched.append((None, flag))
+        return
+    copy = torch.empty(1, dtype=torch.int32, pin_memory=True)
+    copy.copy_(flag, non_blocking=True)
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    _watched.append((event, copy))
+
+
+def raise_if_stuck(*, wait: bool = False) -> None:
+    """Raise BackendError if programs of a launch that has ended gave up waiting; with `wait`, of any launch so far.
+
+    While a graph is recorded nothing can be asked, and nothing is.
+    """
+    if recording():
+        return
+    kept = []
+    stuck = False
+    for event, flag in _watched:
+        if event is not None and wait:
+            event.synchronize()
+        if event is None or event.query():
+            stuck = stuck or bool(flag.item())
+        else:
+            kept.append((event, flag))
+    _watched[:] = kept
+    if wait:
+        stuck = stuck or any(bool(flag.item()) for flag in (*_flags.values(), *_recorded))
+    if stuck:
+        _lower_flags()
+        raise BackendError(
+            "--device cuda",
+            "programs of a kernel waited too long for each other, and what it computed is wrong: something else may "
+            "hold the GPU",
+            "nvidia-smi",
+        )
+
+
+def _lower_flags() -> None:
+    _watched.clear()
+    for flag in (*_flags.values(), *_recorded):
+        flag.zero_()

@@ -1,0 +1,149 @@
+"""Which way runs a recurrence, and why another cannot.
+
+Five ways. One persistent launch with all weights in the shared memory of all multiprocessors (`persistent`) was 1.3 to
+2.3 times faster than cuDNN wherever it was measured, but it is for Hopper and 16-bit operands. Elsewhere: where the
+weights and the state of some sequences fit one multiprocessor (`column`), no step waits for anything but itself; where
+they do not, and few programs share the units (`grid`), one launch runs all steps with one wait a step; else each step
+is a launch (`steps`); and where a step has to see whole rows, for layer normalisation or a reset before the product
+(`rows`), it is several.
+
+Measured on an H100 in bf16: a launch a step is faster than a wait a step from 512 units on, an Elman cell is fastest by
+`rows` from 256 units on. The bound of `column` follows from the memory of a multiprocessor and from what compiles
+without spilling registers. A way that was asked for is met or refused with the reason, before anything is launched.
+
+Nothing here imports Triton, but to look for Gluon's names on a device that could use them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+from nlpseq.errors import BackendError
+from nlpseq.kernels.gpu import gluon_names, persistent_tiles
+from nlpseq.kernels.gpu.arguments import Settings
+
+WAYS = ("persistent", "column", "grid", "steps", "rows")
+
+WEIGHT_BYTES = 128 * 1024  # in a multiprocessor: of the 163 KB that any GPU since 8.0 lets a program have
+MOST_WAITING = 96  # programs that wait for each other: no GPU made for data centres since 8.0 has fewer multiprocessors
+TILE = 16  # sequences, and units, of a program of `grid`
+HALF = (torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the choice depends on of a device."""
+
+    processors: int
+    capability: tuple[int, int]
+    without_gluon: str | None  # why Gluon cannot be used, or None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be run: T = `steps`, B = `batch`, H = `size`, products of `operands`."""
+
+    cell: str
+    settings: Settings
+    steps: int
+    batch: int
+    size: int
+    operands: torch.dtype
+
+
+def device_of(device: torch.device) -> Device:
+    """The device of a tensor; a processor stands for a GPU that has what every one has."""
+    if device.type != "cuda":
+        return Device(MOST_WAITING, (0, 0), "the tensors are not on a GPU")
+    return _gpu(torch.cuda.current_device() if device.index is None else device.index)
+
+
+@cache
+def _gpu(index: int) -> Device:
+    properties = torch.cuda.get_device_properties(index)
+    capability = properties.major, properties.minor
+    without = gluon_names.unavailable() if capability == (9, 0) else "it is for compute capability 9.0"
+    return Device(properties.multi_processor_count, capability, without)
+
+
+def ceiling(number: int, part: int) -> int:
+    """How many parts hold the number."""
+    return -(-number // part)
+
+
+def power_of_two(number: int) -> int:
+    """The smallest power of two that is no smaller, and a side of a product's tile: 16 at least."""
+    return max(16, 1 << (number - 1).bit_length())
+
+
+def choose(request: Request, device: Device) -> str:
+    """The way that runs it fastest, of those that can."""
+    settings, whole = request.settings, power_of_two(request.size)
+    elman = settings.gates == 1 and whole >= 256
+    possible = [way for way in WAYS if reason_against(way, request, device) is None]
+    if "persistent" in possible:
+        return "persistent"
+    if "column" in possible and not elman:
+        return "column"
+    if elman or settings.resets or settings.normalised:
+        return "rows"
+    return "grid" if whole <= 256 and "grid" in possible else "steps"
+
+
+def chosen(way: str | None, request: Request, device: Device) -> str:
+    """`way` if it is given, else the fastest. Raises BackendError if the one that was asked for cannot run it."""
+    if way is None:
+        return choose(request, device)
+    reason = reason_against(way, request, device)
+    if reason:
+        raise BackendError("triton", f"the way {way!r} cannot run this: {reason}", f'way="{choose(request, device)}"')
+    return way
+
+
+def reason_against(way: str, request: Request, device: Device) -> str | None:
+    """Why a way cannot run it, in words, or None. Raises BackendError for a way that there is not."""
+    settings = request.settings
+    if way not in WAYS:
+        raise BackendError("triton", f"there is no way {way!r}, but {', '.join(WAYS)}", "")
+    if way in ("grid", "steps") and (settings.resets or settings.normalised):
+        return "it has no reset before a product and no layer normalisation"
+    if way == "persistent":
+        return _against_persistent(request, device)
+    if way == "column" and _column_bytes(request) > WEIGHT_BYTES:
+        return f"one multiprocessor cannot hold the weights of {request.size} units"
+    if way == "grid":
+        waiting = ceiling(request.size, TILE) * ceiling(request.batch, TILE)
+        if waiting > device.processors:
+            return f"its {waiting} programs cannot all run at once on {device.processors} multiprocessors"
+    return None
+
+
+def _column_bytes(request: Request) -> int:
+    """What the weights take in one program of `column`."""
+    settings, whole, element = request.settings, power_of_two(request.size), request.operands.itemsize
+    parts = 1
+    if settings.precision == "tf32x3" and element == 4:  # fp32 is held as two parts of less precision
+        parts = 4 if settings.normalised else 2  # and normalising backwards needs as many registers again
+    return settings.gates * whole * whole * element * parts
+
+
+def _against_persistent(request: Request, device: Device) -> str | None:
+    if request.cell not in persistent_tiles.GATES:
+        return f"it has no cell {request.cell}"
+    if request.settings.resets and request.settings.normalised:
+        return "it has no layer normalisation with a reset before a product"
+    if request.operands not in HALF:
+        return "its products are of 16-bit operands"
+    if device.without_gluon:
+        return device.without_gluon
+    if device.capability != (9, 0):
+        return "it is for compute capability 9.0"
+    if not persistent_tiles.most_sequences(request.cell, request.steps, request.batch, request.size, device.processors):
+        return (
+            f"one launch on {device.processors} multiprocessors does not hold {request.size} units over "
+            f"{request.steps} steps"
+        )
+    return None
