@@ -17,8 +17,6 @@ side by side, and a batch takes as long as its longest sequence.
 
 from __future__ import annotations
 
-from typing import Any
-
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
@@ -39,7 +37,7 @@ from nlpseq.kernels.gpu.persistent_product import (
 
 
 @gluon.jit
-def _weight_rows(F: gl.constexpr) -> Any:
+def _weight_rows(F: gl.constexpr):
     """Which columns of memory the rows of a chunk of weights in shared memory are.
 
     A thread holds the columns 2j and 2j + 1 of every group of eight of a product: these rows make them neighbours.
@@ -51,7 +49,7 @@ def _weight_rows(F: gl.constexpr) -> Any:
 
 
 @gluon.jit
-def _in_order(sums: Any, F: gl.constexpr) -> Any:
+def _in_order(sums, F: gl.constexpr):
     """A product's columns in memory's order."""
     COLUMNS: gl.constexpr = F.gates * F.units
     sums = gl.permute(gl.reshape(sums, [F.rows, COLUMNS // 8, 4, 2]), (0, 2, 1, 3))
@@ -59,7 +57,7 @@ def _in_order(sums: Any, F: gl.constexpr) -> Any:
 
 
 @gluon.jit
-def _share_kept(masks: Any, zoneout: Any, at: Any, mask: Any, F: gl.constexpr) -> Any:
+def _share_kept(masks, zoneout, at, mask, F: gl.constexpr):
     """What zoneout keeps of the old state."""
     if F.zoneout == 2:
         return gl.load(masks + at, mask=mask, other=0).to(gl.float32)
@@ -68,7 +66,7 @@ def _share_kept(masks: Any, zoneout: Any, at: Any, mask: Any, F: gl.constexpr) -
 
 
 @gluon.jit
-def _mixed(new: Any, old: Any, share: Any, active: Any, F: gl.constexpr) -> Any:
+def _mixed(new, old, share, active, F: gl.constexpr):
     """A state after a step: by zoneout part of the old one, and all of it where a sequence is padding."""
     if F.zoneout:
         new += share * (old - new)
@@ -76,9 +74,7 @@ def _mixed(new: Any, old: Any, share: Any, active: Any, F: gl.constexpr) -> Any:
 
 
 @gluon.jit
-def _hold(
-    helds: Any, value: Any, counters: Any, step: Any, failed: Any, time: Any, batch: Any, F: gl.constexpr
-) -> None:
+def _hold(helds, value, counters, step, failed, time, batch, F: gl.constexpr):
     """Store r * h of a step, and wait for that of all programs."""
     own, unit = unit_places(F)
     place = (time * batch + own) * F.size + unit
@@ -87,17 +83,7 @@ def _hold(
 
 
 @gluon.jit
-def _keep(
-    values: Any,
-    bare: Any,
-    deviation: Any,
-    saved: Any,
-    normalised: Any,
-    deviations: Any,
-    time: Any,
-    batch: Any,
-    F: gl.constexpr,
-) -> None:
+def _keep(values, bare, deviation, saved, normalised, deviations, time, batch, F: gl.constexpr):
     """Store what the backward pass needs of a step."""
     row, column = gate_places(F)
     place = (time * batch + row) * (F.gates * F.size) + column
@@ -109,10 +95,9 @@ def _keep(
 
 @gluon.jit(do_not_specialize=["steps", "batch", "zoneout"])
 def persistent_forward(
-    from_input: Any, weight: Any, hiddens: Any, memories: Any, saved: Any, outputs: Any, last_hidden: Any,
-    last_memory: Any, helds: Any, gain: Any, normalised: Any, deviations: Any, parts: Any, masks: Any, lengths: Any,
-    counters: Any, failed: Any, steps: Any, batch: Any, zoneout: Any, F: gl.constexpr
-) -> None:  # fmt: skip
+    from_input, weight, hiddens, memories, saved, outputs, last_hidden, last_memory, helds, gain, normalised,
+    deviations, parts, masks, lengths, counters, failed, steps, batch, zoneout, F: gl.constexpr
+):  # fmt: skip
     """Fill hiddens [T+1, B, H], outputs [T, B, real], memories and saved from from_input [T, B, gates * H]; `last_*`
     hold the first state, and in the end the last one. Layer normalisation fills normalised and deviations [T, B], a
     reset before the product helds [T, B, H].
@@ -169,7 +154,7 @@ def persistent_forward(
 
 
 @gluon.jit
-def _exchange(sums: Any, parts: Any, counter: Any, turn: Any, failed: Any, F: gl.constexpr) -> Any:
+def _exchange(sums, parts, counter, turn, failed, F: gl.constexpr):
     """The sums of a program's own units, of the parts that the programs of its group have made."""
     WIDE: gl.constexpr = F.split * F.units
     AREA: gl.constexpr = F.rows * WIDE
@@ -193,7 +178,7 @@ def _exchange(sums: Any, parts: Any, counter: Any, turn: Any, failed: Any, F: gl
 
 
 @gluon.jit
-def _group(parts: Any, counters: Any, F: gl.constexpr) -> Any:
+def _group(parts, counters, F: gl.constexpr):
     """Where the parts of a program's group lie, and its counter."""
     AREA: gl.constexpr = F.rows * F.split * F.units
     number = gl.program_id(1) * gl.num_programs(0) + gl.program_id(0) // F.split * F.split
@@ -201,7 +186,7 @@ def _group(parts: Any, counters: Any, F: gl.constexpr) -> Any:
 
 
 @gluon.jit
-def _states_beside(hiddens: Any, memories: Any, time: Any, batch: Any, at: Any, known: Any, F: gl.constexpr) -> Any:
+def _states_beside(hiddens, memories, time, batch, at, known, F: gl.constexpr):
     """What a cell's derivative needs of the states before and after a step; `at` [rows, units] are places in a step."""
     before = (time + 1 if F.reverse else time) * (batch * F.size) + at
     after = (time if F.reverse else time + 1) * (batch * F.size) + at
@@ -220,7 +205,7 @@ def _states_beside(hiddens: Any, memories: Any, time: Any, batch: Any, at: Any, 
 
 
 @gluon.jit
-def _add_up(first: Any, second: Any, third: Any, fourth: Any, grads: Any, F: gl.constexpr) -> Any:
+def _add_up(first, second, third, fourth, grads, F: gl.constexpr):
     """Four tiles with the gradients of a step's slots added, or the first of them."""
     if not F.adds_up:
         return first, second, third, fourth
@@ -231,7 +216,7 @@ def _add_up(first: Any, second: Any, third: Any, fourth: Any, grads: Any, F: gl.
 
 
 @gluon.jit
-def _store_sums(to: Any, first: Any, second: Any, third: Any, fourth: Any, F: gl.constexpr) -> None:
+def _store_sums(to, first, second, third, fourth, F: gl.constexpr):
     """Sums over a program's sequences of four tiles, or of the first, for the bias."""
     COLUMNS: gl.constexpr = F.gates * F.units
     if F.adds_up:
@@ -241,7 +226,7 @@ def _store_sums(to: Any, first: Any, second: Any, third: Any, fourth: Any, F: gl
 
 
 @gluon.jit
-def _send(to: Any, grads: Any, time: Any, batch: Any, F: gl.constexpr) -> None:
+def _send(to, grads, time, batch, F: gl.constexpr):
     """Gradients of a step's gates [rows, columns]; with reverse the place before the first step is the zeros'."""
     row, column = gate_places(F)
     place = ((time + 1 if F.reverse else time) * batch + row) * (F.gates * F.size) + column
@@ -249,7 +234,7 @@ def _send(to: Any, grads: Any, time: Any, batch: Any, F: gl.constexpr) -> None:
 
 
 @gluon.jit
-def _load_normalised(normalised: Any, deviations: Any, time: Any, batch: Any, F: gl.constexpr) -> Any:
+def _load_normalised(normalised, deviations, time, batch, F: gl.constexpr):
     """What a step's product became by normalisation [rows, columns], and one over its deviation [rows, 1]."""
     if F.normalised:
         row, column = gate_places(F)
@@ -261,7 +246,7 @@ def _load_normalised(normalised: Any, deviations: Any, time: Any, batch: Any, F:
 
 
 @gluon.jit
-def _retreat(kept: Any, states: Any, total: Any, carried_memory: Any, share: Any, active: Any, F: gl.constexpr) -> Any:
+def _retreat(kept, states, total, carried_memory, share, active, F: gl.constexpr):
     """One step back with zoneout, and none where a sequence is padding: the gradients of the slots' sums, and those of
     hidden and memory before the step, from those after it.
     """
@@ -284,13 +269,13 @@ def _retreat(kept: Any, states: Any, total: Any, carried_memory: Any, share: Any
 
 
 @gluon.jit
-def _far(step: Any, F: gl.constexpr) -> Any:
+def _far(step, F: gl.constexpr):
     """From chunk to chunk of weights in memory, by a number that the compiler cannot know."""
     return ((step >> 30) | (F.depth * F.size // 16)) * 16
 
 
 @gluon.jit
-def _without_last(grads: Any, F: gl.constexpr) -> Any:
+def _without_last(grads, F: gl.constexpr):
     """Gradients of the slots that the first of two products has a part in."""
     nothing = zeros_of_units(F)
     return (grads[0], grads[1], nothing, nothing)
@@ -298,10 +283,9 @@ def _without_last(grads: Any, F: gl.constexpr) -> Any:
 
 @gluon.jit
 def _through_reset(
-    q: Any, kept: Any, before: Any, carried: Any, known: Any, sent_input: Any, nothing: Any, read: Any, depth: Any,
-    reads: Any, ring: Any, held: Any, weight_at: Any, weight_ring: Any, exchanged: Any, partners: Any, counters: Any,
-    step: Any, time: Any, batch: Any, failed: Any, F: gl.constexpr
-) -> Any:  # fmt: skip
+    q, kept, before, carried, known, sent_input, nothing, read, depth, reads, ring, held, weight_at, weight_ring,
+    exchanged, partners, counters, step, time, batch, failed, F: gl.constexpr
+):  # fmt: skip
     """Through a step's second product, of r * h: gradients with that of the reset, and those of the hidden state.
 
     `sent_input` gets the gradients of the last slot alone.
@@ -319,7 +303,7 @@ def _through_reset(
 
 
 @gluon.jit
-def _weight_places(weight: Any, F: gl.constexpr) -> Any:
+def _weight_places(weight, F: gl.constexpr):
     """Where the first chunk of a program's weights lies: its part of the depth, for the units of its group."""
     WIDE: gl.constexpr = F.split * F.units
     row = gl.program_id(0) % F.split * (F.gates * F.size // F.split)
@@ -330,10 +314,9 @@ def _weight_places(weight: Any, F: gl.constexpr) -> Any:
 
 @gluon.jit(do_not_specialize=["steps", "batch", "zoneout"])
 def persistent_backward(
-    grads: Any, weight: Any, hiddens: Any, memories: Any, saved: Any, sent: Any, sent_input: Any, grad_hidden: Any,
-    grad_memory: Any, grad_bias: Any, exchanged: Any, gain: Any, normalised: Any, deviations: Any, parts: Any,
-    masks: Any, lengths: Any, counters: Any, failed: Any, steps: Any, batch: Any, zoneout: Any, F: gl.constexpr
-) -> None:  # fmt: skip
+    grads, weight, hiddens, memories, saved, sent, sent_input, grad_hidden, grad_memory, grad_bias, exchanged, gain,
+    normalised, deviations, parts, masks, lengths, counters, failed, steps, batch, zoneout, F: gl.constexpr
+):  # fmt: skip
     """Fill sent [T+1, B, gates * H], whose place before the first step to run is zero, and grad_bias
     [tiles, gates * H]. grad_hidden and grad_memory hold gradients of the last state, and in the end those of the first
     one, but for what the first product sends back. `sent_input` has the gradients of the gates if layer normalisation

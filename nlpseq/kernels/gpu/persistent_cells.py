@@ -11,26 +11,24 @@ Gluon has no tables of functions, so the cells are told apart by their names whe
 
 from __future__ import annotations
 
-from typing import Any
-
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
 
 @gluon.jit
-def tanh(x: Any) -> Any:
+def tanh(x):
     """The hyperbolic tangent of fp32, approximated."""
     return gl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], dtype=gl.float32, is_pure=True, pack=1)
 
 
 @gluon.jit
-def sigmoid(x: Any) -> Any:
+def sigmoid(x):
     """1 / (1 + exp(-x)), approximated."""
     return 0.5 * tanh(0.5 * x) + 0.5
 
 
 @gluon.jit
-def zeros_of_units(F: gl.constexpr) -> Any:
+def zeros_of_units(F: gl.constexpr):
     """A tile [rows, units] of zeros."""
     ROWS: gl.constexpr = F.rows
     UNITS: gl.constexpr = F.units
@@ -39,7 +37,7 @@ def zeros_of_units(F: gl.constexpr) -> Any:
 
 
 @gluon.jit
-def divide(x: Any, F: gl.constexpr) -> Any:
+def divide(x, F: gl.constexpr):
     """Columns [rows, gates * units] to a tile [rows, units] for each slot; all in registers."""
     if F.gates == 1:
         return (x,)
@@ -56,7 +54,7 @@ def divide(x: Any, F: gl.constexpr) -> Any:
 
 
 @gluon.jit
-def unite(tiles: Any, F: gl.constexpr) -> Any:
+def unite(tiles, F: gl.constexpr):
     """What `divide` undoes."""
     if F.gates == 1:
         return tiles[0]
@@ -66,7 +64,7 @@ def unite(tiles: Any, F: gl.constexpr) -> Any:
 
 
 @gluon.jit
-def advance(sums: Any, hidden: Any, memory: Any, F: gl.constexpr) -> Any:
+def advance(sums, hidden, memory, F: gl.constexpr):
     """One step from the slots' sums: hidden, memory and the slots' values; most cells leave the memory as it is."""
     if F.cell == "lstm":
         admitted, kept, candidate, shown = sigmoid(sums[0]), sigmoid(sums[1]), tanh(sums[2]), sigmoid(sums[3])
@@ -90,7 +88,7 @@ def advance(sums: Any, hidden: Any, memory: Any, F: gl.constexpr) -> Any:
 
 
 @gluon.jit
-def retreat(values: Any, before: Any, after: Any, total: Any, carried: Any, F: gl.constexpr) -> Any:
+def retreat(values, before, after, total, carried, F: gl.constexpr):
     """One step back: the gradients of the slots' sums, and those of hidden and memory before the step.
 
     `values` are the slots', `total` and `carried` the gradients of hidden and memory after the step. An LSTM's `before`

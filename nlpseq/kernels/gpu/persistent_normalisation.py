@@ -10,8 +10,6 @@ What was normalised is kept in the operands' type for the backward pass, and one
 
 from __future__ import annotations
 
-from typing import Any
-
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
@@ -21,9 +19,7 @@ EPSILON = gl.constexpr(1e-5)  # as in nlpseq.arrays.normalise
 
 
 @gluon.jit
-def _over_all_programs(
-    first: Any, second: Any, parts: Any, counters: Any, turn: Any, failed: Any, F: gl.constexpr
-) -> Any:
+def _over_all_programs(first, second, parts, counters, turn, failed, F: gl.constexpr):
     """Sums of two numbers of each sequence [rows] over all programs, [rows, 1] each; `turn` counts from one."""
     ROWS: gl.constexpr = F.rows
     PROGRAMS: gl.constexpr = F.partners
@@ -45,7 +41,7 @@ def _over_all_programs(
 
 
 @gluon.jit
-def normalise(sums: Any, parts: Any, counters: Any, turn: Any, failed: Any, F: gl.constexpr) -> Any:
+def normalise(sums, parts, counters, turn, failed, F: gl.constexpr):
     """A product's columns [rows, columns] normalised, and one over the deviation [rows, 1]."""
     total, squares = _over_all_programs(gl.sum(sums, 1), gl.sum(sums * sums, 1), parts, counters, turn, failed, F)
     mean = total * (1.0 / F.count)
@@ -55,23 +51,13 @@ def normalise(sums: Any, parts: Any, counters: Any, turn: Any, failed: Any, F: g
 
 
 @gluon.jit
-def load_gains(gain: Any, F: gl.constexpr) -> Any:
+def load_gains(gain, F: gl.constexpr):
     """The gains of a program's columns, [1, columns]."""
     return gl.load(gain + gate_places(F)[1])
 
 
 @gluon.jit
-def normalise_backward(
-    grads: Any,
-    normalised: Any,
-    deviation: Any,
-    gain: Any,
-    parts: Any,
-    counters: Any,
-    turn: Any,
-    failed: Any,
-    F: gl.constexpr,
-) -> Any:
+def normalise_backward(grads, normalised, deviation, gain, parts, counters, turn, failed, F: gl.constexpr):
     """From gradients of what `normalise` made and gains multiplied, to those of the bare product."""
     scaled, normalised = grads * load_gains(gain, F), normalised.to(gl.float32)
     total, shared = _over_all_programs(

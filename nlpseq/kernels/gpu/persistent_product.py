@@ -14,8 +14,6 @@ A wait is bounded: after some million looks a program says so in a flag and goes
 
 from __future__ import annotations
 
-from typing import Any
-
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.ampere import async_copy
@@ -28,7 +26,7 @@ program_barrier, copy_to_shared = moved_names(gl, async_copy)
 
 
 @gluon.jit
-def arrive(counter: Any) -> None:
+def arrive(counter):
     """Count this program as done; all that it wrote before is seen by who sees the count."""
     program_barrier()
     gl.inline_asm_elementwise(
@@ -46,7 +44,7 @@ def arrive(counter: Any) -> None:
 
 
 @gluon.jit
-def wait(counter: Any, wanted: Any, failed: Any) -> None:
+def wait(counter, wanted, failed):
     """Until `wanted` programs were counted. One thread looks; giving up frees all who wait later, too."""
     gl.inline_asm_elementwise(
         """{ .reg .pred p, q; .reg .u32 t, v, n;
@@ -75,7 +73,7 @@ def wait(counter: Any, wanted: Any, failed: Any) -> None:
 
 
 @gluon.jit
-def wait_for_all(counters: Any, turn: Any, failed: Any, F: gl.constexpr) -> None:
+def wait_for_all(counters, turn, failed, F: gl.constexpr):
     """A wait inside a step, for all programs of the same sequences; `turn` counts from one."""
     across: gl.constexpr = F.across
     counter = counters + (gl.num_programs(1) * (1 + across) + gl.program_id(1)) * LINE
@@ -84,38 +82,38 @@ def wait_for_all(counters: Any, turn: Any, failed: Any, F: gl.constexpr) -> None
 
 
 @gluon.jit
-def _rows(ROWS: gl.constexpr, LAYOUT: gl.constexpr) -> Any:
+def _rows(ROWS: gl.constexpr, LAYOUT: gl.constexpr):
     return gl.program_id(1) * ROWS + gl.arange(0, ROWS, gl.SliceLayout(1, LAYOUT))[:, None]
 
 
 @gluon.jit
-def _columns(WIDTH: gl.constexpr, LAYOUT: gl.constexpr) -> Any:
+def _columns(WIDTH: gl.constexpr, LAYOUT: gl.constexpr):
     return gl.program_id(0) * WIDTH + gl.arange(0, WIDTH, gl.SliceLayout(0, LAYOUT))[None, :]
 
 
 @gluon.jit
-def gate_places(F: gl.constexpr) -> Any:
+def gate_places(F: gl.constexpr):
     """The sequences [rows, 1] and the columns of gates [1, gates * units] of a program."""
     LAYOUT: gl.constexpr = F.columns
     return _rows(F.rows, LAYOUT), _columns(F.gates * F.units, LAYOUT)
 
 
 @gluon.jit
-def unit_places(F: gl.constexpr) -> Any:
+def unit_places(F: gl.constexpr):
     """The sequences [rows, 1] and the units [1, units] of a program."""
     LAYOUT: gl.constexpr = F.tile
     return _rows(F.rows, LAYOUT), _columns(F.units, LAYOUT)
 
 
 @gluon.jit
-def chunk_places(F: gl.constexpr) -> Any:
+def chunk_places(F: gl.constexpr):
     """The sequences [rows, 1] and the depth [1, depth] of the first chunk that a program multiplies."""
     LAYOUT: gl.constexpr = F.load
     return _rows(F.rows, LAYOUT), gl.arange(0, F.depth, gl.SliceLayout(0, LAYOUT))[None, :]
 
 
 @gluon.jit
-def zeros_of_sums(WIDTH: gl.constexpr, F: gl.constexpr) -> Any:
+def zeros_of_sums(WIDTH: gl.constexpr, F: gl.constexpr):
     """A product [rows, WIDTH] of nothing."""
     ROWS: gl.constexpr = F.rows
     LAYOUT: gl.constexpr = F.sums
@@ -123,9 +121,7 @@ def zeros_of_sums(WIDTH: gl.constexpr, F: gl.constexpr) -> Any:
 
 
 @gluon.jit
-def buffers(
-    COUNT: gl.constexpr, TYPE: gl.constexpr, ROWS: gl.constexpr, WIDTH: gl.constexpr, SHARED: gl.constexpr
-) -> Any:
+def buffers(COUNT: gl.constexpr, TYPE: gl.constexpr, ROWS: gl.constexpr, WIDTH: gl.constexpr, SHARED: gl.constexpr):
     """Shared memory for COUNT chunks."""
     made = ()
     for _ in gl.static_range(COUNT):
@@ -134,7 +130,7 @@ def buffers(
 
 
 @gluon.jit
-def prepare(weight: Any, at: Any, step: Any, ROWS: gl.constexpr, WIDTH: gl.constexpr, F: gl.constexpr) -> Any:
+def prepare(weight, at, step, ROWS: gl.constexpr, WIDTH: gl.constexpr, F: gl.constexpr):
     """Shared memory for weights that stay, chunks of the other operand, and weights that do not; the first is filled.
 
     A chunk of weights is [ROWS, WIDTH], and `step` lies between two of them in memory.
@@ -154,9 +150,7 @@ def prepare(weight: Any, at: Any, step: Any, ROWS: gl.constexpr, WIDTH: gl.const
 
 
 @gluon.jit
-def _copy(
-    i: gl.constexpr, at: Any, mask: Any, ring: Any, weight_at: Any, weight_step: Any, weight_ring: Any, F: gl.constexpr
-) -> None:
+def _copy(i: gl.constexpr, at, mask, ring, weight_at, weight_step, weight_ring, F: gl.constexpr):
     """Begin the copies of chunk i: past the nearest cache, which does not know what other programs wrote."""
     copy_to_shared(ring[i % F.buffers].index(0), at + i * F.depth, mask=mask, cache_modifier=".cg")
     if i >= F.held:
@@ -166,18 +160,8 @@ def _copy(
 
 @gluon.jit
 def multiply(
-    nothing: Any,
-    sums: Any,
-    at: Any,
-    mask: Any,
-    ring: Any,
-    held: Any,
-    weight_at: Any,
-    weight_step: Any,
-    weight_ring: Any,
-    F: gl.constexpr,
-    TURN: gl.constexpr,
-) -> Any:
+    nothing, sums, at, mask, ring, held, weight_at, weight_step, weight_ring, F: gl.constexpr, TURN: gl.constexpr
+):
     """sums [rows, columns] of the chunks at `at`, times weights that are turned over if TURN; `nothing` is zero."""
     CHUNKS: gl.constexpr = F.chunks
     BUFFERS: gl.constexpr = F.buffers
