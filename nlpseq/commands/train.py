@@ -79,7 +79,9 @@ ValidPairs = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder to write.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, to the same bits.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the run in the folder; on the same device to the same bits.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Put a new run in place of the one in the folder.")]
 InitFrom = Annotated[
     Path | None,

@@ -36,9 +36,16 @@ def show_training(run: TaskRun, sample: Sample | None, *, quiet: bool) -> dict[s
             for progress in run.progress():
                 show(progress)
         except Interrupted:
-            output.note(f"stopped at step {run.run.step}; go on with --resume --out {run.folder.path}", quiet=quiet)
+            output.note(_stopped(run), quiet=quiet)
             raise
     return run.finish()
+
+
+def _stopped(run: TaskRun) -> str:
+    """What a run that was stopped has left: a second signal may come before anything is saved."""
+    if run.folder.resume.exists():
+        return f"stopped at step {run.run.step}; go on with --resume --out {run.folder.path}"
+    return f"stopped at step {run.run.step}, before anything was saved for --resume"
 
 
 @contextmanager

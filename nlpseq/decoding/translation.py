@@ -163,7 +163,11 @@ def greedy_translations(
 ) -> list[str]:
     """The greedy translation of each text, by weights as they are now; of too long a text ""."""
     translations = Translations(Ensemble([Member(weights, options)], tokeniser), BeamOptions(beam=1))
-    return [best[0].text if best else "" for best in translations.translate(texts)]
+    try:
+        return [best[0].text if best else "" for best in translations.translate(texts)]
+    finally:
+        if translations.device is not None:
+            translations.device.forget()
 
 
 def aligned(ensemble: Ensemble, source: str, target: str) -> Alignment:

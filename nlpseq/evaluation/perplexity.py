@@ -27,6 +27,9 @@ from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
 TOLERANCE = 1e-6  # between states, relative to one more than their size: an LSTM's memory can reach a hundred
 BLOCK = 64  # steps between two looks at the states
+COLUMNS = 64  # of a text, side by side
+DEVICE_COLUMNS = 512
+DEVICE_LOGITS = 1 << 26  # that exist at once on a GPU
 MARKED = 16  # blocks whose states are all kept; after them, those at powers of two
 
 
@@ -58,7 +61,7 @@ def text_loss(
     options: LanguageModelOptions,
     tokens: Tokens,
     *,
-    columns: int = 64,
+    columns: int | None = None,
     run_layer: Unroll = unroll,
     total_loss: TotalLoss | None = None,
     exact: bool = True,
@@ -67,9 +70,13 @@ def text_loss(
     """What a text costs in nats: the sum of -log p over all its tokens, the first one after a newline.
 
     With `exact` off, columns keep the state of zeros that they started from: quicker, and a little too high. What
-    features cost is found by `total_loss`, by default in the library of the weights; a loss that stays on a device is
-    fetched once, at the end.
+    features cost is found by `total_loss`, by default where the weights are; a loss that stays on a device is fetched
+    once, at the end. There are 64 columns unless another number is given, on a GPU more if their states are settled.
     """
+    far = arrays.library(weights["embedding.weight"]) is not np and weights["embedding.weight"].device.type != "cpu"
+    if far and total_loss is None:
+        total_loss = partial(_total_on_device, weights)
+    columns = columns or (DEVICE_COLUMNS if far and exact else COLUMNS)
     chain = _Chain(weights, options, tokens, run_layer, total_loss, settings)
     columns = max(1, min(columns, len(tokens) // (4 * BLOCK)))
     height = len(tokens) // columns
@@ -93,6 +100,12 @@ def text_loss(
     last = _last_column(ends)
     tail = chain.run(np.array([height * columns]), rest, last)[0] if rest else []
     return float(sum(losses) + sum(tail))
+
+
+def _total_on_device(weights: Weights, features: Array, targets: Array) -> Array:
+    """The sum of -log p, which stays on the device."""
+    rows = max(1, DEVICE_LOGITS // weights["output.bias"].shape[0])
+    return language_model.placed_losses(weights, features, targets, rows).double().sum()
 
 
 def _output_is_dear(weights: Weights) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from nlpseq import arrays
 from nlpseq.arrays import Array
 from nlpseq.evaluation import perplexity
-from nlpseq.evaluation.perplexity import Tokens
+from nlpseq.evaluation.perplexity import COLUMNS, DEVICE_COLUMNS, DEVICE_LOGITS, Tokens
 from nlpseq.kernels.running import run_layer_for
 from nlpseq.models import language_model, translator
 from nlpseq.models.device import in_halves, is_out_of_memory, on_device, refuse_single
@@ -31,9 +31,6 @@ from nlpseq.native.matrix import PackedMatrix
 from nlpseq.native.output import OutputLayer
 from nlpseq.text.columns import side_by_side, together
 
-COLUMNS = 64  # of a text, side by side
-DEVICE_COLUMNS = 512
-DEVICE_LOGITS = 1 << 26  # that exist at once
 PAIR_TOKENS = 1 << 15  # of pairs side by side on a device, padding included
 
 

@@ -8,7 +8,6 @@ AMX do: elsewhere its products are made in 32 bits, at the speed of fp32.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ from nlpseq.kernels import eager_recurrence, native_recurrence, recurrence, torc
 from nlpseq.kernels.gpu import parallel as gpu_parallel
 from nlpseq.kernels.gpu import recurrence as gpu_recurrence
 from nlpseq.kernels.pointwise import POINTWISE
-from nlpseq.models.stack import Unroll
+from nlpseq.models.device import need_gpu
+from nlpseq.models.stack import Unroll, run_directions
 from nlpseq.native.extension import Unavailable
 from nlpseq.native.recurrence import has_tiles
 
@@ -76,14 +76,8 @@ def find_device(device: str, backend: str = "auto") -> torch.device:
 
     Raises BackendError if a GPU was asked for and torch can use none.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-        why = "torch finds no GPU here"
-        if torch.version.cuda is None:
-            why = f"torch {torch.__version__} was built without CUDA"
-        elif hidden is not None and not hidden.strip(", "):
-            why = "CUDA_VISIBLE_DEVICES is empty, which hides every GPU"
-        raise BackendError("--device", f"cuda cannot be used: {why}", "--device cpu")
+    if device == "cuda":
+        need_gpu()
     if device == "auto":
         wanted = backend in ON_GPU and gpu_recurrence.unavailable() is None
         device = "cuda" if wanted else "cpu"
@@ -132,18 +126,27 @@ def _choose_on_gpu(backend: str, precision: str, device: torch.device) -> Choice
         kernels, run = f"torch's operators, {name} ({why}){because}", torch_layers.TorchLayers
     else:
         products = gpu_recurrence.describe_fp32() if operands == torch.float32 else f"{name} products"
-        kernels, run = f"Triton's kernels, {products} ({why})", _triton
+        kernels, run = f"Triton's kernels, {products} ({why})", TritonLayers
     return Choice(run(operands), operands, kernels, device, run(torch.float32))
 
 
-def _triton(operands: torch.dtype) -> Unroll:
-    return partial(_on_gpu, operands=operands)
+@dataclass(frozen=True)
+class TritonLayers:
+    """A layer by our kernels for GPUs, with the type of its products' operands fixed."""
 
+    operands: torch.dtype
 
-def _on_gpu(cell: Cell, *arguments: Any, **settings: Any) -> tuple[Tensor, State]:
-    if cell.parallel:
-        return gpu_parallel.unroll(cell, *arguments, **settings)
-    return gpu_recurrence.unroll(cell, *arguments, **settings)
+    def __call__(self, cell: Cell, *arguments: Any, **settings: Any) -> tuple[Tensor, State]:
+        """As `nlpseq.cells.unroll`."""
+        run = gpu_parallel.unroll if cell.parallel else gpu_recurrence.unroll
+        return run(cell, *arguments, operands=self.operands, **settings)
+
+    def run_directions(self, cell: Cell, *arguments: Any, **settings: Any) -> tuple[Tensor, list[State]]:
+        """As `nlpseq.models.stack.run_directions`: both at once where one launch can hold them."""
+        made = None
+        if not cell.parallel:
+            made = gpu_recurrence.unroll_both(cell, *arguments, operands=self.operands, **settings)
+        return made or run_directions(self, cell, *arguments, **settings)
 
 
 def refuse(backend: str, cell: str, *, layer_normalisation: bool = False, zoneout: float = 0.0) -> None:

@@ -59,8 +59,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 total += ((logits.to(precise).logsumexp(1, keepdim=True) - chosen) * counts).sum()
                 continue
             mean = logits.to(precise).mean(1, keepdim=True).double() if smoothing else chosen
+            floor = chosen - logits.amax(1, keepdim=True).double() if operands == torch.float16 else None
             probability = torch.softmax(logits, 1, out=logits)
-            likely = probability.gather(1, target).double().clamp_min(1e-38).log()
+            share = probability.gather(1, target).double()
+            likely = share.clamp_min(1e-38).log()
+            if floor is not None:  # in fp16 what is less likely than 6e-8 becomes zero
+                likely = torch.where(share > 0, likely, floor.clamp(max=-16.0))
             total -= ((likely + smoothing * (mean - chosen)) * counts).sum()
             probability.scatter_add_(1, target, probability.new_full((1, 1), smoothing - 1).expand_as(target))
             if smoothing:

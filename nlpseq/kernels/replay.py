@@ -7,9 +7,9 @@ result for longer copies it.
 
 The first call with new shapes runs the function as it is, which also compiles its kernels; the second records it. The
 function must not wait for the device, read a value from it or make a tensor from host memory. If it does, CUDA refuses
-to record it; from then on it is called as it is, and `refusal` says why. Beyond MOST_GRAPHS sets of shapes nothing more
-is recorded. All graphs of one object share one pool of memory: the price is that only one of them may hold results that
-are still needed.
+to record it, and from then on it is called as it is; so it is if memory does not hold the graphs. `refusal` says why.
+Beyond MOST_GRAPHS sets of shapes nothing more is recorded. All graphs of one object share one pool of memory: the price
+is that only one of them may hold results that are still needed.
 
 Elsewhere than on a GPU the function is simply called.
 """
@@ -17,10 +17,12 @@ Elsewhere than on a GPU the function is simply called.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from nlpseq.models.device import is_out_of_memory
 
 MOST_GRAPHS = 128
 
@@ -43,11 +45,17 @@ class Recorder(Protocol):
 
 
 class CudaRecorder:
-    """Records CUDA graphs; `generators` are the random generators that are drawn from inside."""
+    """Records CUDA graphs; `generators` are the random generators that are drawn from inside.
+
+    All are recorded on one stream and into one pool. torch's own context empties its caches before every recording,
+    and leaves a refused one on the wrong stream; so recordings are begun and ended here.
+    """
 
     def __init__(self, generators: Sequence[torch.Generator] = ()) -> None:
         self.generators = generators
-        self.pool: Any = None
+        self.pool = torch.cuda.graph_pool_handle()
+        self.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()  # what runs without graphs holds, a recording cannot use
 
     def record(self, body: Callable[[], Results]) -> tuple[Graph, Results]:
         """As `Recorder.record`. Raises RuntimeError if `body` does what a graph cannot hold."""
@@ -55,9 +63,18 @@ class CudaRecorder:
         for generator in self.generators:
             graph.register_generator_state(generator)
         torch.cuda.synchronize()
-        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
-            results = body()
-        self.pool = graph.pool()
+        try:
+            with torch.cuda.stream(self.stream):
+                graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")
+                try:
+                    results = body()
+                finally:
+                    graph.capture_end()
+        except RuntimeError:
+            for generator in self.generators:  # before torch 2.13 their states stay those of a recording
+                fresh = torch.Generator(generator.device).manual_seed(generator.initial_seed())
+                generator.graphsafe_set_state(fresh)
+            raise
         return graph, results
 
 
@@ -102,12 +119,23 @@ class Replay:
         places = tuple(value.clone() for value in inputs)
         try:
             graph, results = recorder.record(lambda: self.body(*places))
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
             self.refusal = str(error).strip().splitlines()[0]
+            if is_out_of_memory(error):
+                self.refusal = "the device's memory does not hold graphs, too"
+                self._give_back()
             return None
         return graph, places, results
+
+    @property
+    def has_graphs(self) -> bool:
+        """Whether graphs hold memory."""
+        return any(one is not None for one in self._seen.values())
+
+    def _give_back(self) -> None:
+        """Free all graphs, but know the shapes."""
+        self._seen = dict.fromkeys(self._seen)
+        self.recorder = self._given
 
     def forget(self) -> None:
         """Free all graphs, and their memory."""

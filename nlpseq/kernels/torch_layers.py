@@ -110,7 +110,12 @@ def _run(
 def _run_packed(
     cell: Cell, inputs: Tensor, lengths: Tensor, state: list[Tensor], matrices: list[Tensor], reverse: bool
 ) -> tuple[Tensor, list[Tensor]]:
-    """Outputs [T, B, H], zero where padded, and the state after each sequence's last step."""
+    """Outputs [T, B, H], zero where padded, and the state after each sequence's last step.
+
+    Raises RuntimeError in a CUDA graph, before CUDA does: lengths are wanted on the host.
+    """
+    if lengths.is_cuda and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError("torch's operators want the lengths of sequences on the host")
     steps, batch = inputs.shape[:2]
     ordered, order = lengths.sort(descending=True, stable=True)
     times = torch.arange(steps, device=lengths.device)[:, None]

@@ -6,6 +6,7 @@ imported only if a device other than the CPU is asked for; the cost is its start
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
@@ -30,8 +31,8 @@ def on_device(weights: Weights, device: str) -> Weights:
         return weights
     import torch
 
-    if device == "cuda" and not torch.cuda.is_available():
-        raise BackendError("--device", "cuda cannot be used: torch finds no GPU here", "--device cpu")
+    if device == "cuda":
+        need_gpu()
     return {
         name: torch.from_numpy(np.array(value)).to(device.removeprefix("torch:")) for name, value in weights.items()
     }
@@ -56,11 +57,38 @@ def in_halves(function: Callable[[Sequence[Item]], Made], items: Sequence[Item])
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether a device's memory was full; while a graph is recorded that error stands behind another one."""
+    """Whether a device's memory was full; while a graph is recorded that error stands behind another one.
+
+    torch says so in a class, Triton and CUDA's allocator of host memory in words.
+    """
     torch = sys.modules.get("torch")
-    while torch is not None and error is not None and not isinstance(error, torch.OutOfMemoryError):
+    while torch is not None and error is not None:
+        if isinstance(error, torch.OutOfMemoryError):
+            return True
+        if isinstance(error, RuntimeError) and "out of memory" in str(error):
+            return True
         error = error.__context__
-    return torch is not None and error is not None
+    return False
+
+
+def why_no_gpu() -> str | None:
+    """Why torch can use no GPU, in words, or None. Imports torch."""
+    import torch
+
+    if torch.cuda.is_available():
+        return None
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} was built without CUDA"
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if hidden is not None and not hidden.strip(", "):
+        return "CUDA_VISIBLE_DEVICES is empty, which hides every GPU"
+    return "torch finds no GPU here"
+
+
+def need_gpu() -> None:
+    """Raises BackendError if torch can use no GPU."""
+    if reason := why_no_gpu():
+        raise BackendError("--device", f"cuda cannot be used: {reason}", "--device cpu")
 
 
 def refuse_single(texts: int) -> None:

@@ -38,6 +38,7 @@ from nlpseq.kernels.choice import Choice, choose, refuse
 from nlpseq.kernels.gpu.signals import raise_if_stuck
 from nlpseq.kernels.masks import draw_mask
 from nlpseq.kernels.replay import CudaRecorder
+from nlpseq.models.device import need_gpu
 
 WARM_UP = 2  # turns that are not counted
 
@@ -144,8 +145,8 @@ class Plan:
     choices: Mapping[str, Choice] = field(init=False)  # by type: what runs our side
 
     def __post_init__(self) -> None:
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise BackendError("--device", "torch finds no GPU here", "--device cpu")
+        if self.device == "cuda":
+            need_gpu()
         choices = {dtype: _choose(self.backend, dtype, self.device) for dtype in self.dtypes}
         for cell, option in product(self.cells, self.options):
             zoneout = ZONEOUT if option == "zoneout" else 0.0

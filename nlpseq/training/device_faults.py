@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from nlpseq.errors import RunError
+from nlpseq.models.device import is_out_of_memory
 from nlpseq.training.options import TrainingOptions
 
 GIB = 1 << 30
@@ -34,7 +35,9 @@ def largest_fitting(size: int, attempt: Callable[[int], None]) -> int:
         torch.cuda.empty_cache()
         try:
             attempt(size)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             continue
         return size
     return 0
@@ -53,11 +56,13 @@ def explained(folder: Path, options: TrainingOptions) -> Iterator[None]:
         if (tokens := getattr(options, "batch_tokens", None)) and options.batch_size is None:
             hint = f"--overwrite --batch-tokens {tokens * error.fitting // error.size}"
         raise RunError(str(folder), f"{what}; {error.fitting:,} do", hint) from error
-    except torch.OutOfMemoryError as error:
-        what = f"the model and what it is trained on do not fit the GPU's memory{_memory()}"
-        raise RunError(str(folder), what, "--device cpu, or see with nvidia-smi what else is on it") from error
-    except torch.AcceleratorError as error:
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            what = f"the model and what it is trained on do not fit the GPU's memory{_memory()}"
+            raise RunError(str(folder), what, "--device cpu, or see with nvidia-smi what else is on it") from error
         what = str(error).strip().splitlines()[0]
+        if not isinstance(error, torch.AcceleratorError) and "CUDA" not in what:
+            raise
         raise RunError(str(folder), f"the GPU failed: {what}", "nvidia-smi, and then --resume") from error
 
 

@@ -178,8 +178,8 @@ class Run:
             seen: list[Outcome] = []
             self._look_at(waiting, self.taker.lag, seen)
             self.seconds += time.monotonic() - begun
-            if budget is not None and self.total is None and outcome.usual:
-                self.total = budget.steps(self.step, self._most_steps())
+            if budget is not None and self.total is None:
+                self.total = budget.steps(self.step, self._most_steps(), usual=outcome.usual)
             if self._pauses(saved):
                 self._look_at(waiting, 0, seen)
                 self.taker.check()

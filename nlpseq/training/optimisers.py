@@ -104,7 +104,7 @@ class Updates:
             torch._foreach_mul_(values, self.clip / norm)
         return norm
 
-    def clip_on_device(self, scale: float = 1.0) -> Tensor:
+    def clip_on_device(self, scale: Tensor | float = 1.0) -> Tensor:
         """As `gradient_norm`, a tensor without dimensions; the host does not wait for it.
 
         Gradients are `scale` times what they should be, and are divided by it.

@@ -34,19 +34,22 @@ class Budget:
     seconds: float
     overhead: float = 0.0
     started: float = field(default_factory=time.monotonic)
-    marks: list[float] = field(default_factory=list)
+    last: float | None = None  # when the last step ended
+    spent: list[float] = field(default_factory=list)
 
-    def steps(self, done: int, most: int | None = None) -> int | None:
+    def steps(self, done: int, most: int | None = None, *, usual: bool = True) -> int | None:
         """Called after each step; the first is not timed. The number of steps in all, or None until it is known.
 
-        It is at most `most`, and known as soon as those clearly fit.
+        It is at most `most`, and known as soon as those clearly fit. A step that is not `usual`, because kernels were
+        compiled or a graph was recorded, says nothing about those to come.
         """
         now = time.monotonic()
-        self.marks.append(now)
-        if len(self.marks) < 3:
+        if usual and self.last is not None:
+            self.spent.append(now - self.last)
+        self.last = now
+        if len(self.spent) < 2:
             return None
-        spent = sorted(later - sooner for sooner, later in zip(self.marks, self.marks[1:], strict=False))
-        typical = sum(spent) / len(spent)
+        typical = sum(self.spent) / len(self.spent)
         left = self.seconds - self.overhead - (now - self.started)
         fitting = done + max(0, int(left / typical))
         if most is not None and (done >= most or (done >= TELLING and fitting > CLEARLY * most)):

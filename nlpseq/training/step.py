@@ -20,11 +20,11 @@ from torch import Tensor
 
 from nlpseq.kernels.gpu.signals import raise_if_stuck
 from nlpseq.kernels.replay import Recorder, Replay, Results
+from nlpseq.models.device import is_out_of_memory
 from nlpseq.training.device_faults import BatchTooLarge, largest_fitting
 from nlpseq.training.optimisers import Updates
 
-GRADIENT_SCALE = 4096.0  # of all gradients until they are clipped: in fp16 those of a mean over tokens would be lost
-STEERING = 2  # numbers before the learning rates: the loss's divisor, and the share of the new weights in the average
+STEERING = 3  # numbers before the learning rates: those of the loss, the gradients and the average
 
 
 class StepTask(Protocol):
@@ -189,28 +189,36 @@ class DeviceStep(Step):
         self.task.start_step(plan.step)
         if self.accumulate == 1:
             batch, count = self.task.next_batch()
-            (numbers,) = self._fitting(self.replay, batch, self._steering(plan, count))
+            (numbers,) = self._fitting(self.replay, plan, batch, self._steering(plan, count, count))
             return Outcome(plan.step + 1, count, numbers, usual=self.replay.usual)
         self.updates.clear()
         losses: list[Tensor] = []
-        count = 0
+        count = first = 0
         for number in range(self.accumulate):
             if number and stopped():
                 return None
             batch, units = self.task.next_batch()
-            steering = self._steering(plan, units * self.accumulate)
-            losses += self._fitting(self._backward, batch, steering)
+            first = first or units
+            steering = self._steering(plan, units, first)
+            losses += self._fitting(self._backward, plan, batch, steering)
             count += units
         return Outcome(plan.step + 1, count, self._update(torch.stack(losses).sum(), steering))
 
-    def _fitting(self, run: Callable[..., Results], batch: Sequence[Tensor], steering: Tensor) -> Results:
+    def _fitting(self, run: Callable[..., Results], plan: Plan, batch: Sequence[Tensor], steering: Tensor) -> Results:
         """What `run` makes of a batch. Raises BatchTooLarge if the device's memory is too small."""
-        try:
-            return run(*batch, steering)
-        except torch.OutOfMemoryError:
-            pass  # what the error holds on to must be free before smaller batches are tried
+        for graphs in (True, False):
+            try:
+                return run(*batch, steering)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+            again = graphs and self.replay.has_graphs  # whose memory may be what is missing
+            self.forget()
+            self.updates.clear()
+            if not again:
+                break
+            self.task.start_step(plan.step)
         size = batch[0].shape[-1]
-        self.forget()
 
         def attempt(count: int) -> None:
             self.updates.clear()
@@ -233,9 +241,16 @@ class DeviceStep(Step):
         self._said = True
         return f"steps are launched kernel by kernel, which is slower: {self.replay.refusal}"
 
-    def _steering(self, plan: Plan, divisor: int) -> Tensor:
+    def _steering(self, plan: Plan, units: int, first: int) -> Tensor:
+        """What a batch's loss is multiplied by, what gradients are too large by then, and so on.
+
+        Gradients are those of about half a unit until they are clipped, for those of a mean over all units would be
+        lost in fp16. `first` are the units of the step's first batch.
+        """
+        scale = 2.0 ** math.floor(math.log2(first * self.accumulate / 2))
         rates = self.updates.rates(plan.share, plan.scales)
-        return self.place(np.array([divisor, 1 - plan.decay, *rates], np.float32))
+        factor = scale / (units * self.accumulate)
+        return self.place(np.array([factor, scale, 1 - plan.decay, *rates], np.float32))
 
     def _whole(self, *inputs: Tensor) -> tuple[Tensor]:
         """A step of one batch: its tensors, and at last what steers it."""
@@ -247,17 +262,17 @@ class DeviceStep(Step):
         """The loss of a batch's tensors, given together with what steers the step, whose gradients are added up."""
         *batch, steering = inputs
         loss = self.task.batch_loss(*batch)
-        (loss * (GRADIENT_SCALE / steering[0])).backward()  # type: ignore[no-untyped-call]
+        (loss * steering[0]).backward()  # type: ignore[no-untyped-call]
         self.task.settle()
         return (loss.detach(),)
 
     @torch.no_grad()
     def _update(self, loss: Tensor, steering: Tensor) -> Tensor:
         """Clip, update and average, unless loss or norm are not finite; both as a tensor [2]."""
-        norm = self.updates.clip_on_device(GRADIENT_SCALE)
+        norm = self.updates.clip_on_device(steering[1])
         numbers = torch.stack([loss.float(), norm.float()])
         unsound = ~numbers.isfinite().all()
         self.updates.step_unless(unsound, steering[STEERING:])
         for name, average in self.averages.items():
-            average.lerp_(self.task.parameters[name].detach(), steering[1])
+            average.lerp_(self.task.parameters[name].detach(), steering[2])
         return numbers

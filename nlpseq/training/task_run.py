@@ -95,6 +95,7 @@ class TaskRun(ABC):
         self.run = Run(self.task, self.training, self.folder, started=self.started)
         if request.resume:
             self.run.resume()
+            self.notes.append(f"goes on after step {self.run.step:,}")
 
     def _set_out(self, earlier: Model | None, model: RecurrentOptions) -> None:
         """Read the corpus, choose what was left open, and write both down."""

@@ -348,4 +348,5 @@ def test_a_gpu_that_is_not_there_is_told(nlpseq: Run, untrained: Path, monkeypat
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     done = nlpseq("translate", "-m", untrained, "--device", "cuda", input=b"abc\n")
     assert done.exit_code == 1
-    assert done.stderr == "error: --device: cuda cannot be used: torch finds no GPU here\nhint:  --device cpu\n"
+    assert done.stderr.startswith("error: --device: cuda cannot be used: torch ")
+    assert done.stderr.endswith("\nhint:  --device cpu\n")

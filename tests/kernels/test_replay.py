@@ -62,15 +62,20 @@ def test_what_cannot_be_recorded_is_called_and_says_why() -> None:
     assert doubled.usual
 
 
-def test_too_little_memory_is_the_callers_to_know() -> None:
-    class Full:
+def test_graphs_that_memory_does_not_hold_are_given_back() -> None:
+    class Filling(StandInRecorder):
         def record(self, body: Callable[[], tuple[Tensor, ...]]) -> tuple[StandInGraph, tuple[Tensor, ...]]:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            if self.graphs:
+                raise RuntimeError("CUDA error: out of memory")
+            return super().record(body)
 
-    doubled = Replay(Doubling(), recorder=Full())
-    doubled(torch.ones(1))
-    with pytest.raises(torch.OutOfMemoryError):
-        doubled(torch.ones(1))
+    doubled = Replay(Doubling(), recorder=Filling([(1,)]))
+    for key in "aabbab":
+        assert float(doubled(torch.ones(1), key=key)[0]) == 2.0
+        if key == "a":
+            had = doubled.has_graphs
+    assert not had and not doubled.has_graphs
+    assert doubled.refusal == "the device's memory does not hold graphs, too"
 
 
 def test_on_the_cpu_a_function_is_simply_called() -> None:

@@ -83,7 +83,7 @@ def test_a_whole_step_stays_on_its_device(kind: str, settings: dict[str, Any], t
     taker = DeviceStep(task, updates, averages, 1, task.feed.place)
     task.start_step(0)
     batch, count = task.next_batch()
-    steering = taker._steering(Plan(0, 1.0, task.rate_scales(0.0), 0.9), count)
+    steering = taker._steering(Plan(0, 1.0, task.rate_scales(0.0), 0.9), count, count)
     assert all(value.is_meta for value in (*batch, steering))
     with _OneDevice():
         (numbers,) = taker.replay(*batch, steering)

@@ -8,6 +8,7 @@ inside a CUDA graph nothing can be copied or asked, so after replays only `raise
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from nlpseq.kernels.gpu.arguments import Signal
 
 _flags: dict[torch.device, Tensor] = {}
 _recorded: list[Tensor] = []  # flags of graphs that were recorded before the device had one
-_watched: list[tuple[Any, Tensor]] = []  # for each launch with a wait: an event, and its flag on the host
+_watched: deque[tuple[Any, Tensor]] = deque()  # for each launch with a wait: an event, and its flag on the host
 
 
 def recording() -> bool:
@@ -65,16 +66,15 @@ def raise_if_stuck(*, wait: bool = False) -> None:
     """
     if recording():
         return
-    kept = []
     stuck = False
-    for event, flag in _watched:
+    while _watched:
+        event, flag = _watched[0]
         if event is not None and wait:
             event.synchronize()
-        if event is None or event.query():
-            stuck = stuck or bool(flag.item())
-        else:
-            kept.append((event, flag))
-    _watched[:] = kept
+        if event is not None and not event.query():
+            break  # nor have those that were launched after it
+        stuck = stuck or bool(flag.item())
+        _watched.popleft()
     if wait:
         stuck = stuck or any(bool(flag.item()) for flag in (*_flags.values(), *_recorded))
     if stuck:

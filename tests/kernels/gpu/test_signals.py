@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +16,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, empty in (("_flags", {}), ("_recorded", []), ("_watched", [])):
+    for name, empty in (("_flags", {}), ("_recorded", []), ("_watched", deque())):
         monkeypatch.setattr(signals, name, empty)
     yield
 
