@@ -2,13 +2,15 @@
 
 The stack is given the function that runs one layer over time, so the same lines serve the plain loop, the fast
 kernels and every device. Noise (the dropouts of training) is an object with four methods, given by the training road;
-without one nothing is dropped. Both directions run one after the other, each on its own weights, and are joined by
-concatenation.
+without one nothing is dropped. Both directions of a layer have weights of their own and are joined by concatenation.
+They run one after the other, unless what runs a layer has a way of its own for both: a method `run_directions`, called
+as the function here. The noise of both is drawn first, so it is the same either way; that holds it for longer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -97,27 +99,39 @@ def run_stack(
     for depth, (layer, before) in enumerate(zip(layers, state, strict=True)):
         if depth and noise is not None:
             inputs = noise.between(inputs)
-        outputs: list[Array] = []
-        after: list[State] = []
-        for reverse, (one, start) in enumerate(zip(layer, before, strict=True)):
+        directions: list[LayerWeights] = []
+        masks: list[Array | None] = []
+        for one, start in zip(layer, before, strict=True):
             weights = one
             if noise is not None and one.weight_hh is not None:
                 weights = one._replace(weight_hh=noise.recurrent(one.weight_hh))
+            directions.append(weights)
             shape = (inputs.shape[0], *start.hidden.shape)
-            masks = None if noise is None or not zoneout else noise.zoneout_masks(shape)
-            output, last = run_layer(
-                cell,
-                weights,
-                inputs,
-                start,
-                lengths,
-                reverse=bool(reverse),
-                zoneout=zoneout,
-                masks=masks,
-                **settings,
-            )
-            outputs.append(output)
-            after.append(last)
-        inputs = outputs[0] if len(outputs) == 1 else arrays.concatenate(outputs)
+            masks.append(None if noise is None or not zoneout else noise.zoneout_masks(shape))
+        run = getattr(run_layer, "run_directions", None) if len(layer) > 1 else None
+        inputs, after = (run or partial(run_directions, run_layer))(
+            cell, directions, inputs, before, lengths, zoneout=zoneout, masks=masks, **settings
+        )
         states.append(tuple(after))
     return inputs, tuple(states)
+
+
+def run_directions(
+    run_layer: Unroll,
+    cell: Cell,
+    weights: Layer,
+    inputs: Array,
+    states: Sequence[State],
+    lengths: Array | None = None,
+    *,
+    masks: Sequence[Array | None],
+    **settings: Any,
+) -> tuple[Array, list[State]]:
+    """Each direction of a layer after the other: outputs joined to [T, B, H] or [T, B, 2H], and the last states."""
+    outputs: list[Array] = []
+    last: list[State] = []
+    for reverse, (one, start, mask) in enumerate(zip(weights, states, masks, strict=True)):
+        output, end = run_layer(cell, one, inputs, start, lengths, reverse=bool(reverse), masks=mask, **settings)
+        outputs.append(output)
+        last.append(end)
+    return outputs[0] if len(outputs) == 1 else arrays.concatenate(outputs), last

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from nlpseq.cells import CELLS
+from nlpseq.cells import CELLS, unroll
 from nlpseq.kernels.recurrence import unroll as fast
-from nlpseq.models.stack import read_layers, run_stack, start_state
+from nlpseq.models.stack import read_layers, run_directions, run_stack, start_state
 
 Close = Callable[..., None]
 
@@ -134,3 +134,54 @@ def test_masks_of_ones_hold_every_layer_where_it_was() -> None:
     )
     assert not outputs.any()
     assert not any(value.any() for directions in last for one in directions for value in one)
+
+
+class _BothAtOnce:
+    """What runs a layer, with a way of its own for both directions."""
+
+    def __init__(self) -> None:
+        self.layers = 0
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+        return unroll(*arguments, **settings)
+
+    def run_directions(self, *arguments: Any, **settings: Any) -> Any:
+        self.layers += 1
+        return run_directions(unroll, *arguments, **settings)
+
+
+class _Numbered(_Doubling):
+    """Noise that is other at each call, as what is drawn at random is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def recurrent(self, weight: Any) -> Any:
+        self.calls.append("weight")
+        return weight / len(self.calls)
+
+    def zoneout_masks(self, shape: tuple[int, int, int]) -> Any:
+        self.calls.append("masks")
+        return np.arange(np.prod(shape)).reshape(shape) % (1 + len(self.calls)) == 0
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["one direction", "both directions"])
+def test_both_directions_may_be_run_at_once(both: bool) -> None:
+    """By what runs a layer, which is given the same noise and lengths."""
+    layers = read_layers(_weights(_layer("lstm", bidirectional=both)), 2)
+    inputs = np.random.default_rng(6).normal(size=(STEPS, BATCH, SIZE))
+    begun, lengths = start_state(CELLS["lstm"], layers, BATCH), np.array([3, 6, 1])
+    results = []
+    for run_layer in (_BothAtOnce(), unroll):
+        noise = _Numbered()
+        results.append(
+            run_stack(CELLS["lstm"], layers, inputs, begun, lengths, zoneout=0.5, run_layer=run_layer, noise=noise)
+        )
+        assert noise.calls == ["weight", "masks"] * (4 if both else 2)
+        if isinstance(run_layer, _BothAtOnce):
+            assert run_layer.layers == (2 if both else 0)
+    (found, after), (expected, last) = results
+    np.testing.assert_array_equal(found, expected)
+    for one, other in zip(after, last, strict=True):
+        np.testing.assert_array_equal(np.stack(one), np.stack(other))

@@ -21,6 +21,7 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
 from nlpseq.kernels.gpu.persistent_cells import advance, divide, retreat, sigmoid, unite, zeros_of_units
+from nlpseq.kernels.gpu.persistent_directions import place_after, place_before, tile_count, tile_number, time_of
 from nlpseq.kernels.gpu.persistent_normalisation import load_gains, normalise, normalise_backward
 from nlpseq.kernels.gpu.persistent_product import (
     LINE,
@@ -103,6 +104,7 @@ def persistent_forward(
     reset before the product helds [T, B, H].
     """
     COLUMNS: gl.constexpr = F.gates * F.units
+    WIDE: gl.constexpr = F.directions * F.gates * F.size
     row, column = gate_places(F)
     own, unit = unit_places(F)
     read, depth = chunk_places(F)
@@ -117,12 +119,12 @@ def persistent_forward(
     nothing = zeros_of_sums(COLUMNS, F)
     step = 0
     while step < steps:  # a `for` would let loads move over the wait
-        time = steps - 1 - step if F.reverse else step
-        here = (time * batch + own) * F.real + unit
-        x = gl.load(from_input + (time * batch + row) * (F.gates * F.size) + column, mask=row < batch, other=0.0)
+        time = time_of(step, steps, F)
+        here = (time * batch + own) * (F.directions * F.real) + unit
+        x = gl.load(from_input + (time * batch + row) * WIDE + column, mask=row < batch, other=0.0)
         share = _share_kept(masks, zoneout, here, real, F) if F.zoneout else 0.0
-        wait(counters + gl.program_id(1) * LINE, step * gl.num_programs(0), failed)
-        at = ((time + 1 if F.reverse else time) * batch + read) * F.size + depth
+        wait(counters + tile_number(F) * LINE, step * gl.num_programs(0), failed)
+        at = (place_before(time, F) * batch + read) * F.size + depth
         sums = multiply(step >> 30, nothing, hiddens + at, reads, ring, held, weight_at, F.depth, weight_ring, F, True)
         sums = _in_order(sums, F)
         bare, deviation = sums, hidden
@@ -139,9 +141,9 @@ def persistent_forward(
         new, new_memory, values = advance(sums, hidden, memory, F)
         hidden = _mixed(new, hidden, share, time < length, F)
         memory = _mixed(new_memory, memory, share, time < length, F)
-        after = ((time if F.reverse else time + 1) * batch + own) * F.size + unit
+        after = (place_after(time, F) * batch + own) * F.size + unit
         gl.store(hiddens + after, hidden.to(hiddens.dtype.element_ty), mask=known)
-        arrive(counters + gl.program_id(1) * LINE)
+        arrive(counters + tile_number(F) * LINE)
         if F.save:
             if F.memory:
                 gl.store(memories + after, memory, mask=known)
@@ -181,15 +183,15 @@ def _exchange(sums, parts, counter, turn, failed, F: gl.constexpr):
 def _group(parts, counters, F: gl.constexpr):
     """Where the parts of a program's group lie, and its counter."""
     AREA: gl.constexpr = F.rows * F.split * F.units
-    number = gl.program_id(1) * gl.num_programs(0) + gl.program_id(0) // F.split * F.split
-    return parts + number * AREA, counters + (gl.num_programs(1) + number) * LINE
+    number = tile_number(F) * gl.num_programs(0) + gl.program_id(0) // F.split * F.split
+    return parts + number * AREA, counters + (tile_count(F) + number) * LINE
 
 
 @gluon.jit
 def _states_beside(hiddens, memories, time, batch, at, known, F: gl.constexpr):
     """What a cell's derivative needs of the states before and after a step; `at` [rows, units] are places in a step."""
-    before = (time + 1 if F.reverse else time) * (batch * F.size) + at
-    after = (time if F.reverse else time + 1) * (batch * F.size) + at
+    before = place_before(time, F) * (batch * F.size) + at
+    after = place_after(time, F) * (batch * F.size) + at
     if F.memory:
         first = gl.load(memories + before, mask=known, other=0.0)
         if F.zoneout:
@@ -222,14 +224,14 @@ def _store_sums(to, first, second, third, fourth, F: gl.constexpr):
     if F.adds_up:
         total = gl.sum(unite((first, second, third, fourth), F), 0)
         column = gl.program_id(0) * COLUMNS + gl.arange(0, COLUMNS, gl.SliceLayout(0, F.columns))
-        gl.store(to + gl.program_id(1) * (F.gates * F.size) + column, total)
+        gl.store(to + tile_number(F) * (F.gates * F.size) + column, total)
 
 
 @gluon.jit
 def _send(to, grads, time, batch, F: gl.constexpr):
     """Gradients of a step's gates [rows, columns]; with reverse the place before the first step is the zeros'."""
     row, column = gate_places(F)
-    place = ((time + 1 if F.reverse else time) * batch + row) * (F.gates * F.size) + column
+    place = (place_before(time, F) * batch + row) * (F.directions * F.gates * F.size) + column
     gl.store(to + place, grads.to(to.dtype.element_ty), mask=row < batch)
 
 
@@ -282,6 +284,15 @@ def _without_last(grads, F: gl.constexpr):
 
 
 @gluon.jit
+def _nothing(step, looks, F: gl.constexpr):
+    """A zero that the compiler cannot know, and in both directions not before the wait: its addresses would spill."""
+    if F.directions == 2:
+        return looks >> 30
+    else:
+        return step >> 30
+
+
+@gluon.jit
 def _through_reset(
     q, kept, before, carried, known, sent_input, nothing, read, depth, reads, ring, held, weight_at, weight_ring,
     exchanged, partners, counters, step, time, batch, failed, F: gl.constexpr
@@ -292,11 +303,11 @@ def _through_reset(
     """
     none = zeros_of_units(F)
     _send(sent_input, unite((none, none, q[2], none), F), time, batch, F)
-    wait_for_all(counters, step + 1, failed, F)
-    at = ((time + 1 if F.reverse else time) * batch + read) * (F.gates * F.size) + depth
+    looks = wait_for_all(counters, step + 1, failed, F)
+    at = (place_before(time, F) * batch + read) * (F.directions * F.gates * F.size) + depth
     later = step + 1  # other numbers than the first product's, or both keep their addresses and descriptors
-    sums = multiply(later >> 30, nothing, sent_input + at, reads, ring, held, weight_at, _far(later, F), weight_ring, F,
-                    False)  # fmt: skip
+    zero = _nothing(later, looks, F)
+    sums = multiply(zero, nothing, sent_input + at, reads, ring, held, weight_at, _far(later, F), weight_ring, F, False)
     grad = gl.where(known, _exchange(sums, exchanged, partners, 2 * step + 2, failed, F), 0.0)
     reset = divide(kept.to(gl.float32), F)[0]
     return (grad * before * reset * (1.0 - reset), q[1], q[2], q[3]), carried + grad * reset
@@ -340,18 +351,18 @@ def persistent_backward(
     exchanged, partners = _group(exchanged, counters, F)
     step = 0
     while step < steps:
-        time = step if F.reverse else steps - 1 - step
-        here = (time * batch + own) * F.real + unit
+        time = time_of(steps - 1 - step, steps, F)
+        here = (time * batch + own) * (F.directions * F.real) + unit
         active = known & (time < length) if F.lengths else known
         kept = gl.load(saved + (time * batch + row) * DEEP + column, mask=row < batch, other=0.0)
         states = _states_beside(hiddens, memories, time, batch, at, known, F)
         grad = gl.load(grads + here, mask=real & active, other=0.0)
         share = _share_kept(masks, zoneout, here, real, F) if F.zoneout else 0.0
         bare, inverse = _load_normalised(normalised, deviations, time, batch, F)
-        wait(counters + gl.program_id(1) * LINE, step * gl.num_programs(0), failed)
-        ran = ((time if F.reverse else time + 1) * batch + read) * DEEP + depth
-        sums = multiply(step >> 30, nothing, sent + ran, reads, ring, held, weight_at, _far(step, F), weight_ring, F,
-                        False)  # fmt: skip
+        looks = wait(counters + tile_number(F) * LINE, step * gl.num_programs(0), failed)
+        ran = (place_after(time, F) * batch + read) * (F.directions * DEEP) + depth
+        zero = _nothing(step, looks, F)
+        sums = multiply(zero, nothing, sent + ran, reads, ring, held, weight_at, _far(step, F), weight_ring, F, False)
         sums = _exchange(sums, exchanged, partners, (1 + F.resets) * step + 1, failed, F)
         total = gl.where(known, sums + carried + grad.to(gl.float32), 0.0)  # a masked copy leaves anything
         q, carried, carried_memory = _retreat(kept, states, total, carried_memory, share, active, F)
@@ -365,10 +376,54 @@ def persistent_backward(
             _send(sent_input, gates, time, batch, F)
             gates = normalise_backward(gates, bare, inverse, gain, parts, counters, step + 1, failed, F)
         _send(sent, gates, time, batch, F)
-        arrive(counters + gl.program_id(1) * LINE)
+        arrive(counters + tile_number(F) * LINE)
         b0, b1, b2, b3 = _add_up(b0, b1, b2, b3, q, F)
         step += 1
     gl.store(grad_hidden + at, carried, mask=known)
     if F.memory:
         gl.store(grad_memory + at, carried_memory, mask=known)
     _store_sums(grad_bias, b0, b1, b2, b3, F)
+
+
+@gluon.jit(do_not_specialize=["steps", "batch", "zoneout"])
+def both_forward(
+    from_input, weight, hiddens, memories, saved, outputs, last_hidden, last_memory, helds, gain, normalised,
+    deviations, parts, masks, lengths, counters, failed, steps, batch, zoneout, F: gl.constexpr
+):  # fmt: skip
+    """`persistent_forward` in both directions: from_input [T, B, 2, gates * H], outputs and masks [T, B, 2, real], and
+    all others with the directions first.
+    """
+    WIDTH: gl.constexpr = F.gates * F.size
+    direction = gl.program_id(2)
+    rows = direction * (steps * batch)
+    states = direction * ((steps + 1) * batch * F.size)
+    first = direction * (batch * F.size)
+    persistent_forward(
+        from_input + direction * WIDTH, weight + direction * (WIDTH * F.size), hiddens + states, memories + states,
+        saved + rows * WIDTH, outputs + direction * F.real, last_hidden + first, last_memory + first,
+        helds + rows * F.size, gain + direction * WIDTH, normalised + rows * WIDTH, deviations + rows, parts,
+        masks + direction * F.real, lengths, counters, failed, steps, batch, zoneout, F
+    )  # fmt: skip
+
+
+@gluon.jit(do_not_specialize=["steps", "batch", "zoneout"])
+def both_backward(
+    grads, weight, hiddens, memories, saved, sent, sent_input, grad_hidden, grad_memory, grad_bias, exchanged, gain,
+    normalised, deviations, parts, masks, lengths, counters, failed, steps, batch, zoneout, F: gl.constexpr
+):  # fmt: skip
+    """`persistent_backward` in both directions: grads and masks [T, B, 2, real], grad_bias [2 * tiles, gates * H], all
+    others with the directions first but sent and sent_input. These are [T+2, B, 2, gates * H], of which each direction
+    has one more place than steps: a step's gradients are at the same place for both, and one product reads them.
+    """
+    WIDTH: gl.constexpr = F.gates * F.size
+    direction = gl.program_id(2)
+    rows = direction * (steps * batch)
+    states = direction * ((steps + 1) * batch * F.size)
+    first = direction * (batch * F.size)
+    begin = (1 - direction) * (batch * 2 * WIDTH) + direction * WIDTH
+    persistent_backward(
+        grads + direction * F.real, weight + direction * (WIDTH * F.size), hiddens + states, memories + states,
+        saved + rows * WIDTH, sent + begin, sent_input + begin, grad_hidden + first, grad_memory + first, grad_bias,
+        exchanged, gain + direction * WIDTH, normalised + rows * WIDTH, deviations + rows, parts,
+        masks + direction * F.real, lengths, counters, failed, steps, batch, zoneout, F
+    )  # fmt: skip

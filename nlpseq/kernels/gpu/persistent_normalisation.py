@@ -13,6 +13,7 @@ from __future__ import annotations
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
+from nlpseq.kernels.gpu.persistent_directions import tile_number
 from nlpseq.kernels.gpu.persistent_product import gate_places, wait_for_all
 
 EPSILON = gl.constexpr(1e-5)  # as in nlpseq.arrays.normalise
@@ -26,7 +27,7 @@ def _over_all_programs(first, second, parts, counters, turn, failed, F: gl.const
     LAYOUT: gl.constexpr = F.parts
     COLUMNS: gl.constexpr = F.columns
     across: gl.constexpr = F.across
-    begin = parts + gl.program_id(1) * (2 * across * ROWS)
+    begin = parts + tile_number(F) * (2 * across * ROWS)
     own = begin + gl.program_id(0) * ROWS + gl.arange(0, ROWS, gl.SliceLayout(1, COLUMNS))
     gl.store(own, first, cache_modifier=".cg")
     gl.store(own + across * ROWS, second, cache_modifier=".cg")

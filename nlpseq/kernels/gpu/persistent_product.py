@@ -20,6 +20,7 @@ from triton.experimental.gluon.language.nvidia.ampere import async_copy
 from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, warpgroup_mma, warpgroup_mma_wait
 
 from nlpseq.kernels.gpu.gluon_names import moved_names
+from nlpseq.kernels.gpu.persistent_directions import tile_count, tile_number
 
 LINE = gl.constexpr(32)  # counters, of which each has a line of the cache to itself
 program_barrier, copy_to_shared = moved_names(gl, async_copy)
@@ -45,8 +46,10 @@ def arrive(counter):
 
 @gluon.jit
 def wait(counter, wanted, failed):
-    """Until `wanted` programs were counted. One thread looks; giving up frees all who wait later, too."""
-    gl.inline_asm_elementwise(
+    """Until `wanted` programs were counted: how many looks there were, far less than 2^30. One thread looks; giving up
+    frees all who wait later, too.
+    """
+    looks = gl.inline_asm_elementwise(
         """{ .reg .pred p, q; .reg .u32 t, v, n;
         mov.u32 t, %tid.x;
         mov.u32 n, 0;
@@ -70,15 +73,16 @@ def wait(counter, wanted, failed):
         pack=1,
     )
     program_barrier()
+    return looks
 
 
 @gluon.jit
 def wait_for_all(counters, turn, failed, F: gl.constexpr):
     """A wait inside a step, for all programs of the same sequences; `turn` counts from one."""
     across: gl.constexpr = F.across
-    counter = counters + (gl.num_programs(1) * (1 + across) + gl.program_id(1)) * LINE
+    counter = counters + (tile_count(F) * (1 + across) + tile_number(F)) * LINE
     arrive(counter)
-    wait(counter, turn * across, failed)
+    return wait(counter, turn * across, failed)
 
 
 @gluon.jit

@@ -53,7 +53,9 @@ class Tiles:
         return padded(size) // self.units, -(-batch // self.rows)
 
 
-def tiles_of(cell: str, batch: int, size: int, processors: int) -> tuple[Tiles, Tiles] | None:
+def tiles_of(
+    cell: str, batch: int, size: int, processors: int, *, normalised: bool = False
+) -> tuple[Tiles, Tiles] | None:
     """Tiles of the forward and the backward kernel, or None if one launch cannot hold so many sequences or units."""
     gates, whole = GATES[cell], padded(size)
     if cell == RESETS and whole > 1024:
@@ -65,7 +67,7 @@ def tiles_of(cell: str, batch: int, size: int, processors: int) -> tuple[Tiles, 
         backward = _streamed(Tiles(128, 16, 4, 0, 4, 8), 4 * 16, whole // DEPTH)
         found = forward, backward
     else:
-        found = _held(batch, whole, processors)
+        found = _held(batch, whole, processors, normalised)
     for tiles in found:
         across, down = tiles.programs(batch, size)
         if across * down > processors or tiles.held < 0:
@@ -73,12 +75,13 @@ def tiles_of(cell: str, batch: int, size: int, processors: int) -> tuple[Tiles, 
     return found
 
 
-def _held(batch: int, whole: int, processors: int) -> tuple[Tiles, Tiles]:
+def _held(batch: int, whole: int, processors: int, normalised: bool) -> tuple[Tiles, Tiles]:
     """Tiles for up to 1024 units: all weights stay."""
     units = 8 if whole // 8 * -(-batch // 64) <= processors else 16
     rows, warps = (64, 4) if whole // units * -(-batch // 64) <= processors else (128, 8)
     chunks = whole // DEPTH
-    room = (SHARED_BYTES - SCRATCH_BYTES - whole * 4 * units * ELEMENT) // (rows * DEPTH * ELEMENT)
+    scratch = 2 * SCRATCH_BYTES if normalised and rows > 64 else SCRATCH_BYTES
+    room = (SHARED_BYTES - scratch - whole * 4 * units * ELEMENT) // (rows * DEPTH * ELEMENT)
     forward = Tiles(rows, units, 1, chunks, min(chunks, room), warps)
     if whole <= 256 and rows == 64:
         deep = 4 * chunks
@@ -120,6 +123,17 @@ def most_sequences(cell: str, steps: int, batch: int, size: int, processors: int
     return count
 
 
+def holds_both(cell: str, steps: int, batch: int, size: int, processors: int) -> bool:
+    """Whether one launch can hold both directions of a layer, each on half of the multiprocessors.
+
+    Not of an Elman cell where a program would have 64 of more than 512 units: that spills registers.
+    """
+    if most_sequences(cell, 2 * steps + 3, batch, size, processors // 2) < batch:  # arrays have twice the width
+        return False
+    found = tiles_of(cell, batch, size, processors // 2)
+    return found is not None and (GATES[cell] > 1 or found[0].units < 64 or size <= 512)
+
+
 @dataclass(frozen=True)
 class Fixed:
     """All that is fixed when a persistent kernel is compiled."""
@@ -133,6 +147,7 @@ class Fixed:
     lengths: bool
     save: bool
     normalised: bool
+    directions: int  # 2 where a launch runs both, and then `reverse` says nothing
 
 
 @dataclass(frozen=True)
@@ -157,6 +172,7 @@ class Frame:
     lengths: bool
     save: bool
     normalised: bool
+    directions: int
     resets: bool  # whether a step has a second product, of r * h
     adds_up: bool  # whether the bias's gradient is summed on the way
     count: float  # values that are normalised together
@@ -199,6 +215,7 @@ def frame_of(fixed: Fixed) -> Frame:
         lengths=fixed.lengths,
         save=fixed.save,
         normalised=fixed.normalised,
+        directions=fixed.directions,
         resets=fixed.cell == RESETS,
         adds_up=not fixed.normalised and fixed.cell != RESETS,
         count=float(BLOCKS.get(fixed.cell, 1) * fixed.real),

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
@@ -229,8 +230,70 @@ def unroll(
     operands = operands or state.hidden.dtype
     if state.hidden.dtype != torch.float32 or operands not in OPERANDS:
         raise BackendError("--precision", f"the GPU's kernels keep the state in fp32, not {state.hidden.dtype}", "fp32")
-    steps, batch = inputs.shape[:2]
     lengths = None if lengths is None else lengths.to(inputs.device)
+    request = _request(cell, weights, inputs, state, lengths, masks, zoneout, reverse, operands)
+    device = ways.device_of(inputs.device)
+    taken = ways.chosen(way, request, device)
+    if taken == "persistent":
+        from nlpseq.kernels.gpu import persistent_recurrence
+
+        if weights.weight_ih is not None and weights.gain_ih is not None:
+            inputs, weights = _normalised_inputs(weights, inputs, operands), _without_inputs(weights)
+        return persistent_recurrence.unroll(
+            cell, weights, inputs, state, lengths, masks, zoneout, request, device.processors
+        )
+    loop = Loop(
+        cell.name, taken, request.steps, request.batch, zoneout, operands, torch.is_grad_enabled(), request.settings
+    )
+    return _by_triton(loop, cell, weights, inputs, state, lengths, masks)
+
+
+def unroll_both(
+    cell: Cell,
+    weights: Sequence[LayerWeights],
+    inputs: Tensor,
+    states: Sequence[State],
+    lengths: Tensor | None = None,
+    *,
+    zoneout: float = 0.0,
+    masks: Sequence[Tensor | None] = (None, None),
+    operands: torch.dtype | None = None,
+) -> tuple[Tensor, list[State]] | None:
+    """Both directions of a layer at once, forwards and backwards: outputs [T, B, 2H] and both last states.
+
+    None where one launch cannot have both: `unroll` for each is the way then.
+    """
+    one, state, mask = weights[0], states[0], masks[0]
+    operands = operands or state.hidden.dtype
+    if one.weight_ih is None or state.hidden.dtype != torch.float32:
+        return None
+    lengths = None if lengths is None else lengths.to(inputs.device)
+    request = _request(cell, one, inputs, state, lengths, mask, zoneout, False, operands)
+    device = ways.device_of(inputs.device)
+    if not ways.both_at_once(request, device):
+        return None
+    from nlpseq.kernels.gpu import persistent_recurrence
+
+    if one.gain_ih is not None:
+        inputs = torch.cat([_normalised_inputs(each, inputs, operands) for each in weights], -1)
+        weights = [_without_inputs(each) for each in weights]
+    joined = None if mask is None else torch.cat([each for each in masks if each is not None], -1)
+    return persistent_recurrence.unroll_both(
+        cell, weights, inputs, states, lengths, joined, zoneout, request, device.processors
+    )
+
+
+def _request(
+    cell: Cell,
+    weights: LayerWeights,
+    inputs: Tensor,
+    state: State,
+    lengths: Tensor | None,
+    masks: Tensor | None,
+    zoneout: float,
+    reverse: bool,
+    operands: torch.dtype,
+) -> ways.Request:
     settings = settings_of(
         cell.name,
         normalised=weights.gain_hh is not None,
@@ -240,21 +303,19 @@ def unroll(
         lengths=lengths is not None,
         training=torch.is_grad_enabled(),
     )
-    request = ways.Request(cell.name, settings, steps, batch, state.hidden.shape[1], operands)
-    device = ways.device_of(inputs.device)
-    taken = ways.chosen(way, request, device)
-    if taken == "persistent":
-        from nlpseq.kernels.gpu import persistent_recurrence
+    steps, batch = inputs.shape[:2]
+    return ways.Request(cell.name, settings, steps, batch, state.hidden.shape[1], operands)
 
-        if weights.weight_ih is not None and weights.gain_ih is not None:
-            bias: Any = weights.bias_ih
-            inputs = _project_inputs(weights, inputs, operands) + bias
-            weights = weights._replace(weight_ih=None, bias_ih=None, gain_ih=None)
-        return persistent_recurrence.unroll(
-            cell, weights, inputs, state, lengths, masks, zoneout, request, device.processors
-        )
-    loop = Loop(cell.name, taken, steps, batch, zoneout, operands, torch.is_grad_enabled(), settings)
-    return _by_triton(loop, cell, weights, inputs, state, lengths, masks)
+
+def _normalised_inputs(weights: LayerWeights, inputs: Tensor, operands: torch.dtype) -> Tensor:
+    """The input's product and its bias, for a kernel that is given the product."""
+    assert weights.bias_ih is not None
+    product: Tensor = _project_inputs(weights, inputs, operands) + weights.bias_ih
+    return product
+
+
+def _without_inputs(weights: LayerWeights) -> LayerWeights:
+    return weights._replace(weight_ih=None, bias_ih=None, gain_ih=None)
 
 
 def _by_triton(

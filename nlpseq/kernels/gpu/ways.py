@@ -93,6 +93,15 @@ def choose(request: Request, device: Device) -> str:
     return "grid" if whole <= 256 and "grid" in possible else "steps"
 
 
+def both_at_once(request: Request, device: Device) -> bool:
+    """Whether one launch runs both directions of a layer, `request` being one of them: the persistent one, if a
+    multiprocessor is there for each program of both.
+    """
+    if choose(request, device) != "persistent":
+        return False
+    return persistent_tiles.holds_both(request.cell, request.steps, request.batch, request.size, device.processors)
+
+
 def chosen(way: str | None, request: Request, device: Device) -> str:
     """`way` if it is given, else the fastest. Raises BackendError if the one that was asked for cannot run it."""
     if way is None:

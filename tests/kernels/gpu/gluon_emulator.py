@@ -11,6 +11,8 @@ fp32. Approximations are exact.
 
 from __future__ import annotations
 
+import itertools
+import math
 import operator
 import threading
 from collections.abc import Callable
@@ -121,7 +123,7 @@ class Launch:
     def __init__(self, programs: tuple[int, ...], late: tuple[str, ...]) -> None:
         self.programs, self.late = programs, late
         self.turn = threading.Condition()
-        self.running = programs[0] * programs[1]
+        self.running = math.prod(programs)
         self.waits: list[tuple[Pointer, int]] = []
         self.errors: list[BaseException] = []
 
@@ -152,7 +154,7 @@ class Launch:
 class Program:
     """One program: what it has begun and not waited for."""
 
-    def __init__(self, launch: Launch, number: tuple[int, int]) -> None:
+    def __init__(self, launch: Launch, number: tuple[int, ...]) -> None:
         self.launch, self.number = launch, number
         self.copies: list[Callable[[], None]] = []
         self.groups: list[list[Callable[[], None]]] = []
@@ -202,7 +204,8 @@ class Program:
         if "red.release" in text:
             return self.launch.arrive(arguments[0])
         assert "ld.acquire" in text
-        return self.launch.wait(arguments[0], arguments[1])
+        self.launch.wait(arguments[0], arguments[1])
+        return 1  # look
 
 
 def _load(at: Pointer, mask: Value | None = None, other: float = 0.0, cache_modifier: str = "") -> Value:
@@ -303,12 +306,11 @@ def run(
     """Run a kernel. `late` names what happens as late as it may, `changed` gives functions for others."""
     launch = Launch(programs, late)
     threads = []
-    for down in range(programs[1]):
-        for across in range(programs[0]):
-            program = Program(launch, (across, down))
-            body = translate(kernel, _stand_ins(program), changed or {})
-            pointers = [Pointer(tensor.as_strided((_extent(tensor),), (1,))) for tensor in tensors]
-            threads.append(threading.Thread(target=launch.run, args=(partial(body, *pointers, *numbers),)))
+    for turned in itertools.product(*(range(count) for count in reversed(programs))):
+        program = Program(launch, turned[::-1])
+        body = translate(kernel, _stand_ins(program), changed or {})
+        pointers = [Pointer(tensor.as_strided((_extent(tensor),), (1,))) for tensor in tensors]
+        threads.append(threading.Thread(target=launch.run, args=(partial(body, *pointers, *numbers),)))
     for thread in threads:
         thread.start()
     for thread in threads:

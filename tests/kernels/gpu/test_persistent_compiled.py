@@ -18,6 +18,7 @@ import torch
 from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.kernels.gpu import recurrence as gpu_recurrence
 from nlpseq.kernels.gpu import ways
+from nlpseq.kernels.gpu.persistent_tiles import holds_both
 from tests.kernels.gpu.test_triton_recurrence import SHARED, Driver, resources
 
 SHAPES = [
@@ -34,7 +35,9 @@ SHAPES = [
 PLAIN: dict[str, Any] = {}
 EVERYTHING: dict[str, Any] = {"zoneout": 0.1, "masks": True, "lengths": True, "reverse": True}
 NORMALISED: dict[str, Any] = {"normalised": True}
+BOTH: dict[str, Any] = {"both": True}
 OPTIONS = [PLAIN, EVERYTHING, NORMALISED, {"zoneout": 0.1}, {"lengths": True}, {"reverse": True}, {"training": False}]
+OPTIONS += [BOTH, {**EVERYTHING, **BOTH}, {**NORMALISED, **BOTH}]
 
 # cell, B, H, options, type of the operands; the last ones only where all are asked for
 FEW = [
@@ -43,6 +46,8 @@ FEW = [
     ("rnn", 20, 650, EVERYTHING, torch.bfloat16),
     ("gru-reset-before", 64, 1024, PLAIN, torch.bfloat16),
     ("lstm", 128, 1024, {**EVERYTHING, **NORMALISED}, torch.bfloat16),
+    ("lstm", 64, 512, BOTH, torch.bfloat16),
+    ("gru", 64, 1024, {**EVERYTHING, **BOTH}, torch.bfloat16),
 ]
 MANY = [
     (cell, *shape, options, kind)
@@ -50,7 +55,8 @@ MANY = [
     for shape in SHAPES
     for options in OPTIONS
     for kind in (torch.bfloat16, torch.float16)
-    if cell in ("lstm", "gru", "rnn") or options in (PLAIN, EVERYTHING)
+    if cell in ("lstm", "gru", "rnn") or options in (PLAIN, EVERYTHING, BOTH)
+    if "both" not in options or holds_both(cell, 1, *shape, 132)
     if cell != "gru-reset-before" or shape[1] <= 1024
 ]
 
@@ -83,22 +89,35 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]]
 
 
 def run_layer(name: str, batch: int, size: int, options: dict[str, Any], operands: torch.dtype) -> None:
-    """A layer forwards, and backwards if it is for training."""
+    """A layer forwards, and backwards if it is for training; in both directions at once if they are asked for."""
     cell, training = CELLS[name], options.get("training", True)
     width = cell.gates * size
 
     def draw(*sizes: int) -> torch.Tensor:
         return torch.zeros(sizes, requires_grad=training)
 
-    gain = draw(width) if "normalised" in options else None
-    weights = LayerWeights(None, draw(width, size), None, draw(width), None, gain)
-    state = cell.state(*(draw(batch, size) for _ in cell.state._fields))  # type: ignore[attr-defined]
+    def weights(inputs: int | None) -> LayerWeights:
+        gain = draw(width) if "normalised" in options else None
+        given = (None, None, None) if inputs is None else (draw(width, inputs), draw(width), gain)
+        return LayerWeights(given[0], draw(width, size), given[1], draw(width), given[2], gain)
+
+    def state() -> Any:
+        return cell.state(*(draw(batch, size) for _ in cell.state._fields))  # type: ignore[attr-defined]
+
     masks = torch.zeros(1, batch, size, dtype=torch.bool) if "masks" in options else None
     lengths = torch.ones(batch, dtype=torch.long) if "lengths" in options else None
-    outputs, _ = gpu_recurrence.unroll(
-        cell, weights, draw(1, batch, width), state, lengths, operands=operands, way="persistent", masks=masks,
-        zoneout=options.get("zoneout", 0.0), reverse=options.get("reverse", False),
-    )  # fmt: skip
+    if "both" in options:
+        made = gpu_recurrence.unroll_both(
+            cell, [weights(8), weights(8)], draw(1, batch, 8), [state(), state()], lengths, operands=operands,
+            masks=[masks, masks], zoneout=options.get("zoneout", 0.0),
+        )  # fmt: skip
+        assert made is not None
+        outputs = made[0]
+    else:
+        outputs, _ = gpu_recurrence.unroll(
+            cell, weights(None), draw(1, batch, width), state(), lengths, operands=operands, way="persistent",
+            masks=masks, zoneout=options.get("zoneout", 0.0), reverse=options.get("reverse", False),
+        )  # fmt: skip
     if training:
         outputs.sum().backward()
 
@@ -110,6 +129,7 @@ def check(compiled: Any, folder: Path, case: tuple[Any, ...]) -> list[Any]:
         used = resources(kernel, folder)
         assert used["STACK"] == used["LOCAL"] == 0, f"{kernel.name} spills: {used}"
         assert kernel.metadata.shared <= SHARED[90], f"{kernel.name} wants {kernel.metadata.shared} bytes"
+        assert kernel.name.startswith("both" if "both" in case[3] else "persistent")
     return list(kernels)
 
 
