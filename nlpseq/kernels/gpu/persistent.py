@@ -285,8 +285,8 @@ def _without_last(grads, F: gl.constexpr):
 
 @gluon.jit
 def _nothing(step, looks, F: gl.constexpr):
-    """A zero that the compiler cannot know, and in both directions not before the wait: its addresses would spill."""
-    if F.directions == 2:
+    """A zero that the compiler cannot know, for some kernels not before the wait."""
+    if F.late:
         return looks >> 30
     else:
         return step >> 30

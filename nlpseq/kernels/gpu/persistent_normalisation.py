@@ -35,10 +35,10 @@ def _over_all_programs(first, second, parts, counters, turn, failed, F: gl.const
     program = gl.arange(0, PROGRAMS, gl.SliceLayout(1, LAYOUT))[:, None]
     row = gl.arange(0, ROWS, gl.SliceLayout(0, LAYOUT))[None, :]
     theirs, mask = begin + program * ROWS + row, (program < across) & (row >= 0)
-    one = gl.sum(gl.load(theirs, mask=mask, other=0.0, cache_modifier=".cg"), 0)
-    other = gl.sum(gl.load(theirs + across * ROWS, mask=mask, other=0.0, cache_modifier=".cg"), 0)
-    one = gl.convert_layout(one, gl.SliceLayout(1, COLUMNS))
-    return one[:, None], gl.convert_layout(other, gl.SliceLayout(1, COLUMNS))[:, None]
+    one = gl.load(theirs, mask=mask, other=0.0, cache_modifier=".cg")
+    other = gl.load(theirs + across * ROWS, mask=mask, other=0.0, cache_modifier=".cg")  # under way with the first
+    one = gl.convert_layout(gl.sum(one, 0), gl.SliceLayout(1, COLUMNS))
+    return one[:, None], gl.convert_layout(gl.sum(other, 0), gl.SliceLayout(1, COLUMNS))[:, None]
 
 
 @gluon.jit

@@ -11,6 +11,7 @@ that one launch cannot hold runs in pieces, one after another.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -140,7 +141,7 @@ def _gradients(
     if layer.resets:
         gates_input = gates + gates_input  # no slot is in both
     if layer.normalised or layer.resets:
-        totals = of_each(layer, gates_input.float().sum(0, keepdim=True))
+        totals = of_each(layer, gates_input.sum(0, keepdim=True, dtype=torch.float32))
     else:
         totals = list(bias.view(layer.directions, -1, layer.width).sum(1, keepdim=True))
     grad_inputs = _input_gradient(layer, gates_input, wx) if needs[3] else None
@@ -203,11 +204,13 @@ def launch(fixed: Fixed, programs: tuple[int, int, int], tensors: tuple[Tensor, 
     That look-up compares all layouts at each launch, for longer than the kernel runs.
     """
     types = tuple((one.dtype, one.data_ptr() % 16 == 0) for one in tensors)
-    key = fixed, types, tensors[0].device
-    compiled = _kernels.get(key)
-    if compiled is None:
-        compiled = _kernels[key] = compile_kernel(fixed, programs, (*tensors, *numbers))
-    compiled[programs](*tensors, *numbers, frame_of(fixed))
+    device = tensors[0].device
+    key = fixed, types, device
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():  # Triton launches on the current one
+        compiled = _kernels.get(key)
+        if compiled is None:
+            compiled = _kernels[key] = compile_kernel(fixed, programs, (*tensors, *numbers))
+        compiled[programs](*tensors, *numbers, frame_of(fixed))
 
 
 def kernel_for(fixed: Fixed) -> Any:

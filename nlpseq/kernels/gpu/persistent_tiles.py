@@ -174,6 +174,7 @@ class Frame:
     normalised: bool
     directions: int
     resets: bool  # whether a step has a second product, of r * h
+    late: bool  # whether addresses are kept from being made before the wait: they would spill
     adds_up: bool  # whether the bias's gradient is summed on the way
     count: float  # values that are normalised together
     across: int  # programs of a tile of sequences
@@ -221,7 +222,8 @@ def frame_of(fixed: Fixed) -> Frame:
         count=float(BLOCKS.get(fixed.cell, 1) * fixed.real),
         across=size // tiles.units,
         partners=1 << (size // tiles.units - 1).bit_length(),
-        parts=_parts_layout(tiles.warps),
+        parts=_parts_layout(tiles),
+        late=fixed.directions == 2 or fixed.cell == RESETS or (fixed.lengths and not fixed.reverse),
         sums=sums,
         columns=columns,
         tile=columns if gates == 1 else _columns_layout(width, tiles, 4),
@@ -277,10 +279,12 @@ def _load_layout(warps: int, width: int) -> Any:
     return gl.BlockedLayout([1, 8], [32 // across, across], [warps, 1], [1, 0])
 
 
-def _parts_layout(warps: int) -> Any:
+def _parts_layout(tiles: Tiles) -> Any:
+    """Sums of all programs [partners, rows]: as many warps along the rows as there are, which are not added up."""
     from triton.experimental.gluon import language as gl
 
-    return gl.BlockedLayout([1, 1], [1, 32], [warps, 1], [1, 0])
+    across = min(tiles.warps, tiles.rows // 32)
+    return gl.BlockedLayout([1, 1], [1, 32], [tiles.warps // across, across], [1, 0])
 
 
 def _shared_layout(width: int) -> Any:

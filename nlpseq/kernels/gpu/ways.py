@@ -29,6 +29,7 @@ WAYS = ("persistent", "column", "grid", "steps", "rows")
 
 WEIGHT_BYTES = 128 * 1024  # in a multiprocessor: of the 163 KB that any GPU since 8.0 lets a program have
 MOST_WAITING = 96  # programs that wait for each other: no GPU made for data centres since 8.0 has fewer multiprocessors
+FEW_STEPS = 4  # for fewer, arranging the weights for the persistent way takes longer than it saves; not yet measured
 TILE = 16  # sequences, and units, of a program of `grid`
 HALF = (torch.bfloat16, torch.float16)
 
@@ -84,7 +85,7 @@ def choose(request: Request, device: Device) -> str:
     settings, whole = request.settings, power_of_two(request.size)
     elman = settings.gates == 1 and whole >= 256
     possible = [way for way in WAYS if reason_against(way, request, device) is None]
-    if "persistent" in possible:
+    if "persistent" in possible and (settings.training or request.steps >= FEW_STEPS):
         return "persistent"
     if "column" in possible and not elman:
         return "column"
