@@ -23,6 +23,7 @@ from nlpseq.errors import BackendError
 from nlpseq.kernels import eager_recurrence, native_recurrence, recurrence, torch_layers
 from nlpseq.kernels.gpu import parallel as gpu_parallel
 from nlpseq.kernels.gpu import recurrence as gpu_recurrence
+from nlpseq.kernels.gpu.cache import ensure_cache
 from nlpseq.kernels.pointwise import POINTWISE
 from nlpseq.models.device import need_gpu
 from nlpseq.models.stack import Unroll, run_directions
@@ -125,6 +126,7 @@ def _choose_on_gpu(backend: str, precision: str, device: torch.device) -> Choice
         because = f"; no Triton: {reason}" if backend == "auto" else ""
         kernels, run = f"torch's operators, {name} ({why}){because}", torch_layers.TorchLayers
     else:
+        ensure_cache()
         products = gpu_recurrence.describe_fp32() if operands == torch.float32 else f"{name} products"
         kernels, run = f"Triton's kernels, {products} ({why})", TritonLayers
     return Choice(run(operands), operands, kernels, device, run(torch.float32))

@@ -16,6 +16,7 @@ launch.py       the other ways: their tiles and launches
 signals.py      counters that programs wait at, and waits that were given up
 products.py     products with results in fp32
 graph.py        many small launches as one
+cache.py        where Triton keeps what it has compiled
 column.py steps.py rows.py
                 the other kernels: all of time in one program; a step spread over many; a step in several launches
 pointwise.py tiles.py arguments.py
