@@ -23,7 +23,9 @@ def ensure_cache() -> None:
 
 def _cache_folder() -> Path:
     given = os.environ.get("TRITON_CACHE_DIR")
-    return Path(given) if given else Path(os.environ.get("TRITON_HOME") or os.path.expanduser("~")) / ".triton" / "cache"
+    return (
+        Path(given) if given else Path(os.environ.get("TRITON_HOME") or os.path.expanduser("~")) / ".triton" / "cache"
+    )
 
 
 def _can_be_written(folder: Path) -> bool:

@@ -285,9 +285,9 @@ def _without_last(grads, F: gl.constexpr):
 
 @gluon.jit
 def _nothing(step, looks, F: gl.constexpr):
-    """A zero that the compiler cannot know, for some kernels not before the wait."""
+    """A zero that the compiler cannot know, for some kernels one that it cannot move or share between products."""
     if F.late:
-        return looks >> 30
+        return gl.inline_asm_elementwise("and.b32 $0, $1, 0;", "=r,r", [looks], dtype=gl.int32, is_pure=False, pack=1)
     else:
         return step >> 30
 
