@@ -1,7 +1,7 @@
 """Where Triton keeps the kernels that it has compiled.
 
 Triton wants to write its cache, and raises an error of many lines if it cannot: in a home folder that is read-only, or
-on a full disk. Then a temporary folder takes its place, and the price is that kernels are compiled anew in each process.
+on a full disk. Then a temporary folder takes its place, and the price is that every process compiles its kernels anew.
 """
 
 from __future__ import annotations
