@@ -173,7 +173,7 @@ def test_a_device_that_works_on_its_own_is_waited_for() -> None:
         ({"backend": "torch", "options": ["zoneout"]}, "--backend", "zoneout"),
         ({"backend": "torch", "options": ["layer-normalisation"]}, "--backend", "layer normalisation"),
         ({"backend": "plain", "dtypes": ["fp32", "bf16"]}, "--dtype", "fp32 only"),
-        ({"device": "cuda"}, "--device", "no GPU"),
+        ({"device": "cuda"}, "--device", "cuda cannot be used"),
     ],
 )
 def test_what_cannot_be_timed_is_refused_before_anything_is(
