@@ -16,7 +16,9 @@ Elsewhere than on a GPU the function is simply called.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+import gc
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -64,7 +66,7 @@ class CudaRecorder:
             graph.register_generator_state(generator)
         torch.cuda.synchronize()
         try:
-            with torch.cuda.stream(self.stream):
+            with torch.cuda.stream(self.stream), _uncollected():
                 graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")
                 try:
                     results = body()
@@ -76,6 +78,18 @@ class CudaRecorder:
                 generator.graphsafe_set_state(fresh)
             raise
         return graph, results
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Inside, Python collects no garbage: another graph in it would be destroyed, which a recording does not allow."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 class Replay:
