@@ -313,10 +313,16 @@ def run(chosen: Sequence[str], end: float, conditions: Conditions, record: Recor
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT") or ROOT / "benchmarks"))
+    out = Path(os.environ.get("OUT") or ROOT / "benchmarks")
+    parser.add_argument("--out", type=Path, default=out, metavar="FOLDER", help=f"where the record goes [{out.name}/]")
     parser.add_argument("--only", action="append", choices=[*PARTS], metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--seconds", type=float, default=SECONDS, metavar="N", help="for all parts together")
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="in place of shared/data")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="with folders tinyshakespeare, wikitext2 and multi30k; what is missing is left out",
+    )
     return parser.parse_args(arguments)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import Tensor
 
 from nlpseq.kernels import replay
-from nlpseq.kernels.replay import Replay
+from nlpseq.kernels.replay import CudaRecorder, Replay
 from tests.kernels.replayed import StandInGraph, StandInRecorder
 
 
@@ -83,3 +85,64 @@ def test_on_the_cpu_a_function_is_simply_called() -> None:
     doubled = Replay(body)
     assert [float(doubled(torch.ones(1))[0]) for _ in range(3)] == [2.0] * 3
     assert body.calls == 3
+
+
+class FakeGraph:
+    """A graph that says what was done with it."""
+
+    done: list[str] = []  # noqa: RUF012
+
+    def register_generator_state(self, generator: object) -> None:
+        self.done.append("register")
+
+    def capture_begin(self, pool: object, capture_error_mode: str) -> None:
+        self.done.append(f"begin {pool}")
+
+    def capture_end(self) -> None:
+        self.done.append("end")
+
+    def replay(self) -> None:
+        self.done.append("replay")
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """CUDA's calls of a recording, told instead of made."""
+    FakeGraph.done = []
+    for name, value in (
+        ("CUDAGraph", FakeGraph),
+        ("graph_pool_handle", lambda: "pool"),
+        ("Stream", lambda: "stream"),
+        ("stream", lambda stream: nullcontext()),
+        ("synchronize", lambda: None),
+        ("empty_cache", lambda: None),
+    ):
+        monkeypatch.setattr(torch.cuda, name, value)
+    return FakeGraph.done
+
+
+def test_all_graphs_of_a_recorder_share_a_pool_and_no_garbage_is_collected(cuda: list[str]) -> None:
+    recorder = CudaRecorder([torch.Generator()])
+    for _ in range(2):
+        recorder.record(lambda: (torch.tensor([float(gc.isenabled())]),))
+    assert cuda == ["register", "begin pool", "end"] * 2
+    assert gc.isenabled()
+    assert recorder.record(lambda: (torch.tensor([float(gc.isenabled())]),))[1][0].tolist() == [0.0]
+
+
+def test_a_refused_recording_is_ended_and_its_generators_can_be_drawn_from(cuda: list[str]) -> None:
+    restored: list[int] = []
+
+    class Generator(torch.Generator):
+        def graphsafe_set_state(self, state: torch.Generator) -> None:
+            restored.append(state.initial_seed())
+
+    def refuse() -> tuple[Tensor, ...]:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    generator = Generator()
+    generator.manual_seed(7)
+    with pytest.raises(RuntimeError, match="not permitted"):
+        CudaRecorder([generator]).record(refuse)
+    assert cuda == ["register", "begin pool", "end"] and restored == [7]
+    assert gc.isenabled()
