@@ -217,6 +217,12 @@ def encoding_hint(name: str, sample: bytes) -> str:
     return f"{reason}: {iconv_command(name, encoding)}"
 
 
+def need_source(name: str) -> None:
+    """Raises CorpusError for a name that is no bundled corpus, no data set of the hub and no path that exists."""
+    if not (name in BUNDLED or name.startswith(HUB) or os.path.exists(name)):
+        raise CorpusError(name, "there is no such file or corpus", _nearest(name))
+
+
 def _nearest(name: str) -> str:
     """A hint that names the file or bundled corpus most like `name`."""
     folder, wanted = os.path.split(name)

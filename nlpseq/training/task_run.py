@@ -21,6 +21,7 @@ from nlpseq.models.model_file import TOKENISER, Model, load_model, read_tensors
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.native.memory import keep_freed_memory
 from nlpseq.options import flag
+from nlpseq.text.formats import need_source
 from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.device_faults import explained
 from nlpseq.training.loop import Progress, Run
@@ -84,6 +85,8 @@ class TaskRun(ABC):
             self._take_up()
         else:
             self.choice = _choose(request.training, model)
+            for name in (*request.corpus, *request.valid):
+                need_source(name)  # before a hint to overwrite what is in the folder
             self.folder.open(resume=False, overwrite=request.overwrite)
             try:
                 self._set_out(earlier, model)

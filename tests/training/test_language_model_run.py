@@ -284,3 +284,9 @@ def test_a_sampled_softmax_learns(tmp_path: Path) -> None:
     }
     result = _train(_request(tmp_path / "run", **settings))
     assert result["valid"]["loss"] < 2.5
+
+
+def test_a_corpus_that_is_not_there_is_said_before_a_folder_in_use(tmp_path: Path) -> None:
+    _train(_request(tmp_path / "run", steps=1))
+    with pytest.raises(NlpseqError, match="there is no such file or corpus"):
+        LanguageModelRun(replace(_request(tmp_path / "run"), corpus=(str(tmp_path / "corpse.txt"),)))
