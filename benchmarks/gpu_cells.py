@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -76,7 +77,8 @@ def timings(
     called = _each(turns, lambda turn: (turn(), turn)[1], reasons)
     replayed = _each(called, recorded, reasons) if graphs and device == "cuda" else [None] * len(turns)
     measure = device_seconds if device == "cuda" else median_seconds
-    return _measure(called, measure, repeats), _measure(replayed, measure, repeats), reasons
+    alone = partial(device_seconds, queued=True) if device == "cuda" else median_seconds
+    return _measure(called, measure, repeats), _measure(replayed, alone, repeats), reasons
 
 
 def _each(turns: Sequence[Turn | None], prepare: Callable[[Turn], Turn], reasons: list[str]) -> list[Turn | None]:
@@ -114,11 +116,17 @@ def ways_taken() -> Iterator[list[str]]:
         taken.extend([way] * (way not in taken))
         return way
 
-    ways.chosen = look
+    def look_at_both(*request: Any) -> bool:
+        at_once: bool = both(*request)
+        taken.extend(["both at once"] * (at_once and "both at once" not in taken))
+        return at_once
+
+    both = ways.both_at_once
+    ways.chosen, ways.both_at_once = look, look_at_both
     try:
         yield taken
     finally:
-        ways.chosen = chosen
+        ways.chosen, ways.both_at_once = chosen, both
 
 
 def work(cell: str, shape: Shape, direction: str, dtype: str) -> tuple[float, float]:
@@ -223,6 +231,13 @@ def direction_turns(cell: str, shape: Shape, choice: Choice, dtype: str, device:
     state = zero_state(CELLS[cell], shape.batch, size, inputs.detach())
     upstream = torch.randn(*shape[:2], 2 * size, device=device)
 
+    def together() -> object:
+        outputs, _ = choice.run_layer.run_directions(  # type: ignore[attr-defined]
+            CELLS[cell], weights, inputs, [state, state], None, masks=[None, None]
+        )
+        leaves = [inputs, *(value for one in weights for value in one if value is not None)]
+        return torch.autograd.grad(outputs, leaves, upstream)
+
     def run(*directions: int) -> Turn:
         leaves = [inputs, *(value for one in directions for value in weights[one] if value is not None)]
 
@@ -243,7 +258,7 @@ def direction_turns(cell: str, shape: Shape, choice: Choice, dtype: str, device:
     return {
         "forwards": run(0),
         "backwards": run(1),
-        "both": run(0, 1),
+        "both": together if hasattr(choice.run_layer, "run_directions") else run(0, 1),
         "torch.nn both": lambda: torch.autograd.grad(theirs(low)[0], leaves, low_upstream),
     }
 
@@ -331,7 +346,22 @@ def _jobs() -> Iterator[tuple[str, Callable[[], Row]]]:
 def measure(deadline: float) -> Iterator[Row]:
     """The ceilings, then all tables, until `deadline` of `time.monotonic`; what fails or is left out is a row too."""
     warnings.simplefilter("ignore")
+    wake()
     yield from until(deadline, _jobs())
+
+
+def wake(seconds: float = 0.5) -> None:
+    """Keep the GPU busy until its clock has risen."""
+    matrix = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        matrix @ matrix
+        torch.cuda.synchronize()
+
+
+def is_lost(text: str) -> bool:
+    """Whether nothing more can be run in a process after such an error."""
+    return "CUDA error" in text or "Triton Error [CUDA]" in text
 
 
 def until(deadline: float, jobs: Iterator[tuple[str, Callable[[], Row]]]) -> Iterator[Row]:
@@ -345,8 +375,8 @@ def until(deadline: float, jobs: Iterator[tuple[str, Callable[[], Row]]]) -> Ite
             yield make()
         except Exception as error:
             yield {"failure": f"{name}: {first_line(error)}"}
-            if "CUDA error" in str(error):
-                deadline = 0.0  # nothing more can be run in this process
+            if is_lost(str(error)):
+                deadline = 0.0
     if left:
         yield {"left out": f"{len(left)} rows for want of time: {'; '.join(left)}"}
 
@@ -362,7 +392,15 @@ def warm_jobs() -> list[tuple[str, Shape, str, str]]:
 
 def _few_steps(shape: Shape) -> Shape:
     """Kernels are compiled for whether a number is divisible by 16, not for the number."""
-    return shape._replace(time=3 if shape.time % 16 else 16)
+    return shape._replace(time=5 if shape.time % 16 else 16)
+
+
+def warm_directions(cell: str, shape: Shape) -> None:
+    """Compile a layer's kernels backwards in time, and in both directions at once."""
+    turns = direction_turns(cell, _few_steps(shape), choose("auto", "bf16", "cuda"), "bf16")
+    for name in ("backwards", "both"):
+        turns[name]()
+    torch.cuda.synchronize()
 
 
 def warm(cell: str, shape: Shape, dtype: str, option: str) -> None:

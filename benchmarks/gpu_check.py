@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
-from gpu_cells import Row, first_line
+from gpu_cells import Row, first_line, is_lost
 from torch import Tensor
 
 from nlpseq.cells import CELLS, LayerWeights
@@ -291,5 +291,5 @@ def _work(job: Callable[[Any], Any], items: Sequence[Any], taken: Any, results: 
             return
         found = job(items[place])
         results.put(found)
-        if "CUDA error" in str(getattr(found, "failed", "")):
-            return  # nothing more can be run in this process
+        if is_lost(str(getattr(found, "failed", found))):
+            return

@@ -75,6 +75,9 @@ def compile_kernels(deadline: float, conditions: Conditions) -> Iterator[Row]:
     """Run each layer and step once, and begin each training run, so that what they need is compiled."""
     jobs = [partial(gpu_steps.warm, *job) for job in gpu_steps.warm_jobs()]
     jobs += [partial(gpu_cells.warm, *job) for job in gpu_cells.warm_jobs()]
+    jobs += [
+        partial(gpu_cells.warm_directions, cell, shape) for shape in gpu_cells.SOME_SHAPES for cell in ("lstm", "gru")
+    ]
     begun = []
     for key, training in gpu_runs.TRAININGS.items():
         if conditions.data is not None and not gpu_runs.missing(training, conditions.data):
@@ -105,8 +108,8 @@ PARTS: dict[str, Part] = {
     "check": Part(0.12, lambda deadline, given: gpu_check.measure(deadline, given.processes)),
     "kernels": Part(0.07, lambda deadline, given: gpu_cells.measure(deadline)),
     "steps": Part(0.05, lambda deadline, given: gpu_steps.measure(deadline)),
-    "resume": Part(0.06, lambda deadline, given: gpu_runs.resume(deadline, given.folder)),
-    "train": Part(0.68, lambda deadline, given: gpu_runs.train(deadline, given.data, given.folder)),
+    "resume": Part(0.2, lambda deadline, given: gpu_runs.resume(deadline, given.folder)),
+    "train": Part(0.55, lambda deadline, given: gpu_runs.train(deadline, given.data, given.folder)),
     "decode": Part(0.1, lambda deadline, given: gpu_runs.decode(deadline, given.data, given.folder)),
 }
 
@@ -200,6 +203,8 @@ def host_facts(command: str) -> dict[str, Any]:
 
 
 def _commit() -> str:
+    if given := os.environ.get("NLPSEQ_COMMIT"):  # for a copy without its history
+        return given
     found = _said("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
     changed = _said("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")
     return f"{found} and changes" if changed not in ("", "unknown") else found
@@ -257,7 +262,7 @@ class Record:
         folder.mkdir(parents=True, exist_ok=True)
         path = self.path(folder)
         path.write_text(markdown(self), encoding="utf-8")
-        path.with_suffix(".json").write_text(json.dumps(self.as_json(), indent=1), encoding="utf-8")
+        path.with_suffix(".json").write_text(json.dumps(self.as_json(), indent=1, default=str), encoding="utf-8")
         return path
 
 

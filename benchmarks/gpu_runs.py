@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,12 +112,6 @@ def finish(process: subprocess.Popen[str], deadline: float) -> tuple[str, str]:
     return written, said
 
 
-@cache
-def takes_device(command: str) -> bool:
-    """Whether a command knows the flag."""
-    return "--device" in finish(start([command, "--help"]), time.monotonic() + 30)[0]
-
-
 def training_words(training: Training, data: Path, folder: Path, seconds: float) -> list[str]:
     """The command that trains for so many seconds, all in all."""
     budget = ["--minutes", f"{seconds / 60:.3f}", "--device", DEVICE, "--out", str(folder), "--overwrite", "--json"]
@@ -146,7 +139,7 @@ def train(deadline: float, data: Path | None, folder: Path) -> Iterator[Row]:
             yield {"failure": f"training on {training.name}: {first_line(error)}"}
             continue
         words = ["evaluate", "-m", str(folder / key), *_words(training.evaluate, training, data), "--json"]
-        evaluations[key] = start(words + ["--device", DEVICE] * takes_device("evaluate"))
+        evaluations[key] = start([*words, "--device", DEVICE])
     for key, process in evaluations.items():
         try:
             written, _ = finish(process, deadline)
@@ -265,9 +258,6 @@ def decode(deadline: float, data: Path | None, folder: Path) -> Iterator[Row]:
     for name, job in decodings(data).items():
         if time.monotonic() > deadline:
             yield {"left out": f"{name}, for want of time"}
-            continue
-        if not takes_device(name.split()[0]):
-            yield {"left out": f"{name}: the command has no --device"}
             continue
         try:
             yield decoding_row(name, job, folder)

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from gpu_cells import Row, Turn, contenders, timings, until, ways_taken
+from gpu_cells import Row, Turn, contenders, timings, until, wake, ways_taken
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from nlpseq.cells import Cell
-from nlpseq.kernels.choice import Choice, choose
+from nlpseq.kernels.choice import Choice, choose, rounded_products
 from nlpseq.kernels.loss import linear_cross_entropy
 from nlpseq.models import classifier, language_model, translator
 from nlpseq.models.classifier import ClassifierOptions
@@ -104,6 +104,11 @@ def _run_layer(choice: Choice, *, equal: bool) -> Callable[..., Any]:
     def run(cell: Cell, weights: Any, inputs: Tensor, state: Any, lengths: Any = None, **settings: Any) -> Any:
         return choice.run_layer(cell, weights, inputs, state, None if equal else lengths, **settings)
 
+    def run_directions(cell: Cell, weights: Any, inputs: Tensor, states: Any, lengths: Any = None, **given: Any) -> Any:
+        return choice.run_layer.run_directions(cell, weights, inputs, states, None if equal else lengths, **given)  # type: ignore[attr-defined]
+
+    if hasattr(choice.run_layer, "run_directions"):
+        run.run_directions = run_directions  # type: ignore[attr-defined]
     return run
 
 
@@ -304,8 +309,9 @@ def _rows() -> list[tuple[str, Sizes]]:
 def step_row(task: str, sizes: Sizes, device: str = "cuda") -> Row:
     """A row of the table: both losses at the start, and milliseconds of a step."""
     make, _ = TASKS[task]
-    with ways_taken() if device == "cuda" else nullcontext([]) as taken:
-        pair = make(sizes, choose("auto", "bf16" if device == "cuda" else "fp32", device), device)
+    choice = choose("auto", "bf16" if device == "cuda" else "fp32", device)
+    with rounded_products(choice), ways_taken() if device == "cuda" else nullcontext([]) as taken:  # as in training
+        pair = make(sizes, choice, device)
         losses = float(pair.ours().detach()), float(pair.theirs().detach())
         called, graphs, reasons = timings(pair.turns(), device)
     fastest = graphs[0] or called[0]
@@ -326,6 +332,7 @@ def step_row(task: str, sizes: Sizes, device: str = "cuda") -> Row:
 def measure(deadline: float) -> Iterator[Row]:
     """All steps until `deadline` of `time.monotonic`; what fails or is left out is a row too."""
     warnings.simplefilter("ignore")  # that capturable optimisers are made for graphs
+    wake()
     jobs = (
         (f"{task} {sizes[:4]}{' unequal' * sizes.unequal}", partial(step_row, task, sizes)) for task, sizes in _rows()
     )
@@ -339,5 +346,7 @@ def warm_jobs() -> list[tuple[str, Sizes]]:
 
 def warm(task: str, sizes: Sizes) -> None:
     """Compile the kernels of a step by taking it once."""
-    TASKS[task][0](sizes, choose("auto", "bf16", "cuda")).turns()[0]()
-    torch.cuda.synchronize()
+    choice = choose("auto", "bf16", "cuda")
+    with rounded_products(choice):
+        TASKS[task][0](sizes, choice).turns()[0]()
+        torch.cuda.synchronize()

@@ -40,6 +40,7 @@ from nlpseq.kernels.masks import draw_mask
 from nlpseq.kernels.replay import CudaRecorder
 from nlpseq.models.device import need_gpu
 
+QUEUED_CYCLES = 1_000_000  # of a GPU's clock: about half a millisecond, in which a graph is launched
 WARM_UP = 2  # turns that are not counted
 
 NO_OPTION = "none"
@@ -187,15 +188,18 @@ def median_seconds(turns: Sequence[Turn], repeats: int, wait: Callable[[], objec
     return [statistics.median(measured) for measured in seconds]
 
 
-def device_seconds(turns: Sequence[Turn], repeats: int) -> list[float]:
+def device_seconds(turns: Sequence[Turn], repeats: int, *, queued: bool = False) -> list[float]:
     """As `median_seconds`, of work on a GPU: what passes there between two events around each turn.
 
-    Raises BackendError if a kernel gave up, in a graph too.
+    With `queued` the GPU is kept busy until all is launched, so that the host's time is no part of it. Raises
+    BackendError if a kernel gave up, in a graph too.
     """
     seconds: list[list[float]] = [[] for _ in turns]
     for repeat in range(WARM_UP + repeats):
         for turn, measured in zip(turns, seconds, strict=True):
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+            if queued:
+                torch.cuda._sleep(QUEUED_CYCLES)  # type: ignore[no-untyped-call]
             begin.record()
             turn()
             end.record()
@@ -298,7 +302,7 @@ def _measure(layer: _Layer) -> LayerTiming:
         return made(graph_ms=None, **_milliseconds(turns, median_seconds, layer.plan.repeats))
     called = _milliseconds(turns, device_seconds, layer.plan.repeats)
     graphs = _graphs(turns, generator)
-    return made(**called, graph_ms=_milliseconds(graphs, device_seconds, layer.plan.repeats))
+    return made(**called, graph_ms=_milliseconds(graphs, partial(device_seconds, queued=True), layer.plan.repeats))
 
 
 def _milliseconds(
