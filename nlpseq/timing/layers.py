@@ -2,9 +2,9 @@
 
 The contenders take turns, again and again, so that whatever else the machine does falls on all of them alike, and the
 median of the turns counts. The products alone, into memory that is there already, are the floor: no layer that computes
-them one step after another can be faster. In bf16 torch.nn holds weights, state and input in bf16 (cuDNN may be faster
-in fp16); ours multiplies in bf16 and keeps its state in fp32; torch.nn in fp32 takes a turn too, since being faster than
-that is what bf16 is for. The price of turns is a cold cache at the start of each.
+them one step after another can be faster. In bf16 torch.nn holds weights, state and input in bf16 (cuDNN may be
+faster in fp16); ours multiplies in bf16 and keeps its state in fp32. torch.nn in fp32 takes a turn too, since being
+faster than that is what bf16 is for. The price of turns is a cold cache at the start of each.
 
 An option of our layers (`OPTIONS`) is timed beside the same layer without it. Noise is drawn in each turn, as in
 training. torch.nn has an equal for different lengths alone: packing and padding are then part of its turn.
