@@ -178,7 +178,7 @@ def _reference(case: Case) -> Case:
 
 
 def difference(found: Sequence[Tensor], expected: Sequence[Tensor], rounded: float = 0.0, strict: int = 0) -> float:
-    """The largest of all differences, each of the largest value of its tensor; infinite if a number is none.
+    """The largest of all differences, each of the largest value of its tensor; infinite if a number is not finite.
 
     Tensors of two and more dimensions, after the first `strict`, may be off by `rounded`, which is then not counted.
     """
@@ -252,7 +252,7 @@ def summarise(found: Sequence[Result], asked: int, took: float) -> Iterator[Row]
 
 
 def measure(deadline: float, processes: int) -> Iterator[Row]:
-    """Check all cases until `deadline` of `time.monotonic`, in so many processes."""
+    """Check all cases until `deadline` of `time.monotonic`, in several processes."""
     started, wanted = time.monotonic(), cases(WAYS)
     found = list(shared_out(check, wanted, processes, deadline))
     yield from summarise(found, len(wanted), time.monotonic() - started)

@@ -113,7 +113,7 @@ def finish(process: subprocess.Popen[str], deadline: float) -> tuple[str, str]:
 
 
 def training_words(training: Training, data: Path, folder: Path, seconds: float) -> list[str]:
-    """The command that trains for so many seconds, all in all."""
+    """The command that trains for `seconds`, all in all."""
     budget = ["--minutes", f"{seconds / 60:.3f}", "--device", DEVICE, "--out", str(folder), "--overwrite", "--json"]
     return ["train", *_words(training.train, training, data), *budget]
 

@@ -22,6 +22,11 @@ def library(array: Array) -> Any:
     return torch if torch is not None and isinstance(array, torch.Tensor) else np
 
 
+def is_numpy(array: Array) -> bool:
+    """Whether NumPy made `array`; torch did otherwise."""
+    return isinstance(array, np.ndarray)
+
+
 def to_numpy(array: Array) -> np.ndarray:
     """`array` as a NumPy array on the host, without a copy where that is possible."""
     return array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()

@@ -233,8 +233,8 @@ class PlainValue:
 
     def _choice(self, choices: tuple[str, ...], value: str, param: Any, ctx: Any) -> str:
         if value not in choices:
-            near = [value.lower()] if value.lower() in choices else get_close_matches(value, choices, 1)
-            near = [SAME.get(value.lower(), "")] if SAME.get(value.lower()) in choices else near
+            same = SAME.get(value.lower(), value.lower())
+            near = [same] if same in choices else get_close_matches(value, choices, 1)
             meant = f"; did you mean {near[0]}?" if near else ""
             raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}{meant}", ctx=ctx, param=param)
         return value

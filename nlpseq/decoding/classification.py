@@ -76,7 +76,7 @@ class _HostRoad:
 
 def _road_on(device: str, weights: classifier.Weights, options: ClassifierOptions) -> _Road:
     placed = on_device(weights, device)
-    if arrays.library(placed["embedding.weight"]) is np:
+    if arrays.is_numpy(placed["embedding.weight"]):
         return _HostRoad(placed, options)
     from nlpseq.decoding.device.classification import DeviceRoad
 

@@ -95,7 +95,7 @@ class HostRoad:
 def road_on(device: str, weights: Weights, options: LanguageModelOptions, sampling: SamplingOptions) -> Road:
     """How texts are made on a device, as `on_device` names it. Raises BackendError if there is no such device."""
     placed = on_device(weights, device)
-    if arrays.library(placed["embedding.weight"]) is np:
+    if arrays.is_numpy(placed["embedding.weight"]):
         return HostRoad(placed, options)
     from nlpseq.decoding.device.generation import DeviceRoad
 

@@ -73,7 +73,8 @@ def text_loss(
     features cost is found by `total_loss`, by default where the weights are; a loss that stays on a device is fetched
     once, at the end. There are 64 columns unless another number is given, on a GPU more if their states are settled.
     """
-    far = arrays.library(weights["embedding.weight"]) is not np and weights["embedding.weight"].device.type != "cpu"
+    embedding = weights["embedding.weight"]
+    far = not arrays.is_numpy(embedding) and embedding.device.type != "cpu"
     if far and total_loss is None:
         total_loss = partial(_total_on_device, weights)
     columns = columns or (DEVICE_COLUMNS if far and exact else COLUMNS)
@@ -102,10 +103,14 @@ def text_loss(
     return float(sum(losses) + sum(tail))
 
 
-def _total_on_device(weights: Weights, features: Array, targets: Array) -> Array:
-    """The sum of -log p, which stays on the device."""
+def device_losses(weights: Weights, features: Array, targets: Array) -> Array:
+    """-log p(target) in nats [N] as float64, of features [N, E or H], by weights that are tensors; they stay there."""
     rows = max(1, DEVICE_LOGITS // weights["output.bias"].shape[0])
-    return language_model.placed_losses(weights, features, targets, rows).double().sum()
+    return language_model.placed_losses(weights, features, targets, rows).double()
+
+
+def _total_on_device(weights: Weights, features: Array, targets: Array) -> Array:
+    return device_losses(weights, features, targets).sum()
 
 
 def _output_is_dear(weights: Weights) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from nlpseq import arrays
 from nlpseq.arrays import Array
 from nlpseq.evaluation import perplexity
-from nlpseq.evaluation.perplexity import COLUMNS, DEVICE_COLUMNS, DEVICE_LOGITS, Tokens
+from nlpseq.evaluation.perplexity import COLUMNS, DEVICE_COLUMNS, Tokens, device_losses
 from nlpseq.kernels.running import run_layer_for
 from nlpseq.models import language_model, translator
 from nlpseq.models.device import in_halves, is_out_of_memory, on_device, refuse_single
@@ -42,7 +42,7 @@ class Reader:
         self.options = options
         self.weights = weights
         self._like = weights["embedding.weight"]
-        self.on_host = arrays.library(self._like) is np
+        self.on_host = arrays.is_numpy(self._like)
         self._output: OutputLayer | None = None
         self._run_layer: Unroll = layer.unroll
         if self.on_host:
@@ -77,8 +77,7 @@ class Reader:
     def losses(self, features: Array, targets: Array) -> Array:
         """-log p(target) in nats [N] as float64, of features [N, E or H]; they stay where the weights are."""
         if self._output is None:
-            rows = max(1, DEVICE_LOGITS // self.weights["output.bias"].shape[0])
-            return language_model.placed_losses(self.weights, features, targets, rows).double()
+            return device_losses(self.weights, features, targets)
         if self._output.packed is None:
             return language_model.token_losses(self.weights, features, targets).astype(np.float64)
         return self._output.packed.losses(features, targets)
@@ -113,7 +112,7 @@ def given_source_losses(
 
     Raises BackendError where a device's memory does not hold a single pair.
     """
-    if arrays.library(weights["embedding.weight"]) is np:
+    if arrays.is_numpy(weights["embedding.weight"]):
         losses = translator.token_losses(weights, options, sources, targets)
         return [float(one.sum(dtype=np.float64)) for one in losses]
     nats = np.zeros(len(targets))
@@ -141,14 +140,12 @@ def _losses_together(
     )
     memory, state = translator.encode(weights, options, ids, source_lengths, run_layer=run_layer)
     features, _, _ = translator.decode(weights, options, read, memory, state, run_layer=run_layer)
-    rows = max(1, DEVICE_LOGITS // weights["output.bias"].shape[0])
-    flat = features.reshape(-1, features.shape[-1])
-    losses = language_model.placed_losses(weights, flat, wanted.reshape(-1), rows).double()
+    losses = device_losses(weights, features.reshape(-1, features.shape[-1]), wanted.reshape(-1))
     return column_sums(losses.reshape(columns.shape), target_lengths)
 
 
 def placed(model: Model, device: str) -> Model:
-    """A model whose weights are on a device, as `on_device` names it. Raises BackendError if there is none."""
+    """A model whose weights are on a device, as `on_device` names it. Raises BackendError if it is missing."""
     return replace(model, weights=dict(on_device(model.weights, device)))
 
 

@@ -5,6 +5,7 @@
     eager_recurrence.py   a loop of torch's calls with a hand-written backward pass, where nothing is compiled
     pointwise.py       what each cell does between two of its products, forward and backward, in place
     torch_layers.py    torch's own layers, for comparison
+    transfer.py        copies between host and GPU that neither waits for
     running.py         what runs a layer when a model is used
     replay.py          a function of tensors as a CUDA graph
     places.py          where the real steps of sequences of unequal length lie

@@ -87,7 +87,7 @@ def read_blocks(path: str | Path) -> Iterator[bytes]:
     if os.path.isdir(path):
         raise CorpusError(name, "this is a folder, not a file", f"name its files: {name.rstrip('/')}/*")
     if not os.path.exists(path):
-        raise CorpusError(name, "there is no such file or corpus", _nearest(name))
+        raise _missing(name)
     return _read_blocks(Path(path))
 
 
@@ -220,7 +220,11 @@ def encoding_hint(name: str, sample: bytes) -> str:
 def need_source(name: str) -> None:
     """Raises CorpusError for a name that is no bundled corpus, no data set of the hub and no path that exists."""
     if not (name in BUNDLED or name.startswith(HUB) or os.path.exists(name)):
-        raise CorpusError(name, "there is no such file or corpus", _nearest(name))
+        raise _missing(name)
+
+
+def _missing(name: str) -> CorpusError:
+    return CorpusError(name, "there is no such file or corpus", _nearest(name))
 
 
 def _nearest(name: str) -> str:

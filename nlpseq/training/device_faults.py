@@ -29,7 +29,7 @@ class BatchTooLarge(Exception):
 
 
 def largest_fitting(size: int, attempt: Callable[[int], None]) -> int:
-    """The largest of size/2, size/4, .. for which `attempt` does not run out of memory; 0 if there is none."""
+    """The largest of size/2, size/4, .. for which `attempt` does not run out of memory; 0 if it always does."""
     while size > 1:
         size //= 2
         torch.cuda.empty_cache()

@@ -1,9 +1,8 @@
 """From the host to a run's device: arrays of a batch, and the few numbers that steer a step.
 
-On the CPU an array becomes a tensor on the same memory. For a GPU it is copied to pinned memory first, so that the copy
-to the device does not keep the host waiting; torch's allocator hands the pinned memory out again when the copy has
-ended. Lengths in time are then rounded up, to eight for each doubling, so that few shapes come and each can be a graph
-(`nlpseq.kernels.replay`). The price is padding: about a sixteenth of the steps.
+Copies to a GPU do not keep the host waiting (`nlpseq.kernels.transfer`). Lengths in time are then rounded up, to eight
+for each doubling, so that few shapes come and each can be a graph (`nlpseq.kernels.replay`). The price is padding:
+about a sixteenth of the steps.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nlpseq.kernels.transfer import to_device
 from nlpseq.text.columns import Ids
 from nlpseq.text.tokenisers import NEWLINE
 
@@ -34,12 +34,7 @@ class Feed:
 
     def place(self, array: NDArray[np.generic]) -> Tensor:
         """An array as a tensor on the device, which may still be on its way."""
-        tensor = torch.from_numpy(array)
-        if self.device.type == "cpu":
-            return tensor
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(self.device, non_blocking=True)
+        return to_device(array, self.device)
 
     def columns(self, ids: Ids) -> Tensor:
         """Ids [T, B] on the device; T is rounded up for a GPU, with newlines."""

@@ -12,7 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from nlpseq.kernels.gpu.signals import raise_if_stuck
 from nlpseq.kernels.replay import Recorder, Replay, Results
+from nlpseq.kernels.transfer import Arriving
 from nlpseq.models.device import is_out_of_memory
 from nlpseq.training.device_faults import BatchTooLarge, largest_fitting
 from nlpseq.training.optimisers import Updates
@@ -60,14 +61,7 @@ class Outcome:
         self.step = step  # counted from 1
         self.count = count  # units
         self.usual = usual
-        self._event: Any = None
-        if isinstance(numbers, Tensor) and numbers.is_cuda:
-            self._numbers: Any = torch.empty(len(numbers), dtype=numbers.dtype, pin_memory=True)
-            self._numbers.copy_(numbers, non_blocking=True)
-            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._event.record()
-        else:
-            self._numbers = numbers.clone() if isinstance(numbers, Tensor) else numbers
+        self._numbers: Arriving | list[float] = Arriving(numbers) if isinstance(numbers, Tensor) else list(numbers)
 
     @property
     def loss(self) -> float:
@@ -85,12 +79,10 @@ class Outcome:
         return all(map(math.isfinite, self._read()))
 
     def _read(self) -> list[float]:
-        if self._event is not None:
-            self._event.synchronize()
-        if isinstance(self._numbers, Tensor):
-            self._numbers, self._event = self._numbers.tolist(), None
-        numbers: list[float] = list(self._numbers)
-        return numbers
+        if isinstance(self._numbers, Arriving):
+            numbers: list[float] = self._numbers.wait().tolist()
+            self._numbers = numbers
+        return self._numbers
 
 
 @dataclass

@@ -71,7 +71,7 @@ def test_batches_and_chunks_do_not_matter(model_path: Path, monkeypatch: pytest.
     device, host, options = _both(model_path)
     monkeypatch.setattr(line_scores, "TOKENS_AT_ONCE", 300)
     monkeypatch.setattr(line_scores, "LONG", 150)
-    monkeypatch.setattr(reader, "DEVICE_LOGITS", 5000)
+    monkeypatch.setattr(perplexity, "DEVICE_LOGITS", 5000)
     monkeypatch.setattr(perplexity, "BLOCK", 8)
     found, expected = (LineScorer(one, options).score(LINES) for one in (device, host))
     assert _nats(found) == pytest.approx(_nats(expected), rel=1e-5)

@@ -18,7 +18,7 @@ from nlpseq.models.translator import TranslatorOptions, Weights
 
 MOST_TOKENS = 32_768  # of sources, padding included
 MOST_TEXTS = 4096
-SHARE = 8  # of the free memory one part in so many
+SHARE = 8  # the free memory is divided by this
 POSITIONS = 8  # what the positions of a source are at least rounded to
 
 
@@ -34,7 +34,7 @@ class Room(NamedTuple):
 
 
 def room_in(free: int, models: Sequence[tuple[Weights, TranslatorOptions]], width: int) -> Room:
-    """What fits into so many bytes, by the models' sizes and the beam's width."""
+    """What fits into `free` bytes, by the models' sizes and the beam's width."""
     of_token = sum(_numbers_of_token(weights, options, width) for weights, options in models)
     vocabulary = max(len(weights["output.bias"]) for weights, _ in models)
     of_text = width * vocabulary * (3 + len(models))

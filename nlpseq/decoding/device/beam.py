@@ -37,7 +37,7 @@ class DeviceDecoder(Protocol):
 class Ended(NamedTuple):
     """Hypotheses that were set aside, up to K of each text; one more column takes what is not kept."""
 
-    totals: Tensor  # [B, K + 1], float64, -inf where there is none
+    totals: Tensor  # [B, K + 1], float64, -inf in an empty place
     covered: Tensor  # [B, K + 1], float64, what coverage adds to the score
     times: Tensor  # [B, K + 1], the step in which it ended, from 0
     parents: Tensor  # [B, K + 1], the hypothesis that it was before
@@ -46,7 +46,7 @@ class Ended(NamedTuple):
 class GivenUp(NamedTuple):
     """The likeliest hypothesis of each text that went round in circles."""
 
-    totals: Tensor  # [B], float64, -inf where there is none
+    totals: Tensor  # [B], float64, -inf if no hypothesis was given up
     times: Tensor  # [B], the step of its last token
     slots: Tensor  # [B], the hypothesis that it was
     periods: Tensor  # [B]
@@ -74,7 +74,7 @@ class DeviceBeam:
         self.alive = like.new_zeros(batch, dtype=torch.bool)  # texts that are not done
         self.limits = like.new_zeros(batch, dtype=whole)
         self.may_loop = like.new_zeros(batch, dtype=torch.bool)
-        self.totals = like.new_zeros((batch, width), dtype=torch.float64)  # -inf where a hypothesis is none
+        self.totals = like.new_zeros((batch, width), dtype=torch.float64)  # -inf in an empty place
         self.last = like.new_zeros(batch * width, dtype=whole)
         self.tokens = like.new_zeros((self.capacity, batch, width), dtype=torch.int32)
         self.parents = like.new_zeros((self.capacity, batch, width), dtype=torch.int32)
@@ -102,7 +102,7 @@ class DeviceBeam:
         self.given_up.totals.fill_(NEVER)
 
     def take(self, other: DeviceBeam, texts: Tensor, count: int, steps: int) -> Tensor:
-        """Go on with some texts [B] of another beam after so many steps; only the first `count` of them are wanted.
+        """Go on with some texts [B] of another beam after `steps` steps; only the first `count` of them are wanted.
 
         The rows [B * K] of their hypotheses in the other beam.
         """

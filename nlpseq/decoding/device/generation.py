@@ -81,7 +81,7 @@ class BatchedTexts:
             coming = [] if all(text.stopped for text in texts) else following
 
     def _recent(self, texts: Sequence[Continuation], length: int) -> np.ndarray:
-        """The tokens [B, W] that a repetition penalty begins with; the size of the vocabulary where there is none."""
+        """The tokens [B, W] that a repetition penalty begins with; the size of the vocabulary fills up a row."""
         known = [text.sampler.recent for text in texts]
         options = self._steps.sampling
         widest = 0 if options.repetition_penalty == 1 else max(map(len, known)) + length

@@ -1,7 +1,7 @@
 """Hypotheses that go round in circles, noticed on a device step by step.
 
-For every period there is a count of the tokens that have lately been those of so many places before. A loop is a count
-that is long enough, so that no step has to look back further than the longest period.
+For every period the number of the last tokens is counted that each equal the token one period before. A loop is a count
+that is long enough, so no step has to look back further than the longest period.
 """
 
 from __future__ import annotations

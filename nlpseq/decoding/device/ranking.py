@@ -26,7 +26,7 @@ def chunk_size(vocabulary: int) -> int:
 
 def likeliest(
     values: Tensor,  # [B * K, V], log-probabilities of what follows
-    totals: Tensor,  # [B, K], float64, -inf where a hypothesis is none
+    totals: Tensor,  # [B, K], float64, -inf in an empty place
     full: Tensor,  # [B], the texts that have to end
     end: int,
     count: int,

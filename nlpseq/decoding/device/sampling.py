@@ -18,7 +18,7 @@ def draw_together(
     options: SamplingOptions,
     log_probabilities: Array,  # [B, V] in nats
     uniforms: Array,  # [B], from 0 to 1, as float64
-    recent: Array,  # [B, W], the last tokens before; V where there is none
+    recent: Array,  # [B, W], the last tokens before; V fills up a row
 ) -> Array:
     """The next token of each text, [B] as int64."""
     if options.repetition_penalty != 1:

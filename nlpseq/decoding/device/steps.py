@@ -49,17 +49,13 @@ class Coming:
     """Tokens on their way from the device to the host."""
 
     def __init__(self, tokens: Array, log_probabilities: Array) -> None:
-        self._values = [_on_its_way(one) for one in (tokens, log_probabilities)]
-        self._arrived: Any = None
-        if tokens.is_cuda:
-            self._arrived = arrays.library(tokens).cuda.Event()
-            self._arrived.record()
+        from nlpseq.kernels.transfer import Arriving
+
+        self._values = [Arriving(one) for one in (tokens, log_probabilities)]
 
     def wait(self) -> Drawn:
         """The tokens, once they are there."""
-        if self._arrived is not None:
-            self._arrived.synchronize()
-        return Drawn(*(one.numpy() for one in self._values))
+        return Drawn(*(one.wait() for one in self._values))
 
 
 class BatchedSteps:
@@ -80,7 +76,9 @@ class BatchedSteps:
 
     def advance(self, batch: Batch, uniforms: np.ndarray) -> tuple[Batch, Coming]:
         """Draw a block of tokens with numbers [S, B] and read them; `batch` stays as it is."""
-        numbers = _sent(uniforms, batch.recent)
+        from nlpseq.kernels.transfer import to_device
+
+        numbers = to_device(np.ascontiguousarray(uniforms), batch.recent.device)
         made = self._replay(numbers, batch.recent, *language_model.flatten_state(batch.state).values())
         tokens, log_probabilities, recent, *values = made
         after = Batch(self._restored([one.clone() for one in values]), recent.clone())
@@ -109,15 +107,3 @@ class BatchedSteps:
             recent = arrays.concatenate([recent, tokens[:, None]])[:, 1:]
         after = language_model.flatten_state(state).values()
         return arrays.stack(drawn), arrays.stack(likely), recent, *after
-
-
-def _sent(values: np.ndarray, like: Array) -> Array:
-    """NumPy values on the device of `like`; the host does not wait for them."""
-    host = arrays.library(like).from_numpy(np.ascontiguousarray(values))
-    return (host.pin_memory() if like.is_cuda else host).to(like.device, non_blocking=True)
-
-
-def _on_its_way(values: Array) -> Array:
-    """A copy on the host that will hold `values`; the host does not wait for it."""
-    host = arrays.library(values).empty(values.shape, dtype=values.dtype, pin_memory=values.is_cuda)
-    return host.copy_(values, non_blocking=True)

@@ -245,7 +245,7 @@ def unroll(
     request: Request,
     processors: int,
 ) -> tuple[Tensor, State]:
-    """As `nlpseq.cells.unroll`, for what `request` says and the persistent way can run, on so many multiprocessors.
+    """As `nlpseq.cells.unroll`, for a request that the persistent way can run on `processors` multiprocessors.
 
     Where the input's product is normalised it has to be given.
     """
@@ -320,7 +320,7 @@ def _even(batch: int, most: int) -> int:
 def _layer(
     request: Request, batch: int, inputs: Tensor, zoneout: float, masks: Tensor | None, processors: int
 ) -> Layer:
-    """One direction of so many sequences."""
+    """One direction of some sequences."""
     tiles = tiles_of(request.cell, batch, request.size, processors, normalised=request.settings.normalised)
     assert tiles is not None, "most_sequences has found tiles for more"
     return Layer(

@@ -56,7 +56,7 @@ class Tiles:
 def tiles_of(
     cell: str, batch: int, size: int, processors: int, *, normalised: bool = False
 ) -> tuple[Tiles, Tiles] | None:
-    """Tiles of the forward and the backward kernel, or None if one launch cannot hold so many sequences or units."""
+    """Tiles of the forward and the backward kernel, or None if one launch cannot hold all sequences and units."""
     gates, whole = GATES[cell], padded(size)
     if cell == RESETS and whole > 1024:
         return None  # its two products spill registers
