@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from nlpseq.models.language_model import LanguageModelOptions
-from nlpseq.training.batches import Columns
-from nlpseq.training.data import TokenisedCorpus
-from nlpseq.training.language_model_run import LanguageModelRun, Request
+from nlpseq.training.data.batches import Columns
+from nlpseq.training.data.corpus import TokenisedCorpus
 from nlpseq.training.options import CorpusOptions, LanguageModelTraining
+from nlpseq.training.tasks.language_model_run import LanguageModelRun, Request
 
 BATCH, STEPS, SIZE, LAYERS = 20, 35, 200, 2
 

@@ -15,7 +15,7 @@ import torch
 from nlpseq import cells
 from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.cells.initial import layer_values
-from nlpseq.kernels import recurrence
+from nlpseq.kernels.cpu import recurrence
 
 TIME, INPUT_SIZE, HIDDEN_SIZE = 7, 3, 5
 

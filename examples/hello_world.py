@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from nlpseq.kernels import recurrence
+from nlpseq.kernels.cpu import recurrence
 from nlpseq.kernels.loss import linear_cross_entropy
 from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions

@@ -13,7 +13,7 @@ from nlpseq import cells
 from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
-from nlpseq.kernels import recurrence
+from nlpseq.kernels.cpu import recurrence
 
 CELL = CELLS["gru"]
 HIDDEN_SIZE = 24

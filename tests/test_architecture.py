@@ -143,15 +143,6 @@ def test_the_running_road_starts_without_heavy_libraries() -> None:
     assert done.stdout.strip() == "", f"imported at once: {done.stdout}"
 
 
-def test_the_map_of_the_readme_names_every_file() -> None:
-    readme = ROOT / "README.md"
-    if not readme.exists():
-        pytest.skip("there is no README.md yet")
-    text = readme.read_text(encoding="utf-8")
-    missing = [path.name for path in MODULES if not path.name.startswith("__") and path.name not in text]
-    assert not missing, f"README.md's map lacks {missing}"
-
-
 def test_the_map_of_a_folder_names_its_files() -> None:
     for folder in {path.parent for path in MODULES} - {PACKAGE}:
         text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""

@@ -13,7 +13,7 @@
     tokenize.py   nlpseq tokenize train | encode | decode | check
     corpus.py     nlpseq corpus list | show | check
     inspect.py    nlpseq inspect model | attention | words
-    bench.py      nlpseq bench cells | decode; the table is there, the drawing in bench_plot.py
+    bench.py      nlpseq bench cells | decode
 
 `cli`, `flags` and `output` import neither NumPy nor torch nor rich, so that `nlpseq --help` starts at once; the
 price is that `cli` says in a table what each command does, beside the command's own help.

@@ -14,11 +14,12 @@ import typer
 
 from nlpseq import __version__
 from nlpseq.cells import CELLS
-from nlpseq.commands import bench_plot, output
+from nlpseq.commands import output
 from nlpseq.commands.flags import Json, Precision, Quiet, application, command
 from nlpseq.errors import BackendError, CorpusError, OptionError
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.formats import read_text, split_lines
+from nlpseq.timing import plot as bench_plot
 from nlpseq.training.options import LanguageModelTraining
 
 if TYPE_CHECKING:

@@ -24,11 +24,11 @@ from nlpseq.commands.flags import (
 )
 from nlpseq.errors import OptionError
 from nlpseq.text.bundled import BUNDLED
-from nlpseq.text.corpus_check import Finding, check_text
+from nlpseq.text.checks.labels import check_labelled
+from nlpseq.text.checks.pairs import check_pairs
+from nlpseq.text.checks.text import Finding, check_text
 from nlpseq.text.formats import open_corpus
-from nlpseq.text.label_tables import LabelColumns
-from nlpseq.text.labels_check import check_labelled
-from nlpseq.text.pairs_check import check_pairs
+from nlpseq.text.tables.label_tables import LabelColumns
 
 app = application("List, show and check corpora.")
 

@@ -38,10 +38,10 @@ from nlpseq.evaluation.translation_scores import BleuOptions, given_source_score
 from nlpseq.models import classifier, language_model, translator
 from nlpseq.models.model_file import Model, task_of
 from nlpseq.options import flag
-from nlpseq.text.label_tables import LabelColumns
-from nlpseq.text.pair_tables import is_table
-from nlpseq.text.parallel import read_parallel
 from nlpseq.text.parts import CorpusPart
+from nlpseq.text.tables.label_tables import LabelColumns
+from nlpseq.text.tables.pair_tables import is_table
+from nlpseq.text.tables.parallel import read_parallel
 
 app = application("How good a model is on a text.")
 

@@ -16,8 +16,8 @@ from nlpseq.evaluation.baselines import baseline_labels
 from nlpseq.evaluation.label_scores import accuracy, confusion, label_scores, macro_f1, precision_and_recall
 from nlpseq.models.model_file import Model
 from nlpseq.text.formats import HUB
-from nlpseq.text.label_tables import LabelColumns
-from nlpseq.text.labelled import LabelledTexts, check_known, part_name, read_labelled, read_parts, shared
+from nlpseq.text.tables.label_tables import LabelColumns
+from nlpseq.text.tables.labelled import LabelledTexts, check_known, part_name, read_labelled, read_parts, shared
 
 Parts = Callable[[], tuple[LabelledTexts, LabelledTexts]]  # what a model was trained on, and validated on
 

@@ -19,8 +19,8 @@ from nlpseq.options import option
 from nlpseq.text.formats import split_lines
 from nlpseq.text.lines import read_batches, standard_input, write_lines
 from nlpseq.text.parts import CorpusPart
-from nlpseq.text.token_lines import decode_line_of_ids, encode_line, round_trips, spell_line
 from nlpseq.text.tokenisers import TOKENISERS, Tokeniser, load_tokeniser, train_tokeniser
+from nlpseq.text.tokenisers.token_lines import decode_line_of_ids, encode_line, round_trips, spell_line
 
 app = application("Train a tokeniser, and use it as a filter.")
 

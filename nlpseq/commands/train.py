@@ -30,7 +30,7 @@ from nlpseq.errors import OptionError
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.translator import TranslatorOptions
-from nlpseq.text.label_tables import LabelColumns
+from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.training.options import ClassifierTraining, CorpusOptions, LanguageModelTraining, TranslationTraining
 
 STARTED = time.monotonic()
@@ -112,7 +112,7 @@ def lm(
     """Train a language model on text files, or on the bundled stories if none is named."""
     from nlpseq.commands.training_display import show_training
     from nlpseq.decoding.generation import sample_text
-    from nlpseq.training.language_model_run import LanguageModelRun, Request
+    from nlpseq.training.tasks.language_model_run import LanguageModelRun, Request
 
     request = Request(
         corpus=tuple(corpus or ()),
@@ -159,7 +159,7 @@ def sentiment(
       nlpseq train lm unlabelled.txt && nlpseq train sentiment reviews.tsv --init-from checkpoints/lm
     """
     from nlpseq.commands.training_display import show_training
-    from nlpseq.training.classification_run import ClassificationRun, Request
+    from nlpseq.training.tasks.classification_run import ClassificationRun, Request
 
     request = Request(
         corpus=tuple(corpus or ()),
@@ -203,7 +203,7 @@ def translation(
     """
     from nlpseq.commands.training_display import show_training
     from nlpseq.decoding.translation import greedy_translations
-    from nlpseq.training.translation_run import Request, TranslationRun
+    from nlpseq.training.tasks.translation_run import Request, TranslationRun
 
     request = Request(
         corpus=_pair_files(corpus, source, target, columns),

@@ -16,7 +16,7 @@ from typing import Any
 from nlpseq.commands import output
 from nlpseq.errors import Interrupted
 from nlpseq.training.loop import Progress, stopping_on_signals
-from nlpseq.training.task_run import TaskRun
+from nlpseq.training.tasks.task_run import TaskRun
 
 EVERY_SECONDS = 10.0
 

@@ -21,7 +21,7 @@ from nlpseq.models.device import on_device
 from nlpseq.models.model_file import Model
 from nlpseq.native.layer import unroll, workers
 from nlpseq.native.matrix import PackedMatrix
-from nlpseq.text.columns import Ids, side_by_side, together
+from nlpseq.text.padding import Ids, side_by_side, together
 
 TOKENS_AT_ONCE = 4096
 ENCODED_AT_ONCE = 256  # texts

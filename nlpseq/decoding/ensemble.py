@@ -28,7 +28,7 @@ from nlpseq.models.translator import Source, TranslatorOptions
 from nlpseq.native import steps
 from nlpseq.native.matrix import PackedMatrix
 from nlpseq.native.output import Logits, OutputLayer, summarised
-from nlpseq.text.columns import side_by_side
+from nlpseq.text.padding import side_by_side
 from nlpseq.text.tokenisers import Tokeniser
 
 LEAST_COVERED = 1e-6  # of a position that was not looked at

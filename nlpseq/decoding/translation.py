@@ -18,7 +18,7 @@ from nlpseq.errors import OptionError
 from nlpseq.models import translator
 from nlpseq.models.attention import Alignment
 from nlpseq.models.translator import LONGEST, TranslatorOptions
-from nlpseq.text.columns import side_by_side, together
+from nlpseq.text.padding import side_by_side, together
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nlpseq.errors import OptionError
-from nlpseq.text.labelled import has_no_spaces
+from nlpseq.text.tables.labelled import has_no_spaces
 
 SMOOTHING = 1.0
 PENALTY = 0.1  # of errors; a weaker one lets thousands of weighted words fit every text

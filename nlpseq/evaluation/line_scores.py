@@ -26,7 +26,7 @@ from nlpseq.models.model_file import Model
 from nlpseq.models.translator import LONGEST, TranslatorOptions
 from nlpseq.native.extension import threads
 from nlpseq.native.layer import workers
-from nlpseq.text.columns import Ids, side_by_side, together
+from nlpseq.text.padding import Ids, side_by_side, together
 from nlpseq.text.tokenisers import NEWLINE, to_utf8
 
 SIDE_BY_SIDE = 48  # lines, of a thread

@@ -29,7 +29,7 @@ from nlpseq.models.translator import TranslatorOptions
 from nlpseq.native import layer
 from nlpseq.native.matrix import PackedMatrix
 from nlpseq.native.output import OutputLayer
-from nlpseq.text.columns import side_by_side, together
+from nlpseq.text.padding import side_by_side, together
 
 PAIR_TOKENS = 1 << 15  # of pairs side by side on a device, padding included
 

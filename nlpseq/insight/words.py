@@ -49,7 +49,7 @@ def weigh_tokens(
     """By how much each of a text's tokens raises a label's log-odds [T], and its share of attention [T], if any."""
     import torch
 
-    from nlpseq.kernels.recurrence import unroll
+    from nlpseq.kernels.cpu.recurrence import unroll
     from nlpseq.models.embedding import embed_tokens
     from nlpseq.models.evidence import look_up
     from nlpseq.text.tokenisers import NEWLINE

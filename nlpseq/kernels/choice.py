@@ -20,11 +20,14 @@ from torch import Tensor
 from nlpseq.cells import unroll as plain_unroll
 from nlpseq.cells.cell import Cell, State
 from nlpseq.errors import BackendError
-from nlpseq.kernels import eager_recurrence, native_recurrence, recurrence, torch_layers
+from nlpseq.kernels import torch_layers
+from nlpseq.kernels.cpu import compiled as native_recurrence
+from nlpseq.kernels.cpu import eager as eager_recurrence
+from nlpseq.kernels.cpu import recurrence
+from nlpseq.kernels.cpu.pointwise import POINTWISE
 from nlpseq.kernels.gpu import parallel as gpu_parallel
 from nlpseq.kernels.gpu import recurrence as gpu_recurrence
 from nlpseq.kernels.gpu.cache import ensure_cache
-from nlpseq.kernels.pointwise import POINTWISE
 from nlpseq.models.device import need_gpu
 from nlpseq.models.stack import Unroll, run_directions
 from nlpseq.native.extension import Unavailable

@@ -30,7 +30,7 @@ from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import CELL_CHOICES, RecurrentOptions
 from nlpseq.models.stack import Noise, StackState, Unroll, initial_layer, read_layers, run_stack, start_state
 from nlpseq.options import option
-from nlpseq.text.columns import side_by_side
+from nlpseq.text.padding import side_by_side
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
 TASK = "translator"

@@ -25,7 +25,7 @@ from nlpseq.decoding.classification import TOKENS_AT_ONCE, TextClassifier
 from nlpseq.decoding.ensemble import Ensemble
 from nlpseq.decoding.translation import Translations
 from nlpseq.evaluation.line_scores import LineScorer
-from nlpseq.kernels import recurrence
+from nlpseq.kernels.cpu import recurrence
 from nlpseq.kernels.loss import linear_cross_entropy
 from nlpseq.kernels.torch_layers import OPERATORS, TorchLayers
 from nlpseq.models import classifier, language_model, translator
@@ -33,7 +33,7 @@ from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.model_file import Model
 from nlpseq.models.translator import TranslatorOptions
-from nlpseq.text.columns import side_by_side, together
+from nlpseq.text.padding import side_by_side, together
 from nlpseq.text.tokenisers import train_tokeniser
 from nlpseq.timing.layers import median_seconds
 

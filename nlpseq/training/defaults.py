@@ -26,7 +26,7 @@ from nlpseq.models.embedding import NGRAM_BUCKETS
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.translator import TranslatorOptions
-from nlpseq.training.feed import Feed
+from nlpseq.training.data.feed import Feed
 from nlpseq.training.options import ClassifierTraining, LanguageModelTraining, TrainingOptions, TranslationTraining
 
 PROBES = {"cpu": (16, 32, 384)}  # steps, batch and size of the layer whose speed is measured

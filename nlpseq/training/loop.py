@@ -27,8 +27,8 @@ from nlpseq.arrays import to_numpy
 from nlpseq.errors import Interrupted, RunError
 from nlpseq.kernels.masks import restore_generator
 from nlpseq.kernels.replay import Recorder
+from nlpseq.training.data.feed import Feed
 from nlpseq.training.device_faults import explained
-from nlpseq.training.feed import Feed
 from nlpseq.training.optimisers import Updates
 from nlpseq.training.options import TrainingOptions
 from nlpseq.training.run_folder import RunFolder

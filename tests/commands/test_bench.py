@@ -11,12 +11,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from nlpseq.commands import bench, bench_plot
+from nlpseq.commands import bench
 from nlpseq.commands.cli import app
 from nlpseq.kernels.machine import processor_name
 from nlpseq.models.language_model import LanguageModelOptions, initial_weights
 from nlpseq.models.model_file import save_model
 from nlpseq.text.tokenisers import train_tokeniser
+from nlpseq.timing import plot as bench_plot
 from nlpseq.timing.layers import LayerTiming, Shape
 
 FIELDS = ["cell", "direction", "dtype", "option", "T", "B", "H"]

@@ -17,7 +17,7 @@ from nlpseq.models import translator
 from nlpseq.models.device import on_device
 from nlpseq.models.model_file import Model
 from nlpseq.models.translator import TranslatorOptions
-from nlpseq.text.columns import side_by_side
+from nlpseq.text.padding import side_by_side
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser, train_tokeniser
 
 LINES = ["abc", "a b c d e", "", "ccc " * 9]

@@ -9,7 +9,7 @@ import pytest
 
 from nlpseq import __version__
 from nlpseq.evaluation.perplexity import BLOCK, part_name, signature, text_loss
-from nlpseq.kernels.recurrence import unroll as fast
+from nlpseq.kernels.cpu.recurrence import unroll as fast
 from nlpseq.models import language_model as lm
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.text.stream import TokenStream

@@ -12,7 +12,7 @@ from nlpseq.insight.words import Word, colour, strengths, to_html, to_json, weig
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.evidence import look_up, table_rows
-from nlpseq.text.columns import side_by_side
+from nlpseq.text.padding import side_by_side
 from nlpseq.text.tokenisers import train_tokeniser
 
 

@@ -8,8 +8,9 @@ import torch
 from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.cells import unroll as plain_unroll
 from nlpseq.errors import BackendError
-from nlpseq.kernels import choice, native_recurrence
+from nlpseq.kernels import choice
 from nlpseq.kernels.choice import choose, refuse
+from nlpseq.kernels.cpu import compiled as native_recurrence
 from nlpseq.kernels.gpu import recurrence as gpu_recurrence
 from nlpseq.native.memory import keep_freed_memory
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.cells import unroll as plain
-from nlpseq.kernels import native_recurrence, recurrence
+from nlpseq.kernels.cpu import compiled as native_recurrence
+from nlpseq.kernels.cpu import recurrence
 from nlpseq.native import extension
 from nlpseq.native import recurrence as native
 from tests.kernels.test_recurrence import Case

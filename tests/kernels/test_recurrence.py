@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nlpseq.cells import CELLS, Cell, LayerWeights
 from nlpseq.cells import unroll as plain
-from nlpseq.kernels import native_recurrence, recurrence
+from nlpseq.kernels.cpu import compiled as native_recurrence
+from nlpseq.kernels.cpu import recurrence
 
 Close = Callable[..., None]
 Loop = Callable[..., Any]

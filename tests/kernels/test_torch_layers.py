@@ -16,8 +16,8 @@ from nlpseq.errors import BackendError
 from nlpseq.kernels.choice import choose, refuse
 from nlpseq.kernels.torch_layers import OPERATORS, TorchLayers, unroll
 from nlpseq.models.language_model import LanguageModelOptions
-from nlpseq.training.language_model_run import LanguageModelRun, Request
 from nlpseq.training.options import TrainingOptions
+from nlpseq.training.tasks.language_model_run import LanguageModelRun, Request
 
 Close = Callable[..., None]
 

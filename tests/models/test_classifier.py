@@ -15,7 +15,7 @@ from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.model_file import save_model
 from nlpseq.models.pooling import POOLINGS, Outputs
 from nlpseq.native import layer
-from nlpseq.text.columns import side_by_side
+from nlpseq.text.padding import side_by_side
 from nlpseq.text.tokenisers import NEWLINE, train_tokeniser
 
 Close = Callable[..., None]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nlpseq.cells import CELLS, unroll
-from nlpseq.kernels.recurrence import unroll as fast
+from nlpseq.kernels.cpu.recurrence import unroll as fast
 from nlpseq.models.stack import read_layers, run_directions, run_stack, start_state
 
 Close = Callable[..., None]

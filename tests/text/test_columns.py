@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlpseq.text.columns import side_by_side, together
+from nlpseq.text.padding import side_by_side, together
 from nlpseq.text.tokenisers import NEWLINE
 
 

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nlpseq.errors import CorpusError
-from nlpseq.text import corpus_check
-from nlpseq.text.corpus_check import Finding, check_text
+from nlpseq.text.checks import text as corpus_check
+from nlpseq.text.checks.text import Finding, check_text
 from nlpseq.text.formats import read_text
 
 DATA = (Path(__file__).parents[2] / "../shared/data").resolve()

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from nlpseq.text.parallel import read_parallel
+from nlpseq.text.tables.parallel import read_parallel
 
 GRAMMAR = Path(__file__).parents[2] / "corpora/english-german/grammar.py"
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.label_tables import LabelColumns
-from nlpseq.text.labelled import (
+from nlpseq.text.tables.label_tables import LabelColumns
+from nlpseq.text.tables.labelled import (
     LabelledTexts,
     check_known,
     label_names,

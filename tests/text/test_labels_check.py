@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nlpseq.text.corpus_check import Finding
-from nlpseq.text.labels_check import check_labelled
+from nlpseq.text.checks.labels import check_labelled
+from nlpseq.text.checks.text import Finding
 
 
 def _write(path: Path, rows: list[tuple[str, str]]) -> str:

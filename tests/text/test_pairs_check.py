@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nlpseq.text.pairs_check import check_pairs
+from nlpseq.text.checks.pairs import check_pairs
 
 Both = tuple[list[str], list[str]]
 Check = Callable[[Both], list[str]]

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.pair_tables import TABLES
-from nlpseq.text.parallel import read_parallel
+from nlpseq.text.tables.pair_tables import TABLES
+from nlpseq.text.tables.parallel import read_parallel
 
 PAIRS = [("one, two", "eins"), ("thr\u2028ee <3>", "drei &"), ("  vier", "four\x85"), ("猫", "cat")]
 

@@ -13,16 +13,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nlpseq.errors import TokeniserError
-from nlpseq.text import subwords
-from nlpseq.text.subwords import SubwordModel, train_subword_model
 from nlpseq.text.tokenisers import (
     NEWLINE,
     TOKENISERS,
     Tokeniser,
     load_tokeniser,
+    subwords,
     to_utf8,
     train_tokeniser,
 )
+from nlpseq.text.tokenisers.subwords import SubwordModel, train_subword_model
 
 DATA = (Path(__file__).parents[2] / "../shared/data").resolve()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nlpseq.text.stream import TokenStream
-from nlpseq.training.batches import Columns, fit_batch
+from nlpseq.training.data.batches import Columns, fit_batch
 
 
 def _columns(length: int, batch_size: int, steps: int, seed: int = 1) -> Columns:

@@ -19,11 +19,11 @@ from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.language_model import initial_weights as language_model_weights
 from nlpseq.models.model_file import NAME, read_tensors, save_model
 from nlpseq.text.tokenisers import train_tokeniser
-from nlpseq.training.adversaries import divergence, scaled
-from nlpseq.training.classification_run import ClassificationRun, Request
-from nlpseq.training.labels import tokenise_labelled
+from nlpseq.training.data.labels import tokenise_labelled
+from nlpseq.training.data.sentences import Shuffled
 from nlpseq.training.options import ClassifierTraining, CorpusOptions
-from nlpseq.training.sentences import Shuffled
+from nlpseq.training.tasks.adversaries import divergence, scaled
+from nlpseq.training.tasks.classification_run import ClassificationRun, Request
 
 GOOD, BAD, FILLER = ["fine", "lovely", "warm"], ["dull", "cold", "grim"], ["film", "plot", "song", "tale", "end"]
 MODEL: dict[str, Any] = {"hidden_size": 12, "embedding_size": 8, "ngrams": 1}

@@ -10,7 +10,7 @@ import pytest
 
 from nlpseq.errors import CorpusError, RunError
 from nlpseq.text.formats import open_corpus
-from nlpseq.training.data import (
+from nlpseq.training.data.corpus import (
     CorpusPart,
     TokenisedCorpus,
     choose_tokens,

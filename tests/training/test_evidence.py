@@ -13,10 +13,10 @@ import torch
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.evidence import BUCKETS, evidence_rows, look_up, table_rows, weigh
-from nlpseq.text.columns import side_by_side
+from nlpseq.text.padding import side_by_side
 from nlpseq.text.tokenisers import NEWLINE
-from nlpseq.training.evidence import FOLDS, CrossFitted
-from nlpseq.training.labels import LabelledCorpus, tokenise_labelled
+from nlpseq.training.data.evidence import FOLDS, CrossFitted
+from nlpseq.training.data.labels import LabelledCorpus, tokenise_labelled
 
 Close = Callable[..., None]
 WORDS = ["fine", "dull", "film", "plot", "not", "very"]

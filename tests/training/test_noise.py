@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nlpseq.cells import CELLS, LayerWeights
-from nlpseq.kernels.recurrence import unroll
+from nlpseq.kernels.cpu.recurrence import unroll
 from nlpseq.models.stack import run_stack, start_state
 from nlpseq.training.noise import Dropouts
 from nlpseq.training.options import TrainingOptions

@@ -21,13 +21,13 @@ from nlpseq.cells import unroll as plain_unroll
 from nlpseq.kernels.choice import Choice
 from nlpseq.kernels.masks import draw_mask, draw_normal, make_generator, restore_generator, start_step
 from nlpseq.models.model_file import load_model
-from nlpseq.training.classification_run import ClassificationRun
-from nlpseq.training.feed import Feed, rounded_up
-from nlpseq.training.language_model_run import LanguageModelRun
+from nlpseq.training.data.feed import Feed, rounded_up
 from nlpseq.training.loop import Run
 from nlpseq.training.optimisers import Updates
 from nlpseq.training.step import DeviceStep, Plan
-from nlpseq.training.translation_run import TranslationRun
+from nlpseq.training.tasks.classification_run import ClassificationRun
+from nlpseq.training.tasks.language_model_run import LanguageModelRun
+from nlpseq.training.tasks.translation_run import TranslationRun
 from tests.kernels.replayed import StandInRecorder
 from tests.training import test_classification_run, test_language_model_run, test_translation_run
 

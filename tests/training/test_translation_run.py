@@ -19,11 +19,11 @@ from nlpseq.models import translator
 from nlpseq.models.model_file import NAME, read_tensors
 from nlpseq.models.translator import LONGEST, TranslatorOptions
 from nlpseq.text.tokenisers import NEWLINE, ByteTokeniser
-from nlpseq.training import pairs as pairs_module
+from nlpseq.training.data import pairs as pairs_module
+from nlpseq.training.data.pairs import TokenisedPairs, tokenise_pairs
+from nlpseq.training.data.sentences import Sentences, Shuffled
 from nlpseq.training.options import CorpusOptions, TranslationTraining
-from nlpseq.training.pairs import TokenisedPairs, tokenise_pairs
-from nlpseq.training.sentences import Sentences, Shuffled
-from nlpseq.training.translation_run import Request, TranslationRun
+from nlpseq.training.tasks.translation_run import Request, TranslationRun
 
 WORDS = ["ab", "cd", "ef", "gh", "ij", "kl"]
 MODEL: dict[str, Any] = {"hidden_size": 12, "embedding_size": 8}

@@ -19,7 +19,7 @@ from nlpseq.kernels.running import run_layer_for
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.device import in_halves
-from nlpseq.text.columns import Ids, side_by_side, together
+from nlpseq.text.padding import Ids, side_by_side, together
 
 TOKENS_AT_ONCE = 1 << 17  # padding included
 

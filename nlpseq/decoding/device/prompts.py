@@ -18,7 +18,7 @@ from nlpseq.kernels.running import run_layer_for
 from nlpseq.models import language_model
 from nlpseq.models.device import in_halves
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
-from nlpseq.text.columns import Ids, side_by_side, together
+from nlpseq.text.padding import Ids, side_by_side, together
 
 TOKENS_AT_ONCE = 1 << 17  # padding included
 STEPS = 1024  # of a long prompt at once

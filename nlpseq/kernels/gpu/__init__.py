@@ -2,16 +2,7 @@
 
 recurrence.py   a layer over time, under autograd; all that imports triton is behind it
 ways.py         which of the kernels runs it, and why another cannot
-persistent_recurrence.py
-                the persistent kernels under autograd, and their launch
-persistent_arrays.py
-                what a layer is to them, and its matrices and states in their order
-persistent.py persistent_product.py persistent_cells.py persistent_normalisation.py persistent_directions.py
-                these kernels, for Hopper: the loop; its waits and products; what each cell does between them; layer
-                normalisation over programs; where a program is in time and among the others, in one direction or both
-persistent_tiles.py
-                their tiles by the size of a layer, and their layouts
-gluon_names.py  whether Gluon, their language, can be used, and its names that moved
+persistent/     one kernel for all of time, for Hopper
 launch.py       the other ways: their tiles and launches
 signals.py      counters that programs wait at, and waits that were given up
 products.py     products with results in fp32

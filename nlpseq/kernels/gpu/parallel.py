@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nlpseq.cells.cell import Cell, LayerWeights, State
-from nlpseq.kernels.eager_recurrence import EPSILON
+from nlpseq.kernels.cpu.eager import EPSILON
 from nlpseq.kernels.gpu.products import project
 
 

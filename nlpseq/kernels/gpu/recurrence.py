@@ -26,7 +26,7 @@ from torch.autograd.function import once_differentiable
 
 from nlpseq.cells.cell import Cell, LayerWeights, State
 from nlpseq.errors import BackendError
-from nlpseq.kernels.eager_recurrence import EPSILON
+from nlpseq.kernels.cpu.eager import EPSILON
 from nlpseq.kernels.gpu import ways
 from nlpseq.kernels.gpu.arguments import Given, Room, Sent, Settings, Sizes
 from nlpseq.kernels.gpu.products import multiply_in_full, project
@@ -235,7 +235,7 @@ def unroll(
     device = ways.device_of(inputs.device)
     taken = ways.chosen(way, request, device)
     if taken == "persistent":
-        from nlpseq.kernels.gpu import persistent_recurrence
+        from nlpseq.kernels.gpu.persistent import recurrence as persistent_recurrence
 
         if weights.weight_ih is not None and weights.gain_ih is not None:
             inputs, weights = _normalised_inputs(weights, inputs, operands), _without_inputs(weights)
@@ -272,7 +272,7 @@ def unroll_both(
     device = ways.device_of(inputs.device)
     if not ways.both_at_once(request, device):
         return None
-    from nlpseq.kernels.gpu import persistent_recurrence
+    from nlpseq.kernels.gpu.persistent import recurrence as persistent_recurrence
 
     if one.gain_ih is not None:
         inputs = torch.cat([_normalised_inputs(each, inputs, operands) for each in weights], -1)

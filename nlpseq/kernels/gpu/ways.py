@@ -22,8 +22,9 @@ from functools import cache
 import torch
 
 from nlpseq.errors import BackendError
-from nlpseq.kernels.gpu import gluon_names, persistent_tiles
 from nlpseq.kernels.gpu.arguments import Settings
+from nlpseq.kernels.gpu.persistent import gluon_names
+from nlpseq.kernels.gpu.persistent import tiles as persistent_tiles
 
 WAYS = ("persistent", "column", "grid", "steps", "rows")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nlpseq.decoding.device.loops import DeviceLoops
 from nlpseq.decoding.loops import has_loop, have_loops, loop_periods
-from nlpseq.text.columns import side_by_side
+from nlpseq.text.padding import side_by_side
 
 TEXT = st.one_of(
     st.lists(st.integers(0, 2), min_size=1, max_size=80),

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from nlpseq.kernels.gpu import persistent_tiles, ways
+from nlpseq.kernels.gpu import ways
+from nlpseq.kernels.gpu.persistent import tiles as persistent_tiles
 
 HOPPER = ways.Device(132, (9, 0), None)
 
@@ -16,7 +17,7 @@ HOPPER = ways.Device(132, (9, 0), None)
 @pytest.fixture
 def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """Kernels run under the emulator, with its settings; memory that is not written is NaN."""
-    from nlpseq.kernels.gpu import persistent_recurrence
+    from nlpseq.kernels.gpu.persistent import recurrence as persistent_recurrence
     from tests.kernels.gpu import gluon_emulator
 
     settings: dict[str, Any] = {}

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from nlpseq.cells import unroll as plain
-from nlpseq.kernels.gpu import persistent_tiles, ways
 from nlpseq.kernels.gpu import recurrence as gpu_recurrence
-from nlpseq.kernels.gpu.persistent_tiles import Tiles
+from nlpseq.kernels.gpu import ways
+from nlpseq.kernels.gpu.persistent import tiles as persistent_tiles
+from nlpseq.kernels.gpu.persistent.tiles import Tiles
 from tests.kernels.gpu.no_waiting import NoWaiting
 from tests.kernels.gpu.rounded import rounded_unroll
 from tests.kernels.test_recurrence import Case
@@ -27,7 +28,7 @@ ALL = 99
 
 
 def use_tiles(monkeypatch: pytest.MonkeyPatch, forward: Tiles, backward: Tiles) -> None:
-    from nlpseq.kernels.gpu import persistent_recurrence
+    from nlpseq.kernels.gpu.persistent import recurrence as persistent_recurrence
 
     monkeypatch.setattr(persistent_recurrence, "tiles_of", lambda *_, **__: (forward, backward))
 
@@ -188,7 +189,7 @@ def test_the_inputs_product_may_be_given(emulated: dict[str, Any], assert_close:
 
 
 def test_without_a_gradient_nothing_is_saved(emulated: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from nlpseq.kernels.gpu import persistent_recurrence
+    from nlpseq.kernels.gpu.persistent import recurrence as persistent_recurrence
 
     seen: list[tuple[bool, ...]] = []
     run = persistent_recurrence.run
@@ -223,7 +224,7 @@ def test_padding_takes_part_in_nothing(emulated: dict[str, Any]) -> None:
 
 
 def test_nothing_waits_for_the_device(emulated: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from nlpseq.kernels.gpu import persistent_recurrence
+    from nlpseq.kernels.gpu.persistent import recurrence as persistent_recurrence
 
     monkeypatch.setattr(persistent_recurrence, "raise_if_stuck", lambda: None)
     case = Case("gru", "lengths", ODD, torch.float32)

@@ -18,7 +18,7 @@ import torch
 from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.kernels.gpu import recurrence as gpu_recurrence
 from nlpseq.kernels.gpu import ways
-from nlpseq.kernels.gpu.persistent_tiles import holds_both
+from nlpseq.kernels.gpu.persistent.tiles import holds_both
 from tests.kernels.gpu.test_triton_recurrence import SHARED, Driver, resources
 
 SHAPES = [
@@ -67,7 +67,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]]
     triton = pytest.importorskip("triton", reason="Triton is not installed")
     if os.environ.get("TRITON_INTERPRET") == "1":
         pytest.skip("the interpreter compiles nothing")
-    from nlpseq.kernels.gpu import persistent_recurrence
+    from nlpseq.kernels.gpu.persistent import recurrence as persistent_recurrence
 
     made: list[Any] = []
     driver = Driver()

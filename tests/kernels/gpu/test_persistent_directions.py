@@ -12,9 +12,10 @@ from torch import Tensor
 
 from nlpseq.cells import unroll as plain
 from nlpseq.kernels.choice import TritonLayers
-from nlpseq.kernels.gpu import persistent_tiles, ways
 from nlpseq.kernels.gpu import recurrence as gpu_recurrence
-from nlpseq.kernels.gpu.persistent_tiles import Tiles
+from nlpseq.kernels.gpu import ways
+from nlpseq.kernels.gpu.persistent import tiles as persistent_tiles
+from nlpseq.kernels.gpu.persistent.tiles import Tiles
 from nlpseq.models.stack import run_directions, run_stack
 from tests.kernels.gpu.no_waiting import NoWaiting
 from tests.kernels.gpu.rounded import rounded_unroll
@@ -205,7 +206,7 @@ def test_without_a_gradient_nothing_else_changes(emulated: dict[str, Any]) -> No
 
 
 def test_nothing_waits_for_the_device(emulated: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from nlpseq.kernels.gpu import persistent_recurrence
+    from nlpseq.kernels.gpu.persistent import recurrence as persistent_recurrence
 
     monkeypatch.setattr(persistent_recurrence, "raise_if_stuck", lambda: None)
     both = Both("gru", "all", ODD)

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from nlpseq.errors import BackendError
-from nlpseq.kernels.gpu import gluon_names, persistent_tiles, ways
+from nlpseq.kernels.gpu import ways
 from nlpseq.kernels.gpu.arguments import Settings
-from nlpseq.kernels.gpu.persistent_tiles import SHARED_BYTES, padded, tiles_of
+from nlpseq.kernels.gpu.persistent import gluon_names
+from nlpseq.kernels.gpu.persistent import tiles as persistent_tiles
+from nlpseq.kernels.gpu.persistent.tiles import SHARED_BYTES, padded, tiles_of
 
 HOPPER, AMPERE = ways.Device(132, (9, 0), None), ways.Device(108, (8, 0), "it is for compute capability 9.0")
 BF16, FP32 = torch.bfloat16, torch.float32

@@ -15,7 +15,7 @@ from pathlib import Path
 from unicodedata import category
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.label_tables import LabelColumns, read_labelled_table
+from nlpseq.text.tables.label_tables import LabelColumns, read_labelled_table
 from nlpseq.text.tokenisers import to_utf8
 
 HELD_OUT = 0.1  # of each label's texts, where no others are given for validation

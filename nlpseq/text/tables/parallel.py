@@ -14,7 +14,7 @@ from itertools import zip_longest
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.formats import read_text, split_lines
-from nlpseq.text.pair_tables import Columns, Pair, read_table
+from nlpseq.text.tables.pair_tables import Columns, Pair, read_table
 
 
 @dataclass
@@ -46,7 +46,7 @@ def read_parallel(
 ) -> Pairs:
     """All pairs of the tables `names`, or of a source's and a target's file, but for those with a blank side.
 
-    `columns` are the names of a table's source and target; see `nlpseq.text.pair_tables`.
+    `columns` are the names of a table's source and target; see `nlpseq.text.tables.pair_tables`.
 
     Raises CorpusError for a file that cannot be read, is no table, or is out of step with its other half, and where no
     pair is left.

@@ -11,11 +11,11 @@ from nlpseq.errors import OptionError
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.translator import TASK, TranslatorOptions, initial_weights
 from nlpseq.text.tokenisers import Tokeniser
-from nlpseq.training import task_run
+from nlpseq.training.data.pairs import ParallelCorpus, open_pairs, tokenise_pairs
 from nlpseq.training.defaults import complete_translator
 from nlpseq.training.options import TranslationTraining
-from nlpseq.training.pairs import ParallelCorpus, open_pairs, tokenise_pairs
-from nlpseq.training.translation import Translate, TranslationTask
+from nlpseq.training.tasks import task_run
+from nlpseq.training.tasks.translation import Translate, TranslationTask
 
 DEFAULT_CORPUS = "english-german"
 QUICK_PAIRS = 500

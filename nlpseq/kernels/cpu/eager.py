@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from nlpseq.cells.cell import Cell, LayerWeights, State
 from nlpseq.cells.unroll import project_inputs
-from nlpseq.kernels.pointwise import POINTWISE, Pointwise, Row, SentRow
+from nlpseq.kernels.cpu.pointwise import POINTWISE, Pointwise, Row, SentRow
 
 EPSILON = 1e-5  # as in nlpseq.arrays.normalise
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.corpus_check import OVERLAP_FAULT, Finding, Level
-from nlpseq.text.label_tables import LabelColumns
-from nlpseq.text.labelled import LabelledTexts, label_names, read_labelled, repeated, shared
+from nlpseq.text.checks.text import OVERLAP_FAULT, Finding, Level
+from nlpseq.text.tables.label_tables import LabelColumns
+from nlpseq.text.tables.labelled import LabelledTexts, label_names, read_labelled, repeated, shared
 
 UNBALANCED = 10  # times as many texts of the most frequent label as of the rarest
 CONTRADICTING_FAULT = 0.02  # share of the texts

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.corpus_check import OVERLAP_FAULT, Finding, Level
-from nlpseq.text.pair_tables import Columns
-from nlpseq.text.parallel import Pairs, read_parallel
+from nlpseq.text.checks.text import OVERLAP_FAULT, Finding, Level
+from nlpseq.text.tables.pair_tables import Columns
+from nlpseq.text.tables.parallel import Pairs, read_parallel
 
 WINDOW = 200  # pairs whose lengths are compared with those of their neighbours
 SHIFTS = (-3, -2, -1, 1, 2, 3)  # lines that one side may be ahead

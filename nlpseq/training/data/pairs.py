@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from nlpseq.errors import CorpusError, RunError
 from nlpseq.models.model_file import replace_file
 from nlpseq.models.translator import begun
-from nlpseq.text.columns import Ids
-from nlpseq.text.pair_tables import Columns, is_table
-from nlpseq.text.parallel import Pairs, read_parallel
+from nlpseq.text.padding import Ids
+from nlpseq.text.tables.pair_tables import Columns, is_table
+from nlpseq.text.tables.parallel import Pairs, read_parallel
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
-from nlpseq.training.sentences import Sentences
+from nlpseq.training.data.sentences import Sentences
 
 HELD_OUT = 0.05  # of the pairs, where no others are given for validation
 MOST_HELD_OUT = 1000

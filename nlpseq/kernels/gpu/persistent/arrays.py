@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nlpseq.kernels.gpu.persistent_tiles import GATES, RESETS, Fixed, Tiles, padded
+from nlpseq.kernels.gpu.persistent.tiles import GATES, RESETS, Fixed, Tiles, padded
 
 # For each block of the cell's weights its slot: of the input's, and of the hidden state's.
 SLOTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {

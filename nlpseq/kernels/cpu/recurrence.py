@@ -13,7 +13,8 @@ from torch import Tensor
 
 from nlpseq.cells import unroll as plain_unroll
 from nlpseq.cells.cell import Cell, LayerWeights, State
-from nlpseq.kernels import eager_recurrence, native_recurrence
+from nlpseq.kernels.cpu import compiled as native_recurrence
+from nlpseq.kernels.cpu import eager as eager_recurrence
 
 
 def unroll(

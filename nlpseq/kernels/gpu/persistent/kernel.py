@@ -20,10 +20,10 @@ from __future__ import annotations
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
-from nlpseq.kernels.gpu.persistent_cells import advance, divide, retreat, sigmoid, unite, zeros_of_units
-from nlpseq.kernels.gpu.persistent_directions import place_after, place_before, tile_count, tile_number, time_of
-from nlpseq.kernels.gpu.persistent_normalisation import load_gains, normalise, normalise_backward
-from nlpseq.kernels.gpu.persistent_product import (
+from nlpseq.kernels.gpu.persistent.cells import advance, divide, retreat, sigmoid, unite, zeros_of_units
+from nlpseq.kernels.gpu.persistent.directions import place_after, place_before, tile_count, tile_number, time_of
+from nlpseq.kernels.gpu.persistent.normalisation import load_gains, normalise, normalise_backward
+from nlpseq.kernels.gpu.persistent.product import (
     LINE,
     arrive,
     chunk_places,

@@ -19,10 +19,10 @@ from nlpseq.models import translator
 from nlpseq.models.stack import Noise, Unroll
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.text.tokenisers import Tokeniser
-from nlpseq.training.model_task import ModelTask
+from nlpseq.training.data.pairs import Batch, ParallelCorpus
+from nlpseq.training.data.sentences import Shuffled
 from nlpseq.training.options import TranslationTraining
-from nlpseq.training.pairs import Batch, ParallelCorpus
-from nlpseq.training.sentences import Shuffled
+from nlpseq.training.tasks.model_task import ModelTask
 
 VALIDATION_BATCH = 64
 BLEU_PAIRS = 200

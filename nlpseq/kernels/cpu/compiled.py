@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nlpseq.cells.cell import Cell, LayerWeights, State
-from nlpseq.kernels.eager_recurrence import EPSILON
-from nlpseq.kernels.places import Places, places_of
+from nlpseq.kernels.cpu.eager import EPSILON
+from nlpseq.kernels.cpu.packing import Places, places_of
 from nlpseq.native import extension
 from nlpseq.native import recurrence as native
 from nlpseq.native.extension import Unavailable

@@ -13,8 +13,8 @@ from __future__ import annotations
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
-from nlpseq.kernels.gpu.persistent_directions import tile_number
-from nlpseq.kernels.gpu.persistent_product import gate_places, wait_for_all
+from nlpseq.kernels.gpu.persistent.directions import tile_number
+from nlpseq.kernels.gpu.persistent.product import gate_places, wait_for_all
 
 EPSILON = gl.constexpr(1e-5)  # as in nlpseq.arrays.normalise
 

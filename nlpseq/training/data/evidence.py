@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nlpseq.models.evidence import evidence_rows, table_rows, weigh
-from nlpseq.training.labels import LabelledCorpus
+from nlpseq.training.data.labels import LabelledCorpus
 
 FOLDS = 5
 

@@ -4,7 +4,7 @@ The input's product with both biases, the saved gates and the gates' gradients a
 are most of what a step moves. The price is rounding, of what the other ways keep in fp32. States, sums, the gradients
 of weights and inputs, and everything that the caller sees are in fp32.
 
-Both directions of a layer may be one launch (see persistent_directions), with one product for their inputs. A batch
+Both directions of a layer may be one launch (see `directions`), with one product for their inputs. A batch
 that one launch cannot hold runs in pieces, one after another.
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nlpseq.cells.cell import Cell, LayerWeights, State
-from nlpseq.kernels.gpu.persistent_arrays import (
+from nlpseq.kernels.gpu.persistent.arrays import (
     Layer,
     interleave,
     narrow,
@@ -31,12 +31,12 @@ from nlpseq.kernels.gpu.persistent_arrays import (
     states_over_time,
     wide,
 )
-from nlpseq.kernels.gpu.persistent_tiles import Fixed, frame_of, most_sequences, padded, tiles_of
+from nlpseq.kernels.gpu.persistent.tiles import Fixed, frame_of, most_sequences, padded, tiles_of
 from nlpseq.kernels.gpu.products import multiply_in_full
 from nlpseq.kernels.gpu.signals import raise_if_stuck, signal_for, watch
 from nlpseq.kernels.gpu.ways import Request
 
-LINE = 32  # counters, as in persistent_product
+LINE = 32  # counters, as in `product`
 _kernels: dict[Any, Any] = {}
 
 
@@ -215,7 +215,7 @@ def launch(fixed: Fixed, programs: tuple[int, int, int], tensors: tuple[Tensor, 
 
 def kernel_for(fixed: Fixed) -> Any:
     """The kernel that is compiled for `fixed`. Imports Triton."""
-    from nlpseq.kernels.gpu import persistent
+    from nlpseq.kernels.gpu.persistent import kernel as persistent
 
     if fixed.directions == 2:
         return persistent.both_backward if fixed.backward else persistent.both_forward

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq.models.translator import line_ids
-from nlpseq.text.columns import Ids, side_by_side, together
+from nlpseq.text.padding import Ids, side_by_side, together
 from nlpseq.text.tokenisers import Tokeniser
 
 WINDOW = 32  # batches that are sorted by length together

@@ -10,11 +10,11 @@ from typing import Any
 from nlpseq.models.language_model import TASK, LanguageModelOptions, initial_weights
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.text.tokenisers import Tokeniser
-from nlpseq.training import task_run
-from nlpseq.training.data import TokenisedCorpus, open_tokenised, tokenise_corpus
+from nlpseq.training.data.corpus import TokenisedCorpus, open_tokenised, tokenise_corpus
 from nlpseq.training.defaults import DEFAULT_SECONDS, Circumstances, complete, free_memory, measure_speed
-from nlpseq.training.language_model import LanguageModelTask
 from nlpseq.training.options import LanguageModelTraining
+from nlpseq.training.tasks import task_run
+from nlpseq.training.tasks.language_model import LanguageModelTask
 
 DEFAULT_CORPUS = "stories"
 QUICK_SHARE = 0.004  # of the run's time, for one validation

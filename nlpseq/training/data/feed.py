@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nlpseq.kernels.transfer import to_device
-from nlpseq.text.columns import Ids
+from nlpseq.text.padding import Ids
 from nlpseq.text.tokenisers import NEWLINE
 
 SMALLEST_STEP = 8

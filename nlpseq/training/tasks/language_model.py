@@ -16,10 +16,10 @@ from nlpseq.kernels.choice import Choice
 from nlpseq.kernels.loss import Candidates, linear_cross_entropy, sampled_cross_entropy
 from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState
-from nlpseq.training.batches import Columns, fit_batch
-from nlpseq.training.data import TokenisedCorpus
-from nlpseq.training.model_task import ModelTask
+from nlpseq.training.data.batches import Columns, fit_batch
+from nlpseq.training.data.corpus import TokenisedCorpus
 from nlpseq.training.options import LanguageModelTraining
+from nlpseq.training.tasks.model_task import ModelTask
 
 
 class LanguageModelTask(ModelTask):

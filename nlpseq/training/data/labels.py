@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from nlpseq.errors import RunError
 from nlpseq.models.classifier import text_ids
 from nlpseq.models.model_file import replace_file
-from nlpseq.text.columns import Ids, together
-from nlpseq.text.label_tables import LabelColumns
-from nlpseq.text.labelled import LabelledTexts, has_no_spaces, label_names, read_parts, repeated, shared
+from nlpseq.text.padding import Ids, together
+from nlpseq.text.tables.label_tables import LabelColumns
+from nlpseq.text.tables.labelled import LabelledTexts, has_no_spaces, label_names, read_parts, repeated, shared
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
-from nlpseq.training.sentences import Sentences
+from nlpseq.training.data.sentences import Sentences
 
 VOCABULARY = {"word": 30_000, "bpe": 8192, "unigram": 8192, "byte": 256, "char": 16_384}
 

@@ -19,8 +19,8 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.ampere import async_copy
 from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, warpgroup_mma, warpgroup_mma_wait
 
-from nlpseq.kernels.gpu.gluon_names import moved_names
-from nlpseq.kernels.gpu.persistent_directions import tile_count, tile_number
+from nlpseq.kernels.gpu.persistent.directions import tile_count, tile_number
+from nlpseq.kernels.gpu.persistent.gluon_names import moved_names
 
 LINE = gl.constexpr(32)  # counters, of which each has a line of the cache to itself
 program_barrier, copy_to_shared = moved_names(gl, async_copy)

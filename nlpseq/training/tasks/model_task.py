@@ -17,7 +17,7 @@ from nlpseq.kernels.choice import Choice
 from nlpseq.kernels.masks import make_generator, start_step
 from nlpseq.models.model_file import save_model
 from nlpseq.models.options import RecurrentOptions
-from nlpseq.training.feed import Feed
+from nlpseq.training.data.feed import Feed
 from nlpseq.training.noise import Dropouts
 from nlpseq.training.options import TrainingOptions
 

@@ -17,13 +17,13 @@ from nlpseq.models import language_model
 from nlpseq.models.classifier import TASK, ClassifierOptions, initial_weights
 from nlpseq.models.model_file import Model, load_model, task_of
 from nlpseq.models.options import RecurrentOptions
-from nlpseq.text.label_tables import LabelColumns
+from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tokenisers import NUM_BYTES, Tokeniser
-from nlpseq.training import task_run
-from nlpseq.training.classification import ClassificationTask
+from nlpseq.training.data.labels import LabelledCorpus, open_labelled, tokenise_labelled
 from nlpseq.training.defaults import complete_classifier
-from nlpseq.training.labels import LabelledCorpus, open_labelled, tokenise_labelled
 from nlpseq.training.options import ClassifierTraining
+from nlpseq.training.tasks import task_run
+from nlpseq.training.tasks.classification import ClassificationTask
 
 DEFAULT_CORPUS = "reviews"
 SHOWN_LABELS = 6

@@ -18,13 +18,13 @@ from nlpseq.kernels.masks import draw_normal
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.stack import Noise
-from nlpseq.text.labelled import part_name
-from nlpseq.training.adversaries import adversarial_loss, virtual_loss
-from nlpseq.training.evidence import CrossFitted
-from nlpseq.training.labels import LabelledCorpus
-from nlpseq.training.model_task import ModelTask
+from nlpseq.text.tables.labelled import part_name
+from nlpseq.training.data.evidence import CrossFitted
+from nlpseq.training.data.labels import LabelledCorpus
+from nlpseq.training.data.sentences import Shuffled
 from nlpseq.training.options import ClassifierTraining
-from nlpseq.training.sentences import Shuffled
+from nlpseq.training.tasks.adversaries import adversarial_loss, virtual_loss
+from nlpseq.training.tasks.model_task import ModelTask
 
 VALIDATION_TOKENS = 16_384
 ENOUGH_PASSES = 3.0  # beyond which a classifier learns its texts by heart, however much time there is,

@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq.errors import TokeniserError
-from nlpseq.text.subwords import SPACE_MARK, SubwordModel, train_subword_model
+from nlpseq.text.tokenisers.subwords import SPACE_MARK, SubwordModel, train_subword_model
 
 NUM_BYTES = 256
 NEWLINE = 10
