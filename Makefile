@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := checkpoints/demo
 
-.PHONY: setup demo test check fix bench
+.PHONY: setup demo test check fix bench docs tour
 
 setup: $(INSTALLED)
 
@@ -37,3 +37,13 @@ fix: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/nlpseq bench cells
 	$(BIN)/nlpseq bench decode
+
+# Generated pages, then the site in .site/ with every link checked.
+docs: $(INSTALLED)
+	test -x $(BIN)/mkdocs || $(BIN)/python -m pip install --disable-pip-version-check --no-input -e '.[docs]'
+	$(BIN)/python docs/tools/generate.py
+	$(BIN)/mkdocs build --strict --quiet
+
+# Some ten minutes: trains what the pages say, and writes what came out into README.md, docs/ and the picture.
+tour: $(INSTALLED)
+	$(BIN)/python docs/tools/tour.py

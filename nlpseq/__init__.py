@@ -1,21 +1,87 @@
 """nlpseq: small recurrent text models of your own data, on your own machine.
 
-Two roads start from text and meet in the model file. The training road (`training`, `kernels`) uses torch; the running
-road (`decoding`, `evaluation`, and `commands` for what they show) uses NumPy and a little compiled code, and starts at
-once. A model is written once, in `models`, as functions of weights and arrays, and serves both.
+    import nlpseq
 
-    errors.py       what a user can do wrong
-    options.py      one dataclass field is a flag, its help, its default, an attribute and a key of the model file
-    arrays.py       the few operations models are written in, for NumPy and torch alike
-    text/           reading corpora, tokenisers, token streams on disk, the line contract of the filters
-    cells/          one file a cell: its equations as one step; initial values; the plain loop over time
-    models/         recurrent stack, language model, attention, translator, model file
-    native/         one step of one text, compiled
-    decoding/       sampling and beam search, over any step function
-    kernels/        torch: the recurrences and the loss, fast
-    training/       torch: batches, optimisers, the one loop, run folder and resume
-    evaluation/     perplexity with its signature
-    commands/       the command line, one file a verb
+    model = nlpseq.train("sentiment", "reviews.tsv", out="checkpoints/sentiment", minutes=5)
+    model = nlpseq.load("checkpoints/sentiment")
+    model.classify("a dull film with a wonderful end").labels[0]
+
+Importing nlpseq imports neither NumPy nor torch; each function imports its own needs when it is called. Running a model
+needs no torch, training does.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from nlpseq.api.classifier import Classifier
+    from nlpseq.api.language_model import LanguageModel
+    from nlpseq.api.translator import Translator
+    from nlpseq.errors import NlpseqError
+    from nlpseq.evaluation.scores import Score
+    from nlpseq.training.loop import Progress
+
 __version__ = "0.1.0"
+__all__ = ["Classifier", "LanguageModel", "NlpseqError", "Score", "Translator", "__version__", "load", "train"]
+
+_MODULES = {
+    "Classifier": "nlpseq.api.classifier",
+    "LanguageModel": "nlpseq.api.language_model",
+    "NlpseqError": "nlpseq.errors",
+    "Score": "nlpseq.evaluation.scores",
+    "Translator": "nlpseq.api.translator",
+}
+
+
+def load(
+    path: str | bytes | Path, *others: str | bytes | Path, device: str = "cpu", precision: str = "fp32"
+) -> LanguageModel | Classifier | Translator:
+    """Load a model from its run folder or model file.
+
+    Several paths are translators that translate together. `device` is `cpu` or `cuda`; with `precision="bf16"` a
+    language model's matrices are rounded, which halves the bytes that each token reads.
+
+    Raises ModelFileError if the file is missing, damaged, foreign or newer, BackendError if there is no such device,
+    and OptionError for options that are not for the model's task.
+    """
+    from nlpseq.api import loading
+
+    return loading.load(path, *others, device=device, precision=precision)
+
+
+def train(
+    task: str,
+    *corpora: str | bytes | Path,
+    progress: Callable[[Progress], object] | None = None,
+    note: Callable[[str], object] | None = None,
+    **options: Any,
+) -> LanguageModel | Classifier | Translator:
+    """Train a model, and load the best one.
+
+    `task` is `lm`, `sentiment` or `translation`. Every option of `nlpseq train` is given by its name, with underscores:
+    `out`, `minutes`, `hidden_size`, `init_from` and so on. `progress` is called with a record after each step, `note`
+    with each sentence about what was chosen. Ctrl-C saves the run and raises KeyboardInterrupt; `resume=True` continues
+    it.
+
+    Raises OptionError for an unknown option or a value that is not allowed, CorpusError for a corpus that cannot be
+    read, RunError if the run folder cannot be used.
+    """
+    from nlpseq.api import training
+
+    return training.train(task, *corpora, progress=progress, note=note or (lambda text: None), **options)
+
+
+def __getattr__(name: str) -> Any:
+    """The classes, imported when they are asked for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'nlpseq' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

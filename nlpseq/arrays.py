@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+EPSILON = 1e-5  # added to the variance in layer normalisation
+
 Array = Any  # numpy.ndarray or torch.Tensor: the point of this module is that it does not matter
 
 
@@ -95,7 +97,7 @@ def normalise(array: Array, gain: Array) -> Array:
     """Layer normalisation of the last axis (Ba et al., 2016): mean zero, variance one, times `gain`, and no offset."""
     centred = array - array.mean(-1, keepdims=True)
     variance = (centred * centred).mean(-1, keepdims=True)
-    return centred / (variance + 1e-5) ** 0.5 * gain
+    return centred / (variance + EPSILON) ** 0.5 * gain
 
 
 def log_softmax(logits: Array) -> Array:

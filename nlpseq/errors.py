@@ -6,6 +6,7 @@
       ModelFileError    a model file that is missing, damaged, foreign or newer
       RunError          a run folder or a training run that cannot go on
       BackendError      a kernel, device or precision that cannot run here
+      TaskError         an ability that a model of another task has
       OptionError       an option's value, or a combination of options, that makes no sense
 
 The library raises them where the fault is known; the command line catches them in one place. The price is that
@@ -53,8 +54,15 @@ class BackendError(NlpseqError):
     """A kernel, a device or a precision that cannot run here."""
 
 
+class TaskError(NlpseqError, AttributeError):
+    """An ability that a model does not have, and that a model of another task has."""
+
+
 class OptionError(NlpseqError):
-    """An option's value, or a combination of options, that makes no sense: a usage error."""
+    """An option's value, or a combination of options, that makes no sense: a usage error.
+
+    `where` is the parameter's name, as `hidden_size` or `steps and minutes`; the command line shows it as its flag.
+    """
 
     exit_status = 2
 

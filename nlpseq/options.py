@@ -9,9 +9,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
+import typing
+from difflib import get_close_matches
+from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from nlpseq.errors import OptionError
+
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"}
 
 
 def option(
@@ -24,12 +30,17 @@ def option(
     above: float | None = None,
     below: float | None = None,
     hidden: bool = False,
+    metavar: str | None = None,
+    argument: bool = False,
+    switch: bool = False,
 ) -> Any:
-    """A field of an options dataclass: its default, one line of help, and what values make sense."""
+    """A field of an options dataclass: its default, one line of help, and its allowed values.
+
+    `metavar` is shown for the value. An `argument` has no flag; a `switch` can only be turned on.
+    """
     limits = {"minimum": minimum, "maximum": maximum, "above": above, "below": below}
-    return dataclasses.field(
-        default=default, metadata={"help": help, "choices": choices, "limits": limits, "hidden": hidden}
-    )
+    shown = {"help": help, "hidden": hidden, "metavar": metavar, "argument": argument, "switch": switch}
+    return dataclasses.field(default=default, metadata={"choices": choices, "limits": limits, **shown})
 
 
 def flag(name: str) -> str:
@@ -37,19 +48,46 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def check(options: Any) -> None:
-    """Hold every field against its choices and limits.
+def as_flags(where: str) -> str:
+    """Parameter names as flags: `steps and minutes` -> `--steps and --minutes`; anything else is left as it is."""
+    names = where.split(" and ")
+    return " and ".join(map(flag, names)) if all(map(_is_parameter, names)) else where
 
-    Raises OptionError for the first value that makes no sense, with what would.
+
+def _is_parameter(name: str) -> bool:
+    return name.isidentifier() and name == name.lower()
+
+
+def check(options: Any) -> None:
+    """Compare every field with its type, choices and limits.
+
+    Raises OptionError for the first field whose value is not allowed, with what is.
     """
+    types = typing.get_type_hints(type(options))
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if value is None or "limits" not in field.metadata:
             continue
         choices = field.metadata["choices"]
         if choices and value not in choices:
-            raise OptionError(flag(field.name), f"must be one of {', '.join(choices)}, was {value!r}")
-        _check_limits(flag(field.name), value, field.metadata["limits"])
+            raise OptionError(field.name, f"must be one of {', '.join(choices)}, was {value!r}", _near(value, choices))
+        _check_kind(field.name, value, types[field.name])
+        _check_limits(field.name, value, field.metadata["limits"])
+
+
+def _near(value: Any, choices: tuple[str, ...]) -> str:
+    """A hint with the choice most like a value, or an empty one."""
+    near = get_close_matches(str(value), choices, 1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _check_kind(name: str, value: Any, kind: Any) -> None:
+    """Raises OptionError for a value of another type than its field's."""
+    kinds = [one for one in (typing.get_args(kind) if isinstance(kind, UnionType) else (kind,)) if one in KINDS]
+    allowed = tuple(kinds) + ((int,) if float in kinds else ())
+    wrong = not isinstance(value, allowed) or (isinstance(value, bool) and bool not in kinds)
+    if kinds and wrong:
+        raise OptionError(name, f"must be {' or '.join(KINDS[one] for one in kinds)}, was {value!r}")
 
 
 def _check_limits(name: str, value: Any, limits: dict[str, float | None]) -> None:

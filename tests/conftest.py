@@ -1,8 +1,16 @@
-"""Fixtures that several test files share."""
+"""What every test can rely on, whatever the machine and the shell, and fixtures that several test files share.
+
+This file is read before any test imports NumPy or torch. It removes variables that change what a program prints or
+computes. With pytest-xdist the processes are as many as the cores, so each has one thread for its matrix products, and
+those that a test asks for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +23,16 @@ from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.model_file import save_model
 from nlpseq.text.tokenisers import train_tokeniser
 
+# Variables of Python itself that a test may not see: all but those that say where modules are.
+KEPT = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "PYTHONNOUSERSITE", "PYTHONPYCACHEPREFIX", "PYTHONHASHSEED")
+REMOVED = ("NLPSEQ_INSTRUCTIONS", "NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "LINES", "TERMINAL_WIDTH")
+REMOVED_BEGINNINGS = ("_NLPSEQ_", "TYPER_", "_TYPER_", "COMP_", "PYTHON")
+for _variable in list(os.environ):
+    if _variable in REMOVED or (_variable.startswith(REMOVED_BEGINNINGS) and _variable not in KEPT):
+        del os.environ[_variable]
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 TEXT = "the cat sat on the mat, où es-tu?\nthe dog sat on the log.\n\nöl 猫\n" * 40
 
 # How far two ways of computing the same may differ: relative to the largest value of what is expected.
@@ -23,6 +41,33 @@ TOLERANCES = {
     "float32": 1e-5,  # some hundred additions of rounding error 6e-8, in another order
     "bfloat16": 2e-2,  # operands carry 8 bits: 4e-3 each, and the errors of a few steps
 }
+
+
+@pytest.fixture(autouse=True)
+def signals_are_heard() -> Iterator[None]:
+    """SIGINT and SIGTERM do what they do by default, also in a process that was started with `nohup` or `&`."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN and signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        yield
+        return
+    before = [signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGTERM, signal.SIG_DFL)]
+    yield
+    for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_network() -> Iterator[None]:
+    """A test that asks another machine for anything fails."""
+    connect = socket.socket.connect
+
+    def refuse(self: socket.socket, address: Any) -> None:
+        if self.family != getattr(socket, "AF_UNIX", None):
+            raise OSError(f"a test connects to {address}")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse)
+        yield
 
 
 def _array(value: Any) -> np.ndarray:

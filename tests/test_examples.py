@@ -16,6 +16,12 @@ def _last_number(line: str) -> float:
 
 
 def _check_hello_world(lines: list[str]) -> None:
+    right, reversed_ = (float(line.split()[1]) for line in lines[:2])
+    assert right < 1.5 < 100 < reversed_
+    assert lines[-1] == "generated: hello world, how are you?"
+
+
+def _check_own_training_loop(lines: list[str]) -> None:
     assert lines[-1] == "generated: hello world, how are you?"
 
 
@@ -46,6 +52,7 @@ def _check_gradients(lines: list[str]) -> None:
 
 CHECKS = {
     "hello_world": _check_hello_world,
+    "own_training_loop": _check_own_training_loop,
     "sine_wave": _check_sine_wave,
     "regression": _check_regression,
     "by_hand": _check_by_hand,

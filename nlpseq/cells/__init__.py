@@ -21,10 +21,10 @@ from nlpseq.cells.lstm import LSTM
 from nlpseq.cells.mingru import MINGRU
 from nlpseq.cells.minlstm import MINLSTM
 from nlpseq.cells.rnn import RNN_RELU, RNN_SIGMOID, RNN_TANH
-from nlpseq.cells.unroll import unroll
+from nlpseq.cells.unroll import Unroll, run_directions, unroll
 
 CELLS: dict[str, Cell] = {
     cell.name: cell for cell in (RNN_TANH, RNN_RELU, RNN_SIGMOID, LSTM, GRU, GRU_RESET_BEFORE, MINGRU, MINLSTM)
 }
 
-__all__ = ["CELLS", "Cell", "LayerWeights", "unroll"]
+__all__ = ["CELLS", "Cell", "LayerWeights", "Unroll", "run_directions", "unroll"]

@@ -1,8 +1,8 @@
 """What a cell is, and what the weights of one layer of it are.
 
 A cell is a record of functions, not a class to inherit from: adding one is a file with a step and one line in the table
-of `nlpseq.cells`. State is always a NamedTuple whose first field is `hidden`, also where there is only that field, so
-that nobody ever asks which cell it has.
+of `nlpseq.cells`. State is always a NamedTuple whose first field is `hidden`, even if that is its only field, so that
+callers treat all cells alike.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ State = Any  # a NamedTuple of arrays [B, H]; its first field is `hidden`
 class LayerWeights(NamedTuple):
     """The weights of one layer in one direction, named and shaped as in torch.nn.
 
-    Without `weight_ih` the inputs of the layer are taken to be the input's product [T, B, G*H] already, bias included.
+    If `weight_ih` is None, the layer's inputs are the input's product [T, B, G*H] already, bias included.
     """
 
     weight_ih: Array | None  # [G*H, I]
@@ -28,6 +28,7 @@ class LayerWeights(NamedTuple):
     bias_hh: Array  # [G*H]
     gain_ih: Array | None = None  # [G*H], layer normalisation of the input's product
     gain_hh: Array | None = None  # [G*H], layer normalisation of the hidden state's product
+    peepholes: Array | None = None  # [P, H], if the cell has peepholes
 
     @property
     def width(self) -> int:
@@ -45,12 +46,16 @@ class Cell:
     of `from_hidden`, and then calls `step`.
 
     The gates of a `parallel` cell read the input only: it has no recurrent weights, and `from_hidden` is None.
+
+    Peepholes are weights between a unit's own state and its gates, P of them for each unit. `step` of a cell that has
+    them takes a fourth argument, their array [P, H].
     """
 
     name: str
     gates: int
     state: type  # the NamedTuple of its state
-    step: Callable[[Array, Array, State], State]
+    step: Callable[..., State]
     reset: Callable[[Array, Array, State], Array] | None = None
     parallel: bool = False
     initial_biases: tuple[float, ...] = ()  # of each block; none: zero
+    peepholes: int = 0  # P

@@ -70,7 +70,7 @@ def layer_values(
     """Initial weights of one layer in one direction, by the names of `LayerWeights`, as float32.
 
     `initial` names the recurrent weights' values; the input's weights are `normal` where that is `orthogonal`, and the
-    same otherwise. Biases are the cell's own, by default zero.
+    same otherwise. Biases are the cell's own, by default zero. Peepholes are zero.
     """
     recurrent = INITIAL_VALUES[initial]
     from_input = normal if initial == "orthogonal" else recurrent
@@ -85,6 +85,8 @@ def layer_values(
         values["bias_hh"] = np.zeros(width)
     if layer_normalisation:
         values |= {f"gain_{side}": np.ones(width) for side in sides}
+    if cell.peepholes:
+        values["peepholes"] = np.zeros((cell.peepholes, hidden_size))
     return {name: value.astype(np.float32) for name, value in values.items()}
 
 

@@ -6,9 +6,14 @@ training and good as an oracle; where no gradient is wanted it is what runs a mo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from nlpseq import arrays
 from nlpseq.arrays import Array
 from nlpseq.cells.cell import Cell, LayerWeights, State
+
+Unroll = Callable[..., tuple[Array, State]]  # what runs a layer over time: `unroll`, or something faster
 
 
 def zero_state(cell: Cell, batch: int, size: int, like: Array) -> State:
@@ -57,7 +62,8 @@ def advance(
     mask: Array | None = None,  # [B, H]
 ) -> State:
     """One time step of one layer: the state after it; zoneout as in `unroll`."""
-    new = cell.step(from_input, project_hidden(cell, weights, from_input, state), state)
+    extra = () if weights.peepholes is None else (weights.peepholes,)
+    new = cell.step(from_input, project_hidden(cell, weights, from_input, state), state, *extra)
     if not zoneout:
         return new
     kept = zoneout if mask is None else mask
@@ -94,3 +100,24 @@ def unroll(
         state = new
         outputs.append(output)
     return arrays.stack(outputs[::-1] if reverse else outputs), state
+
+
+def run_directions(
+    run_layer: Unroll,
+    cell: Cell,
+    weights: Sequence[LayerWeights],
+    inputs: Array,
+    states: Sequence[State],
+    lengths: Array | None = None,
+    *,
+    masks: Sequence[Array | None],
+    **settings: Any,
+) -> tuple[Array, list[State]]:
+    """Each direction of a layer after the other: outputs joined to [T, B, H] or [T, B, 2H], and the last states."""
+    outputs: list[Array] = []
+    last: list[State] = []
+    for reverse, (one, start, mask) in enumerate(zip(weights, states, masks, strict=True)):
+        output, end = run_layer(cell, one, inputs, start, lengths, reverse=bool(reverse), masks=mask, **settings)
+        outputs.append(output)
+        last.append(end)
+    return outputs[0] if len(outputs) == 1 else arrays.concatenate(outputs), last

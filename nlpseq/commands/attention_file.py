@@ -1,6 +1,6 @@
-"""The file of `nlpseq translate --attention`: one object a line as they come, or a drawing at the end.
+"""The file of `nlpseq translate --attention`: an object for each line as it comes, or a drawing at the end.
 
-Objects go to a temporary file beside it, which takes the file's name when all is done: what is there is whole.
+It is written under a temporary name and gets its own at the end, so a file of that name is always complete.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ from nlpseq.errors import RunError
 from nlpseq.insight.attention import draw, to_json
 from nlpseq.models.attention import Alignment
 
-DRAWN = 20  # matrices in a drawing: it is to be looked at
+DRAWN = 20  # matrices in a drawing; more are not readable
 
 
 class AttentionFile:
-    """A file of alignments, or None to write nowhere. Raises OptionError or RunError where it cannot be written."""
+    """A file of alignments; with the path None nothing is written.
+
+    Raises OptionError or RunError if the file cannot be written.
+    """
 
     def __init__(self, path: Path | None, *, quiet: bool) -> None:
         self.path = path
         self.quiet = quiet
-        self.count = 0
+        self.lines = self.count = 0  # lines, and those that have an alignment
         self.drawn: list[Alignment] = []
         if path is not None:
             output.check_target(path, "--attention", (".jsonl", ".json", ".svg"))
@@ -39,17 +42,18 @@ class AttentionFile:
             self.file = self.temporary.open("w", encoding="utf-8", errors="replace")
         return self
 
-    def add(self, number: int, alignments: Iterable[Alignment | None]) -> None:
-        """Write what was looked at in the lines from `number` on, counted from 0."""
+    def add(self, alignments: Iterable[Alignment | None]) -> None:
+        """Write the alignments of the next lines; None for a line that has none."""
         if self.path is None or self.file is None:
             return
-        for line, one in enumerate(alignments, number + 1):
-            self.count += one is not None
+        for alignment in alignments:
+            self.lines += 1
+            self.count += alignment is not None
             if self.path.suffix.lower() != ".svg":
-                value = {"line": line, **({"source": [], "target": [], "shares": []} if one is None else to_json(one))}
-                self._write(json.dumps(value, ensure_ascii=False) + "\n")
-            elif one is not None and len(self.drawn) < DRAWN:
-                self.drawn.append(one)
+                fields = {"source": [], "target": [], "shares": []} if alignment is None else to_json(alignment)
+                self._write(json.dumps({"line": self.lines, **fields}, ensure_ascii=False) + "\n")
+            elif alignment is not None and len(self.drawn) < DRAWN:
+                self.drawn.append(alignment)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -29,8 +29,10 @@ from typer.core import TyperGroup
 
 from nlpseq import __version__
 from nlpseq.commands import output
-from nlpseq.commands.flags import SETTINGS, Group
-from nlpseq.errors import Interrupted, NlpseqError
+from nlpseq.commands.flags import SETTINGS
+from nlpseq.commands.parsing import Group
+from nlpseq.errors import BackendError, Interrupted, NlpseqError, OptionError
+from nlpseq.options import as_flags
 from nlpseq.text.lines import ReaderGone, write_bytes
 
 UsageError: Any = typer.BadParameter.__base__  # Typer carries Click's under a private name
@@ -108,7 +110,7 @@ class Program(Group):
         except ReaderGone:
             return 0
         except NlpseqError as error:
-            output.show_error(error)
+            output.show_fault(f"{_where(error)}: {error.what}", error.hint)
             return error.exit_status
         except UsageError as error:
             path = error.ctx.command_path if error.ctx else "nlpseq"
@@ -127,6 +129,11 @@ class Program(Group):
             output.show_fault(f"nlpseq: {error.strerror}")
             return 1
         return result if isinstance(result, int) else 0
+
+
+def _where(error: NlpseqError) -> str:
+    """What an error is about; a parameter's name as its flag."""
+    return as_flags(error.where) if isinstance(error, OptionError | BackendError) else error.where
 
 
 def _usage_hint(path: str, message: str) -> str:

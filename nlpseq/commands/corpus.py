@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -23,16 +22,17 @@ from nlpseq.commands.flags import (
     two_files,
 )
 from nlpseq.errors import OptionError
-from nlpseq.text.bundled import BUNDLED
-from nlpseq.text.checks.labels import check_labelled
-from nlpseq.text.checks.pairs import check_pairs
-from nlpseq.text.checks.text import Finding, check_text
+from nlpseq.text.bundled import BUNDLED, Kind
+from nlpseq.text.checks.corpus import check_corpus, check_two_files
+from nlpseq.text.checks.finding import Finding
 from nlpseq.text.formats import open_corpus
 from nlpseq.text.tables.label_tables import LabelColumns
 
 app = application("List, show and check corpora.")
 
-CORPUS = typer.Argument(metavar="CORPUS", help="Text files (.gz and .xz too), bundled corpora, or hf:NAME[:CONFIG].")
+CORPUS = typer.Argument(
+    metavar="CORPUS", help="Text files (.gz, .xz, .zst too), tables, bundled corpora, or hf:NAME[:CONFIG]."
+)
 Names = Annotated[list[str], CORPUS]
 Checked = Annotated[list[str] | None, CORPUS]
 AsLabelled = Annotated[bool, typer.Option("--labels", help="The corpora are texts with labels.")]
@@ -45,10 +45,6 @@ Against = Annotated[
         help="Count what stands in this text too; of pairs a table, or twice: source and target.",
     ),
 ]
-
-ALWAYS_PAIRS = (".po", ".tmx")
-DEFAULT_PAIRS = "english-german"
-DEFAULT_LABELLED = "reviews"
 
 
 @command(app, "list")
@@ -102,53 +98,39 @@ def check(
     if bool(corpus) == (files is not None):
         hint = f"nlpseq corpus check {'--labels ' * labels}FILE"
         raise OptionError("CORPUS", "must be corpora, or --source and --target", hint)
+    label_columns = LabelColumns(label_column, text_column)
+    if labels and pairs:
+        raise OptionError("labels", "is for texts with labels, not for pairs", "leave out --pairs")
+    if files and (labels or pairs or columns or any(label_columns)):
+        raise OptionError("source", "is for two files, which have no columns and no labels", "name a table as CORPUS")
+    kind: Kind | None = "labels" if labels else "pairs" if pairs else None
+    looked: Iterable[tuple[str, list[Finding]]]
+    if files:
+        looked = check_two_files(*files, against=against or ())
+    else:
+        named, others = read_columns(columns), against or ()
+        looked = (
+            (name, check_corpus(name, kind, columns=named, label_columns=label_columns, against=others))
+            for name in corpus or ()
+        )
+    return _show(looked, as_json=json, quiet=quiet)
+
+
+def _show(looked: Iterable[tuple[str, list[Finding]]], *, as_json: bool, quiet: bool) -> int:
+    """Write the findings of each corpus; the exit status."""
     shown: list[dict[str, object]] = []
     faults = 0
-    named = LabelColumns(label_column, text_column)
-    if labels or any(named) or corpus == [DEFAULT_LABELLED]:
-        if files or pairs or columns:
-            raise OptionError("--labels", "is for texts with labels, not for pairs", "leave out what is for pairs")
-        looked: Iterator[tuple[str, list[Finding]]] = (
-            (name, check_labelled((name,), columns=named, against=against or ())) for name in corpus or []
-        )
-    else:
-        looked = _findings(corpus or [], files, columns, against or [], pairs=pairs)
     for name, findings in looked:
-        for one in findings:
-            faults += one.level == "fault"
-            if quiet and one.level != "fault":
+        for finding in findings:
+            faults += finding.level == "fault"
+            if quiet and finding.level != "fault":
                 continue
-            shown.append({"corpus": name, **one._asdict()})
-            if not json:
-                output.write_text(_lines(name, one))
-    if json:
+            shown.append({"corpus": name, **finding._asdict()})
+            if not as_json:
+                output.write_text(_lines(name, finding))
+    if as_json:
         output.write_json(shown)
     return int(faults > 0)
-
-
-def _findings(
-    corpus: Sequence[str],
-    files: tuple[str, str] | None,
-    columns: str | None,
-    against: Sequence[str],
-    *,
-    pairs: bool,
-) -> Iterator[tuple[str, list[Finding]]]:
-    """What is found in each corpus."""
-    if files is not None:
-        sides = {name: [one for one in check_text(name) if one.level == "fault"] for name in files}
-        yield from sides.items()
-        if not any(sides.values()):
-            yield " ".join(files), check_pairs(files, two_files=True, against=against)
-        return
-    named = read_columns(columns)
-    for name in corpus:
-        if pairs or named or Path(name).suffix in ALWAYS_PAIRS or name == DEFAULT_PAIRS:
-            yield name, check_pairs((name,), two_files=False, columns=named, against=against)
-        elif len(against) > 1:
-            raise OptionError("--against", f"is one text for a text, was {len(against)}", "--pairs, for parallel text")
-        else:
-            yield name, check_text(name, against[0] if against else None)
 
 
 def _lines(name: str, finding: Finding) -> str:

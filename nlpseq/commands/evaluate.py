@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from nlpseq.api.classifier import Classifier
+from nlpseq.api.loading import load
 from nlpseq.commands import output
-from nlpseq.commands.evaluate_labels import show_label_scores
 from nlpseq.commands.flags import (
-    LANGUAGE_MODEL,
-    SENTIMENT,
-    TRANSLATION,
     Corpora,
     Device,
     Json,
@@ -25,23 +24,18 @@ from nlpseq.commands.flags import (
     TextColumn,
     application,
     command,
-    read_columns,
 )
 from nlpseq.decoding.beam import BeamOptions
-from nlpseq.decoding.ensemble import Ensemble
-from nlpseq.decoding.translation import Translations
 from nlpseq.errors import OptionError
-from nlpseq.evaluation.reader import placed
+from nlpseq.evaluation.classifier_report import ClassifierReport
+from nlpseq.evaluation.label_scores import precision_and_recall
 from nlpseq.evaluation.scores import Score
-from nlpseq.evaluation.text_scores import EvaluationText, held_out_text, recorded_text, text_scores
-from nlpseq.evaluation.translation_scores import BleuOptions, given_source_scores, reference_scores
-from nlpseq.models import classifier, language_model, translator
-from nlpseq.models.model_file import Model, task_of
+from nlpseq.evaluation.translation_scores import BleuOptions
 from nlpseq.options import flag
-from nlpseq.text.parts import CorpusPart
-from nlpseq.text.tables.label_tables import LabelColumns
+from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TASKS, TRANSLATOR, Task
 from nlpseq.text.tables.pair_tables import is_table
-from nlpseq.text.tables.parallel import read_parallel
+
+MOST_COLUMNS = 12  # labels whose whole confusion table is shown; of more the most frequent mistakes
 
 app = application("How good a model is on a text.")
 
@@ -56,12 +50,6 @@ Targets = Annotated[
 Baseline = Annotated[
     bool, typer.Option("--baseline", help="Linear models of a classifier's training texts beside it, by scikit-learn.")
 ]
-
-TASKS = {
-    language_model.TASK: ("language models", LANGUAGE_MODEL),
-    translator.TASK: ("translators", TRANSLATION),
-    classifier.TASK: ("classifiers", SENTIMENT),
-}
 
 
 @command(app)
@@ -96,98 +84,91 @@ def evaluate(
       nlpseq evaluate -m checkpoints/sentiment test.tsv --baseline
       nlpseq evaluate -m checkpoints/translation --source test.en --target test.de
     """
-    labelled = {"--label-column": label_column, "--text-column": text_column, "--baseline": baseline}
-    parallel = {"--source": source, "--target": target, "--columns": columns, **_set(search), **_set(bleu)}
-    model = model or _usual_model(corpus or [], labelled, parallel)
-    task = task_of(model)
-    for own, given in ((classifier.TASK, labelled), (translator.TASK, parallel)):
-        _refuse_foreign(task, own, given)
-    _refuse_foreign(task, language_model.TASK, {"--held-out": held_out})
-    if task == classifier.TASK:
-        named = LabelColumns(label_column, text_column)
-        show_label_scores(model, corpus or [], named, baseline=baseline, as_json=json, quiet=quiet, device=device)
+    labelled = {"label_column": label_column, "text_column": text_column, "baseline": baseline}
+    parallel = {"source": source, "target": target, "columns": columns, **_changed(search), **_changed(bleu)}
+    path = model or _usual_model(corpus or [], labelled, parallel)
+    found = load(path, device=device)
+    options = {CLASSIFIER.name: labelled, TRANSLATOR.name: parallel, LANGUAGE_MODEL.name: {"held_out": held_out}}
+    _refuse_foreign(found.task, options)
+    values = {name: value for name, value in options[found.task.name].items() if value}
+    note = partial(_note, quiet=quiet)
+    if isinstance(found, Classifier):
+        _write_report(found, found.report(*corpus or (), note=note, **values), baseline=baseline, json=json)
         return
-    if task == translator.TASK:
-        pairs = (corpus or [], source, target or [], read_columns(columns))
-        path, scores = _translator_scores(model, pairs, search, bleu, quiet=quiet, device=device)
-    else:
-        path, scores = _language_model_scores(model, corpus or [], held_out=held_out, quiet=quiet, device=device)
+    scores = found.evaluate(*corpus or (), note=note, **values)
     if json:
-        output.write_json({"model": str(path), "scores": [score.as_json() for score in scores]})
+        output.write_json({"model": str(found.path), "scores": [score.as_json() for score in scores]})
     else:
-        output.write_table([(one.name, f"{one.value:.6g}", one.unit, one.signature) for one in scores])
+        output.write_table(_rows(scores))
+
+
+def _note(text: str, *, quiet: bool) -> None:
+    output.note(f"note: {text}", quiet=quiet)
 
 
 def _usual_model(corpus: Sequence[str], labelled: Mapping[str, Any], parallel: Mapping[str, Any]) -> Path:
-    """The usual place of a model of the kind that what is given is for."""
+    """The folder of the task that the options and the corpora are for."""
     if any(labelled.values()):
-        return SENTIMENT
-    if any(parallel.values()) or any(map(is_table, corpus)):
-        return TRANSLATION if any(parallel.values()) or TRANSLATION.exists() or not SENTIMENT.exists() else SENTIMENT
-    return LANGUAGE_MODEL
+        return CLASSIFIER.folder
+    if any(parallel.values()):
+        return TRANSLATOR.folder
+    if any(map(is_table, corpus)):
+        return next((task.folder for task in (TRANSLATOR, CLASSIFIER) if task.folder.exists()), TRANSLATOR.folder)
+    return LANGUAGE_MODEL.folder
 
 
-def _set(given: BeamOptions | BleuOptions) -> dict[str, Any]:
-    """The flags of options that were set."""
-    plain = type(given)()
-    values = {field.name: getattr(given, field.name) for field in fields(given)}
-    return {flag(name): True for name, value in values.items() if value != getattr(plain, name)}
+def _changed(options: BeamOptions | BleuOptions) -> dict[str, Any]:
+    """The options that differ from their defaults."""
+    values = {field.name: (getattr(options, field.name), field.default) for field in fields(options)}
+    return {name: value for name, (value, default) in values.items() if value != default}
 
 
-def _refuse_foreign(task: str | None, own: str, given: Mapping[str, Any]) -> None:
-    """Raises OptionError for the first flag that is for models of another task."""
-    if task in TASKS and task != own:
-        for name, value in given.items():
-            if value:
-                kind, usual = TASKS[own]
-                raise OptionError(name, f"is for {kind}", f"-m {usual}, or leave out {name}")
+def _refuse_foreign(task: Task, options: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises OptionError for the first option that is for models of another task."""
+    for other, values in options.items():
+        for name, value in values.items():
+            if value and other != task.name:
+                hint = f"-m {TASKS[other].folder}, or leave out {flag(name)}"
+                raise OptionError(name, f"is for {TASKS[other].plural}, and the model is a {task.noun}", hint)
 
 
-def _language_model_scores(
-    model: Path, corpus: list[str], *, held_out: bool, quiet: bool, device: str
-) -> tuple[Path, Sequence[Score]]:
-    loaded, options = language_model.load(model)
-    there = placed(loaded, device)
-    text = _text(corpus, loaded, held_out=held_out)
-    scores, same = text_scores(there, options, text)
-    if not same:
-        names = " ".join(text.part.names)
-        output.note(f"note: {names} has changed since the model was trained on it", quiet=quiet)
-    return loaded.path, scores
+def _write_report(classifier: Classifier, report: ClassifierReport, *, baseline: bool, json: bool) -> None:
+    if json:
+        found = {
+            "model": str(classifier.path),
+            "scores": [score.as_json() for score in report.scores],
+            "confusion": {"labels": report.labels, "table": report.confusion.tolist()},
+        }
+        output.write_json({**found, "baselines": report.baselines} if baseline else found)
+        return
+    beside = (
+        (f"{score} of {name}", f"{value:.6g}", "", "trained on the same texts")
+        for name, values in report.baselines.items()
+        for score, value in values.items()
+    )
+    output.write_table([*_rows(report.scores), *beside])
+    output.write_text("\n")
+    output.write_table(_by_label(report))
+    if len(report.labels) > MOST_COLUMNS:
+        output.write_text("\n")
+        output.write_table(_mistakes(report))
 
 
-def _translator_scores(
-    model: Path,
-    given: tuple[Sequence[str], Path | None, Sequence[Path], tuple[str, str] | None],
-    search: BeamOptions,
-    bleu: BleuOptions,
-    *,
-    quiet: bool,
-    device: str,
-) -> tuple[Path, Sequence[Score]]:
-    tables, source, targets, columns = given
-    if search.n_best != 1:
-        raise OptionError("--n-best", "is for `translate`: one translation is evaluated", "leave out --n-best")
-    if bool(tables) == (source is not None) or (source is None) != (not targets):
-        raise OptionError("CORPUS", "must be tables of pairs, or two files", "--source FILE --target FILE")
-    loaded, options = translator.load(model)
-    there = placed(loaded, device)
-    if source is None:
-        pairs = [read_parallel(tables, two_files=False, columns=columns, keep_blank=True)]
-    else:
-        pairs = [read_parallel((str(source), str(one)), two_files=True, keep_blank=True) for one in targets]
-    sources = pairs[0].sources
-    made = Translations(Ensemble.of([(loaded, options)], device), search).translate(sources)
-    texts = [best[0].text if best else "" for best in made]
-    if left_out := sum(not best for best in made):
-        output.note(f"note: {left_out} of {len(made):,} sources are too long, and have no translation", quiet=quiet)
-    scores = reference_scores(texts, [one.targets for one in pairs], bleu)
-    return loaded.path, [*scores, *given_source_scores(there, options, sources, pairs[0].targets)]
+def _rows(scores: Sequence[Score]) -> list[tuple[str, ...]]:
+    return [(score.name, f"{score.value:.6g}", score.unit, score.signature) for score in scores]
 
 
-def _text(corpus: list[str], model: Model, *, held_out: bool) -> EvaluationText:
-    if not corpus:
-        return recorded_text(model)
-    if held_out:
-        return held_out_text(corpus, model.tokeniser.kind)
-    return EvaluationText(CorpusPart(tuple(corpus)))
+def _by_label(report: ClassifierReport) -> list[tuple[str, ...]]:
+    """A row for each label: precision, recall, texts and, if there are not too many labels, its confusions."""
+    precision, recall = precision_and_recall(report.confusion)
+    shown = report.labels if len(report.labels) <= MOST_COLUMNS else []
+    rows = [("label", "precision", "recall", "texts", *(f"as {label}" for label in shown))]
+    for label, precise, recalled, counts in zip(report.labels, precision, recall, report.confusion, strict=True):
+        rows.append((label, f"{precise:.2f}", f"{recalled:.2f}", str(counts.sum()), *map(str, counts[: len(shown)])))
+    return rows
+
+
+def _mistakes(report: ClassifierReport) -> list[tuple[str, ...]]:
+    """The most frequent mistakes, a row for each."""
+    mistakes = ((label, other, str(count)) for label, other, count in report.mistakes(MOST_COLUMNS))
+    return [("label", "taken as", "texts"), *mistakes]

@@ -1,14 +1,14 @@
-"""Options dataclasses as flags: one field is a flag, its help, its default and what values make sense.
+"""Flags of commands: a field of an options dataclass is a flag, its help, its default and its allowed values.
 
-A command is a function. Parameters of its own are Typer's; a parameter whose type is an options dataclass
-stands for all fields of it, which become flags under a heading of the parameter's name:
+A command is a function. A parameter whose type is an options dataclass is replaced by the dataclass' fields, which
+become flags under a heading with the parameter's name; Typer handles all other parameters:
 
     @command(app)
     def lm(corpus: Corpora = None, *, model: LanguageModelOptions, training: TrainingOptions) -> None:
 
-A value that makes no sense is found by the dataclass itself, on the command line as in a program. The flags
-that several commands share are the aliases below, so that a flag means the same and is spelled the same
-everywhere.
+The dataclass checks the values, on the command line as in a program. Flags that several commands share are the aliases
+below, so that each is spelled the same and means the same everywhere. How a flag's text becomes a value, and how the
+help is laid out, is in parsing.py.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import inspect
 import os
 import typing
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
-from nlpseq.commands import output
+from nlpseq import tasks
+from nlpseq.commands.parsing import Command, Group
 from nlpseq.errors import OptionError
+from nlpseq.options import flag
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -71,7 +71,9 @@ Corpora = Annotated[
 PairColumns = Annotated[
     str | None,
     typer.Option(
-        "--columns", metavar="SOURCE,TARGET", help="A table's columns, keys or languages. [default: the first two]"
+        "--columns",
+        metavar="SOURCE,TARGET",
+        help="A table's columns, keys or languages, by name or number. [default: by header, else the first two]",
     ),
 ]
 
@@ -90,20 +92,22 @@ TextColumn = Annotated[
     typer.Option("--text-column", metavar="NAME", help="The text's column, by name or number. [default: by header]"),
 ]
 
-LANGUAGE_MODEL = Path("checkpoints/lm")
-SENTIMENT = Path("checkpoints/sentiment")
-TRANSLATION = Path("checkpoints/translation")
+LANGUAGE_MODEL = tasks.LANGUAGE_MODEL.folder
+SENTIMENT = tasks.CLASSIFIER.folder
+TRANSLATION = tasks.TRANSLATOR.folder
 
 Function = Callable[..., Any]
 
 
 def read_columns(text: str | None) -> tuple[str, str] | None:
-    """The two names of a PairColumns flag. Raises OptionError where there are not two."""
+    """The two names of a PairColumns flag. Raises OptionError unless there are two."""
     if text is None:
         return None
     first, comma, second = text.partition(",")
     if not (first and comma and second) or "," in second:
-        raise OptionError("--columns", f"must be two names with a comma between them, was {text!r}", "--columns en,de")
+        raise OptionError(
+            "--columns", f"must be two names or numbers with a comma between them, was {text!r}", "--columns 1,2"
+        )
     return first, second
 
 
@@ -137,7 +141,7 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Function], F
 
 
 def expanded(function: Function) -> Function:
-    """The function with every parameter that is an options dataclass replaced by one parameter a field."""
+    """The function with each options dataclass among its parameters replaced by one parameter for each field."""
     hints = typing.get_type_hints(function, include_extras=True)
     parameters: list[inspect.Parameter] = []
     classes: dict[str, Any] = {}
@@ -145,15 +149,14 @@ def expanded(function: Function) -> Function:
         kind = hints[parameter.name]
         if dataclasses.is_dataclass(kind):
             classes[parameter.name] = kind
-            parameters += _field_parameters(kind, parameter.name.replace("_", " ").capitalize())
+            parameters += _field_parameters(kind, parameter.name)
         else:
             parameters.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
 
     @functools.wraps(function)
     def run(**values: Any) -> Any:
         for name, kind in classes.items():
-            fields = [field.name for field in dataclasses.fields(kind)]
-            values[name] = kind(**{field: values.pop(field) for field in fields})
+            values[name] = _made(kind, values)
         _check_settings()
         return function(**values)
 
@@ -162,32 +165,64 @@ def expanded(function: Function) -> Function:
     return run
 
 
+def _made(kind: Any, values: dict[str, Any]) -> Any:
+    """An options dataclass, and those nested in it, of the values of its flags, which are taken out of `values`."""
+    types = typing.get_type_hints(kind)
+    made = {}
+    for field in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(types[field.name]):
+            made[field.name] = _made(types[field.name], values)
+        else:
+            value = values.pop(field.name)
+            made[field.name] = tuple(value or ()) if types[field.name] == tuple[str, ...] else value
+    return kind(**made)
+
+
 def _check_settings() -> None:
-    """Raises BackendError where the environment asks for what this machine cannot do, before anything is begun."""
+    """Raises BackendError if the environment asks for instructions that this machine does not have."""
     if os.environ.get("NLPSEQ_INSTRUCTIONS"):
         from nlpseq.native import extension
 
         extension.kind()
 
 
-def _field_parameters(options: Any, heading: str) -> list[inspect.Parameter]:
-    """One keyword parameter for each field of a dataclass made with `nlpseq.options.option`."""
+def _field_parameters(options: Any, name: str) -> list[inspect.Parameter]:
+    """One keyword parameter for each field of a dataclass made with `nlpseq.options.option`, nested ones included.
+
+    A dataclass that nests others is a command's own request: its fields have no heading.
+    """
     types = typing.get_type_hints(options)
+    nests = any(map(dataclasses.is_dataclass, types.values()))
+    heading = None if nests else name.replace("_", " ").capitalize()
     parameters = []
     for field in dataclasses.fields(options):
-        choices = field.metadata["choices"]
+        kind = types[field.name]
+        if dataclasses.is_dataclass(kind):
+            parameters += _field_parameters(kind, field.name)
+        else:
+            parameters.append(_field_parameter(field, kind, heading))
+    return parameters
+
+
+def _field_parameter(field: Any, kind: Any, heading: str | None) -> inspect.Parameter:
+    """A field's keyword parameter, with what Typer has to know of it."""
+    choices, help, default = field.metadata["choices"], _sentence(field.metadata["help"]), field.default
+    if kind == tuple[str, ...]:
+        kind, default = list[str] | None, None
+    if field.metadata["argument"]:
+        shown: Any = typer.Argument(metavar=field.metadata["metavar"], help=help)
+    else:
+        names = (flag(field.name),) if field.metadata["switch"] else ()
         shown = typer.Option(
-            help=_sentence(field.metadata["help"]),
-            show_default=field.default is not False and "[default" not in field.metadata["help"],
+            *names,
+            help=help,
+            show_default=default is not False and "[default" not in help,
             hidden=field.metadata["hidden"],
             rich_help_panel=heading,
-            metavar=None if choices else _metavar(types[field.name]),
+            metavar=None if choices else field.metadata["metavar"] or _metavar(kind),
         )
-        kind = Annotated[Literal[choices] if choices else types[field.name], shown]  # type: ignore[valid-type]
-        parameters.append(
-            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=kind)
-        )
-    return parameters
+    annotation = Annotated[Literal[choices] if choices else kind, shown]  # type: ignore[valid-type]
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _sentence(help: str) -> str:
@@ -198,83 +233,5 @@ def _sentence(help: str) -> str:
 
 
 def _metavar(kind: Any) -> str | None:
-    for one in typing.get_args(kind) or (kind,):
-        if one in (int, float, str):
-            return {int: "N", float: "X", str: "NAMES"}[one]
-    return None
-
-
-class PlainValue:
-    """Turns a flag's text into its value.
-
-    It stands in for Typer's own way, which from 0.26 on imports pydantic and builds a validator for each flag:
-    a tenth of a second for a few numbers. Older versions, which do not ask for it, are left alone.
-    """
-
-    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """The value of a flag or an argument; typer.BadParameter where the text does not spell one."""
-        if param.multiple or param.nargs == -1:
-            (kind,) = typing.get_args(param.type_descriptor.annotation)
-            return tuple(self._one(kind, one, param, ctx) for one in value or ())
-        return None if value is None else self._one(param.type_descriptor.annotation, value, param, ctx)
-
-    def _one(self, kind: Any, value: Any, param: Any, ctx: Any) -> Any:
-        if typing.get_origin(kind) is Literal:
-            return self._choice(typing.get_args(kind), value, param, ctx)
-        try:
-            converted = kind(value)
-        except ValueError:
-            name = {int: "a whole number", float: "a number"}.get(kind, f"a {kind.__name__}")
-            raise typer.BadParameter(f"{value!r} is not {name}", ctx=ctx, param=param) from None
-        least = param.min
-        if least is not None and converted < least:
-            raise typer.BadParameter(f"must be at least {least}, was {value}", ctx=ctx, param=param)
-        return converted
-
-    def _choice(self, choices: tuple[str, ...], value: str, param: Any, ctx: Any) -> str:
-        if value not in choices:
-            same = SAME.get(value.lower(), value.lower())
-            near = [same] if same in choices else get_close_matches(value, choices, 1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}{meant}", ctx=ctx, param=param)
-        return value
-
-
-SAME = {"gpu": "cuda"}  # words for a choice that are spelled otherwise
-
-
-class PlainValues:
-    """A command or group, mixed in before Typer's class, whose flags and arguments are read by PlainValue."""
-
-    def get_params(self, ctx: Any) -> Any:
-        """Its flags and arguments, that for help among them."""
-        parameters = super().get_params(ctx)  # type: ignore[misc]
-        for parameter in parameters:
-            if hasattr(parameter, "get_runtime_param"):
-                parameter.get_runtime_param = PlainValue
-        return parameters
-
-
-class Group(PlainValues, TyperGroup):
-    """A group of commands."""
-
-
-class Command(PlainValues, TyperCommand):
-    """A command whose help shows its flags under headings, in plain text."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments, the command's own flags, then one section for each options dataclass."""
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is None:
-                continue
-            usual = "Options"
-            if parameter.param_type_name == "argument":
-                usual, record = "Arguments", (parameter.metavar, parameter.help)
-            heading = getattr(parameter, "rich_help_panel", None) or usual
-            sections.setdefault(heading, []).append(record)
-        for heading, records in sections.items():
-            if records:
-                with formatter.section(output.heading(heading)):
-                    formatter.write_dl(records, col_max=34)
+    names: dict[Any, str] = {int: "N", float: "X", str: "NAMES"}
+    return next((names[member] for member in typing.get_args(kind) or (kind,) if member in names), None)

@@ -10,9 +10,6 @@ import typer
 
 from nlpseq.commands import output
 from nlpseq.commands.flags import (
-    LANGUAGE_MODEL,
-    SENTIMENT,
-    TRANSLATION,
     Json,
     ModelPath,
     ModelPaths,
@@ -20,15 +17,17 @@ from nlpseq.commands.flags import (
     command,
 )
 from nlpseq.decoding.beam import BeamOptions
-from nlpseq.decoding.classification import LONGEST, TextClassifier
+from nlpseq.decoding.classification import TextClassifier
 from nlpseq.decoding.ensemble import Ensemble
-from nlpseq.decoding.translation import Translations, aligned
-from nlpseq.errors import OptionError
+from nlpseq.decoding.translation import explain_translation
+from nlpseq.files import replace_file
 from nlpseq.insight.attention import shade, to_json
-from nlpseq.insight.words import colour, to_html, weigh_tokens, words_of
+from nlpseq.insight.facts import model_facts
+from nlpseq.insight.words import colour, explain, to_html
 from nlpseq.insight.words import to_json as words_to_json
 from nlpseq.models import translator
-from nlpseq.models.model_file import Model, load_model, replace_file
+from nlpseq.models.model_file import load_model
+from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TRANSLATOR
 
 app = application("What is in a model file, what a translator looks at, which words carry a decision.")
 
@@ -51,10 +50,9 @@ def inspect() -> None:
 
 
 @command(app)
-def model(model: ModelPath = LANGUAGE_MODEL, json: Json = False) -> None:
+def model(model: ModelPath = LANGUAGE_MODEL.folder, json: Json = False) -> None:
     """Write what a model is made of, how it was trained and how good it is."""
-    loaded = load_model(model)
-    facts = _facts(loaded)
+    facts = model_facts(load_model(model))
     if json:
         output.write_json(facts)
     else:
@@ -75,21 +73,12 @@ def attention(
     \b
       nlpseq inspect attention "A man is sleeping."
     """
-    ensemble = Ensemble.of([translator.load(one) for one in model or [TRANSLATION]])
-    if search.n_best != 1:
-        raise OptionError("--n-best", "is for `translate`: one translation is shown", "leave out --n-best")
-    if not text.strip():
-        raise OptionError("TEXT", "must not be blank", 'nlpseq inspect attention "some words"')
-    if target is None:
-        (best,) = Translations(ensemble, search).translate([text])
-        if not best:
-            raise OptionError("TEXT", f"must have at most {translator.LONGEST:,} tokens, has more")
-        target = best[0].text
-    found = aligned(ensemble, text, target)
+    ensemble = Ensemble.of([translator.load(path) for path in model or [TRANSLATOR.folder]])
+    target, alignment = explain_translation(ensemble, text, target, search)
     if json:
-        output.write_json({"text": text, "translation": target, **to_json(found)})
+        output.write_json({"text": text, "translation": target, **to_json(alignment)})
     else:
-        output.write_text("".join(line + "\n" for line in shade(found)))
+        output.write_text("".join(line + "\n" for line in shade(alignment)))
 
 
 @command(app)
@@ -97,7 +86,7 @@ def words(
     text: ClassifiedText,
     label: Label = None,
     page: Page = None,
-    model: ModelPath = SENTIMENT,
+    model: ModelPath = CLASSIFIER.folder,
     json: Json = False,
 ) -> None:
     """Write which words spoke for a classifier's label, and which against it: on a terminal the text in colours.
@@ -111,52 +100,18 @@ def words(
     """
     if page is not None:
         output.check_target(page, "--html", (".html", ".htm"))
-    classifier = TextClassifier.load(model)
-    if label is not None and label not in classifier.labels:
-        known = ", ".join(classifier.labels)
-        raise OptionError("--label", f"must be one of {known}, was {label!r}", f"--label {classifier.labels[0]}")
-    if not text.strip():
-        raise OptionError("TEXT", "must not be blank", 'nlpseq inspect words "some words"')
-    (decision,) = classifier.classify([text])
-    label = label or decision.labels[0]
-    probability = decision.probabilities[decision.labels.index(label)]
-    ids = classifier.ids(text)[:LONGEST]
-    loaded = classifier.model
-    found = weigh_tokens(loaded.weights, classifier.options, ids, classifier.labels.index(label))
-    carried = words_of(loaded.tokeniser, ids.tolist(), *found)
+    found = explain(TextClassifier.load(model), text, label)
     if page is not None:
-        replace_file(page, to_html(carried, label, probability).encode("utf-8", "replace"))
-        output.note(f"note: {page} shows the words for the label {label!r}")
+        replace_file(page, to_html(found.words, found.label, found.probability).encode("utf-8", "replace"))
+        output.note(f"note: {page} shows the words for the label {found.label!r}")
     if json:
-        output.write_json({"label": label, "probability": probability, "words": words_to_json(carried)})
+        output.write_json({**found._asdict(), "words": words_to_json(found.words)})
     elif output.shows_colour(sys.stdout):
-        output.write_text(f"{label} {probability:.1%}\n{colour(carried)}\n")
+        output.write_text(f"{found.label} {found.probability:.1%}\n{colour(found.words)}\n")
     elif page is None:
-        output.note(f"note: weights for the label {label!r}, which has a probability of {probability:.1%}")
-        rows = ((one.text.strip(), f"{one.weight:+.4f}", one.attention) for one in carried if one.text.strip())
+        output.note(f"note: weights for the label {found.label!r}, which has a probability of {found.probability:.1%}")
+        rows = ((word.text.strip(), f"{word.weight:+.4f}", word.attention) for word in found.words if word.text.strip())
         output.write_text("".join("\t".join(_spelled(cell) for cell in row if cell is not None) + "\n" for row in rows))
-
-
-def _facts(model: Model) -> dict[str, Any]:
-    tokeniser = model.tokeniser
-    tensors = {name: list(tensor.shape) for name, tensor in model.weights.items()}
-    return {
-        "model": {
-            "path": str(model.path),
-            "task": model.task,
-            "version": model.header.get("version"),
-            "format": model.header.get("format"),
-            "checksum": model.header["checksum"],
-            "parameters": sum(int(tensor.size) for tensor in model.weights.values()),
-            "bytes": model.path.stat().st_size,
-        },
-        "options": model.options,
-        "tokeniser": {"kind": tokeniser.kind, "size": tokeniser.size, "fingerprint": tokeniser.fingerprint},
-        "data": model.header.get("data") or {},
-        "training": model.header.get("training") or {},
-        "tensors": tensors,
-        "scores": model.header.get("scores") or [],
-    }
 
 
 def _section(name: str, value: dict[str, Any] | list[dict[str, Any]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,14 +11,15 @@ from typing import Annotated
 import typer
 
 from nlpseq.commands import output
+from nlpseq.commands.filters import filter_lines
 from nlpseq.commands.flags import Json, Quiet, application, command
 from nlpseq.errors import OptionError, TokeniserError
-from nlpseq.models.model_file import load_model, replace_file
+from nlpseq.files import replace_file
+from nlpseq.models.model_file import load_model
 from nlpseq.options import check as check_options
 from nlpseq.options import option
 from nlpseq.text.formats import split_lines
-from nlpseq.text.lines import read_batches, standard_input, write_lines
-from nlpseq.text.parts import CorpusPart
+from nlpseq.text.splits import CorpusSpan
 from nlpseq.text.tokenisers import TOKENISERS, Tokeniser, load_tokeniser, train_tokeniser
 from nlpseq.text.tokenisers.token_lines import decode_line_of_ids, encode_line, round_trips, spell_line
 
@@ -32,12 +33,14 @@ Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write.
 TokeniserFile = Annotated[Path | None, typer.Option("--tokeniser", "-t", metavar="FILE", help="Tokeniser to use.")]
 ModelFile = Annotated[Path | None, typer.Option("--model", "-m", metavar="PATH", help="Model whose tokeniser to use.")]
 Pieces = Annotated[bool, typer.Option("--pieces", help="Spell the tokens instead of numbering them.")]
-Check = Annotated[bool, typer.Option("--check", help="Decode each line again; the status is 1 if one has changed.")]
+Check = Annotated[bool, typer.Option("--check", help="Decode each line again; the status is 1 if any has changed.")]
+
+NO_LIMIT = sys.maxsize - 1  # of a line's bytes: if a line were cut, its text could not come back
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokeniserOptions:
-    """What tokeniser is trained."""
+    """The kind and size of a tokeniser."""
 
     tokens: str = option("bpe", "what a token is", choices=tuple(TOKENISERS))
     vocab_size: int = option(8000, "largest vocabulary, its 256 bytes included", minimum=256)
@@ -61,7 +64,7 @@ def train(
       nlpseq tokenize train corpus.txt --tokens bpe --vocab-size 8000 --out tokeniser.json
     """
     kind, asked = tokeniser.tokens, tokeniser.vocab_size
-    made = train_tokeniser(kind, split_lines(CorpusPart(tuple(corpus)).pieces()), asked)
+    made = train_tokeniser(kind, split_lines(CorpusSpan(tuple(corpus)).pieces()), asked)
     replace_file(out, made.to_bytes())
     if made.size < asked and kind != "byte":
         output.note(f"note: asked {asked:,} tokens, got {made.size:,}: the corpus has no more", quiet=quiet)
@@ -87,11 +90,16 @@ def encode(
       nlpseq tokenize encode -m checkpoints/lm --pieces < text.txt
     """
     loaded = _load(tokeniser, model)
-    spelled = spell_line if pieces else encode_line
+    spell = spell_line if pieces else encode_line
     changed = 0
-    for batch in _batches():
-        write_lines(spelled(loaded, line) for line in batch)
-        changed += sum(not round_trips(loaded, line) for line in batch) if check else 0
+
+    def answer(lines: Sequence[bytes]) -> Iterator[bytes]:
+        nonlocal changed
+        for line in lines:
+            changed += check and not round_trips(loaded, line)
+            yield spell(loaded, line)
+
+    filter_lines(answer, longest=NO_LIMIT)
     if check:
         output.note(_verdict(changed), quiet=quiet and not changed)
     return int(changed > 0)
@@ -101,20 +109,26 @@ def encode(
 def decode(tokeniser: TokeniserFile = None, model: ModelFile = None, quiet: Quiet = False) -> int:
     """Write the text of each line of numbers; the opposite of encode.
 
-    A line that holds anything but numbers of tokens, or a newline's, gives a blank line, and the status is 1.
+    A line with anything but numbers of tokens, or with the number of a newline, becomes a blank line, and the status
+    is 1.
 
     \b
       nlpseq tokenize decode -t tokeniser.json < ids.txt
     """
     loaded = _load(tokeniser, model)
     damaged = 0
-    for batch in _batches():
-        decoded = [decode_line_of_ids(loaded, line) for line in batch]
-        write_lines(b"" if line is None else line for line in decoded)
-        damaged += decoded.count(None)
+
+    def answer(lines: Sequence[bytes]) -> Iterator[bytes]:
+        nonlocal damaged
+        for line in lines:
+            decoded = decode_line_of_ids(loaded, line)
+            damaged += decoded is None
+            yield decoded or b""
+
+    filter_lines(answer, longest=NO_LIMIT)
     if damaged:
         lines = "1 line is" if damaged == 1 else f"{damaged:,} lines are"
-        output.note(f"note: {lines} blank, where no line of tokens was read", quiet=quiet)
+        output.note(f"note: {lines} blank, because the input was no line of token numbers", quiet=quiet)
     return int(damaged > 0)
 
 
@@ -125,14 +139,19 @@ def check(tokeniser: TokeniserFile = None, model: ModelFile = None, json: Json =
     The status is 1 if one does not.
     """
     loaded = _load(tokeniser, model)
-    lines = changed = 0
-    for batch in _batches():
-        lines += len(batch)
-        changed += sum(not round_trips(loaded, line) for line in batch)
+    read = changed = 0
+
+    def answer(lines: Sequence[bytes]) -> Sequence[bytes]:
+        nonlocal read, changed
+        read += len(lines)
+        changed += sum(not round_trips(loaded, line) for line in lines)
+        return ()
+
+    filter_lines(answer, longest=NO_LIMIT)
     if json:
-        output.write_json({"lines": lines, "changed": changed})
+        output.write_json({"lines": read, "changed": changed})
     else:
-        output.write_text(f"{lines:,} {'line' if lines == 1 else 'lines'}, {_verdict(changed)}\n")
+        output.write_text(f"{read:,} {'line' if read == 1 else 'lines'}, {_verdict(changed)}\n")
     return int(changed > 0)
 
 
@@ -142,18 +161,13 @@ def _verdict(changed: int) -> str:
     return f"{changed:,} {'does' if changed == 1 else 'do'} not come back byte for byte"
 
 
-def _batches() -> Iterator[list[bytes]]:
-    """Lines of standard input, however long: nothing may be cut where the text has to come back."""
-    return read_batches(standard_input(), longest=sys.maxsize - 1)
-
-
 def _load(tokeniser: Path | None, model: Path | None) -> Tokeniser:
     if tokeniser is not None and model is not None:
-        raise OptionError("--tokeniser and --model", "are two tokenisers: give one of them")
+        raise OptionError("tokeniser and model", "are two tokenisers: give one of them")
     if model is not None:
         return load_model(model).tokeniser
     if tokeniser is None:
-        raise OptionError("--tokeniser", "is missing, and so is --model", "nlpseq tokenize train CORPUS")
+        raise OptionError("tokeniser", "is missing, and so is --model", "nlpseq tokenize train CORPUS")
     try:
         return load_tokeniser(tokeniser.read_bytes())
     except OSError as error:

@@ -20,18 +20,18 @@ from nlpseq.training.tasks.task_run import TaskRun
 
 EVERY_SECONDS = 10.0
 
-Sample = Callable[[], str]
+Sample = Callable[[], str | None]
 
 
-def show_training(run: TaskRun, sample: Sample | None, *, quiet: bool) -> dict[str, Any]:
-    """Run to the end and show it; the run's result. Where a model says something, each validation shows a `sample`.
+def show_training(run: TaskRun, *, quiet: bool) -> dict[str, Any]:
+    """Run to the end and show it; the run's result. Each validation shows a sample if the model makes text.
 
     A signal is passed on once the run is saved.
     """
     output.note(run.summary(), quiet=quiet)
     for note in run.notes:
         output.note(f"note: {note}", quiet=quiet)
-    with stopping_on_signals(run.run), _display(sample, quiet) as show:
+    with stopping_on_signals(run.run), _display(run.sample, quiet) as show:
         try:
             for progress in run.progress():
                 show(progress)
@@ -49,7 +49,7 @@ def _stopped(run: TaskRun) -> str:
 
 
 @contextmanager
-def _display(sample: Sample | None, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+def _display(sample: Sample, quiet: bool) -> Iterator[Callable[[Progress], None]]:
     if quiet:
         yield lambda progress: None
     elif sys.stderr.isatty():
@@ -59,7 +59,7 @@ def _display(sample: Sample | None, quiet: bool) -> Iterator[Callable[[Progress]
         yield _now_and_then(sample)
 
 
-def _now_and_then(sample: Sample | None) -> Callable[[Progress], None]:
+def _now_and_then(sample: Sample) -> Callable[[Progress], None]:
     last = time.monotonic()
 
     def show(progress: Progress) -> None:
@@ -74,7 +74,7 @@ def _now_and_then(sample: Sample | None) -> Callable[[Progress], None]:
 
 
 @contextmanager
-def _live(sample: Sample | None) -> Iterator[Callable[[Progress], None]]:
+def _live(sample: Sample) -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -90,11 +90,10 @@ def _live(sample: Sample | None) -> Iterator[Callable[[Progress], None]]:
         yield show
 
 
-def _lines(sample: Sample | None, progress: Progress) -> list[str]:
+def _lines(sample: Sample, progress: Progress) -> list[str]:
     """The step in a line, and at a validation something short that the model writes in another."""
-    if progress.validation is None or sample is None:
-        return [describe(progress)]
-    return [describe(progress), f"  sample {sample()!r}"]
+    text = None if progress.validation is None else sample()
+    return [describe(progress)] if text is None else [describe(progress), f"  sample {text!r}"]
 
 
 def describe(progress: Progress) -> str:

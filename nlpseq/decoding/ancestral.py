@@ -1,6 +1,6 @@
-"""Texts drawn token by token, each from the model's own distribution of what comes next (ancestral sampling).
+"""Texts drawn token by token, each from the model's own distribution of the next token (ancestral sampling).
 
-Every text has a generator of its own, so what is drawn for a line is the same beside whatever other lines.
+Every text has a random generator of its own, so the texts of a line do not depend on the lines beside it.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ def draw(
     shortest: int = 0,
     may_loop: Sequence[bool] | None = None,
 ) -> list[list[Hypothesis]]:
-    """K texts for each of B sources, in the order drawn, `samplers` [B][K]; the rest is as for `search`."""
+    """K texts for each of B sources, in the order drawn, by `samplers` [B][K]; the rest is as for `search`."""
     width = len(samplers[0])
-    drawn = [_Drawn(one) for group in samplers for one in group]
+    drawn = [_Drawn(sampler) for group in samplers for sampler in group]
     allowed = may_loop or [False] * len(limits)
-    places = np.arange(len(limits))
+    sources = np.arange(len(limits))
     ids = np.full(len(drawn), start, np.int64)
-    while len(places):
-        rows = (places[:, None] * width + np.arange(width)).reshape(-1)
-        wanted = np.array([place for place, row in enumerate(rows) if not drawn[row].ended])
+    while len(sources):
+        texts = (sources[:, None] * width + np.arange(width)).reshape(-1)
+        wanted = np.array([row for row, text in enumerate(texts) if not drawn[text].ended])
         logits = decoder.step(ids, wanted)
-        ids = np.full(len(rows), end, np.int64)
-        for place, values in zip(wanted, logits.values - logits.log_sums[:, None], strict=True):
-            text = rows[place] // width
-            ids[place] = drawn[rows[place]].add(values, end, shortest, limits[text], allowed[text])
-        kept = np.array([not all(drawn[row].ended for row in group) for group in rows.reshape(-1, width)])
-        chosen = np.flatnonzero(kept)
-        survivors = (chosen[:, None] * width + np.arange(width)).reshape(-1)
-        decoder.select(chosen, survivors)
-        ids, places = ids[survivors], places[chosen]
-    return [[one.hypothesis() for one in drawn[first : first + width]] for first in range(0, len(drawn), width)]
+        ids = np.full(len(texts), end, np.int64)
+        for row, values in zip(wanted, logits.values - logits.log_sums[:, None], strict=True):
+            source = texts[row] // width
+            ids[row] = drawn[texts[row]].add(values, end, shortest, limits[source], allowed[source])
+        unfinished = [not all(drawn[text].ended for text in group) for group in texts.reshape(-1, width)]
+        kept = np.flatnonzero(np.array(unfinished))
+        rows = (kept[:, None] * width + np.arange(width)).reshape(-1)
+        decoder.select(kept, rows)
+        ids, sources = ids[rows], sources[kept]
+    return [[text.hypothesis() for text in drawn[first : first + width]] for first in range(0, len(drawn), width)]
 
 
 class _Drawn:
@@ -56,7 +56,7 @@ class _Drawn:
         self.ended = self.cut = False
 
     def add(self, log_probabilities: np.ndarray, end: int, shortest: int, limit: int, may_loop: bool) -> int:
-        """Draw the next token of log-probabilities [V]; the token."""
+        """Draw the next token from log-probabilities [V]; returns it."""
         if len(self.tokens) == limit:
             self.cut, token = True, end
         else:

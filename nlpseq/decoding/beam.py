@@ -1,13 +1,13 @@
 """Beam search over any step function, and greedy search as a beam of one.
 
-In every step all continuations of a text's hypotheses are ranked together: one top-k over beam x vocabulary. Those
-that end are set aside, each with its place in the beam, and the others go on; a text is done when none is left, and
-leaves the batch. Hypotheses are compared by log-probability over ((5 + length) / 6) ** penalty (Wu et al., 2016), the
-end being counted; for how little of the source was looked at they may lose some (ibid.), when they end. The search is
-not exact: what is best may have fallen out of the beam.
+In every step all continuations of a text's hypotheses are ranked together: one top-k over beam x vocabulary. Those that
+end are set aside, and each takes up one of the K slots of the beam; the others go on. A text whose slots are all taken
+is done and leaves the batch. Hypotheses are compared by log-probability over ((5 + length) / 6) ** penalty (Wu et al.,
+2016), with the end counted; when they end, they may also lose for source positions without attention (ibid.). The
+search is not exact: the best text may have fallen out of the beam.
 
-A hypothesis that goes round in circles is given up, unless its source does so too. Where nothing else is left it is
-what is given, gone round once.
+A hypothesis that loops is given up, unless its source loops too. If a text has no other hypothesis, this one is
+returned, with its loop run through once.
 """
 
 from __future__ import annotations
@@ -30,54 +30,55 @@ Values = NDArray[Any]  # floats
 
 
 class Decoder(Protocol):
-    """What goes on with hypotheses: K for each of B texts, those of a text side by side."""
+    """A model that reads hypotheses: K for each of B texts, those of a text side by side."""
 
     def step(self, ids: Rows, wanted: Rows) -> Logits:
-        """Read the tokens `ids` [B * K]; logits of what follows in the rows `wanted` [R], the search's to change."""
+        """Read the tokens `ids` [B * K]; logits of the next token in the rows `wanted` [R], which a search may change."""
 
     def select(self, texts: Rows, rows: Rows) -> None:
-        """Go on with some of the texts [B'], and with the hypotheses `rows` [B' * K] of all."""
+        """Keep some of the texts [B'], with the hypotheses in `rows` [B' * K]."""
 
     def coverage(self) -> Values:
-        """How well each hypothesis has looked at its source [B * K]: 0 for every position in full, else less."""
+        """How well each hypothesis has covered its source [B * K]: 0 for every position in full, else less."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BeamOptions:
-    """How wide a search is, and what it ranks by."""
+    """The width of a search, and how it ranks hypotheses."""
 
     beam: int = option(5, "hypotheses that are kept in each step; 1: greedy", minimum=1, maximum=1000)
-    length_penalty: float = option(1.0, "0 favours short texts; higher, longer ones", minimum=0, maximum=10)
+    length_penalty: float = option(1.0, "0 favours short texts, a higher value longer ones", minimum=0, maximum=10)
     coverage_penalty: float = option(
-        0.0, "how much a text loses for a source that it passes over; 0.2 is much", minimum=0, maximum=10
+        0.0, "how much a text loses for parts of its source that it skips; 0.2 is much", minimum=0, maximum=10
     )
-    n_best: int = option(1, "texts to give of each line, at most the beam", minimum=1, maximum=1000)
+    n_best: int = option(1, "translations of each line, at most the beam", minimum=1, maximum=1000)
     shortest: int = option(0, "fewest tokens of a text", minimum=0)
-    longest: int | None = option(None, "most tokens of a text [default: twice the source's and 20]", minimum=1)
+    longest: int | None = option(None, "most tokens of a text [default: twice the source's plus 20]", minimum=1)
 
     def __post_init__(self) -> None:
         check(self)
         if self.n_best > self.beam:
             what = f"must be at most the beam, {self.beam}, was {self.n_best}"
-            raise OptionError("--n-best", what, f"--beam {self.n_best}")
+            raise OptionError("n_best", what, f"--beam {self.n_best}")
         if self.longest is not None and self.longest < self.shortest:
-            raise OptionError("--longest", f"must be at least --shortest, {self.shortest}, was {self.longest}")
+            what = f"must be at least the shortest, {self.shortest}, was {self.longest}"
+            raise OptionError("longest", what, f"--longest {self.shortest}")
 
 
 class Hypothesis(NamedTuple):
-    """A text in tokens, without the one that ends it."""
+    """A text in tokens, without the token that ends it."""
 
     tokens: list[int]
     log_probability: float  # nats, the end included
-    score: float  # what hypotheses are compared by
-    cut: bool = False  # it did not end by itself: it was too long, or went round in circles
+    score: float  # by which hypotheses are compared
+    cut: bool = False  # it did not end by itself: it was too long, or looped
 
 
 @dataclass
 class _Text:
     """A text whose hypotheses are being searched for."""
 
-    number: int
+    index: int
     limit: int
     may_loop: bool
     ended: list[Hypothesis] = field(default_factory=list)
@@ -85,7 +86,7 @@ class _Text:
 
 
 def length_divisor(length: int, penalty: float) -> float:
-    """What a log-probability of so many tokens is divided by."""
+    """The divisor of the log-probability of `length` tokens."""
     return float(((5 + length) / 6) ** penalty)
 
 
@@ -99,12 +100,12 @@ def search(
 ) -> list[list[Hypothesis]]:
     """The best hypotheses of each text, best first: at most `limits` [B] tokens of each, and the token `end`.
 
-    The decoder stands before the token `start` with `options.beam` equal hypotheses for each text; `may_loop` [B] are
-    the texts that are allowed to go round in circles, none by default.
+    The decoder is about to read the token `start`, with `options.beam` equal hypotheses for each text; `may_loop` [B]
+    says which texts may loop, none by default.
     """
     width = options.beam
     allowed = may_loop or [False] * len(limits)
-    texts = [_Text(*one) for one in zip(range(len(limits)), limits, allowed, strict=True)]
+    texts = [_Text(*fields) for fields in zip(range(len(limits)), limits, allowed, strict=True)]
     found: list[list[Hypothesis]] = [[] for _ in texts]
     totals = np.full((len(texts), width), -np.inf)
     totals[:, 0] = 0.0
@@ -122,36 +123,35 @@ def search(
         tokens = np.concatenate([history, going[:, :, None]], 2)
         _give_up_loops(texts, tokens, totals, options)
         done = np.isneginf(totals).all(1)
-        for place in np.flatnonzero(done):
-            found[texts[place].number] = _best(texts[place], options.n_best)
+        for row in np.flatnonzero(done):
+            found[texts[row].index] = _best(texts[row], options.n_best)
         kept = np.flatnonzero(~done)
-        texts = [texts[place] for place in kept]
+        texts = [texts[row] for row in kept]
         tokens, totals = tokens[kept], totals[kept]
         decoder.select(kept, (kept[:, None] * width + parents[kept]).reshape(-1))
     return found
 
 
 class _Ranked:
-    """The continuations of all hypotheses of a step, those of a text to be ranked together."""
+    """The continuations of all hypotheses of a step; those of a text are ranked together."""
 
     def __init__(self, logits: Logits, live: Rows, totals: Values) -> None:
         self.logits, self.maxima, log_sums = logits  # of the hypotheses that go on
-        self.live = live  # [R], which those are of all B * K
+        self.live = live  # [R], their rows among all B * K
         self.offsets: Values = np.full(totals.shape, -np.inf)  # from a logit to a whole text's log-probability
         self.offsets.reshape(-1)[live] = totals.reshape(-1)[live] - log_sums
-        self.places = np.zeros(totals.size, np.int64)  # of the rows of all hypotheses among the live ones
-        self.places[live] = np.arange(len(live))
+        self.live_rows = np.zeros(totals.size, np.int64)  # from a row of all to a row of the live ones
+        self.live_rows[live] = np.arange(len(live))
 
     def forbid(self, rows: Rows, tokens: slice | int) -> None:
-        """Make tokens impossible in some of the logits' rows."""
+        """Make tokens impossible in some rows of the logits."""
         self.logits[rows, tokens] = -np.inf
         self.maxima[rows] = chunk_maxima(self.logits[rows])
 
     def top(self, count: int) -> tuple[Values, Rows, Rows]:
         """The `count` likeliest texts [B, count], best first: log-probabilities, hypotheses and last tokens.
 
-        Of chunks of the vocabulary only those with the `count` largest maxima are looked into. Ties go to the lowest
-        place.
+        Only the chunks of the vocabulary with the `count` largest maxima are searched. Ties go to the lowest index.
         """
         batch, width = self.offsets.shape
         size, chunks = self.logits.shape[1], self.maxima.shape[1]
@@ -161,7 +161,9 @@ class _Ranked:
         parents, within = chosen // chunks, chosen % chunks
         tokens = within[:, :, None] * CHUNK + np.arange(CHUNK)
         rows = np.arange(batch)[:, None]
-        found = self.logits[self.places.reshape(batch, width)[rows, parents][:, :, None], np.minimum(tokens, size - 1)]
+        found = self.logits[
+            self.live_rows.reshape(batch, width)[rows, parents][:, :, None], np.minimum(tokens, size - 1)
+        ]
         values = np.where(tokens < size, found + self.offsets[rows, parents][:, :, None], -np.inf).reshape(batch, -1)
         chosen = _largest(values, min(count, width * size))
         values = np.take_along_axis(values, chosen, 1)
@@ -175,7 +177,7 @@ class _Ranked:
 
 
 def _hold_to_length(texts: Sequence[_Text], ranked: _Ranked, length: int, end: int, options: BeamOptions) -> None:
-    """Forbid the end to texts that are too short, and all but the end to those that are as long as they may be."""
+    """Forbid the end to texts that are too short, and everything else to texts that have reached their limit."""
     if length <= options.shortest:
         ranked.forbid(np.arange(len(ranked.live)), end)
     full = np.array([length > text.limit for text in texts])
@@ -188,37 +190,37 @@ def _hold_to_length(texts: Sequence[_Text], ranked: _Ranked, length: int, end: i
 
 
 def _give_up_loops(texts: Sequence[_Text], tokens: Rows, totals: Values, options: BeamOptions) -> None:
-    """End the hypotheses that go round in circles: their totals [B, K] become -inf, and the best is kept for need."""
+    """End the hypotheses that loop: their totals [B, K] become -inf, and the best of them is kept as a last resort."""
     if tokens.shape[2] <= SHORTEST:
         return
     periods = loop_periods(tokens[:, :, 1:])
-    for place, row in np.argwhere(periods > 0):
-        text, total = texts[place], float(totals[place, row])
+    for row, slot in np.argwhere(periods > 0):
+        text, total = texts[row], float(totals[row, slot])
         if text.may_loop or total == -np.inf:
             continue
-        totals[place, row] = -np.inf
+        totals[row, slot] = -np.inf
         if text.given_up is None or total > text.given_up.log_probability:
-            kept = without_repeats(tokens[place, row, 1:].tolist(), int(periods[place, row]))
+            kept = without_repeats(tokens[row, slot, 1:].tolist(), int(periods[row, slot]))
             score = total / length_divisor(tokens.shape[2] - 1, options.length_penalty)
             text.given_up = Hypothesis(kept, total, score, cut=True)
 
 
 def _best(text: _Text, count: int) -> list[Hypothesis]:
-    ended = sorted(text.ended, key=lambda one: -one.score)[:count]
+    ended = sorted(text.ended, key=lambda hypothesis: -hypothesis.score)[:count]
     return ended or ([text.given_up] if text.given_up else [])
 
 
 def _largest(values: Values, count: int) -> Rows:
-    """Places of the `count` largest values of each row [B, N], in rising order, or of all; ties to the lowest place."""
+    """Indices of the `count` largest values of each row [B, N], or of all, in rising order; ties to the lowest index."""
     count = min(count, values.shape[1])
-    places = np.argpartition(-values, count - 1, axis=1)[:, :count]
-    places.sort(axis=1)
-    found = np.take_along_axis(values, places, 1)
+    indices = np.argpartition(-values, count - 1, axis=1)[:, :count]
+    indices.sort(axis=1)
+    found = np.take_along_axis(values, indices, 1)
     least = found.min(1, keepdims=True)
     left_out = (values == least).sum(1) > (found == least).sum(1)
-    for row in np.flatnonzero(left_out & (least[:, 0] > -np.inf)):  # of equal ones any may have been taken
-        places[row] = np.sort(np.argsort(-values[row], kind="stable")[:count])
-    return places
+    for row in np.flatnonzero(left_out & (least[:, 0] > -np.inf)):  # of equal values any may have been taken
+        indices[row] = np.sort(np.argsort(-values[row], kind="stable")[:count])
+    return indices
 
 
 def _sort_out(
@@ -231,23 +233,23 @@ def _sort_out(
     covered: Values,
     options: BeamOptions,
 ) -> tuple[NDArray[np.float64], Rows, Rows]:
-    """Set ended hypotheses aside, `covered` [B, K] added to their scores.
+    """Set ended hypotheses aside, with `covered` [B, K] added to their scores.
 
-    Of those that go on the log-probabilities, tokens and parents, each [B, K].
+    Returns the log-probabilities, tokens and parents of those that go on, each [B, K].
     """
     width, length = options.beam, tokens.shape[2]
     totals = np.full((len(texts), width), -np.inf)
     going, origin = np.full((len(texts), width), end, np.int64), np.zeros((len(texts), width), np.int64)
-    for place, text in enumerate(texts):
+    for row, text in enumerate(texts):
         wanted, free = width - len(text.ended), 0
-        for rank, (value, parent, token) in enumerate(zip(values[place], parents[place], chosen[place], strict=True)):
+        for rank, (value, parent, token) in enumerate(zip(values[row], parents[row], chosen[row], strict=True)):
             if free + len(text.ended) >= width or value == -np.inf:
                 break
             if token != end:
-                totals[place, free], going[place, free], origin[place, free] = value, token, parent
+                totals[row, free], going[row, free], origin[row, free] = value, token, parent
                 free += 1
             elif rank < wanted:
-                score = float(value) / length_divisor(length, options.length_penalty) + float(covered[place, parent])
+                score = float(value) / length_divisor(length, options.length_penalty) + float(covered[row, parent])
                 cut = length > text.limit
-                text.ended.append(Hypothesis(tokens[place, parent, 1:].tolist(), float(value), score, cut))
+                text.ended.append(Hypothesis(tokens[row, parent, 1:].tolist(), float(value), score, cut))
     return totals, going, origin

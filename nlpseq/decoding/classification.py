@@ -1,13 +1,14 @@
 """Texts to the probabilities of labels, on NumPy or on a device.
 
-Texts of about one length are read together, as many as hold a budget of tokens, so memory does not depend on how many
-texts there are. On NumPy each group has a thread of its own; a device is given one group after the other, larger ones,
-and their logits come back together. A text beyond LONGEST tokens is read up to there.
+Texts of about the same length are read together, up to a budget of tokens, so memory does not depend on the number of
+texts. On NumPy each group runs on a thread of its own; on a device larger groups run one after the other, and their
+logits come back together. Of a text with more than LONGEST tokens only the first LONGEST are read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -15,37 +16,83 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq import arrays
+from nlpseq.decoding.statuses import BLANK, IN_PART
+from nlpseq.device import on_device
+from nlpseq.errors import OptionError
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
-from nlpseq.models.device import on_device
 from nlpseq.models.model_file import Model
 from nlpseq.native.layer import unroll, workers
 from nlpseq.native.matrix import PackedMatrix
+from nlpseq.options import check, option
+from nlpseq.text.lines import OK
 from nlpseq.text.padding import Ids, side_by_side, together
 
 TOKENS_AT_ONCE = 4096
 ENCODED_AT_ONCE = 256  # texts
 LONGEST = 100_000  # tokens
+UNSURE = "unsure"
 
 Values = NDArray[Any]  # floats
 
 
+@dataclass(frozen=True, kw_only=True)
+class AbstentionOptions:
+    """When a classifier abstains, and what it says then."""
+
+    threshold: float = option(
+        0.0, "abstain if the best label is less probable than this", minimum=0, maximum=1, metavar="X"
+    )
+    abstain: str = option(UNSURE, "written in place of a label if --threshold abstains", metavar="LABEL")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.abstain.strip() or "\t" in self.abstain or "\n" in self.abstain:
+            raise OptionError("abstain", f"must be a word without tabs, was {self.abstain!r}", "--abstain unsure")
+        if self.abstain != UNSURE and not self.threshold:
+            hint = f"--threshold 0.8 --abstain {self.abstain}"
+            raise OptionError("abstain", "has no effect without a threshold", hint)
+
+    def check_labels(self, labels: Sequence[str]) -> None:
+        """Raises OptionError if the word for abstaining is itself a label."""
+        if self.threshold and self.abstain in labels:
+            other = next(word for word in (UNSURE, "abstained", "?") if word not in labels)
+            raise OptionError(
+                "abstain", f"must not be a label of the model, was {self.abstain!r}", f"--abstain {other!r}"
+            )
+
+
 class Decision(NamedTuple):
-    """What is said of a text: all labels, the most probable first, and their probabilities."""
+    """All labels of a text, the most probable first, and their probabilities."""
 
     labels: list[str]
     probabilities: list[float]
-    cut: bool  # whether only its begin was read
+    cut: bool  # whether only the first LONGEST tokens were read
+
+    def label(self, abstention: AbstentionOptions) -> str:
+        """The best label, or the word for abstaining."""
+        return self.labels[0] if self.probabilities[0] >= abstention.threshold else abstention.abstain
+
+    def by_label(self) -> dict[str, float]:
+        """The probability of each label."""
+        return dict(zip(self.labels, self.probabilities, strict=True))
 
 
-class _Road(Protocol):
-    """How logits are made on some device."""
+def decision_status(decision: Decision | None) -> str:
+    """The status of a line: OK, IN_PART or BLANK."""
+    if decision is None:
+        return BLANK
+    return IN_PART if decision.cut else OK
+
+
+class _Engine(Protocol):
+    """How logits are computed on some device."""
 
     def begin(self, texts: Sequence[Values]) -> Callable[[], Values]:
-        """Begin with the logits [N, C] of texts that are ids; they are then to be called for."""
+        """Start to compute the logits [N, C] of texts of ids; calling the result waits for them."""
 
 
-class _HostRoad:
+class _HostEngine:
     """Logits by NumPy and compiled code, on threads."""
 
     def __init__(self, weights: classifier.Weights, options: ClassifierOptions) -> None:
@@ -54,43 +101,43 @@ class _HostRoad:
         self.options = options
 
     def begin(self, texts: Sequence[Values]) -> Callable[[], Values]:
-        """As `_Road.begin`."""
-        found = np.empty((len(texts), len(self.weights["output.bias"])), np.float32)
+        """As `_Engine.begin`."""
+        logits = np.empty((len(texts), len(self.weights["output.bias"])), np.float32)
         lengths = np.array([len(text) for text in texts], np.int64)
         groups = [group[::-1] for group in together(lengths, TOKENS_AT_ONCE)]  # the longest first, as the layer wants
 
         def run(group: Ids) -> None:
-            columns = side_by_side([texts[place] for place in group])
-            outputs = classifier.read(self.weights, self.options, *columns, run_layer=unroll)
-            found[group] = classifier.logits(self.weights, self.options, outputs)
+            ids, lengths = side_by_side([texts[index] for index in group])
+            outputs = classifier.read(self.weights, self.options, ids, lengths, run_layer=unroll)
+            logits[group] = classifier.logits(self.weights, self.options, outputs)
 
         running = workers().map(run, groups[::-1]) if len(groups) > 1 else map(run, groups)
 
         def finish() -> Values:
             for _ in running:
                 pass
-            return found
+            return logits
 
         return finish
 
 
-def _road_on(device: str, weights: classifier.Weights, options: ClassifierOptions) -> _Road:
+def _engine_on(device: str, weights: classifier.Weights, options: ClassifierOptions) -> _Engine:
     placed = on_device(weights, device)
     if arrays.is_numpy(placed["embedding.weight"]):
-        return _HostRoad(placed, options)
-    from nlpseq.decoding.device.classification import DeviceRoad
+        return _HostEngine(placed, options)
+    from nlpseq.decoding.device.classification import DeviceEngine
 
-    return DeviceRoad(placed, options)
+    return DeviceEngine(placed, options)
 
 
 class TextClassifier:
-    """A classifier, ready to be asked."""
+    """A classifier, ready to classify texts."""
 
     def __init__(self, model: Model, options: ClassifierOptions, device: str = "cpu") -> None:
         """Raises BackendError if there is no such device."""
         self.model = model
         self.options = options
-        self._road = _road_on(device, model.weights, options)
+        self._engine = _engine_on(device, model.weights, options)
         self.labels: list[str] = model.header["labels"]
         self.temperature = float(model.header.get("temperature", 1.0))
 
@@ -100,28 +147,33 @@ class TextClassifier:
         return cls(*classifier.load(path), device)
 
     def ids(self, text: str) -> Values:
-        """A text's tokens."""
+        """The tokens of a text."""
         return classifier.text_ids(self.model.tokeniser, text, lowercase=bool(self.options.lowercase))
 
     def logits(self, texts: Sequence[Values]) -> Values:
-        """Unnormalised log-probabilities [N, C] of texts that are ids, temperature not applied."""
+        """Unnormalised log-probabilities [N, C] of texts of ids, before the temperature is applied."""
         return self._begin(texts)()
 
     def _begin(self, texts: Sequence[Values]) -> Callable[[], Values]:
-        """Begin with the logits of texts, which are then to be called for."""
-        return self._road.begin([text[:LONGEST] for text in texts])
+        """Start to compute the logits of texts; calling the result waits for them."""
+        return self._engine.begin([text[:LONGEST] for text in texts])
 
     def classify(self, texts: Sequence[str]) -> list[Decision]:
-        """What is said of each text."""
+        """The labels of each text, a blank one too."""
         ids: list[Values] = []
         begun = []
-        for start in range(0, len(texts), ENCODED_AT_ONCE):  # some are encoded while others are being read
+        for start in range(0, len(texts), ENCODED_AT_ONCE):  # texts are encoded while others are being read
             ids += map(self.ids, texts[start : start + ENCODED_AT_ONCE])
             begun.append(self._begin(ids[start:]))
         found = [finish() for finish in begun] or [np.empty((0, len(self.labels)), np.float32)]
         probabilities = arrays.softmax(np.concatenate(found) / self.temperature)
         order = np.argsort(-probabilities, axis=1, kind="stable")
         return [
-            Decision([self.labels[label] for label in labels], row[labels].tolist(), len(one) > LONGEST)
-            for one, row, labels in zip(ids, probabilities, order, strict=True)
+            Decision([self.labels[label] for label in labels], row[labels].tolist(), len(tokens) > LONGEST)
+            for tokens, row, labels in zip(ids, probabilities, order, strict=True)
         ]
+
+    def classify_lines(self, lines: Sequence[str | None]) -> list[Decision | None]:
+        """The labels of each line; None for a line that is blank or None."""
+        decisions = iter(self.classify([line for line in lines if line and line.strip()]))
+        return [next(decisions) if line and line.strip() else None for line in lines]

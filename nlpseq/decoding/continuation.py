@@ -1,8 +1,8 @@
 """Texts in the making, side by side.
 
-A step reads all of the model's weights however many texts it lengthens, so ten samples together cost little
-more than one. Texts that stop leave the others. A text's bytes are given out as they come, but for those that
-may yet turn out to be the beginning of a stop string.
+A step reads all of the model's weights however many texts it lengthens, so ten samples together cost little more than
+a single one. Texts that stop leave the others. The bytes of a text are handed out as they come, except those that may
+yet become a stop string.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ class Steps(Protocol):
         """The next token's log-probabilities [B, V], for each text."""
 
     def advance(self, tokens: Sequence[int]) -> None:
-        """Go on by one token in each text."""
+        """Read the next token of each text."""
 
     def choose(self, texts: Sequence[int]) -> None:
-        """Go on with some of the texts only."""
+        """Keep only some of the texts."""
 
 
 class Continuation:
-    """One text in the making: what has been drawn after its prompt."""
+    """A text in the making: the tokens drawn after its prompt."""
 
     def __init__(
         self, tokeniser: Tokeniser, sampler: Sampler, previous: int | None = None, stops: Sequence[bytes] = ()
     ) -> None:
-        """`previous` is the prompt's last token, `stops` are strings that end the text and are no part of it."""
+        """`previous` is the prompt's last token; the text ends before a string of `stops`."""
         self.tokens = 0
         self.log_probability = 0.0  # nats, by the model itself, whatever the temperature
         self.stopped = False
@@ -47,13 +47,13 @@ class Continuation:
         self._ready: list[bytes] = []
 
     def extend(self, log_probabilities: np.ndarray) -> int:
-        """Draw one more token from log-probabilities [V]."""
+        """Draw another token from log-probabilities [V]."""
         token = self.sampler.draw(log_probabilities)
         self.add(token, float(log_probabilities[token]))
         return token
 
     def add(self, token: int, log_probability: float) -> None:
-        """Take one more token, of a log-probability in nats."""
+        """Take another token, of a log-probability in nats."""
         self.tokens += 1
         self.log_probability += log_probability
         piece = self._tokeniser.piece(self.previous, token)
@@ -61,7 +61,7 @@ class Continuation:
         self._ready.append(self._watch(piece) if self._stops else piece)
 
     def add_all(self, tokens: Sequence[int], log_probabilities: Sequence[float]) -> int:
-        """Take several more tokens, one at least, up to the one that a stop string ends in; how many were taken."""
+        """Take more tokens, at least one, up to the token that completes a stop string; returns their number."""
         pieces = b"".join(map(self._tokeniser.piece, [self.previous, *tokens[:-1]], tokens))
         if any(stop in self._held + pieces for stop in self._stops):
             return self._add_until_stop(tokens, log_probabilities)
@@ -79,12 +79,12 @@ class Continuation:
         return len(tokens)
 
     def _watch(self, piece: bytes) -> bytes:
-        """What can be shown after one more piece; notices a stop string."""
+        """The bytes that can be shown after another piece; notices a stop string."""
         self._held += piece
-        found = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
-        if found:
+        starts = [start for stop in self._stops if (start := self._held.find(stop)) >= 0]
+        if starts:
             self.stopped = True
-            shown, self._held = self._held[: min(found)], b""
+            shown, self._held = self._held[: min(starts)], b""
             return shown
         keep = max(_overlap(self._held, stop) for stop in self._stops)
         shown = self._held[: len(self._held) - keep]
@@ -92,7 +92,7 @@ class Continuation:
         return shown
 
     def finish(self) -> None:
-        """No more tokens will come: what was held back is part of the text."""
+        """End the text: the bytes that were held back belong to it."""
         self.stopped = True
         self._ready.append(self._held)
         self._held = b""
@@ -105,29 +105,28 @@ class Continuation:
 
 
 def _overlap(text: bytes, stop: bytes) -> int:
-    """The length of the longest end of `text` that `stop` begins with, short of all of it."""
+    """The length of the longest end of `text` with which `stop` begins; at most one byte less than `stop` has."""
     longest = min(len(text), len(stop) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)
 
 
 def lengthen(steps: Steps, texts: Sequence[Continuation], length: int) -> Iterator[None]:
-    """Lengthen each text, a token at a time, until it stops or is `length` tokens long; yields after each token.
+    """Lengthen each text, a token at a time, until it stops or has `length` tokens; yields after each token.
 
-    Texts and `steps` stand in the same order. At the end `steps` has read all tokens of the texts that went on
-    longest.
+    Texts and `steps` are in the same order. Whenever it yields, `steps` has read all tokens of the texts that were
+    lengthened last.
     """
-    going = list(texts)
+    growing = list(texts)
     for _ in range(length):
         predicted = steps.predict()
-        tokens = [text.extend(one) for text, one in zip(going, predicted, strict=True)]
+        steps.advance([text.extend(row) for text, row in zip(growing, predicted, strict=True)])
         yield
-        steps.advance(tokens)
-        rows = [row for row, text in enumerate(going) if not text.stopped]
+        rows = [row for row, text in enumerate(growing) if not text.stopped]
         if not rows:
             return
-        if len(rows) < len(going):
+        if len(rows) < len(growing):
             steps.choose(rows)
-            going = [going[row] for row in rows]
-    for text in going:
+            growing = [growing[row] for row in rows]
+    for text in growing:
         text.finish()
     yield

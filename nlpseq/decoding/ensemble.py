@@ -1,7 +1,7 @@
-"""One translator, or several as one: the probability of a token is the mean of theirs.
+"""Translators as the decoder of a search: the probability of a token is the mean of theirs.
 
-They must share a vocabulary, and nothing else. What a search asks for here comes as NumPy arrays, wherever the models
-are: on a GPU a step's logits travel to the host, which is the price where texts are drawn. The beam stays on the device
+They must share a vocabulary and nothing else. A search gets NumPy arrays from here, wherever the models are: on a GPU
+the logits of each step travel to the host, which is the cost of drawing texts there. A beam stays on the device
 (`nlpseq.decoding.device`).
 """
 
@@ -16,11 +16,11 @@ import numpy as np
 from nlpseq import arrays
 from nlpseq.arrays import Array
 from nlpseq.decoding.beam import Rows, Values
+from nlpseq.device import on_device
 from nlpseq.errors import ModelFileError
 from nlpseq.kernels.running import run_layer_for
 from nlpseq.models import translator
 from nlpseq.models.attention import Memory
-from nlpseq.models.device import on_device
 from nlpseq.models.embedding import TokenProducts
 from nlpseq.models.model_file import Model
 from nlpseq.models.stack import StackState
@@ -31,12 +31,12 @@ from nlpseq.native.output import Logits, OutputLayer, summarised
 from nlpseq.text.padding import side_by_side
 from nlpseq.text.tokenisers import Tokeniser
 
-LEAST_COVERED = 1e-6  # of a position that was not looked at
-SHARES_AT_ONCE = 1 << 22  # numbers of attention that exist together where given targets are read
+LEAST_COVERED = 1e-6  # coverage of a position without attention
+WEIGHTS_AT_ONCE = 1 << 22  # attention weights that exist together while targets are read
 
 
 class Member:
-    """A translator: its weights, as NumPy arrays or as tensors, and what it is made of."""
+    """A translator: its weights, as NumPy arrays or as tensors, and its options."""
 
     def __init__(self, weights: translator.Weights, options: TranslatorOptions) -> None:
         self.options = options
@@ -61,18 +61,18 @@ class Member:
         return self.output is None and bool(next(iter(self.weights.values())).is_cuda)
 
     def encode(self, columns: Rows, lengths: Rows) -> Source:
-        """What the decoder is given of source texts, ids [S, B] of lengths [B]."""
+        """The decoder's memory and first state for source texts, ids [S, B] of lengths [B]."""
         return translator.encode(self.weights, self.options, self.place(columns), self.place(lengths), **self.run)
 
     def decode(self, ids: Rows, memory: Memory, state: StackState) -> tuple[Array, StackState, Array]:
-        """As `translator.decode`, of ids [T, B * K]; a single step of tensors is made by the plain equations."""
+        """As `translator.decode`, for ids [T, B * K]; a single step on tensors runs the plain equations."""
         run = {} if self.output is None and len(ids) == 1 else self.run
         return translator.decode(
             self.weights, self.options, self.place(ids), memory, state, products=self.products, **run
         )
 
     def place(self, values: np.ndarray) -> Array:
-        """NumPy values where the weights are."""
+        """NumPy values on the device of the weights."""
         return arrays.from_numpy(values, next(iter(self.weights.values())))
 
     def logits(self, features: Array) -> Logits:
@@ -107,26 +107,28 @@ class Ensemble:
         return EnsembleDecoder(self.members, columns, lengths, width, coverage=coverage)
 
     def attention(self, sources: Sequence[Rows], targets: Sequence[Rows]) -> list[Values]:
-        """What each token of a target looked at: shares [T, S] for each pair, the mean of the members'."""
+        """The attention weights of each pair [T, S], the mean of the members'."""
         pair = max(map(len, sources)) * max(map(len, targets))
-        count = max(1, SHARES_AT_ONCE // pair)
+        count = max(1, WEIGHTS_AT_ONCE // pair)
         starts = range(0, len(sources), count)
-        return [one for at in starts for one in self._attention(sources[at : at + count], targets[at : at + count])]
+        found: list[Values] = []
+        for start in starts:
+            found += self._attention(sources[start : start + count], targets[start : start + count])
+        return found
 
     def _attention(self, sources: Sequence[Rows], targets: Sequence[Rows]) -> list[Values]:
         columns, lengths = side_by_side(sources)
         target_columns, _ = side_by_side(targets)
-        shares = []
+        weights = []
         for member in self.members:
             memory, state = member.encode(columns, lengths)
-            looked = member.decode(translator.begun(target_columns), memory, state)[2]
-            shares.append(arrays.to_numpy(looked))
-        mean = np.mean(shares, axis=0)
-        return [mean[place, : len(targets[place]), : len(sources[place])] for place in range(len(sources))]
+            weights.append(arrays.to_numpy(member.decode(translator.begun(target_columns), memory, state)[2]))
+        mean = np.mean(weights, axis=0)
+        return [row[: len(target), : len(source)] for row, target, source in zip(mean, targets, sources, strict=True)]
 
 
 class EnsembleDecoder:
-    """The members' decoders of some source texts, as `nlpseq.decoding.beam` asks for them."""
+    """The members' decoders of some source texts, with the methods of `nlpseq.decoding.beam.Decoder`."""
 
     def __init__(
         self, members: Sequence[Member], columns: Rows, lengths: Rows, width: int, *, coverage: bool = False
@@ -143,31 +145,31 @@ class EnsembleDecoder:
         self.real = (np.arange(len(columns)) < lengths[:, None]).repeat(width, 0)
 
     def step(self, ids: Rows, wanted: Rows) -> Logits:
-        """Logits of what follows in the rows wanted [R]; of several members log-probabilities."""
+        """Logits of the next token in the rows `wanted` [R]; of several members log-probabilities."""
         found = []
-        for place, member in enumerate(self.members):
-            features, self.states[place], shares = member.decode(ids[None], self.memories[place], self.states[place])
+        for index, member in enumerate(self.members):
+            features, self.states[index], weights = member.decode(ids[None], self.memories[index], self.states[index])
             found.append(member.logits(features[0][member.place(wanted)]))
             if self.covered is not None:
-                self.covered += arrays.to_numpy(shares).reshape(self.covered.shape) / len(self.members)
+                self.covered += arrays.to_numpy(weights).reshape(self.covered.shape) / len(self.members)
         if len(found) == 1:
             return found[0]
-        likely = (one.values - one.log_sums[:, None] for one in found)
-        return summarised(reduce(np.logaddexp, likely) - np.log(len(found)))
+        log_probabilities = (logits.values - logits.log_sums[:, None] for logits in found)
+        return summarised(reduce(np.logaddexp, log_probabilities) - np.log(len(found)))
 
     def select(self, texts: Rows, rows: Rows) -> None:
-        """Go on with some texts and hypotheses."""
-        for place, memory in enumerate(self.memories):
+        """Keep some texts and hypotheses."""
+        for index, memory in enumerate(self.memories):
             if len(texts) < len(memory.values):
                 chosen = arrays.from_numpy(texts, memory.values)
-                self.memories[place] = Memory(*(one[chosen] for one in memory))
-            self.states[place] = _take(self.states[place], rows)
+                self.memories[index] = Memory(*(values[chosen] for values in memory))
+            self.states[index] = _take(self.states[index], rows)
         if self.covered is not None:
             self.covered = self.covered[rows]
             self.real = self.real[rows]
 
     def coverage(self) -> Values:
-        """The sum over a source's positions of log(min(1, all that looked there)) (Wu et al., 2016) [B * K]."""
+        """The sum over source positions of log(min(1, attention so far)) (Wu et al., 2016) [B * K]."""
         assert self.covered is not None
         logs = np.log(self.covered.clip(LEAST_COVERED, 1.0))
         found: Values = np.where(self.real, logs, 0.0).sum(1)
@@ -178,4 +180,4 @@ def _take(state: StackState, rows: Rows) -> StackState:
     def take(value: Array) -> Array:
         return value[arrays.from_numpy(rows, value)]
 
-    return tuple(tuple(type(one)(*map(take, one)) for one in layer) for layer in state)
+    return tuple(tuple(type(direction)(*map(take, direction)) for direction in layer) for layer in state)

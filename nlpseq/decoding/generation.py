@@ -1,14 +1,17 @@
 """Generating text with a language model: prompts in, continuations out.
 
-A prompt is read in one stretch, then all texts are lengthened side by side; how, is the business of a road, one for the
-CPU and one for tensors on a device. A prompt's tokens are made as in
-training, so that a word model does not see spacing that it never saw; what is shown of a prompt is the prompt
-itself.
+A prompt is read in one stretch, then all texts of a group grow side by side. Two classes say how: one for the CPU, one
+for tensors on a device. The tokens of a prompt are made as in training, so a word model never sees spacing that is new
+to it; what is shown of a prompt is the prompt itself.
+
+    for piece in generator.stream("Once upon a time"):
+        print(piece, end="")
 """
 
 from __future__ import annotations
 
 import os
+from codecs import getincrementaldecoder
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +22,14 @@ import numpy as np
 from nlpseq import arrays
 from nlpseq.decoding.continuation import Continuation, lengthen
 from nlpseq.decoding.sampling import Sampler, SamplingOptions
+from nlpseq.device import on_device
+from nlpseq.errors import OptionError
 from nlpseq.models import language_model
-from nlpseq.models.device import on_device
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
+from nlpseq.models.model_file import Model
 from nlpseq.models.state_file import load_state, save_state
 from nlpseq.models.stepper import Stepper
+from nlpseq.options import check, option
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser, to_utf8
 
 SIDE_BY_SIDE = 32  # texts; more of them hardly share more, and hold more memory
@@ -32,7 +38,7 @@ SIDE_BY_SIDE = 32  # texts; more of them hardly share more, and hold more memory
 def sample_text(
     weights: Weights, options: LanguageModelOptions, tokeniser: Tokeniser, *, tokens: int, random_seed: int
 ) -> str:
-    """A short text of so many tokens after a newline, as a look at a model in training."""
+    """A short text that follows a newline, of a number of tokens: a look at a model in training."""
     steps, sampler = Stepper(weights, options), Sampler(SamplingOptions(), str(random_seed))
     ids = [NEWLINE]
     for _ in range(tokens):
@@ -41,16 +47,8 @@ def sample_text(
     return tokeniser.decode_bytes(ids[1:]).decode("utf-8", "replace")
 
 
-@dataclass(frozen=True)
-class Generated:
-    """A text in the making, and what it continues."""
-
-    prompt: str
-    text: Continuation
-
-
-class Road(Protocol):
-    """How texts are made side by side on some device; what `begin` makes is for `lengthen` and knows its `state`."""
+class Engine(Protocol):
+    """How texts grow side by side on some device; what `begin` makes is for `lengthen` and knows its `state`."""
 
     side_by_side: int
     weights: Weights
@@ -62,10 +60,10 @@ class Road(Protocol):
         """Texts that go on from a state."""
 
     def lengthen(self, steps: Any, texts: Sequence[Continuation], length: int, *, at_once: bool) -> Iterator[None]:
-        """Lengthen each text until it stops or is `length` tokens long; yields now and then, `at_once` each token."""
+        """Lengthen each text until it stops or has `length` tokens; yields now and then, `at_once` after each token."""
 
 
-class HostRoad:
+class HostEngine:
     """On the CPU, by NumPy and compiled code."""
 
     side_by_side = SIDE_BY_SIDE
@@ -75,7 +73,7 @@ class HostRoad:
         self.options = options
 
     def read(self, prompts: Sequence[np.ndarray], start: LanguageModelState) -> LanguageModelState:
-        """As `Road.read`, one after the other."""
+        """As `Engine.read`, one after the other."""
         states = []
         for ids in prompts:
             steps = Stepper(self.weights, self.options, start)
@@ -84,22 +82,134 @@ class HostRoad:
         return language_model.join_states(states)
 
     def begin(self, state: LanguageModelState) -> Stepper:
-        """As `Road.begin`."""
+        """As `Engine.begin`."""
         return Stepper(self.weights, self.options, state)
 
     def lengthen(self, steps: Stepper, texts: Sequence[Continuation], length: int, *, at_once: bool) -> Iterator[None]:
-        """As `Road.lengthen`; yields after each token."""
+        """As `Engine.lengthen`; yields after each token."""
         return lengthen(steps, texts, length)
 
 
-def road_on(device: str, weights: Weights, options: LanguageModelOptions, sampling: SamplingOptions) -> Road:
-    """How texts are made on a device, as `on_device` names it. Raises BackendError if there is no such device."""
+def engine_on(device: str, weights: Weights, options: LanguageModelOptions, sampling: SamplingOptions) -> Engine:
+    """How texts grow on a device, as `on_device` names it. Raises BackendError if there is no such device."""
     placed = on_device(weights, device)
     if arrays.is_numpy(placed["embedding.weight"]):
-        return HostRoad(placed, options)
-    from nlpseq.decoding.device.generation import DeviceRoad
+        return HostEngine(placed, options)
+    from nlpseq.decoding.device.generation import DeviceEngine
 
-    return DeviceRoad(placed, options, sampling)
+    return DeviceEngine(placed, options, sampling)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationOptions:
+    """When texts end, and whether they are drawn the same again."""
+
+    length: int = option(500, "most tokens in a text, the seed not counted", minimum=1)
+    stop: tuple[str, ...] = option((), "end a text before this; may be repeated", metavar="TEXT")
+    random_seed: int | None = option(None, "draw the same again [default: by chance]", minimum=0)
+
+    def __post_init__(self) -> None:
+        stop: object = (self.stop,) if isinstance(self.stop, str) else self.stop
+        if not isinstance(stop, list | tuple) or not all(isinstance(text, str) and text for text in stop):
+            raise OptionError("stop", f"must be texts that are not empty, was {stop!r}", "leave out --stop")
+        object.__setattr__(self, "stop", tuple(stop))
+        check(self)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A text in the making, and the prompt that it continues."""
+
+    prompt: str
+    text: Continuation
+    random_seed: int
+
+    def as_json(self) -> dict[str, object]:
+        """The text that has come since it was last taken, and how it was drawn."""
+        return {
+            "seed": self.prompt,
+            "text": self.take(),
+            "tokens": self.text.tokens,
+            "log_probability": self.text.log_probability,
+            "random_seed": self.random_seed,
+        }
+
+    def take(self) -> str:
+        """The text that has come since it was last taken; bytes that are no UTF-8 become U+FFFD."""
+        return self.text.take().decode("utf-8", "replace")
+
+
+class Group:
+    """Texts that grow side by side."""
+
+    def __init__(self, generator: Generator, steps: Any, texts: list[Generated]) -> None:
+        """`steps` is what the generator's engine began."""
+        self.texts = texts
+        self._generator = generator
+        self._steps = steps
+
+    def grow(self, *, at_once: bool = False) -> Iterator[None]:
+        """Lengthen the texts until each has ended; yields after some tokens, or `at_once` after each of them."""
+        continuations = [made.text for made in self.texts]
+        return self._generator.engine.lengthen(self._steps, continuations, self._generator.length, at_once=at_once)
+
+    def finish(self) -> list[Generated]:
+        """The texts, once each has ended."""
+        for _ in self.grow():
+            pass
+        return self.texts
+
+    def save(self, path: Path) -> None:
+        """Write the state after the only text.
+
+        Raises OptionError if there are several texts, or no token yet; RunError if the file cannot be written.
+        """
+        if len(self.texts) != 1:
+            raise OptionError("save_state", "saves the state after one text, and here there may be several")
+        self._generator.save(path, self._steps.state, self.texts[0].text)
+
+
+class TextStream:
+    """One text, piece by piece, as it is drawn; afterwards, or in between, its state can be saved.
+
+    for piece in stream:
+        print(piece, end="", flush=True)
+    stream.save("state")
+    """
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self._made = group.texts[0]
+        self._pieces = self._decoded()
+
+    @property
+    def tokens(self) -> int:
+        """Tokens drawn so far."""
+        return self._made.text.tokens
+
+    @property
+    def log_probability(self) -> float:
+        """Of these tokens, in nats, by the model itself whatever the temperature."""
+        return self._made.text.log_probability
+
+    def __iter__(self) -> Iterator[str]:
+        return self._pieces
+
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    def save(self, path: str | Path) -> None:
+        """Write the state after the tokens drawn so far, for `Generator.resume`. Raises as `Group.save` does."""
+        self._group.save(Path(path))
+
+    def _decoded(self) -> Iterator[str]:
+        """Whole characters, as soon as their last byte has come."""
+        decoder = getincrementaldecoder("utf-8")("replace")
+        for _ in self._group.grow(at_once=True):
+            if piece := decoder.decode(self._made.text.take()):
+                yield piece
+        if piece := decoder.decode(b"", final=True):
+            yield piece
 
 
 class Generator:
@@ -107,74 +217,87 @@ class Generator:
 
     def __init__(
         self,
-        path: Path,
+        model: Model,
+        options: LanguageModelOptions,
         sampling: SamplingOptions,
-        *,
-        random_seed: int | None,
-        length: int,
-        stops: Sequence[str] = (),
-        precision: str = "fp32",
+        generation: GenerationOptions,
         device: str = "cpu",
     ) -> None:
-        """Raises ModelFileError if there is no such model, BackendError if there is no such device.
-
-        Without a `random_seed` one is drawn. `length` is counted in tokens, the prompt's not among them. `precision`
-        is that of the weights, as in `language_model.rounded`.
-        """
-        self.model, self.options = language_model.load(path, precision)
+        """Without a random seed one is drawn. Raises BackendError if there is no such device."""
+        self.model, self.options = model, options
         self.sampling = sampling
-        self.random_seed = int.from_bytes(os.urandom(4), "big") if random_seed is None else random_seed
-        self.length = length
-        self.stops = [to_utf8(stop) for stop in stops]
-        self.road = road_on(device, self.model.weights, self.options, sampling)
+        seed = generation.random_seed
+        self.random_seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
+        self.length = generation.length
+        self.stops = [to_utf8(string) for string in generation.stop]
+        self.engine = engine_on(device, model.weights, options, sampling)
         self.start: LanguageModelState | None = None
         self.last: int | None = None  # token before the prompt
         self.texts = 0
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        sampling: SamplingOptions,
+        generation: GenerationOptions,
+        device: str = "cpu",
+        precision: str = "fp32",
+    ) -> Generator:
+        """From a file or run folder, its matrices rounded to `precision`.
+
+        Raises ModelFileError if there is no such model, BackendError if there is no such device.
+        """
+        return cls(*language_model.load(path, precision), sampling, generation, device)
 
     def resume(self, path: Path) -> None:
         """Let every prompt go on from a state in a file. Raises ModelFileError as `load_state` does."""
         self.start, self.last = load_state(path, self.model, self.options)
 
-    def save(self, path: Path, steps: Any, text: Continuation) -> None:
-        """Write the state after the one text that `steps` holds. Raises RunError if that cannot be done."""
-        assert text.previous is not None
-        state = language_model.map_state(arrays.to_numpy, steps.state)
-        save_state(path, self.model, state, text.previous)
+    def save(self, path: Path, state: LanguageModelState, text: Continuation) -> None:
+        """Write the state after a text.
 
-    def samples(self, prompt: str, count: int) -> Iterator[tuple[Any, list[Generated]]]:
-        """`count` texts that continue one prompt, in groups that are to be lengthened together."""
+        Raises OptionError if no token of it has been drawn, RunError if the file cannot be written.
+        """
+        if text.previous is None:
+            raise OptionError("save_state", "saves the state after a text, and no token of it has been drawn yet")
+        save_state(path, self.model, language_model.map_state(arrays.to_numpy, state), text.previous)
+
+    def stream(self, prompt: str) -> TextStream:
+        """One text that continues a prompt, as it comes."""
+        return TextStream(next(self.samples(prompt, 1)))
+
+    def samples(self, prompt: str, count: int) -> Iterator[Group]:
+        """`count` texts that continue one prompt, in groups that grow side by side."""
         tokens = self._encode(prompt)
         read = self._read([tokens])
-        for first in range(0, count, self.road.side_by_side):
-            number = min(self.road.side_by_side, count - first)
-            same = arrays.from_numpy(np.zeros(number, np.int64), read.recent)
-            steps = self.road.begin(language_model.take_texts(read, same))
-            yield steps, [self._begin(prompt, tokens) for _ in range(number)]
+        for first in range(0, count, self.engine.side_by_side):
+            size = min(self.engine.side_by_side, count - first)
+            same = arrays.from_numpy(np.zeros(size, np.int64), read.recent)
+            steps = self.engine.begin(language_model.take_texts(read, same))
+            yield Group(self, steps, [self._begin(prompt, tokens) for _ in range(size)])
 
-    def continue_each(self, prompts: Sequence[str]) -> Iterator[tuple[Any, list[Generated]]]:
-        """One text for each prompt, in order, in groups that are to be lengthened together."""
-        for first in range(0, len(prompts), self.road.side_by_side):
-            group = prompts[first : first + self.road.side_by_side]
-            tokens = [self._encode(prompt) for prompt in group]
-            steps = self.road.begin(self._read(tokens))
-            yield steps, [self._begin(prompt, one) for prompt, one in zip(group, tokens, strict=True)]
-
-    def lengthen(self, steps: Any, texts: Sequence[Generated], *, at_once: bool = False) -> Iterator[None]:
-        """Make a group of texts as long as they will be; yields after some tokens, or each one if seen `at_once`."""
-        return self.road.lengthen(steps, [one.text for one in texts], self.length, at_once=at_once)
+    def continue_each(self, prompts: Sequence[str]) -> Iterator[Group]:
+        """One text for each prompt, in order, in groups that grow side by side."""
+        for first in range(0, len(prompts), self.engine.side_by_side):
+            some = prompts[first : first + self.engine.side_by_side]
+            encoded = [self._encode(prompt) for prompt in some]
+            steps = self.engine.begin(self._read(encoded))
+            texts = [self._begin(prompt, tokens) for prompt, tokens in zip(some, encoded, strict=True)]
+            yield Group(self, steps, texts)
 
     def _encode(self, prompt: str) -> np.ndarray:
         return self.model.tokeniser.encode(prompt, exact=False)
 
     def _read(self, prompts: Sequence[np.ndarray]) -> LanguageModelState:
-        """The state after each prompt's tokens, and what stands before them."""
+        """The state after each prompt's tokens, and after the newline or the saved text before them."""
+        weights = self.engine.weights
         if self.start is None:
-            begun = language_model.begin(self.model.weights, self.options, 1)
-            prompts = [np.concatenate([[NEWLINE], one], dtype=np.int64) for one in prompts]
-        else:
-            begun = self.start
-        like = self.road.weights["embedding.weight"]
-        return self.road.read(prompts, language_model.map_state(lambda one: arrays.from_numpy(one, like), begun))
+            prompts = [np.concatenate([[NEWLINE], tokens], dtype=np.int64) for tokens in prompts]
+            return self.engine.read(prompts, language_model.begin(weights, self.options, 1))
+        like = weights["embedding.weight"]
+        start = language_model.map_state(lambda value: arrays.from_numpy(value, like), self.start)
+        return self.engine.read(prompts, start)
 
     def _begin(self, prompt: str, tokens: np.ndarray) -> Generated:
         previous = int(tokens[-1]) if len(tokens) else self.last
@@ -183,4 +306,4 @@ class Generator:
         seed = f"{self.random_seed}/{self.texts}"
         self.texts += 1
         sampler = Sampler(self.sampling, seed, tokens.tolist())
-        return Generated(prompt, Continuation(self.model.tokeniser, sampler, previous, self.stops))
+        return Generated(prompt, Continuation(self.model.tokeniser, sampler, previous, self.stops), self.random_seed)

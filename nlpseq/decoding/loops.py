@@ -1,7 +1,7 @@
-"""Texts that go round in circles: the same few tokens again and again, as a decoder writes that has lost its place.
+"""Texts that repeat the same few tokens again and again, as a decoder does that has lost its position.
 
-A loop is REPEATS or more copies of up to LONGEST_PERIOD tokens, one behind the other, SHORTEST tokens in all. Fewer
-may be meant ("very, very, very"). The price of the bound is that a longer refrain is not noticed.
+A loop is REPEATS or more copies of up to LONGEST_PERIOD tokens, one after the other, at least SHORTEST tokens in all.
+Fewer copies may be intended ("very, very, very"). The cost of the bound is that a longer refrain is not noticed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ SHORTEST = 16
 
 
 def copies(period: int) -> int:
-    """How many copies of so many tokens make a loop."""
+    """The number of copies of `period` tokens that make a loop."""
     return max(REPEATS, -(-SHORTEST // period))
 
 
 def loop_periods(tokens: Tokens) -> Tokens:
-    """The shortest period of a loop at the end of texts [.., T], 0 where there is none [..]."""
+    """The shortest period of a loop at the end of texts [.., T], 0 if there is no loop [..]."""
     length = tokens.shape[-1]
     periods = np.zeros(tokens.shape[:-1], np.int64)
     for period in range(min(LONGEST_PERIOD, length // REPEATS), 0, -1):
@@ -44,11 +44,11 @@ def has_loop(tokens: Tokens) -> bool:
 
 
 def have_loops(columns: Tokens, lengths: Tokens) -> list[bool]:
-    """As `has_loop`, of each of many texts, ids [T, B] of lengths [B]."""
+    """As `has_loop`, for each of many texts: ids [T, B] of lengths [B]."""
     found = np.zeros(columns.shape[1], np.bool_)
     times = np.arange(len(columns))[:, None]
     for period in range(1, min(LONGEST_PERIOD, len(columns) // REPEATS) + 1):
-        run = period * (copies(period) - 1)  # of tokens that are those of a period before
+        run = period * (copies(period) - 1)  # number of tokens that equal the token one period before
         equal = (columns[period:] == columns[:-period]) & (times[period:] < lengths)
         before = np.concatenate([np.zeros((1, len(found)), np.int64), equal.cumsum(0)])
         if run < len(before):
@@ -58,7 +58,7 @@ def have_loops(columns: Tokens, lengths: Tokens) -> list[bool]:
 
 
 def without_repeats(tokens: list[int], period: int) -> list[int]:
-    """A text that ends in a loop, the loop gone through once."""
+    """A text that ends in a loop, with a single copy of its tokens."""
     kept = len(tokens)
     while kept > period and tokens[kept - 1] == tokens[kept - 1 - period]:
         kept -= 1

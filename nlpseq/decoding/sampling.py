@@ -1,12 +1,11 @@
 """From a model's log-probabilities to the next token.
 
-What may be drawn is narrowed in this order: repetition penalty, temperature, top-k, top-p, min-p. Each of the
-last three is a least probability that a token must have, so nothing is ever sorted back and tokens as probable
-as the last one kept are kept too. What is switched off costs nothing; drawing inverts the cumulative
-distribution with one uniform number.
+The choice is narrowed in this order: repetition penalty, temperature, top-k, top-p, min-p. Each of the last three is a
+least probability of a token, so nothing is sorted back, and tokens as probable as the last one kept are kept too. An
+option that is off costs nothing. A token is drawn by inverting the cumulative distribution at a uniform random number.
 
-The numbers come from Python's own generator, whose sequence is fixed for good by its documentation, so that a
-seed means the same text on every platform, as far as the model's own arithmetic is the same there.
+The random numbers come from Python's own generator, whose documentation fixes its sequence, so a seed means the same
+text on every platform, as far as the model's arithmetic is the same there.
 
     temperature           Ackley et al. (1985)
     top-k                 Fan et al. (2018)
@@ -26,19 +25,23 @@ import numpy as np
 
 from nlpseq.options import check, option
 
-COLDEST = 1e-6  # below it the likeliest token is taken: log-probabilities divided by less would overflow
+COLDEST = 1e-6  # a lower temperature takes the likeliest token: log-probabilities divided by it would overflow
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions:
     """How the next token is drawn."""
 
-    temperature: float = option(0.8, "0: always the likeliest token; 1: as the model says", minimum=0, maximum=100)
+    temperature: float = option(
+        0.8, "0: always the likeliest token; 1: the model's own distribution", minimum=0, maximum=100
+    )
     top_k: int = option(0, "draw among the K likeliest tokens; 0: all", minimum=0)
-    top_p: float = option(1.0, "draw among the likeliest tokens that hold this share together", above=0, maximum=1)
-    min_p: float = option(0.0, "draw among tokens at least this share as likely as the likeliest", minimum=0, maximum=1)
-    repetition_penalty: float = option(1.0, "make recent tokens less likely: 1 leaves them be", minimum=1, maximum=100)
-    repetition_window: int = option(64, "how many tokens are recent", minimum=1)
+    top_p: float = option(
+        1.0, "draw among the likeliest tokens that have this probability together", above=0, maximum=1
+    )
+    min_p: float = option(0.0, "draw among tokens at least this times as likely as the likeliest", minimum=0, maximum=1)
+    repetition_penalty: float = option(1.0, "make recent tokens less likely; 1: no penalty", minimum=1, maximum=100)
+    repetition_window: int = option(64, "number of tokens that count as recent", minimum=1)
 
     def __post_init__(self) -> None:
         check(self)
@@ -57,17 +60,17 @@ class Sampler:
 
     @property
     def recent(self) -> list[int]:
-        """The tokens that the repetition penalty is for, the oldest first; none where it is switched off."""
+        """The tokens that the repetition penalty applies to, the oldest first; none if it is off."""
         return list(self._recent) if self._penalises else []
 
     def uniforms(self, count: int) -> list[float]:
-        """The numbers that the next `count` tokens are drawn with, for whoever draws them elsewhere."""
+        """The random numbers of the next `count` tokens, for drawing them elsewhere."""
         if self.options.temperature < COLDEST:
             return [0.0] * count
         return [self._uniform() for _ in range(count)]
 
     def draw(self, log_probabilities: np.ndarray) -> int:
-        """The next token, of log-probabilities [V] in nats."""
+        """The next token, from log-probabilities [V] in nats."""
         if self._penalises:
             log_probabilities = self._penalised(log_probabilities)
         temperature = self.options.temperature
@@ -82,7 +85,7 @@ class Sampler:
         return token
 
     def _invert(self, probabilities: np.ndarray) -> int:
-        """The token at a random place of the cumulative distribution; the weights [V] need not sum to one."""
+        """The token at a random point of the cumulative distribution; the weights [V] need not sum to one."""
         if self._narrows:
             probabilities = np.where(probabilities >= least_kept(probabilities, self.options), probabilities, 0)
         cumulative = probabilities.cumsum(dtype=np.float64)
@@ -96,7 +99,7 @@ class Sampler:
 
 
 def least_kept(probabilities: np.ndarray, options: SamplingOptions) -> float:
-    """The weight below which top-k, top-p and min-p together drop a token, of weights [V] that need not sum to one."""
+    """The weight below which top-k, top-p or min-p drops a token, given weights [V] that need not sum to one."""
     least = 0.0
     likeliest = probabilities
     if 0 < options.top_k < len(probabilities):

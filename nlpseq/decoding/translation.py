@@ -1,10 +1,12 @@
-"""Translating: source texts in batches of about one length through encoder and search."""
+"""Translating: source texts in batches of about the same length through encoder and search."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,11 +15,14 @@ from nlpseq.decoding.beam import BeamOptions, Hypothesis, Rows, Values, search
 from nlpseq.decoding.ensemble import Ensemble, Member
 from nlpseq.decoding.loops import have_loops
 from nlpseq.decoding.sampling import Sampler, SamplingOptions
+from nlpseq.decoding.statuses import CUT
 from nlpseq.decoding.unknown_words import can_have_unknown, has_unknown, replace_unknown
 from nlpseq.errors import OptionError
 from nlpseq.models import translator
 from nlpseq.models.attention import Alignment
 from nlpseq.models.translator import LONGEST, TranslatorOptions
+from nlpseq.options import check, option
+from nlpseq.text.lines import OK, TOO_LONG
 from nlpseq.text.padding import side_by_side, together
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
@@ -25,12 +30,11 @@ if TYPE_CHECKING:
     from nlpseq.decoding.device.search import DeviceSearch
 
 TOKENS_AT_ONCE = 2048  # of sources, padding included
-LONGER = 2  # a translation has at most so many times the tokens of its source
-AND_MORE = 20  # and so many more
+FACTOR, EXTRA = 2, 20  # a translation has at most FACTOR times the tokens of its source, and EXTRA more
 
 
 class Translation(NamedTuple):
-    """One translation of a line."""
+    """A translation of a line."""
 
     text: str
     log_probability: float  # nats, the end included
@@ -38,13 +42,67 @@ class Translation(NamedTuple):
     cut: bool = False  # it did not end by itself
     alignment: Alignment | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """The text and its scores."""
+        return {"text": self.text, "log_probability": self.log_probability, "score": self.score}
+
+    def as_row(self, number: int) -> str:
+        """The number of the line, the text and its scores, between tabs."""
+        text = self.text.replace("\t", " ")
+        return f"{number}\t{text}\t{self.log_probability:.6f}\t{self.score:.6f}"
+
+
+FIELDS = ("translation", "log_probability", "score")
+NO_TRANSLATION = Translation("", float("nan"), float("nan"))
+
+
+def translation_fields(translations: Sequence[Translation] | None) -> dict[str, Any]:
+    """The translations of a line as fields of an object: FIELDS of the best, and `others` if there are more."""
+    if not translations:
+        return {"translation": None}
+    first, *others = (translation.as_json() for translation in translations)
+    return {"translation": first.pop("text"), **first, **({"others": others} if others else {})}
+
+
+def translation_status(translations: Sequence[Translation] | None) -> str:
+    """The status of a line, given its translations, best first: OK, CUT or TOO_LONG."""
+    if not translations:
+        return TOO_LONG
+    return CUT if translations[0].cut else OK
+
 
 class Drawing(NamedTuple):
-    """Texts to be drawn in place of the likeliest ones: how many for a line, and how."""
+    """How translations are drawn in place of a search for the best: their number for each line, and the sampling."""
 
     samples: int
     options: SamplingOptions
     random_seed: int | None = None  # None: by chance
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationOptions:
+    """What is made of each line."""
+
+    sample: int = option(0, "draw N translations of each line; 0: search for the best", minimum=0)
+    random_seed: int | None = option(None, "draw the same again [default: by chance]", minimum=0)
+    replace_unknown: bool = option(False, "take words without a token over from where attention looks", switch=True)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def drawing(self, search: BeamOptions, sampling: SamplingOptions) -> Drawing | None:
+        """How translations are drawn; None to search for them.
+
+        Raises OptionError for options without an effect: those of sampling in a search, or the reverse.
+        """
+        if not self.sample:
+            if sampling != SamplingOptions() or self.random_seed is not None:
+                raise OptionError("sample", "is missing: without it nothing is drawn", "--sample 1")
+            return None
+        if (search.beam, search.n_best) != (BeamOptions().beam, 1):
+            what = "draws translations, and a beam searches for them: give one of the two"
+            raise OptionError("sample", what, f"--sample {self.sample}")
+        return Drawing(self.sample, sampling, self.random_seed)
 
 
 class Translations:
@@ -60,16 +118,16 @@ class Translations:
         replace_unknown: bool = False,
         on_device: bool | None = None,
     ) -> None:
-        """With `align` translations say what was looked at.
+        """With `align` the best translation of a line has its alignment.
 
         `on_device` is for translators whose weights are tensors: whether the beam is searched on their device; None: on
-        a GPU. Raises OptionError where no word can be unknown.
+        a GPU. Raises OptionError for `replace_unknown` if no word can be unknown.
         """
         self.ensemble = ensemble
         self.beam = beam
         self.drawing = drawing
-        given = None if drawing is None else drawing.random_seed
-        self.seed = int.from_bytes(os.urandom(4), "big") if given is None else given
+        seed = None if drawing is None else drawing.random_seed
+        self.random_seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
         self.align = align
         self.replaces_unknown = replace_unknown
         self.lines = 0
@@ -77,28 +135,45 @@ class Translations:
         self.device = _device_search(ensemble, beam) if on_device and drawing is None else None
         if replace_unknown and not can_have_unknown(ensemble.tokeniser):
             what = f"has nothing to replace: the model's tokens are {ensemble.tokeniser.kind}s, not words"
-            raise OptionError("--replace-unknown", what, "leave out --replace-unknown")
+            raise OptionError("replace_unknown", what, "leave out --replace-unknown")
+
+    @classmethod
+    def load(
+        cls, paths: Sequence[Path], beam: BeamOptions, drawing: Drawing | None = None, *, device: str, **settings: bool
+    ) -> Translations:
+        """Of models in files or run folders that work together; the settings are those of the class.
+
+        Raises ModelFileError if there is no such model or if vocabularies differ, BackendError for no such device, and
+        what the class raises.
+        """
+        ensemble = Ensemble.of([translator.load(path) for path in paths], device)
+        return cls(ensemble, beam, drawing, **settings)
+
+    @property
+    def several(self) -> bool:
+        """Whether a line may have more than a single translation."""
+        return (self.beam.n_best if self.drawing is None else self.drawing.samples) > 1
 
     def translate(self, lines: Sequence[str]) -> list[list[Translation]]:
-        """The best translations of each line, best first; of a blank line "", of too long a line none.
+        """The translations of each line, best first: of a blank line "", of a line that is too long an empty list.
 
         Raises BackendError if a single line does not fit a GPU's memory.
         """
         ids = [translator.line_ids(self.ensemble.tokeniser, line) for line in lines]
-        found = [[] if len(one) > LONGEST else [Translation("", 0.0, 0.0)] for one in ids]
-        waiting = [number for number, line in enumerate(lines) if line.strip() and len(ids[number]) <= LONGEST]
-        lengths = np.array([len(ids[number]) for number in waiting], np.int64)
-        for places in self.device.batches(lengths) if self.device else together(lengths, TOKENS_AT_ONCE):
-            group = [waiting[place] for place in places]
-            sources = [ids[number] for number in group]
-            hypotheses = self._hypotheses(sources, [self.lines + number for number in group])
-            for number, made in zip(group, self._translations(sources, hypotheses), strict=True):
-                found[number] = made
+        found = [[] if len(tokens) > LONGEST else [Translation("", 0.0, 0.0)] for tokens in ids]
+        waiting = [index for index, line in enumerate(lines) if line.strip() and len(ids[index]) <= LONGEST]
+        lengths = np.array([len(ids[index]) for index in waiting], np.int64)
+        for batch in self.device.batches(lengths) if self.device else together(lengths, TOKENS_AT_ONCE):
+            indices = [waiting[position] for position in batch]
+            sources = [ids[index] for index in indices]
+            hypotheses = self._hypotheses(sources, [self.lines + index for index in indices])
+            for index, translations in zip(indices, self._translations(sources, hypotheses), strict=True):
+                found[index] = translations
         self.lines += len(lines)
         return found
 
     def _hypotheses(self, sources: Sequence[Rows], numbers: Sequence[int]) -> list[list[Hypothesis]]:
-        """Texts for sources, the lines of which are so many of all that came."""
+        """Hypotheses for sources; `numbers` are those of their lines, from the first line translated on."""
         may_loop = have_loops(*side_by_side(sources))
         limits = [max(self.beam.shortest, self._limit(len(source))) for source in sources]
         if self.device is not None:
@@ -107,49 +182,57 @@ class Translations:
             decoder = self.ensemble.begin(sources, self.beam.beam, coverage=self.beam.coverage_penalty > 0)
             return search(decoder, limits, NEWLINE, NEWLINE, self.beam, may_loop)
         count, options = self.drawing.samples, self.drawing.options
-        samplers = [[Sampler(options, f"{self.seed}/{number}/{one}") for one in range(count)] for number in numbers]
+        samplers = [
+            [Sampler(options, f"{self.random_seed}/{number}/{sample}") for sample in range(count)] for number in numbers
+        ]
         decoder = self.ensemble.begin(sources, count)
         return draw(decoder, limits, NEWLINE, NEWLINE, samplers, shortest=self.beam.shortest, may_loop=may_loop)
 
     def _limit(self, length: int) -> int:
-        return LONGER * length + AND_MORE if self.beam.longest is None else self.beam.longest
+        return FACTOR * length + EXTRA if self.beam.longest is None else self.beam.longest
 
     def _translations(
         self, sources: Sequence[Rows], hypotheses: Sequence[Sequence[Hypothesis]]
     ) -> list[list[Translation]]:
-        tokeniser = self.ensemble.tokeniser
-        made: list[list[Translation]] = [[] for _ in sources]
-        ranks = max(map(len, hypotheses), default=0)
-        for rank in range(ranks):
-            places = [place for place, one in enumerate(hypotheses) if rank < len(one)]
-            read = [sources[place] for place in places]
-            chosen = [hypotheses[place][rank] for place in places]
-            shares = self._shares(read, chosen, align=self.align and rank == 0)
-            for place, source, one, looked in zip(places, read, chosen, shares, strict=True):
-                text, alignment = tokeniser.decode_bytes(one.tokens), None
-                if looked is not None and self.replaces_unknown:
-                    text = b" ".join(replace_unknown(tokeniser, source, one.tokens, looked))
-                if looked is not None and self.align and rank == 0:
-                    alignment = _alignment(tokeniser, source, translator.closed(one.tokens), looked)
-                spelled = text.decode("utf-8", "replace")
-                made[place].append(Translation(spelled, one.log_probability, one.score, one.cut, alignment))
-        return made
+        """The translations that hypotheses spell, for each source, best first."""
+        translations: list[list[Translation]] = [[] for _ in sources]
+        for rank in range(max(map(len, hypotheses), default=0)):
+            rows = [row for row, ranked in enumerate(hypotheses) if rank < len(ranked)]
+            read = [sources[row] for row in rows]
+            chosen = [hypotheses[row][rank] for row in rows]
+            align = self.align and rank == 0
+            weights = self._attention(read, chosen, align=align)
+            for row, source, hypothesis, attention in zip(rows, read, chosen, weights, strict=True):
+                translations[row].append(self._translation(source, hypothesis, attention, align=align))
+        return translations
 
-    def _shares(self, sources: Sequence[Rows], chosen: Sequence[Hypothesis], *, align: bool) -> Sequence[Values | None]:
-        """What each hypothesis looked at, where somebody asks for it."""
+    def _translation(
+        self, source: Rows, hypothesis: Hypothesis, attention: Values | None, *, align: bool
+    ) -> Translation:
         tokeniser = self.ensemble.tokeniser
-        shares: list[Values | None] = [None] * len(chosen)
+        text, alignment = tokeniser.decode_bytes(hypothesis.tokens), None
+        if attention is not None and self.replaces_unknown:
+            text = b" ".join(replace_unknown(tokeniser, source, hypothesis.tokens, attention))
+        if attention is not None and align:
+            alignment = _alignment(tokeniser, source, translator.closed(hypothesis.tokens), attention)
+        spelled = text.decode("utf-8", "replace")
+        return Translation(spelled, hypothesis.log_probability, hypothesis.score, hypothesis.cut, alignment)
+
+    def _attention(self, sources: Sequence[Rows], chosen: Sequence[Hypothesis], *, align: bool) -> list[Values | None]:
+        """The attention weights [T, S] of each hypothesis; None if they are not needed."""
+        tokeniser = self.ensemble.tokeniser
+        found: list[Values | None] = [None] * len(chosen)
         wanted = [
-            place
-            for place, one in enumerate(chosen)
-            if align or (self.replaces_unknown and has_unknown(tokeniser, one.tokens))
+            row
+            for row, hypothesis in enumerate(chosen)
+            if align or (self.replaces_unknown and has_unknown(tokeniser, hypothesis.tokens))
         ]
         if wanted:
-            targets = [translator.closed(chosen[place].tokens) for place in wanted]
-            looked = self.ensemble.attention([sources[place] for place in wanted], targets)
-            for place, one in zip(wanted, looked, strict=True):
-                shares[place] = one
-        return shares
+            targets = [translator.closed(chosen[row].tokens) for row in wanted]
+            weights = self.ensemble.attention([sources[row] for row in wanted], targets)
+            for row, attention in zip(wanted, weights, strict=True):
+                found[row] = attention
+        return found
 
 
 def _device_search(ensemble: Ensemble, beam: BeamOptions) -> DeviceSearch:
@@ -161,7 +244,7 @@ def _device_search(ensemble: Ensemble, beam: BeamOptions) -> DeviceSearch:
 def greedy_translations(
     weights: translator.Weights, options: TranslatorOptions, tokeniser: Tokeniser, texts: Sequence[str]
 ) -> list[str]:
-    """The greedy translation of each text, by weights as they are now; of too long a text ""."""
+    """The greedy translation of each text by weights as they are now; "" of a text that is too long."""
     translations = Translations(Ensemble([Member(weights, options)], tokeniser), BeamOptions(beam=1))
     try:
         return [best[0].text if best else "" for best in translations.translate(texts)]
@@ -170,17 +253,36 @@ def greedy_translations(
             translations.device.forget()
 
 
+def explain_translation(
+    ensemble: Ensemble, text: str, target: str | None, search_options: BeamOptions
+) -> tuple[str, Alignment]:
+    """A target and the attention of its tokens to the source `text`; without a target the best translation.
+
+    Raises OptionError for a text that is blank or too long, and for a search of several translations.
+    """
+    if search_options.n_best != 1:
+        raise OptionError("n_best", "is for `translate`: one translation is shown", "leave out --n-best")
+    if not text.strip():
+        raise OptionError("TEXT", "must not be blank", 'nlpseq inspect attention "some words"')
+    if target is None:
+        (best,) = Translations(ensemble, search_options).translate([text])
+        if not best:
+            raise OptionError("TEXT", f"must have at most {LONGEST:,} tokens, has more")
+        target = best[0].text
+    return target, aligned(ensemble, text, target)
+
+
 def aligned(ensemble: Ensemble, source: str, target: str) -> Alignment:
-    """What a given target's tokens look at. Raises OptionError for too long a text."""
+    """The attention of a target's tokens to its source. Raises OptionError for a text that is too long."""
     ids = [translator.line_ids(ensemble.tokeniser, text) for text in (source, target)]
     if max(map(len, ids)) > LONGEST:
         raise OptionError("TEXT", f"must have at most {LONGEST:,} tokens, has {max(map(len, ids)):,}")
-    (shares,) = ensemble.attention(ids[:1], ids[1:])
-    return _alignment(ensemble.tokeniser, ids[0], ids[1], shares)
+    (attention,) = ensemble.attention(ids[:1], ids[1:])
+    return _alignment(ensemble.tokeniser, ids[0], ids[1], attention)
 
 
-def _alignment(tokeniser: Tokeniser, source: Rows, target: Rows, shares: Values) -> Alignment:
+def _alignment(tokeniser: Tokeniser, source: Rows, target: Rows, attention: Values) -> Alignment:
     def spelled(tokens: Rows) -> list[str]:
         return ["\n" if token == NEWLINE else tokeniser.spell(token) for token in tokens.tolist()]
 
-    return Alignment(spelled(source), spelled(target), shares)
+    return Alignment(spelled(source), spelled(target), attention)

@@ -67,7 +67,7 @@ def baseline_labels(
         from sklearn.feature_extraction.text import CountVectorizer
     except ImportError:
         what = "needs scikit-learn, which is not installed"
-        raise OptionError("--baseline", what, "pip install 'nlpseq[baseline]'") from None
+        raise OptionError("baseline", what, "pip install 'nlpseq[baseline]'") from None
     if has_no_spaces(texts):
         count = CountVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2, lowercase=lowercase)
     else:

@@ -1,46 +1,54 @@
-"""How likely each line of a text is, for itself or as part of one stream.
+"""How likely each line of a text is, by itself, as part of a stream, or given its source.
 
-A line for itself is read from a fresh state, after a newline; its tokens and the newline that closes it are
-counted. Lines of about one length run side by side, longest first, each group on a thread of its own, and those that
-have ended leave it, so that nothing is computed for padding but within a stretch of STEPS. A line beyond LONG tokens is
-one long chain for itself: it is run as `perplexity.text_loss` runs a text, in columns that agree in the end. Either way
-memory is bounded by the stretch, not by the line. On a device lines run as whole columns, as many as hold a budget of
-tokens, and each batch's losses are summed there and fetched once; the cost is some padding.
+A line by itself is read from a fresh state, after a newline; its tokens and the newline that closes it are counted.
+Lines of about the same length run side by side, longest first, each group on a thread of its own. Lines that have ended
+leave their group, so padding is computed only within a stretch of STEPS. A line of more than LONG tokens runs alone, in
+columns that agree in the end, as `perplexity.text_loss` runs a text. Either way memory is bounded by the stretch, not
+by the line. On a device lines run as whole columns, up to a budget of tokens, and the losses of each batch are summed
+there and fetched once; the cost is some padding.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from nlpseq import arrays
-from nlpseq.errors import CorpusError
-from nlpseq.evaluation.reader import Reader, column_sums, given_source_losses
+from nlpseq.device import in_halves
+from nlpseq.errors import CorpusError, OptionError
+from nlpseq.evaluation.reader import Reader, column_sums, given_source_losses, placed
 from nlpseq.models import language_model, translator
-from nlpseq.models.device import in_halves
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState
-from nlpseq.models.model_file import Model
+from nlpseq.models.model_file import Model, task_of
+from nlpseq.models.state_file import load_state, save_state
 from nlpseq.models.translator import LONGEST, TranslatorOptions
 from nlpseq.native.extension import threads
 from nlpseq.native.layer import workers
+from nlpseq.text.formats import read_text, split_lines
 from nlpseq.text.padding import Ids, side_by_side, together
 from nlpseq.text.tokenisers import NEWLINE, to_utf8
 
-SIDE_BY_SIDE = 48  # lines, of a thread
-STEPS = 64  # that are read together
+SIDE_BY_SIDE = 48  # lines of a thread
+STEPS = 64  # tokens of each line that are read together
 LONG = 1 << 14  # tokens
 TOKENS_AT_ONCE = 1 << 17  # of lines on a device, padding included
 
 
 class LineScore(NamedTuple):
-    """What a line costs."""
+    """The loss of a line."""
 
     nats: float
-    tokens: int  # its newline among them
-    bytes: int  # its newline among them
+    tokens: int  # its newline included
+    bytes: int  # its newline included
+
+    @property
+    def log_probability(self) -> float:
+        """In nats."""
+        return -self.nats
 
     @property
     def perplexity(self) -> float:
@@ -54,6 +62,58 @@ class LineScore(NamedTuple):
         return self.nats / math.log(2) / self.bytes
 
 
+SCORE_FIELDS = ("log_probability", "tokens", "perplexity", "bits_per_byte")
+
+
+def score_fields(score: LineScore | None) -> dict[str, float | int | None]:
+    """The numbers of a line by name; all None if it has no score."""
+    return {name: None if score is None else getattr(score, name) for name in SCORE_FIELDS}
+
+
+class Scorer(Protocol):
+    """Scores lines, each batch after the one before."""
+
+    def score_lines(self, lines: Sequence[str | None]) -> list[LineScore | None]:
+        """The next lines, in order; None for a line that is None or cannot be scored."""
+
+    def finish(self) -> None:
+        """Say that there are no more lines. Raises CorpusError if there should be."""
+
+
+def load_scorer(
+    path: Path,
+    source: Path | None = None,
+    *,
+    follow: bool = False,
+    state: Path | None = None,
+    device: str = "cpu",
+) -> Scorer:
+    """What scores lines with the model in a file or run folder: a translator given the lines of `source`.
+
+    With `follow` each line of a language model is given the lines before it, from a saved `state` on if there is one.
+    Raises OptionError for options that do not go together, ModelFileError for a model or state that cannot be used,
+    CorpusError for a source that cannot be read and BackendError for no such device.
+    """
+    if state is not None and not follow:
+        raise OptionError("state", "is for lines that follow each other", "--follow")
+    if source is not None:
+        if follow:
+            raise OptionError("follow", "is for language models", "leave out --follow")
+        pairs, pair_options = translator.load(path)
+        return PairScorer(placed(pairs, device), pair_options, str(source), split_lines(read_text(source)))
+    if task_of(path) == translator.TASK:
+        raise OptionError("source", "is missing: a translator scores a text given its source", "--source FILE")
+    loaded, options = language_model.load(path)
+    start = None if state is None else load_state(state, loaded, options)[0]
+    there = placed(loaded, device)
+    if not follow:
+        return LineScorer(there, options)
+    if start is not None:
+        like = there.weights["embedding.weight"]
+        start = language_model.map_state(lambda value: arrays.from_numpy(value, like), start)
+    return StreamScorer(there, options, start)
+
+
 class LineScorer:
     """Scores lines with a language model."""
 
@@ -62,27 +122,35 @@ class LineScorer:
         self.options = options
         self.reader = Reader(model.weights, options)
 
+    def score_lines(self, lines: Sequence[str | None]) -> list[LineScore | None]:
+        """As `score`; None for a line that is None."""
+        scores = iter(self.score([line for line in lines if line is not None]))
+        return [None if line is None else next(scores) for line in lines]
+
+    def finish(self) -> None:
+        """As `Scorer.finish`: there may be any number of lines."""
+
     def score(self, lines: Sequence[str]) -> list[LineScore]:
-        """Each line for itself, in order."""
+        """Each line by itself, in order."""
         encoded = [self._encode(line) for line in lines]
         nats = np.zeros(len(lines))
-        lengths = np.array([len(one) for one in encoded], np.int64)
+        lengths = np.array([len(tokens) for tokens in encoded], np.int64)
         short = np.flatnonzero(lengths <= LONG)
         self._score_short(encoded, short, lengths[short], nats)
-        for place in np.flatnonzero(lengths > LONG):
-            nats[place] = self.reader.text_loss(encoded[place])
+        for index in np.flatnonzero(lengths > LONG):
+            nats[index] = self.reader.text_loss(encoded[index])
         return [_line_score(*each) for each in zip(nats, encoded, lines, strict=True)]
 
     def _score_short(self, encoded: Sequence[np.ndarray], short: Ids, lengths: Ids, nats: np.ndarray) -> None:
-        """Find the nats of some lines, at the places `short`."""
+        """Write the nats of the lines at the indices `short` into `nats`."""
         on_host = self.reader.on_host
-        cost = self._side_by_side if on_host else self._whole_columns
-        beside = min(SIDE_BY_SIDE, -(-len(short) // threads())) if on_host else None
-        places = together(lengths, None if on_host else TOKENS_AT_ONCE, beside)
-        groups = [short[some[::-1]].tolist() for some in places]
+        loss = self._side_by_side if on_host else self._whole_columns
+        size = min(SIDE_BY_SIDE, -(-len(short) // threads())) if on_host else None
+        batches = together(lengths, None if on_host else TOKENS_AT_ONCE, size)
+        groups = [short[batch[::-1]].tolist() for batch in batches]
 
         def run(group: Sequence[int]) -> None:
-            nats[group] = cost([encoded[place] for place in group])
+            nats[group] = loss([encoded[index] for index in group])
 
         if on_host and len(groups) > 1:
             list(workers().map(run, groups[::-1]))
@@ -94,7 +162,7 @@ class LineScorer:
         return self.model.tokeniser.encode(line + "\n", exact=False)
 
     def _side_by_side(self, lines: Sequence[np.ndarray]) -> list[float]:
-        """Nats of lines of tokens, longest first."""
+        """Nats of lines of tokens, which are sorted, longest first."""
         targets, lengths = side_by_side(lines)
         inputs = np.concatenate([np.full((1, len(lines)), NEWLINE), targets[:-1]])
         losses = np.zeros((len(lines), len(inputs)))
@@ -102,15 +170,15 @@ class LineScorer:
         for start in range(0, len(inputs), STEPS):
             left = (lengths - start).clip(0, STEPS)
             rows = int((left > 0).sum())
-            part, left = (slice(start, start + STEPS), slice(0, rows)), left[:rows]
-            features, state = self.reader.read(inputs[part], first_texts(state, rows), left)
+            stretch, left = (slice(start, start + STEPS), slice(0, rows)), left[:rows]
+            features, state = self.reader.read(inputs[stretch], first_texts(state, rows), left)
             real = np.arange(len(features)) < left[:, None]
-            found = self.reader.losses(features.swapaxes(0, 1)[real], targets[part].T[real])
-            losses[:rows, part[0]][real] = found
-        return [float(one[:length].sum()) for one, length in zip(losses, lengths, strict=True)]
+            found = self.reader.losses(features.swapaxes(0, 1)[real], targets[stretch].T[real])
+            losses[:rows, stretch[0]][real] = found
+        return [float(row[:length].sum()) for row, length in zip(losses, lengths, strict=True)]
 
     def _whole_columns(self, lines: Sequence[np.ndarray]) -> np.ndarray:
-        """As `_side_by_side`, each line from its begin to its end at once."""
+        """As `_side_by_side`, each line from its first token to its last at once."""
         targets, lengths = side_by_side(lines)
         inputs = np.concatenate([np.full((1, len(lines)), NEWLINE), targets[:-1]])
         features, _ = self.reader.read(inputs, self.reader.begin(len(lines)), lengths)
@@ -119,17 +187,17 @@ class LineScorer:
 
 
 class StreamScorer(LineScorer):
-    """Scores lines as one stream: each line's state goes on from the line before it."""
+    """Scores lines as a stream: the state of each line goes on from that of the line before it."""
 
     def __init__(self, model: Model, options: LanguageModelOptions, state: LanguageModelState | None = None) -> None:
-        """Start from a state that is where the weights are, or else as every text starts: after a newline."""
+        """Start from a state on the device of the weights, or else as every text starts: after a newline."""
         super().__init__(model, options)
         self.state = language_model.begin(model.weights, options, 1) if state is None else state
         if state is None:
             self._read(np.array([NEWLINE]))
 
     def score(self, lines: Sequence[str]) -> list[LineScore]:
-        """Each line, in order, given all lines so far."""
+        """Each line, in order, given all lines before it."""
         scores = []
         for line in lines:
             ids = self._encode(line)
@@ -137,8 +205,12 @@ class StreamScorer(LineScorer):
             scores.append(_line_score(nats, ids, line))
         return scores
 
+    def save(self, path: Path) -> None:
+        """Write the state after the lines so far. Raises RunError if the file cannot be written."""
+        save_state(path, self.model, language_model.map_state(arrays.to_numpy, self.state), NEWLINE)
+
     def _read(self, ids: np.ndarray) -> float:
-        """Go on by ids [T]: what they cost, each predicted from all before it."""
+        """Read ids [T]: their loss in nats, each predicted from all before it."""
         known = language_model.output_features(self.reader.weights, self.state.layers[-1][0].hidden)
         features, self.state = self.reader.read(ids[:, None], self.state)
         before = arrays.concatenate([known, features[:-1, 0]], 0)
@@ -146,18 +218,26 @@ class StreamScorer(LineScorer):
 
 
 class PairScorer:
-    """Scores lines with a translator, each given the source that stands in the same place."""
+    """Scores lines with a translator, each given the line of the same number of its sources."""
 
     def __init__(self, model: Model, options: TranslatorOptions, name: str, sources: Iterator[str]) -> None:
-        """`name` is where the sources are from."""
+        """`name` is the file of the sources, for messages."""
         self.model = model
         self.options = options
         self.name = name
         self.sources = sources
         self.lines = 0
 
+    def score_lines(self, lines: Sequence[str | None]) -> list[LineScore | None]:
+        """As `score`; None for a line that is None, which has a source all the same."""
+        scores = self.score([line or "" for line in lines])
+        return [None if line is None else score for line, score in zip(lines, scores, strict=True)]
+
     def score(self, lines: Sequence[str]) -> list[LineScore | None]:
-        """The next lines, in order; None where line or source is too long. CorpusError where the sources have ended."""
+        """The next lines, in order; None if the line or its source is too long.
+
+        Raises CorpusError if there are fewer sources than lines.
+        """
         tokeniser = self.model.tokeniser
         pairs = []
         for line in lines:
@@ -166,16 +246,16 @@ class PairScorer:
                 raise CorpusError(self.name, f"it has fewer lines than standard input: {self.lines:,}")
             self.lines += 1
             pairs.append((translator.line_ids(tokeniser, source), translator.line_ids(tokeniser, line)))
-        places = [place for place, pair in enumerate(pairs) if max(map(len, pair)) <= LONGEST]
-        sources, targets = ([pairs[place][side] for place in places] for side in range(2))
-        nats = given_source_losses(self.model.weights, self.options, sources, targets)
-        found: list[LineScore | None] = [None] * len(lines)
-        for place, one in zip(places, nats, strict=True):
-            found[place] = _line_score(one, pairs[place][1], lines[place])
-        return found
+        short = [index for index, pair in enumerate(pairs) if max(map(len, pair)) <= LONGEST]
+        sources, targets = ([pairs[index][side] for index in short] for side in range(2))
+        losses = given_source_losses(self.model.weights, self.options, sources, targets)
+        scores: list[LineScore | None] = [None] * len(lines)
+        for index, nats in zip(short, losses, strict=True):
+            scores[index] = _line_score(nats, pairs[index][1], lines[index])
+        return scores
 
     def finish(self) -> None:
-        """Raises CorpusError where the sources go on."""
+        """Raises CorpusError if there are more sources than lines."""
         if next(self.sources, None) is not None:
             raise CorpusError(self.name, f"it has more lines than standard input, which has {self.lines:,}")
 

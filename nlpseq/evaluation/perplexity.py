@@ -19,10 +19,9 @@ import numpy as np
 
 from nlpseq import __version__, arrays
 from nlpseq.arrays import Array
-from nlpseq.cells import unroll
+from nlpseq.cells import Unroll, unroll
 from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights, map_state
-from nlpseq.models.stack import Unroll
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
 TOLERANCE = 1e-6  # between states, relative to one more than their size: an LSTM's memory can reach a hundred

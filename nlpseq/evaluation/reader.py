@@ -17,14 +17,14 @@ import numpy as np
 
 from nlpseq import arrays
 from nlpseq.arrays import Array
+from nlpseq.cells import Unroll
+from nlpseq.device import in_halves, is_out_of_memory, on_device, refuse_single
 from nlpseq.evaluation import perplexity
 from nlpseq.evaluation.perplexity import COLUMNS, DEVICE_COLUMNS, Tokens, device_losses
 from nlpseq.kernels.running import run_layer_for
 from nlpseq.models import language_model, translator
-from nlpseq.models.device import in_halves, is_out_of_memory, on_device, refuse_single
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
 from nlpseq.models.model_file import Model
-from nlpseq.models.stack import Unroll
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.native import layer
 from nlpseq.native.matrix import PackedMatrix

@@ -7,8 +7,15 @@ their signatures agree. A score is computed from its parts, which are kept, so t
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
+
+Note = Callable[[str], object]  # is given a sentence about a score that its reader should know
+
+
+def say_nothing(note: str) -> None:
+    """Drop a note."""
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ import numpy as np
 from nlpseq.errors import CorpusError, ModelFileError
 from nlpseq.evaluation import perplexity
 from nlpseq.evaluation.reader import Reader
-from nlpseq.evaluation.scores import Score, TextSize, language_model_scores
+from nlpseq.evaluation.scores import Note, Score, TextSize, language_model_scores, say_nothing
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.model_file import Model
-from nlpseq.text.parts import CorpusPart, hold_out
+from nlpseq.text.splits import CorpusSpan, hold_out
 from nlpseq.text.stream import token_type
 from nlpseq.text.tokenisers import Tokeniser, to_utf8
 
@@ -27,7 +27,7 @@ from nlpseq.text.tokenisers import Tokeniser, to_utf8
 class EvaluationText:
     """A part of a corpus, what part it is, and its SHA-256 where that is known."""
 
-    part: CorpusPart
+    part: CorpusSpan
     part_is: str = "given"
     sha256: str | None = None
 
@@ -47,12 +47,23 @@ def recorded_text(model: Model) -> EvaluationText:
     if "valid" not in facts:
         raise ModelFileError(str(model.path), "does not say what text it was validated on", "name a corpus")
     start = facts["train_until"] if facts["valid_is"] == "held out" else 0
-    part = CorpusPart(tuple(facts["valid"]), start)
+    part = CorpusSpan(tuple(facts["valid"]), start)
     return EvaluationText(part, facts["valid_is"], facts["valid_sha256"])
 
 
-def text_scores(model: Model, options: LanguageModelOptions, text: EvaluationText) -> tuple[list[Score], bool]:
-    """The scores of a text, and whether it still is what its SHA-256 says.
+def chosen_text(model: Model, corpora: Sequence[str], *, held_out: bool = False) -> EvaluationText:
+    """The text of corpora or, with `held_out`, their end; without any what the model's training was validated on."""
+    if not corpora:
+        return recorded_text(model)
+    if held_out:
+        return held_out_text(corpora, model.tokeniser.kind)
+    return EvaluationText(CorpusSpan(tuple(corpora)))
+
+
+def text_scores(
+    model: Model, options: LanguageModelOptions, text: EvaluationText, note: Note = say_nothing
+) -> list[Score]:
+    """The scores of a text; a note says if it has changed since the model was trained.
 
     Raises CorpusError if the text cannot be read or there is none.
     """
@@ -60,10 +71,12 @@ def text_scores(model: Model, options: LanguageModelOptions, text: EvaluationTex
     facts = {"valid": text.part.names, "valid_is": text.part_is, "valid_sha256": sha256}
     signature = perplexity.signature(model.tokeniser, perplexity.part_name(facts))
     nats = Reader(model.weights, options).text_loss(tokens)
-    return language_model_scores(nats, size, signature), text.sha256 in (None, sha256)
+    if text.sha256 not in (None, sha256):
+        note(f"{' '.join(text.part.names)} has changed since the model was trained on it")
+    return language_model_scores(nats, size, signature)
 
 
-def _tokenised(tokeniser: Tokeniser, part: CorpusPart) -> tuple[np.ndarray, TextSize, str]:
+def _tokenised(tokeniser: Tokeniser, part: CorpusSpan) -> tuple[np.ndarray, TextSize, str]:
     """All tokens of a part of a corpus, its size and its SHA-256."""
     kind = token_type(tokeniser.size)
     pieces, size, digest = [np.empty(0, kind)], TextSize(), hashlib.sha256()

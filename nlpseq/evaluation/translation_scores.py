@@ -12,13 +12,18 @@ from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
 
+from nlpseq.decoding.beam import BeamOptions
+from nlpseq.decoding.ensemble import Ensemble
+from nlpseq.decoding.translation import Translations
 from nlpseq.errors import OptionError
-from nlpseq.evaluation.reader import given_source_losses
-from nlpseq.evaluation.scores import Score, token_scores
+from nlpseq.evaluation.reader import given_source_losses, placed
+from nlpseq.evaluation.scores import Note, Score, say_nothing, token_scores
 from nlpseq.models import translator
 from nlpseq.models.model_file import Model
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.options import check, option
+from nlpseq.text.tables.labelled import has_no_spaces
+from nlpseq.text.tables.parallel import Pairs, read_parallel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +50,25 @@ def bleu_score(translations: Sequence[str], references: Sequence[Sequence[str]],
         metric = BLEU(tokenize="none" if spaced else options.bleu_tokens, smooth_method=options.bleu_smoothing)
     except (ImportError, RuntimeError) as error:
         what = f"{options.bleu_tokens} needs more than is installed: {str(error).strip().splitlines()[0]}"
-        raise OptionError("--bleu-tokens", what, "--bleu-tokens char") from None
+        raise OptionError("bleu_tokens", what, "--bleu-tokens char") from None
     texts, *others = _numbered([translations, *references]) if spaced else [translations, *references]
     score = _score("bleu", metric, texts, others)
     return replace(score, signature=score.signature.replace("tok:none", f"tok:{options.bleu_tokens}"))
+
+
+def suited_tokens(references: Sequence[str]) -> str:
+    """How BLEU should cut references into words, so that right translations score above zero.
+
+    `zh` for Chinese; `char` for other scripts without spaces, and if at least half the references have fewer than the
+    four words that BLEU counts together; else `13a`.
+    """
+    letters = [character for reference in references for character in reference if character.isalpha()]
+    chinese = sum("\u3400" <= character <= "\u9fff" for character in letters)
+    kana = sum("\u3040" <= character <= "\u30ff" for character in letters)
+    if 2 * chinese > len(letters) and not kana:
+        return "zh"
+    short = sum(len(reference.split()) < 4 for reference in references)
+    return "char" if kana or has_no_spaces(references) or 2 * short >= len(references) else "13a"
 
 
 def reference_scores(
@@ -97,3 +117,45 @@ def given_source_scores(
     tokeniser, left_out = model.tokeniser, fits.count(False)
     signature = f"tok:{tokeniser.kind}-{tokeniser.size}#{tokeniser.fingerprint}|given:source"
     return token_scores(nats, tokens, f"{signature}|left-out:{left_out}" if left_out else signature)
+
+
+def translator_scores(
+    models: Sequence[tuple[Model, TranslatorOptions]],
+    pairs: Sequence[Pairs],
+    search: BeamOptions,
+    bleu: BleuOptions,
+    *,
+    device: str = "cpu",
+    note: Note = say_nothing,
+) -> list[Score]:
+    """The scores of translations of one or more lists of pairs, which have the same sources and other references.
+
+    The perplexity of the first references follows, if there is one model. Raises OptionError for a search of several
+    translations, BackendError if there is no such device.
+    """
+    if search.n_best != 1:
+        raise OptionError("n_best", "is for `translate`: one translation is evaluated", "leave out --n-best")
+    sources = pairs[0].sources
+    made = Translations(Ensemble.of(models, device), search).translate(sources)
+    if left_out := sum(not best for best in made):
+        note(f"{left_out} of {len(made):,} sources are too long, and have no translation")
+    texts = [best[0].text if best else "" for best in made]
+    scores = reference_scores(texts, [reference.targets for reference in pairs], bleu)
+    if len(models) > 1:
+        return scores
+    ((model, options),) = models
+    return [*scores, *given_source_scores(placed(model, device), options, sources, pairs[0].targets)]
+
+
+def read_evaluation_pairs(
+    corpora: Sequence[str], source: str | None, targets: Sequence[str], columns: tuple[str, str] | None
+) -> list[Pairs]:
+    """Tables of pairs, or a source file with one or more files of references, each as pairs.
+
+    Raises OptionError unless it is either, CorpusError if the files cannot be read or are out of step.
+    """
+    if bool(corpora) == (source is not None) or (source is None) != (not targets):
+        raise OptionError("CORPUS", "must be tables of pairs, or two files", "--source FILE --target FILE")
+    if source is None:
+        return [read_parallel(corpora, two_files=False, columns=columns, keep_blank=True)]
+    return [read_parallel((source, target), two_files=True, keep_blank=True) for target in targets]

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nlpseq.decoding.classification import LONGEST, TextClassifier
+from nlpseq.errors import OptionError
 from nlpseq.models import classifier, pooling
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.text.tokenisers import Tokeniser
@@ -41,6 +43,33 @@ class Word(NamedTuple):
     text: str
     weight: float
     attention: float | None
+
+
+class WordWeights(NamedTuple):
+    """The words of a text, each with what it adds to a label's log-odds."""
+
+    label: str
+    probability: float
+    words: list[Word]
+
+
+def explain(classifier: TextClassifier, text: str, label: str | None = None) -> WordWeights:
+    """The words that speak for a label of a text and against it, by default for the most probable label.
+
+    Raises OptionError for a blank text, and for a label that the classifier does not have.
+    """
+    if label is not None and label not in classifier.labels:
+        known = ", ".join(classifier.labels)
+        raise OptionError("label", f"must be one of {known}, was {label!r}", f"--label {classifier.labels[0]}")
+    if not text.strip():
+        raise OptionError("TEXT", "must not be blank", 'nlpseq inspect words "some words"')
+    (decision,) = classifier.classify([text])
+    label = label or decision.labels[0]
+    ids = classifier.ids(text)[:LONGEST]
+    model, target = classifier.model, classifier.labels.index(label)
+    weights = weigh_tokens(model.weights, classifier.options, ids, target)
+    probability = decision.probabilities[decision.labels.index(label)]
+    return WordWeights(label, probability, words_of(model.tokeniser, ids.tolist(), *weights))
 
 
 def weigh_tokens(

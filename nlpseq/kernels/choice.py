@@ -17,21 +17,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nlpseq.cells import Cell, Unroll, run_directions
 from nlpseq.cells import unroll as plain_unroll
-from nlpseq.cells.cell import Cell, State
+from nlpseq.cells.cell import State
+from nlpseq.device import need_gpu
 from nlpseq.errors import BackendError
 from nlpseq.kernels import torch_layers
-from nlpseq.kernels.cpu import compiled as native_recurrence
-from nlpseq.kernels.cpu import eager as eager_recurrence
-from nlpseq.kernels.cpu import recurrence
+from nlpseq.kernels.cpu import compiled, eager, recurrence
 from nlpseq.kernels.cpu.pointwise import POINTWISE
 from nlpseq.kernels.gpu import parallel as gpu_parallel
 from nlpseq.kernels.gpu import recurrence as gpu_recurrence
 from nlpseq.kernels.gpu.cache import ensure_cache
-from nlpseq.models.device import need_gpu
-from nlpseq.models.stack import Unroll, run_directions
 from nlpseq.native.extension import Unavailable
-from nlpseq.native.recurrence import has_tiles
+from nlpseq.native.recurrence import CELLS, has_tiles
 
 CPU = torch.device("cpu")
 ON_GPU = ("auto", "triton", "torch")  # backends
@@ -75,54 +73,93 @@ def has_fast_bf16() -> bool:
         return True
 
 
-def find_device(device: str, backend: str = "auto") -> torch.device:
-    """The device for a request: `auto`, `cpu` or `cuda`.
+def find_device(device: str, backend: str = "auto", cell: str | None = None) -> torch.device:
+    """The device for a request: `auto`, `cpu` or `cuda`. `auto` is a GPU only if our kernels for it run the cell.
 
     Raises BackendError if a GPU was asked for and torch can use none.
     """
     if device == "cuda":
         need_gpu()
     if device == "auto":
-        wanted = backend in ON_GPU and gpu_recurrence.unavailable() is None
+        wanted = backend in ON_GPU and why_not_triton(cell) is None
         device = "cuda" if wanted else "cpu"
     return torch.device(device)
 
 
-def choose(backend: str, precision: str, device: str) -> Choice:
-    """The kernel for a request.
+def why_not_triton(cell: str | None = None) -> str | None:
+    """Why Triton's kernels cannot run, a cell or at all, in words, or None."""
+    reason = gpu_recurrence.unavailable()
+    if reason is None and cell is not None and not (cell in gpu_parallel.FACTORS or gpu_recurrence.has_cell(cell)):
+        return f"no kernel for {cell}"
+    return reason
+
+
+def choose(
+    backend: str,
+    precision: str,
+    device: str,
+    cell: str | None = None,
+    *,
+    layer_normalisation: bool = False,
+    zoneout: float = 0.0,
+) -> Choice:
+    """The kernel for a request: for layers of a cell with these options, or for any that the kernel has.
 
     Raises BackendError if what was asked for cannot run here, with what would.
     """
     if device == "cuda" and backend not in ON_GPU:
-        raise BackendError("--backend", f"{backend} runs on the CPU, and the device is cuda", "--backend auto")
-    place = find_device(device, backend)
-    if place.type == "cuda":
-        return _choose_on_gpu(backend, precision, place)
+        raise BackendError("backend", f"{backend} runs on the CPU, and the device is cuda", "--backend auto")
+    found = find_device(device, backend, cell)
+    if cell is not None:
+        refuse(backend, cell, layer_normalisation=layer_normalisation, zoneout=zoneout)
+    if found.type == "cuda":
+        torch_runs = cell is None or torch_layers.why_not(cell, layer_normalisation, zoneout) is None
+        return _choose_on_gpu(backend, precision, found, cell, torch_runs=torch_runs)
+    return _choose_on_cpu(backend, precision, cell)
+
+
+def _choose_on_cpu(backend: str, precision: str, cell: str | None) -> Choice:
     if backend == "triton":
-        raise BackendError("--backend", "triton runs on a GPU, and the device is the CPU", "--backend auto")
+        raise BackendError("backend", "triton runs on a GPU, and the device is the CPU", "--backend auto")
     if precision == "fp16":
-        raise BackendError("--precision", "fp16 products need a GPU, and the device is the CPU", "--precision auto")
-    if precision == "bf16" and backend == "plain":
-        raise BackendError("--precision", "the plain loop runs in fp32 only", "--backend auto")
+        raise BackendError("precision", "fp16 products need a GPU, and the device is the CPU", "--precision auto")
     if backend == "plain":
-        return Choice(plain_unroll, torch.float32, "plain loop, fp32: as asked")
+        return _choose_plain(precision, "as asked", CPU, "--backend auto")
+    reason = None if cell is None or backend != "auto" else recurrence.why_plain(cell)
+    if reason:
+        return _choose_plain(precision, reason, CPU)
     fast = has_fast_bf16()
     operands = torch.bfloat16 if precision == "bf16" or (precision == "auto" and fast) else torch.float32
     why = "as asked" if precision != "auto" else "AMX" if fast else "no AMX"
     name = "bf16" if operands == torch.bfloat16 else "fp32"
     if backend == "torch":
-        return Choice(torch_layers.TorchLayers(operands), operands, f"torch's operators, {name} ({why})")
+        exact = torch_layers.TorchLayers(torch.float32)
+        return Choice(torch_layers.TorchLayers(operands), operands, f"torch's operators, {name} ({why})", exact=exact)
     run_layer, loop = _loop(backend)
-    return Choice(partial(run_layer, operands=operands), operands, f"{loop}, {name} products ({why})")
+    run = partial(run_layer, operands=operands)
+    return Choice(run, operands, f"{loop}, {name} products ({why})", exact=run_layer)
 
 
-def _choose_on_gpu(backend: str, precision: str, device: torch.device) -> Choice:
-    """Triton's kernels, or torch's operators if they were asked for or Triton's cannot run. Raises BackendError."""
+def _choose_plain(precision: str, reason: str, device: torch.device, hint: str = "--precision auto") -> Choice:
+    """The plain loop. Raises BackendError if another precision than its own was asked for."""
+    if precision not in ("auto", "fp32"):
+        raise BackendError("precision", f"the plain loop runs in fp32 only ({reason})", hint)
+    return Choice(plain_unroll, torch.float32, f"plain loop, fp32: {reason}", device, plain_unroll)
+
+
+def _choose_on_gpu(backend: str, precision: str, device: torch.device, cell: str | None, *, torch_runs: bool) -> Choice:
+    """Triton's kernels, or torch's operators if they were asked for or Triton's cannot run. Raises BackendError.
+
+    A layer that neither can run is run by the plain loop.
+    """
     name = "bf16" if precision == "auto" else precision
     operands = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-    reason = gpu_recurrence.unavailable()
+    reason = why_not_triton(cell)
     if backend == "triton" and reason:
-        raise BackendError("--backend", f"triton cannot run here: {reason}", "--backend torch")
+        hint = "--backend torch" if torch_runs else "--backend auto"
+        raise BackendError("backend", f"triton cannot run here: {reason}", hint)
+    if backend == "auto" and reason and not torch_runs:
+        return _choose_plain(precision, reason, device)
     why = "as asked" if precision != "auto" else "the GPU has them"
     run: Callable[[torch.dtype], Unroll]
     if backend == "torch" or reason:
@@ -137,38 +174,45 @@ def _choose_on_gpu(backend: str, precision: str, device: torch.device) -> Choice
 
 @dataclass(frozen=True)
 class TritonLayers:
-    """A layer by our kernels for GPUs, with the type of its products' operands fixed."""
+    """A layer by our kernels for GPUs, with the type of its products' operands fixed.
+
+    A cell that they do not have is run by the plain loop, in fp32.
+    """
 
     operands: torch.dtype
 
     def __call__(self, cell: Cell, *arguments: Any, **settings: Any) -> tuple[Tensor, State]:
         """As `nlpseq.cells.unroll`."""
-        run = gpu_parallel.unroll if cell.parallel else gpu_recurrence.unroll
-        return run(cell, *arguments, operands=self.operands, **settings)
+        if cell.name in gpu_parallel.FACTORS:
+            return gpu_parallel.unroll(cell, *arguments, operands=self.operands, **settings)
+        if gpu_recurrence.has_cell(cell.name):
+            return gpu_recurrence.unroll(cell, *arguments, operands=self.operands, **settings)
+        return plain_unroll(cell, *arguments, **settings)
 
     def run_directions(self, cell: Cell, *arguments: Any, **settings: Any) -> tuple[Tensor, list[State]]:
-        """As `nlpseq.models.stack.run_directions`: both at once where one launch can hold them."""
+        """As `nlpseq.cells.run_directions`: both at once if one launch can hold them."""
         made = None
-        if not cell.parallel:
+        if gpu_recurrence.has_cell(cell.name):
             made = gpu_recurrence.unroll_both(cell, *arguments, operands=self.operands, **settings)
         return made or run_directions(self, cell, *arguments, **settings)
 
 
 def refuse(backend: str, cell: str, *, layer_normalisation: bool = False, zoneout: float = 0.0) -> None:
-    """Raises BackendError where a backend that was asked for lacks a layer's cell or option."""
+    """Raises BackendError if a backend that was asked for lacks a layer's cell or option."""
     if backend == "torch":
         torch_layers.refuse(cell, layer_normalisation=layer_normalisation, zoneout=zoneout)
-    if backend == "eager" and cell not in POINTWISE:
-        raise BackendError("--backend", f"the eager loop has no cell {cell}", "--backend auto")
+    cells = {"eager": POINTWISE, "native": CELLS}.get(backend)
+    if cells is not None and cell not in cells:
+        raise BackendError("backend", f"{backend} has no kernel for the cell {cell}", "--backend auto")
 
 
 def _loop(backend: str) -> tuple[Unroll, str]:
     """Our loop on the CPU, and its description. Raises BackendError."""
     if backend == "native":
-        reason = native_recurrence.unavailable()
+        reason = compiled.unavailable()
         if reason:
-            raise BackendError("--backend", f"native cannot run here: {reason}", "--backend auto")
-        return native_recurrence.unroll, native_recurrence.describe()
+            raise BackendError("backend", f"native cannot run here: {reason}", "--backend auto")
+        return compiled.unroll, compiled.describe()
     if backend == "eager":
-        return eager_recurrence.unroll, "eager loop"
+        return eager.unroll, "eager loop"
     return recurrence.unroll, recurrence.describe()

@@ -24,7 +24,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from nlpseq.models.device import is_out_of_memory
+from nlpseq.device import is_out_of_memory
 
 MOST_GRAPHS = 128
 

@@ -7,8 +7,8 @@ operators lack some cells and options, and every model must run that was trained
 from __future__ import annotations
 
 from nlpseq.arrays import Array
+from nlpseq.cells import Unroll
 from nlpseq.cells import unroll as plain_unroll
-from nlpseq.models.stack import Unroll
 
 
 def run_layer_for(like: Array, precision: str = "fp32") -> Unroll:

@@ -28,17 +28,19 @@ OPERATORS: dict[str, Any] = {
 ONE_LAYER = (True, 1, 0.0, True, False)  # has biases, layers, dropout, keeps what a gradient needs, both directions
 
 
+def why_not(cell: str, layer_normalisation: bool, zoneout: float) -> str | None:
+    """Why torch's operators cannot run a layer, in words, or None."""
+    if cell not in OPERATORS:
+        return f"torch has no operator with the cell {cell}"
+    if layer_normalisation:
+        return "torch has no operator with layer normalisation"
+    return "torch has no operator with zoneout" if zoneout else None
+
+
 def refuse(cell: str, *, layer_normalisation: bool = False, zoneout: float = 0.0) -> None:
     """Raises BackendError for a cell or an option that torch's operators lack, with what would run it."""
-    if cell not in OPERATORS:
-        what = f"the cell {cell}"
-    elif layer_normalisation:
-        what = "layer normalisation"
-    elif zoneout:
-        what = "zoneout"
-    else:
-        return
-    raise BackendError("--backend", f"torch has no operator with {what}", "--backend auto")
+    if reason := why_not(cell, layer_normalisation, zoneout):
+        raise BackendError("backend", reason, "--backend auto")
 
 
 @dataclass(frozen=True)

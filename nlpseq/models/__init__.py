@@ -10,7 +10,6 @@
     evidence.py         what n-grams say of a label, counted
     pooling.py          how the outputs over a text become one vector
     classifier.py       embedding, stack, pooling: a text's label
-    device.py           where a model's weights are
     model_file.py       one safetensors file with all that is needed to run a model
     state_file.py       what a model knows of a text so far, to go on with another day
 

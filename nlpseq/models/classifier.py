@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from nlpseq import arrays
+from nlpseq import arrays, tasks
 from nlpseq.arrays import Array
-from nlpseq.cells import unroll
+from nlpseq.cells import Unroll, unroll
 from nlpseq.cells.initial import log_frequencies, normal
 from nlpseq.errors import ModelFileError, OptionError
 from nlpseq.models import pooling
@@ -27,11 +27,11 @@ from nlpseq.models.evidence import look_up
 from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import CELL_CHOICES, RecurrentOptions
 from nlpseq.models.pooling import POOLINGS, Outputs
-from nlpseq.models.stack import Noise, Unroll, initial_layer, read_layers, run_stack, start_state
+from nlpseq.models.stack import Noise, initial_layer, read_layers, run_stack, start_state
 from nlpseq.options import option
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
-TASK = "classifier"
+TASK = tasks.CLASSIFIER.name
 USUAL_POOLING = "max,mean"
 
 Weights = Mapping[str, Array]
@@ -72,12 +72,12 @@ class ClassifierOptions(RecurrentOptions):
         for name in self.poolings:
             if name not in POOLINGS:
                 raise OptionError(
-                    "--pooling",
+                    "pooling",
                     f"must be of {', '.join(POOLINGS)}, with commas between several, was {self.pooling!r}",
                     "--pooling max,mean",
                 )
         if len(set(self.poolings)) < len(self.poolings):
-            raise OptionError("--pooling", f"names one twice: {self.pooling}", "--pooling max,mean")
+            raise OptionError("pooling", f"names one twice: {self.pooling}", "--pooling max,mean")
 
     @property
     def poolings(self) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ def initial_weights(
     Raises OptionError where a size was left open.
     """
     if options.hidden_size is None or options.embedding_size is None:
-        raise OptionError("--hidden-size", "must be known before weights are made, was left open")
+        raise OptionError("hidden_size", "must be known before weights are made, was left open")
     generator = np.random.default_rng(seed)
     hidden, embedding = options.hidden_size, options.embedding_size
     outputs = 2 * hidden if options.bidirectional else hidden

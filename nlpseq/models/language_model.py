@@ -14,20 +14,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nlpseq import arrays
+from nlpseq import arrays, tasks
 from nlpseq.arrays import Array
-from nlpseq.cells import unroll
+from nlpseq.cells import Unroll, unroll
 from nlpseq.cells.cell import State
 from nlpseq.cells.initial import INITIAL_VALUES, log_frequencies
 from nlpseq.errors import OptionError
 from nlpseq.models.embedding import NGRAM_BUCKETS, embed_for
 from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import RecurrentOptions
-from nlpseq.models.stack import Noise, StackState, Unroll, initial_layer, read_layers, run_stack, start_state
+from nlpseq.models.stack import Noise, StackState, initial_layer, read_layers, run_stack, start_state
 from nlpseq.options import option
 from nlpseq.text.tokenisers import NEWLINE
 
-TASK = "language-model"
+TASK = tasks.LANGUAGE_MODEL.name
 
 Weights = Mapping[str, Array]
 
@@ -62,7 +62,7 @@ def initial_weights(
     that no step is spent on learning which tokens are common at all.
     """
     if options.hidden_size is None or options.embedding_size is None:
-        raise OptionError("--hidden-size", "must be known before weights are made, was left open")
+        raise OptionError("hidden_size", "must be known before weights are made, was left open")
     generator = np.random.default_rng(seed)
     hidden, embedding = options.hidden_size, options.embedding_size
     scale = embedding**-0.5 if options.tied else 1.0

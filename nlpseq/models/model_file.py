@@ -4,18 +4,14 @@ The file is safetensors: no pickle, so reading one runs no code. Its header hold
 `nlpseq`, the tokeniser travels as a tensor of bytes, and a checksum over header and tensors tells a damaged file from
 a whole one. Weights are stored as float32, which NumPy can read; a bf16 file would be half the size and would need
 torch.
-
-Files are written under a temporary name, flushed to the disk and renamed: a kill or a full disk leaves the old file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,7 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors_numpy
 
 from nlpseq import __version__
-from nlpseq.errors import ModelFileError, OptionError, RunError
+from nlpseq.errors import ModelFileError, OptionError
+from nlpseq.files import replace_file
+from nlpseq.tasks import LANGUAGE_MODEL, TASKS
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser
 
 FORMAT = 1
@@ -61,24 +59,6 @@ def write_tensors(path: Path, header: Mapping[str, Any], tensors: Mapping[str, n
     # in ASCII, since the name of a corpus may hold bytes that are no UTF-8
     text = json.dumps({**header, CHECKSUM: _digest(header, ordered)})
     replace_file(path, safetensors_numpy.save(ordered, {KEY: text}))
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Put `data` in place of a file in one step: temporary name, flush to the disk, rename.
-
-    Raises RunError if that cannot be done; the old file then stays.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise RunError(str(path), f"cannot be written: {error.strerror}", "choose another folder with --out") from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
@@ -197,4 +177,5 @@ def read_options(model: Model, kind: type[Options]) -> Options:
 
 
 def _verb(task: str | None) -> str:
-    return {"language-model": "lm", "classifier": "sentiment", "translator": "translation"}.get(task or "", "lm")
+    """The word after `nlpseq train` for a task."""
+    return TASKS.get(task or "", LANGUAGE_MODEL).command

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from nlpseq.cells import CELLS, Cell
 from nlpseq.cells.initial import INITIAL_VALUES
 from nlpseq.errors import OptionError
 from nlpseq.options import check, option
 
-CELL_CHOICES = tuple(dict.fromkeys(name.partition("-")[0] for name in CELLS))  # what follows a hyphen has its own flag
+VARIANTS: dict[str, dict[str, Any]] = {  # cells that an option of another cell chooses
+    "rnn-relu": {"cell": "rnn", "activation": "relu"},
+    "rnn-sigmoid": {"cell": "rnn", "activation": "sigmoid"},
+    "gru-reset-before": {"cell": "gru", "reset_before": True},
+}
+CELL_CHOICES = tuple(name for name in CELLS if name not in VARIANTS)
+
+
+def options_for(cell: str) -> dict[str, Any]:
+    """The fields of RecurrentOptions that choose a cell, by its name in CELLS."""
+    return VARIANTS.get(cell, {"cell": cell})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +40,13 @@ class RecurrentOptions:
     def __post_init__(self) -> None:
         check(self)
         if self.cell != "rnn" and self.activation != "tanh":
-            raise OptionError("--activation", f"is an option of the rnn cell, the cell is {self.cell}")
+            raise OptionError("activation", f"is an option of the rnn cell, the cell is {self.cell}")
         if self.cell != "gru" and self.reset_before:
-            raise OptionError("--reset-before", f"is an option of the gru cell, the cell is {self.cell}")
+            raise OptionError("reset_before", f"is an option of the gru cell, the cell is {self.cell}")
 
     @property
     def recurrent_cell(self) -> Cell:
         """The cell that `cell`, `activation` and `reset_before` name together."""
-        name = self.cell
-        if name == "rnn" and self.activation != "tanh":
-            name += f"-{self.activation}"
-        return CELLS[name + "-reset-before" * self.reset_before]
+        fields = {"cell": self.cell, "activation": self.activation, "reset_before": self.reset_before}
+        variants = (name for name, chosen in VARIANTS.items() if chosen.items() <= fields.items())
+        return CELLS[next(variants, self.cell)]

@@ -9,21 +9,19 @@ as the function here. The noise of both is drawn first, so it is the same either
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
-from nlpseq import arrays
 from nlpseq.arrays import Array
-from nlpseq.cells import Cell, LayerWeights, unroll
+from nlpseq.cells import Cell, LayerWeights, Unroll, run_directions, unroll
 from nlpseq.cells.cell import State
 from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
 from nlpseq.models.options import RecurrentOptions
 
-Unroll = Callable[..., tuple[Array, State]]
 Layer = Sequence[LayerWeights]  # one direction, or two: forwards and backwards
 StackState = tuple[tuple[State, ...], ...]  # by layer, then by direction
 
@@ -114,24 +112,3 @@ def run_stack(
         )
         states.append(tuple(after))
     return inputs, tuple(states)
-
-
-def run_directions(
-    run_layer: Unroll,
-    cell: Cell,
-    weights: Layer,
-    inputs: Array,
-    states: Sequence[State],
-    lengths: Array | None = None,
-    *,
-    masks: Sequence[Array | None],
-    **settings: Any,
-) -> tuple[Array, list[State]]:
-    """Each direction of a layer after the other: outputs joined to [T, B, H] or [T, B, 2H], and the last states."""
-    outputs: list[Array] = []
-    last: list[State] = []
-    for reverse, (one, start, mask) in enumerate(zip(weights, states, masks, strict=True)):
-        output, end = run_layer(cell, one, inputs, start, lengths, reverse=bool(reverse), masks=mask, **settings)
-        outputs.append(output)
-        last.append(end)
-    return outputs[0] if len(outputs) == 1 else arrays.concatenate(outputs), last

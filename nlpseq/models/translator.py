@@ -19,21 +19,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nlpseq import arrays
+from nlpseq import arrays, tasks
 from nlpseq.arrays import Array
-from nlpseq.cells import LayerWeights, unroll
+from nlpseq.cells import LayerWeights, Unroll, unroll
 from nlpseq.cells.initial import log_frequencies, normal
 from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import OptionError
 from nlpseq.models.attention import ATTENTIONS, Memory, attend, remember
 from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import CELL_CHOICES, RecurrentOptions
-from nlpseq.models.stack import Noise, StackState, Unroll, initial_layer, read_layers, run_stack, start_state
+from nlpseq.models.stack import Noise, StackState, initial_layer, read_layers, run_stack, start_state
 from nlpseq.options import option
 from nlpseq.text.padding import side_by_side
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
-TASK = "translator"
+TASK = tasks.TRANSLATOR.name
 LONGEST = 2000  # tokens of a text, for attention holds a number for each pair of them
 
 SIDE_BY_SIDE = 64  # pairs whose losses are made together
@@ -68,7 +68,7 @@ def initial_weights(
     Raises OptionError where a size was left open.
     """
     if options.hidden_size is None or options.embedding_size is None:
-        raise OptionError("--hidden-size", "must be known before weights are made, was left open")
+        raise OptionError("hidden_size", "must be known before weights are made, was left open")
     generator = np.random.default_rng(seed)
     hidden, embedding, both = options.hidden_size, options.embedding_size, 2 * options.hidden_size
     weights = {"embedding.weight": normal(generator, vocabulary_size, embedding)}

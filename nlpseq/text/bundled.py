@@ -15,18 +15,21 @@ from collections.abc import Callable, Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from nlpseq.errors import CorpusError
 
+Kind = Literal["text", "pairs", "labels"]  # of a corpus
+
 
 class BundledCorpus(NamedTuple):
-    """One corpus: what it is, under which licence, and how its text is read, in pieces."""
+    """One corpus: what it is, under which licence, how its text is read, in pieces, and of what kind it is."""
 
     name: str
     description: str
     licence: str
     read: Callable[[], Iterator[str]]
+    kind: Kind = "text"
 
 
 def corpus_files(name: str, suffix: str = ".txt") -> list[Traversable]:
@@ -85,8 +88,10 @@ BUNDLED: dict[str, BundledCorpus] = {
     corpus.name: corpus
     for corpus in (
         BundledCorpus("stories", "short stories written for this project", "MIT", _read_stories),
-        BundledCorpus("english-german", "9,000 pairs made by a grammar, to translate", "MIT", _read_english_german),
-        BundledCorpus("reviews", "5,000 made-up reviews with labels, to classify", "MIT", _read_reviews),
+        BundledCorpus(
+            "english-german", "9,000 pairs made by a grammar, to translate", "MIT", _read_english_german, "pairs"
+        ),
+        BundledCorpus("reviews", "5,000 made-up reviews with labels, to classify", "MIT", _read_reviews, "labels"),
         BundledCorpus("python-docs", "the texts of Python's help()", "PSF-2.0", _read_python_docs),
     )
 }

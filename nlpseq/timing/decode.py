@@ -61,9 +61,9 @@ def measure_decode(
 ) -> DecodeTiming:
     """Generate `length` tokens by turns on both sides, `repeats` times."""
     cell = options.recurrent_cell.name
-    steps = [_our_step(weights, options)]
+    steps = [our_step(weights, options)]
     if cell in TORCH_LAYERS:
-        steps.append(_torch_step(weights, options))
+        steps.append(torch_step(weights, options))
     generator = np.random.default_rng(seed)
     seconds = median_seconds([partial(_generate, step, length, generator) for step in steps], repeats)
     rates = [length / one for one in seconds]
@@ -84,7 +84,8 @@ def _generate(step: Step, length: int, generator: np.random.Generator) -> None:
         token = min(int(cumulative.searchsorted(generator.random() * cumulative[-1])), len(cumulative) - 1)
 
 
-def _our_step(weights: Weights, options: LanguageModelOptions) -> Step:
+def our_step(weights: Weights, options: LanguageModelOptions) -> Step:
+    """A step as `nlpseq generate` takes it."""
     stepper = Stepper(weights, options)
 
     def step(token: int) -> np.ndarray:
@@ -95,7 +96,8 @@ def _our_step(weights: Weights, options: LanguageModelOptions) -> Step:
     return step
 
 
-def _torch_step(weights: Weights, options: LanguageModelOptions) -> Step:
+def torch_step(weights: Weights, options: LanguageModelOptions) -> Step:
+    """A step with the recurrent layers as a module of torch.nn."""
     fields = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     layers = [{field: weights[f"layers.{depth}.{field}"] for field in fields} for depth in range(options.layers)]
     module = torch_layer(options.recurrent_cell.name, layers).eval()

@@ -85,11 +85,11 @@ def measure_score(path: Path | None, lines: Sequence[str], repeats: int) -> Thro
 
 def measure_classify(path: Path | None, lines: Sequence[str], repeats: int) -> Throughput:
     """Time the classification of lines. Raises ModelFileError as `classifier.load` does."""
-    model, options = _random_classifier(lines) if path is None else classifier.load(path)
+    model, options = random_classifier(lines) if path is None else classifier.load(path)
     ours = TextClassifier(model, options)
     turns: list[Callable[[], object]] = [partial(ours.classify, lines)]
     if options.cell in OPERATORS and not options.layer_normalisation and not options.zoneout:
-        turns.append(partial(_classify_on_torch, ours, _tensors(model), lines))
+        turns.append(partial(classify_on_torch, ours, tensors_of(model), lines))
     return _throughput("classify", "texts", len(lines), "the same model on torch's operators", turns, repeats)
 
 
@@ -100,13 +100,14 @@ def _throughput(
     return Throughput(what, unit, rates[0], neighbour, rates[1] if len(rates) > 1 else None)
 
 
-def _tensors(model: Model) -> dict[str, Tensor]:
+def tensors_of(model: Model) -> dict[str, Tensor]:
+    """A model's weights as tensors, copied."""
     return {name: torch.from_numpy(np.array(value)) for name, value in model.weights.items()}
 
 
 def _train(model: Model, options: LanguageModelOptions, tokens: np.ndarray, steps: int) -> None:
     """Steps of training without the optimiser's part, on the same batch each time."""
-    tensors = _tensors(model)
+    tensors = tensors_of(model)
     for one in tensors.values():
         one.requires_grad_(one.is_floating_point())
     ids, targets = (
@@ -120,7 +121,8 @@ def _train(model: Model, options: LanguageModelOptions, tokens: np.ndarray, step
 
 
 @torch.inference_mode()
-def _classify_on_torch(ours: TextClassifier, tensors: dict[str, Tensor], lines: Sequence[str]) -> None:
+def classify_on_torch(ours: TextClassifier, tensors: dict[str, Tensor], lines: Sequence[str]) -> None:
+    """Classify the lines, the layers run by torch's operators."""
     ids = [ours.ids(line) for line in lines]
     for group in together(np.array([len(one) for one in ids], np.int64), TOKENS_AT_ONCE):
         columns, lengths = map(torch.from_numpy, side_by_side([ids[place] for place in group]))
@@ -144,7 +146,8 @@ def _random_language_model(lines: Sequence[str]) -> tuple[Model, LanguageModelOp
     return Model(language_model.TASK, asdict(options), weights, tokeniser, {}, Path()), options
 
 
-def _random_classifier(lines: Sequence[str]) -> tuple[Model, ClassifierOptions]:
+def random_classifier(lines: Sequence[str]) -> tuple[Model, ClassifierOptions]:
+    """A classifier of random weights, of the usual size, with a tokeniser of these lines."""
     options = ClassifierOptions(hidden_size=64, embedding_size=128, bidirectional=True, ngrams=2, evidence=0)
     tokeniser = train_tokeniser("bpe", lines, VOCABULARY)
     weights = classifier.initial_weights(options, tokeniser.size, np.ones(2), seed=1)

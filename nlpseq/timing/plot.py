@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from xml.sax.saxutils import escape
 
 from nlpseq.errors import NlpseqError, RunError
-from nlpseq.models.model_file import replace_file
+from nlpseq.files import replace_file
 
 if TYPE_CHECKING:
     from nlpseq.timing.layers import LayerTiming
@@ -129,7 +129,7 @@ def _legend(rows: Sequence[_Row], top: int) -> Iterator[str]:
 def _panel(title: str, rows: Sequence[_Row], left: int, top: int, height: int) -> Iterator[str]:
     """Rows that share an axis, below a title and above the axis' numbers."""
     right = WIDTH - MARGIN - NUMBERS
-    ticks = _ticks(max(value for row in rows for value in [row.products, *(bar for _, bar in row.bars)]))
+    ticks = axis_ticks(max(value for row in rows for value in [row.products, *(bar for _, bar in row.bars)]))
     scale = (right - left) / ticks[-1]
     yield _text(MARGIN, top, title, "panel")
     top += 10
@@ -159,7 +159,7 @@ def _bars(row: _Row, left: int, top: int, scale: float) -> Iterator[str]:
     yield _line(left + row.products * scale, top - 2, y - BARS_APART + 2, CLASSES[PRODUCTS])
 
 
-def _ticks(largest: float) -> list[float]:
+def axis_ticks(largest: float) -> list[float]:
     """Round numbers from zero to the first that is not below `largest`, four to eleven of them."""
     rough = largest / 4
     power = 10.0 ** math.floor(math.log10(rough))

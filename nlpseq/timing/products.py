@@ -74,13 +74,13 @@ def _measure(sizes: Sizes, rounds: int, limit: float) -> ProductTiming:
     seconds: list[list[float]] = [[] for _ in turns]
     for _ in range(rounds):
         for turn, measured in zip(turns, seconds, strict=True):
-            measured.append(_seconds(turn))
+            measured.append(block_seconds(turn))
     operations = 2e-9 * sizes.rows * sizes.inputs * sizes.outputs
     ours, numpy, other = (operations / statistics.median(measured) for measured in seconds)
     return ProductTiming(sizes, extension.instructions(), ours, numpy, other, limit)
 
 
-def _seconds(turn: Callable[[], object]) -> float:
+def block_seconds(turn: Callable[[], object]) -> float:
     """The median of the second half of a block of turns."""
     time.sleep(PAUSE_SECONDS)
     begun = time.perf_counter()
@@ -96,4 +96,4 @@ def _limit(rounds: int) -> float:
     """Thousand million operations a second without memory."""
     turn = partial(product.multiply_in_registers, extension.kind(), LIMIT_TIMES, 8 * extension.threads())
     operations = 1e-9 * turn()
-    return operations / statistics.median(_seconds(turn) for _ in range(rounds))
+    return operations / statistics.median(block_seconds(turn) for _ in range(rounds))

@@ -98,7 +98,7 @@ def complete(
         ngrams=model.ngrams or (1 if large else 5),
     )
     if model.ngrams == 1 and model.ngram_buckets != NGRAM_BUCKETS:
-        raise OptionError("--ngram-buckets", "is an option of n-grams, and there are none", "--ngrams 4")
+        raise OptionError("ngram_buckets", "is an option of n-grams, and there are none", "--ngrams 4")
     _refuse_useless_drop(model, training)
     dropout = training.dropout if training.dropout is not None else _dropout(passes, large)
     streams, steps = BATCHES[facts.device]
@@ -171,7 +171,7 @@ def complete_classifier(
 def _refuse_useless_drop(model: RecurrentOptions, training: TrainingOptions) -> None:
     if training.weight_drop and model.recurrent_cell.parallel:
         raise OptionError(
-            "--weight-drop", f"drops recurrent weights, and the cell {model.cell} has none", "--dropout 0.2"
+            "weight_drop", f"drops recurrent weights, and the cell {model.cell} has none", "--dropout 0.2"
         )
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
+from nlpseq.device import is_out_of_memory
 from nlpseq.errors import RunError
-from nlpseq.models.device import is_out_of_memory
 from nlpseq.training.options import TrainingOptions
 
 GIB = 1 << 30

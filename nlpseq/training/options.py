@@ -52,7 +52,7 @@ class TrainingOptions:
         check(self)
         given = [name for name in ("epochs", "steps", "minutes") if getattr(self, name) is not None]
         if len(given) > 1:
-            raise OptionError(" and ".join(f"--{name}" for name in given), "are different budgets: give one of them")
+            raise OptionError(" and ".join(given), "are different budgets: give one of them")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class TranslationTraining(TrainingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.batch_tokens is not None and self.batch_size is not None:
-            raise OptionError("--batch-tokens and --batch-size", "are different measures of a batch: give one of them")
+            raise OptionError("batch_tokens and batch_size", "are different measures of a batch: give one of them")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class ClassifierTraining(TrainingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.adversarial and self.virtual_adversarial:
-            raise OptionError("--adversarial and --virtual-adversarial", "are two kinds of one thing: give one of them")
+            raise OptionError("adversarial and virtual_adversarial", "are two kinds of one thing: give one of them")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,4 +142,4 @@ class CorpusOptions:
     def __post_init__(self) -> None:
         check(self)
         if self.tokens == "byte" and self.vocab_size not in (None, 256):
-            raise OptionError("--vocab-size", f"is 256 for bytes, was {self.vocab_size}", "--tokens bpe")
+            raise OptionError("vocab_size", f"is 256 for bytes, was {self.vocab_size}", "--tokens bpe")

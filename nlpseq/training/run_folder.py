@@ -24,7 +24,8 @@ import numpy as np
 
 from nlpseq import __version__
 from nlpseq.errors import ModelFileError, OptionError, RunError
-from nlpseq.models.model_file import FORMAT, NAME, read_tensors, replace_file, write_tensors
+from nlpseq.files import replace_file
+from nlpseq.models.model_file import FORMAT, NAME, read_tensors, write_tensors
 
 RESUME = "resume.safetensors"
 
@@ -47,7 +48,7 @@ class RunFolder:
         is, if there is nothing to resume, or if the folder cannot be written.
         """
         if resume and overwrite:
-            raise OptionError("--resume and --overwrite", "ask for opposite things: give one of them")
+            raise OptionError("resume and overwrite", "ask for opposite things: give one of them")
         used = self.model.exists() or self.resume.exists()
         if resume and not self.resume.exists():
             if not self.model.exists():

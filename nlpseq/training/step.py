@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlpseq.device import is_out_of_memory
 from nlpseq.kernels.gpu.signals import raise_if_stuck
 from nlpseq.kernels.replay import Recorder, Replay, Results
 from nlpseq.kernels.transfer import Arriving
-from nlpseq.models.device import is_out_of_memory
 from nlpseq.training.device_faults import BatchTooLarge, largest_fitting
 from nlpseq.training.optimisers import Updates
 
@@ -181,7 +181,7 @@ class DeviceStep(Step):
         self.task.start_step(plan.step)
         if self.accumulate == 1:
             batch, count = self.task.next_batch()
-            (numbers,) = self._fitting(self.replay, plan, batch, self._steering(plan, count, count))
+            (numbers,) = self._fitting(self.replay, plan, batch, self.steering(plan, count, count))
             return Outcome(plan.step + 1, count, numbers, usual=self.replay.usual)
         self.updates.clear()
         losses: list[Tensor] = []
@@ -191,7 +191,7 @@ class DeviceStep(Step):
                 return None
             batch, units = self.task.next_batch()
             first = first or units
-            steering = self._steering(plan, units, first)
+            steering = self.steering(plan, units, first)
             losses += self._fitting(self._backward, plan, batch, steering)
             count += units
         return Outcome(plan.step + 1, count, self._update(torch.stack(losses).sum(), steering))
@@ -233,7 +233,7 @@ class DeviceStep(Step):
         self._said = True
         return f"steps are launched kernel by kernel, which is slower: {self.replay.refusal}"
 
-    def _steering(self, plan: Plan, units: int, first: int) -> Tensor:
+    def steering(self, plan: Plan, units: int, first: int) -> Tensor:
         """What a batch's loss is multiplied by, what gradients are too large by then, and so on.
 
         Gradients are those of about half a unit until they are clipped, for those of a mean over all units would be

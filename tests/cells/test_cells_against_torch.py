@@ -29,6 +29,8 @@ def _random_weights(name: str, inputs: int, hidden: int, seed: int = 0, *, gains
     width = CELLS[name].gates * hidden
     shapes = [(width, inputs), (width, hidden), (width,), (width,), (width,), (width,)]
     made = LayerWeights(*(generator.normal(0, 0.5, shape) for shape in (shapes if gains else shapes[:4])))
+    if count := CELLS[name].peepholes:
+        made = made._replace(peepholes=generator.normal(0, 0.5, (count, hidden)))
     return made._replace(weight_hh=None, bias_hh=None, gain_hh=None) if CELLS[name].parallel else made
 
 

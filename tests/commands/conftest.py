@@ -17,6 +17,12 @@ from nlpseq.text.tokenisers import ByteTokeniser
 ROBUSTNESS = (Path(__file__).parents[2] / "../shared/data/robustness").resolve()
 
 
+@pytest.fixture(autouse=True)
+def an_empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run in an empty folder: what lies about elsewhere changes neither defaults nor hints."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
+
+
 @pytest.fixture
 def nlpseq() -> Callable[..., Result]:
     """`nlpseq("score", "-m", path, input=b"..")`: what the program does, in this process."""

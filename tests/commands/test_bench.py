@@ -11,7 +11,6 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from nlpseq.commands import bench
 from nlpseq.commands.cli import app
 from nlpseq.kernels.machine import processor_name
 from nlpseq.models.language_model import LanguageModelOptions, initial_weights
@@ -113,11 +112,9 @@ def test_the_summary_names_the_slowest_row_and_the_geometric_mean(
         LayerTiming("gru", "both", "fp32", "none", shape, 4.0, 1.0, 4.0),
         LayerTiming("gru", "both", "fp32", "zoneout", shape, 3.0, 1.0, None, 2.0),
     ]
-    written: list[str] = []
-    monkeypatch.setattr("nlpseq.commands.output.write_text", written.append)
-    bench._summarise(rows)
-    lines = [" ".join(line.split()) for line in "".join(written).splitlines()]
-    assert lines == [
+    monkeypatch.setattr("nlpseq.timing.layers.measure_layers", lambda plan: iter(rows))
+    lines = [" ".join(line.split()) for line in _run("cells", "--cell", "gru").stdout.splitlines()]
+    assert lines[1 + len(rows) :] == [
         "",
         "fp32 both torch / ours slowest 1.00 (gru 3x2x5) geometric mean 2.00",
         "fp32 both ours / products slowest 4.00 (gru 3x2x5) geometric mean 2.83",
@@ -166,7 +163,7 @@ def test_a_plot_draws_nothing_outside_itself_and_no_two_texts_in_one_place(tmp_p
 
 @pytest.mark.parametrize("largest", [0.00123, 0.9, 1.0, 7.3, 99.9, 1234.5])
 def test_an_axis_has_a_few_round_numbers_and_holds_the_longest_bar(largest: float) -> None:
-    ticks = bench_plot._ticks(largest)
+    ticks = bench_plot.axis_ticks(largest)
     assert ticks[0] == 0
     assert ticks[-1] >= largest > ticks[-2]
     assert 4 <= len(ticks) - 1 <= 11

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -127,10 +128,9 @@ def test_a_file_that_is_named_is_taken_for_what_it_is(nlpseq: Run, untrained: Pa
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--threshold", 2), "--threshold: must be from 0 to 1"),
-        (("--abstain", "x"), "--abstain: goes with --threshold"),
+        (("--abstain", "x"), "--abstain: has no effect without a threshold"),
         (("--abstain", "a\tb", "--threshold", 0.5), "--abstain: must be a word without tabs"),
-        (("--abstain", "b", "--threshold", 0.5), "--abstain: must be no label of the model"),
+        (("--abstain", "b", "--threshold", 0.5), "--abstain: must not be a label of the model"),
         (("--all", "--labels-only"), "exclude each other"),
         (("--all", "--threshold", 0.5), "--all: writes every label"),
     ],
@@ -140,6 +140,11 @@ def test_what_does_not_go_together_is_refused(
 ) -> None:
     done = nlpseq("classify", "-m", untrained, *flags, input=b"abc\n")
     assert done.exit_code == 2 and said in done.stderr and "hint:" in done.stderr
+
+
+def test_a_threshold_is_a_probability(nlpseq: Run, untrained: Path) -> None:
+    done = nlpseq("classify", "-m", untrained, "--threshold", 2, input=b"abc\n")
+    assert done.exit_code == 2 and "--threshold: must be at most 1, was 2" in done.stderr
 
 
 def test_a_batch_of_one_is_judged_as_a_batch_of_many(nlpseq: Run, untrained: Path) -> None:
@@ -172,7 +177,8 @@ def test_an_answer_comes_before_the_next_line_and_no_torch(untrained: Path) -> N
 
 
 def test_a_reader_that_has_gone_is_no_fault(untrained: Path) -> None:
-    command = f"yes abc | head -200000 | {sys.executable} -m nlpseq classify -m {untrained} | head -1"
+    classify = shlex.join([sys.executable, "-m", "nlpseq", "classify", "-m", str(untrained)])
+    command = f"yes abc | head -200000 | {classify} | head -1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, check=False)
     assert done.stderr == b"" and done.stdout.count(b"\n") == 1
 

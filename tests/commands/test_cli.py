@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -154,7 +155,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="pipes and signals of POSI
 
 @posix
 def test_a_reader_that_goes_ends_the_program_quietly() -> None:
-    program = " ".join(PROGRAM)
+    program = shlex.join(PROGRAM)
     script = f"{program} corpus show python-docs | head -1 > /dev/null; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=180)
     assert (done.stdout, done.stderr) == ("0\n", "")

@@ -13,7 +13,7 @@ from typer.testing import Result
 
 from nlpseq.models import classifier, translator
 from nlpseq.models.classifier import ClassifierOptions
-from nlpseq.models.device import on_device
+from nlpseq.device import on_device
 from nlpseq.models.model_file import save_model
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.text.tokenisers import ByteTokeniser

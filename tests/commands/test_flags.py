@@ -89,7 +89,7 @@ def test_what_spells_no_value_is_refused(kitchen: Any, flags: list[str], said: s
 
 
 def test_a_value_that_makes_no_sense_is_found_by_the_dataclass(kitchen: Any) -> None:
-    with pytest.raises(OptionError, match="--litres: must be above 0"):
+    with pytest.raises(OptionError, match="litres: must be above 0"):
         _serve(kitchen, "--litres", "0")
 
 

@@ -80,7 +80,7 @@ def test_a_text_goes_on_from_a_saved_state(nlpseq: Run, model_path: Path, tmp_pa
 @pytest.mark.parametrize(
     ("flags", "status", "said"),
     [
-        (["--seed", "-", "-n", "2"], 2, "--samples: goes with one seed"),
+        (["--seed", "-", "-n", "2"], 2, "--samples: goes with a single seed"),
         (["--save-state", "s", "-n", "2"], 2, "--save-state: saves the state after one text"),
         (["--top-p", "0"], 2, "--top-p: must be above 0, was 0.0"),
         (["--state", "nowhere"], 1, "nowhere: there is no such state"),

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from nlpseq.commands import output
-from nlpseq.commands.output import Stream, read_object, to_json
+from nlpseq.commands.output import Stream, to_json
 
 
 def test_json_is_one_line_in_its_own_characters() -> None:
@@ -22,27 +22,8 @@ def test_json_holds_what_utf8_and_json_cannot() -> None:
     to_json("\udcff").encode("utf-8")
 
 
-@pytest.mark.parametrize(
-    ("line", "status"),
-    [
-        (b'{"text": "a"}', "ok"),
-        (b'{"text": 1}', "no-text"),
-        (b"{}", "no-text"),
-        (b"[]", "invalid-json"),
-        (b"", "invalid-json"),
-        (b"{", "invalid-json"),
-        (b"[" * 100_000, "invalid-json"),
-        (b'{"text": "\xff"}', "invalid-utf8"),
-    ],
-    ids=lambda value: str(value)[:12],
-)
-def test_objects_are_read_or_their_fault_is_told(line: bytes, status: str) -> None:
-    assert read_object(line)[1] == status
-
-
 def test_a_character_is_written_when_its_last_byte_has_come(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    stream = Stream()
-    stream._lag = 0
+    stream = Stream(lag=0)
     for piece in (b"a\xe7", b"\x8c", b"\xab", b"\xff", b"b"):
         stream.add(piece)
     assert capsysbinary.readouterr().out.decode() == "a猫\ufffdb"

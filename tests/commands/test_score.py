@@ -83,7 +83,7 @@ def test_lines_that_follow_are_given_those_before(nlpseq: Run, model_path: Path,
 def test_a_state_is_that_of_a_stream(nlpseq: Run, model_path: Path, flag: str) -> None:
     done = nlpseq("score", "-m", model_path, flag, "s", input="")
     assert done.exit_code == 2
-    assert done.stderr == f"error: {flag}: goes with --follow\n"
+    assert done.stderr == f"error: {flag}: is for lines that follow each other\nhint:  --follow\n"
 
 
 def test_nothing_in_gives_nothing_out(nlpseq: Run, model_path: Path) -> None:

@@ -17,8 +17,8 @@ from typer.testing import Result
 
 from nlpseq.decoding import ensemble
 from nlpseq.decoding.device.decoder import TensorDecoder
+from nlpseq.device import on_device
 from nlpseq.models import translator
-from nlpseq.models.device import on_device
 from nlpseq.models.model_file import save_model
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.text.tokenisers import train_tokeniser
@@ -85,7 +85,7 @@ def test_more_than_one_translation_is_numbered(nlpseq: Run, untrained: Path) -> 
         (("--attention", "-"), "--attention: - is for objects", 2),
         (("--temperature", "2"), "--sample: is missing", 2),
         (("--random-seed", "2"), "--sample: is missing", 2),
-        (("--sample", "2", "--beam", "3"), "--sample: draws, and --beam and --n-best search", 2),
+        (("--sample", "2", "--beam", "3"), "--sample: draws translations, and a beam searches for them", 2),
         (("--replace-unknown",), "--replace-unknown: has nothing to replace", 2),
         (("-m", "nowhere"), "nowhere: no such model", 1),
     ],

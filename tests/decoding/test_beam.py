@@ -109,7 +109,7 @@ def test_a_higher_penalty_gives_no_shorter_texts() -> None:
 
 
 def test_more_texts_than_the_beam_holds_are_refused() -> None:
-    with pytest.raises(OptionError, match="--n-best: must be at most the beam, 2, was 3"):
+    with pytest.raises(OptionError, match="n_best: must be at most the beam, 2, was 3"):
         BeamOptions(beam=2, n_best=3)
 
 
@@ -149,7 +149,7 @@ def test_no_text_is_shorter_than_it_may_be(shortest: int) -> None:
 
 
 def test_lengths_that_exclude_each_other_are_refused() -> None:
-    with pytest.raises(OptionError, match="--longest: must be at least --shortest, 9, was 3"):
+    with pytest.raises(OptionError, match="longest: must be at least the shortest, 9, was 3"):
         BeamOptions(shortest=9, longest=3)
 
 

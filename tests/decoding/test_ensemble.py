@@ -12,9 +12,9 @@ from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.ensemble import Ensemble, Member
 from nlpseq.decoding.translation import Translations, aligned
 from nlpseq.decoding.unknown_words import replace_unknown
+from nlpseq.device import on_device
 from nlpseq.errors import BackendError, ModelFileError, OptionError
 from nlpseq.models import translator
-from nlpseq.models.device import on_device
 from nlpseq.models.model_file import Model
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.text.padding import side_by_side
@@ -124,5 +124,5 @@ def test_unknown_words_are_taken_over_from_where_attention_looks() -> None:
 
 
 def test_models_without_words_have_none_to_replace(tokeniser: Tokeniser) -> None:
-    with pytest.raises(OptionError, match="--replace-unknown: has nothing to replace"):
+    with pytest.raises(OptionError, match="replace_unknown: has nothing to replace"):
         Translations(Ensemble([Member(*_member(tokeniser, 1))], tokeniser), BeamOptions(), replace_unknown=True)

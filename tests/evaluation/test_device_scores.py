@@ -19,6 +19,7 @@ from nlpseq.evaluation.translation_scores import given_source_scores
 from nlpseq.models import language_model, translator
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.model_file import Model
+from nlpseq.models.options import options_for
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.text.tokenisers import ByteTokeniser
 
@@ -38,14 +39,9 @@ def _both(path: Path) -> tuple[Model, Model, LanguageModelOptions]:
     return placed(model, DEVICE), model, options
 
 
-def _settings(cell: str) -> dict[str, Any]:
-    kind, _, extra = cell.partition("-")
-    return {"cell": kind, **({"activation": extra} if kind == "rnn" and extra else {"reset_before": bool(extra)})}
-
-
 @pytest.mark.parametrize("cell", CELLS)
 def test_lines_and_texts_cost_the_same_with_every_cell(make_model: MakeModel, cell: str) -> None:
-    device, host, options = _both(make_model(**_settings(cell)))
+    device, host, options = _both(make_model(**options_for(cell)))
     found, expected = (LineScorer(one, options).score(LINES) for one in (device, host))
     assert _nats(found) == pytest.approx(_nats(expected), rel=1e-5)
     assert [one[1:] for one in found] == [one[1:] for one in expected]
@@ -97,7 +93,7 @@ def _translator(**settings: Any) -> tuple[Model, TranslatorOptions]:
 @pytest.mark.parametrize("cell", CELLS)
 def test_pairs_cost_the_same_with_every_cell(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "PAIR_TOKENS", 60)
-    model, options = _translator(**_settings(cell))
+    model, options = _translator(**options_for(cell))
     sources, targets = ["abc", "d", "", "x" * 30, "y" * 3000], ["xy", "", "wvu ö", "z" * 7, "a"]
     both = (placed(model, DEVICE), model)
     found, expected = (PairScorer(one, options, "here", iter(sources)).score(targets) for one in both)

@@ -13,7 +13,7 @@ from nlpseq.errors import CorpusError, ModelFileError
 from nlpseq.evaluation.perplexity import text_loss
 from nlpseq.evaluation.text_scores import EvaluationText, held_out_text, recorded_text, text_scores
 from nlpseq.models import language_model
-from nlpseq.text.parts import CorpusPart
+from nlpseq.text.splits import CorpusSpan
 
 MakeModel = Callable[..., Path]
 
@@ -35,10 +35,11 @@ def _facts(corpus: str, valid_is: str, start: int | None) -> dict[str, Any]:
 
 def test_a_text_costs_what_all_its_tokens_cost(model_path: Path, corpus: str) -> None:
     model, options = language_model.load(model_path)
-    scores, same = text_scores(model, options, EvaluationText(CorpusPart((corpus, corpus))))
+    notes: list[str] = []
+    scores = text_scores(model, options, EvaluationText(CorpusSpan((corpus, corpus))), notes.append)
     text = TEXT * 10
     nats = text_loss(model.weights, options, model.tokeniser.encode(text))
-    assert same
+    assert not notes
     assert scores[0].value == pytest.approx(nats / len(text), rel=1e-6)
     assert scores[0].parts["bytes"] == len(text.encode())
     assert "text:corpus.txt+corpus.txt#" in scores[0].signature
@@ -49,11 +50,13 @@ def test_the_text_of_training_is_found_again(
     make_model: MakeModel, corpus: str, valid_is: str, start: int | None
 ) -> None:
     model, options = language_model.load(make_model(data=_facts(corpus, valid_is, start)))
-    scores, same = text_scores(model, options, recorded_text(model))
-    assert same
+    notes: list[str] = []
+    scores = text_scores(model, options, recorded_text(model), notes.append)
+    assert not notes
     assert scores[0].parts["characters"] == len(TEXT * 5) - (start or 0)
     Path(corpus).write_text(TEXT * 6, encoding="utf-8")
-    assert not text_scores(model, options, recorded_text(model))[1]
+    text_scores(model, options, recorded_text(model), notes.append)
+    assert notes == [f"{corpus} has changed since the model was trained on it"]
 
 
 def test_a_model_may_not_know_its_text(model_path: Path) -> None:
@@ -80,4 +83,4 @@ def test_a_short_corpus_has_no_end_to_hold_out(tmp_path: Path) -> None:
 def test_no_text_has_no_score(model_path: Path, corpus: str) -> None:
     model, options = language_model.load(model_path)
     with pytest.raises(CorpusError, match="no text to evaluate"):
-        text_scores(model, options, EvaluationText(CorpusPart((corpus,), 10**9)))
+        text_scores(model, options, EvaluationText(CorpusSpan((corpus,), 10**9)))

@@ -17,7 +17,8 @@ from nlpseq.kernels.choice import choose, refuse
 from nlpseq.kernels.torch_layers import OPERATORS, TorchLayers, unroll
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.training.options import TrainingOptions
-from nlpseq.training.tasks.language_model_run import LanguageModelRun, Request
+from nlpseq.training.requests import LanguageModelRequest
+from nlpseq.training.tasks.language_model_run import LanguageModelRun
 
 Close = Callable[..., None]
 
@@ -127,7 +128,7 @@ def test_torch_can_be_chosen(precision: str, operands: torch.dtype) -> None:
     "model", [{"cell": "gru", "reset_before": True}, {"zoneout": 0.1}, {"layer_normalisation": True}]
 )
 def test_a_run_that_torch_cannot_train_is_refused_before_it_begins(model: dict[str, object], tmp_path: Path) -> None:
-    request = Request(
+    request = LanguageModelRequest(
         corpus=("no-such-file",),
         out=tmp_path / "run",
         model=replace(LanguageModelOptions(), **model),
@@ -144,5 +145,5 @@ def test_training_on_a_gpu_that_is_not_there_is_refused_with_torch_too(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     training = TrainingOptions(backend="torch", device="cuda", steps=1)
     with pytest.raises(BackendError, match="cuda cannot be used") as refused:
-        LanguageModelRun(Request(corpus=("no-such-file",), out=tmp_path / "run", training=training))
+        LanguageModelRun(LanguageModelRequest(corpus=("no-such-file",), out=tmp_path / "run", training=training))
     assert refused.value.hint == "--device cpu"

@@ -13,6 +13,7 @@ from nlpseq.errors import ModelFileError, OptionError
 from nlpseq.models import classifier, pooling
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.model_file import save_model
+from nlpseq.models.options import options_for
 from nlpseq.models.pooling import POOLINGS, Outputs
 from nlpseq.native import layer
 from nlpseq.text.padding import side_by_side
@@ -60,9 +61,7 @@ def test_a_pooling_is_what_it_says_and_padding_takes_no_part(name: str, assert_c
 @pytest.mark.parametrize("names", ["max", "mean", "last", "attention", "max,mean,attention,last"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_numpy_and_torch_and_the_compiled_loop_agree(cell: str, names: str, assert_close: Close) -> None:
-    kind, _, extra = cell.partition("-")
-    settings = {"activation": extra} if kind == "rnn" and extra else {"reset_before": bool(extra)} if extra else {}
-    options, weights = _model(cell=kind, pooling=names, layers=2, **settings)
+    options, weights = _model(pooling=names, layers=2, **options_for(cell))
     ids, lengths = side_by_side(_texts())
     plain = classifier.logits(weights, options, classifier.read(weights, options, ids, lengths))
     fast = classifier.logits(weights, options, classifier.read(weights, options, ids, lengths, run_layer=layer.unroll))

@@ -14,8 +14,9 @@ from safetensors.numpy import save, save_file
 
 from nlpseq import __version__
 from nlpseq.errors import ModelFileError, NlpseqError, RunError
+from nlpseq.files import replace_file
 from nlpseq.models import model_file
-from nlpseq.models.model_file import load_model, read_tensors, replace_file, save_model, write_tensors
+from nlpseq.models.model_file import load_model, read_tensors, save_model, write_tensors
 from nlpseq.text.tokenisers import train_tokeniser
 
 TASK = "language-model"

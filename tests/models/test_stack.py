@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from nlpseq.cells import CELLS, unroll
+from nlpseq.cells import CELLS, run_directions, unroll
 from nlpseq.kernels.cpu.recurrence import unroll as fast
-from nlpseq.models.stack import read_layers, run_directions, run_stack, start_state
+from nlpseq.models.stack import read_layers, run_stack, start_state
 
 Close = Callable[..., None]
 

@@ -114,5 +114,5 @@ def test_dot_attention_is_torchs(assert_close: Close) -> None:
 
 
 def test_a_decoder_has_a_layer_for_queries_and_one_above() -> None:
-    with pytest.raises(OptionError, match="--layers: must be at least 2"):
+    with pytest.raises(OptionError, match="layers: must be at least 2"):
         TranslatorOptions(layers=1)

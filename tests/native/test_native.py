@@ -15,7 +15,7 @@ from nlpseq.cells.unroll import advance, project_inputs, zero_state
 from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.stepper import Stepper
-from nlpseq.native import extension
+from nlpseq.native import extension, recurrence
 from nlpseq.native.extension import Unavailable
 from nlpseq.native.stack import NativeLinear, NativeStack, upper_halves
 
@@ -58,7 +58,7 @@ FIRST_LAYERS = [(False, "product"), (False, "inputs"), (False, "both"), (True, "
 
 @pytest.mark.parametrize(("normalised", "given"), FIRST_LAYERS)
 @pytest.mark.parametrize(("zoneout", "precision"), [(0.0, "fp32"), (0.3, "fp32"), (0.3, "bf16")])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", recurrence.CELLS)
 def test_the_step_is_the_cells(
     name: str, zoneout: float, precision: str, normalised: bool, given: str, assert_close: Close
 ) -> None:
@@ -118,7 +118,7 @@ def test_log_softmax_is_that_of_float64(size: int) -> None:
     assert abs(np.exp(found.astype(np.float64)).sum() - 1) < 1e-5
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", recurrence.CELLS)
 def test_extreme_products_saturate_and_nan_stays(name: str) -> None:
     cell = CELLS[name]
     layers = _layers(cell, False, depth=1)

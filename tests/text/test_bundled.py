@@ -11,7 +11,8 @@ import pytest
 from nlpseq.errors import CorpusError
 from nlpseq.text import bundled
 from nlpseq.text.bundled import BUNDLED, corpus_files
-from nlpseq.text.formats import PIECE_BYTES, open_corpus
+from nlpseq.text.compression import PIECE_BYTES
+from nlpseq.text.formats import open_corpus
 
 
 @pytest.mark.parametrize("name", BUNDLED)

@@ -18,8 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nlpseq.errors import CorpusError
-from nlpseq.text import formats
-from nlpseq.text.formats import PIECE_BYTES, likely_encoding, open_corpus, read_blocks, read_text, split_lines
+from nlpseq.text import compression
+from nlpseq.text.compression import PIECE_BYTES, read_blocks
+from nlpseq.text.encodings import likely_encoding
+from nlpseq.text.formats import open_corpus, read_text, split_lines
 
 DATA = (Path(__file__).parents[2] / "../shared/data").resolve()
 ROOT = Path(__file__).parents[2]
@@ -50,7 +52,7 @@ def test_pieces_join_to_what_a_naive_reader_sees(
     path = tmp_path / f"corpus{suffix}"
     path.write_bytes(pack(data))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formats, "PIECE_BYTES", piece_bytes)
+        patch.setattr(compression, "PIECE_BYTES", piece_bytes)
         if not naive(data):
             with pytest.raises(CorpusError, match="it is empty"):
                 list(read_text(path))
@@ -241,7 +243,7 @@ def test_a_failing_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_named_pipe_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    writer = subprocess.Popen(["sh", "-c", f"printf 'one\\ntwo' > {path}"])
+    writer = subprocess.Popen(["sh", "-c", "printf 'one\\ntwo' > \"$1\"", "sh", str(path)])
     assert "".join(open_corpus(str(path))) == "one\ntwo"
     assert writer.wait() == 0
 
@@ -366,7 +368,7 @@ def test_a_hub_data_set_without_text_lists_its_columns(hub: Callable[..., Hub]) 
 
 
 def test_nothing_heavy_is_imported_until_it_is_used() -> None:
-    modules = ["tokenisers", "formats", "bundled", "stream", "lines", "corpus_check"]
+    modules = ["tokenisers", "formats", "stream", "lines", "checks.corpus", "readers.rows", "tables.parallel"]
     heavy = ["torch", "datasets", "pyarrow", "rich", "sentencepiece"]
     imports = "; ".join(f"import nlpseq.text.{module}" for module in modules)
     program = f"import sys; {imports}; print([name for name in {heavy} if name in sys.modules])"

@@ -52,7 +52,7 @@ def test_a_saved_model_is_scored(model_path: Path) -> None:
 
 
 def test_both_sides_classify_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, options = filters._random_classifier(LINES)
+    model, options = filters.random_classifier(LINES)
     ours = filters.TextClassifier(model, options)
     found: list[torch.Tensor] = []
     logits = filters.classifier.logits
@@ -64,7 +64,7 @@ def test_both_sides_classify_alike(monkeypatch: pytest.MonkeyPatch) -> None:
 
     expected = ours.logits([ours.ids(line) for line in LINES])
     monkeypatch.setattr(filters.classifier, "logits", kept)
-    filters._classify_on_torch(ours, filters._tensors(model), LINES)
+    filters.classify_on_torch(ours, filters.tensors_of(model), LINES)
     order = np.argsort([len(ours.ids(line)) for line in LINES], kind="stable")
     assert abs(torch.cat(found).numpy() - expected[order]).max() < 1e-5
 

@@ -26,7 +26,7 @@ def test_each_product_is_timed_on_all_sides(monkeypatch: pytest.MonkeyPatch) -> 
         made.append(tuple(result.shape))  # type: ignore[attr-defined]
         return 0.5
 
-    monkeypatch.setattr(products, "_seconds", timed)
+    monkeypatch.setattr(products, "block_seconds", timed)
     (timing,) = measure_products([Sizes(3, 4, 5)], rounds=2)
     assert made == [(3, 5)] * 6
     assert timing.ours == timing.numpy == timing.torch == pytest.approx(2 * 3 * 4 * 5 / 0.5 / 1e9)
@@ -54,5 +54,5 @@ def test_a_block_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "BLOCK_SECONDS", 0.0)
     monkeypatch.setattr(products, "PAUSE_SECONDS", 0.0)
     calls: list[int] = []
-    assert products._seconds(lambda: calls.append(1)) >= 0
+    assert products.block_seconds(lambda: calls.append(1)) >= 0
     assert len(calls) == 6

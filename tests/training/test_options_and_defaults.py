@@ -120,7 +120,7 @@ def test_what_was_set_stays(facts: Circumstances) -> None:
 @pytest.mark.parametrize(("given", "vocabulary"), [({"ngrams": 1}, 257), ({}, 50_000)])
 def test_buckets_without_ngrams_are_refused(given: dict[str, Any], vocabulary: int) -> None:
     model = LanguageModelOptions(ngram_buckets=50, **given)
-    with pytest.raises(OptionError, match="--ngram-buckets: is an option of n-grams"):
+    with pytest.raises(OptionError, match="ngram_buckets: is an option of n-grams"):
         complete(model, LanguageModelTraining(), Circumstances(1_000_000, vocabulary, 60.0, 1e11))
 
 

@@ -29,13 +29,13 @@ from nlpseq.training.tasks.classification_run import ClassificationRun
 from nlpseq.training.tasks.language_model_run import LanguageModelRun
 from nlpseq.training.tasks.translation_run import TranslationRun
 from tests.kernels.replayed import StandInRecorder
-from tests.training import test_classification_run, test_language_model_run, test_translation_run
+from tests.training.tasks import test_classification_run, test_language_model_run, test_translation_run
 
 META = Choice(plain_unroll, torch.float32, "a trace", torch.device("meta"), plain_unroll)
 REQUESTS = {
-    "language model": (LanguageModelRun, test_language_model_run._request),
-    "classifier": (ClassificationRun, test_classification_run._request),
-    "translator": (TranslationRun, test_translation_run._request),
+    "language model": (LanguageModelRun, test_language_model_run.make_request),
+    "classifier": (ClassificationRun, test_classification_run.make_request),
+    "translator": (TranslationRun, test_translation_run.make_request),
 }
 NOISE = {"dropout": 0.2, "embedding_dropout": 0.1, "input_dropout": 0.1, "weight_drop": 0.1, "average": 0.9}
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -83,7 +83,7 @@ def test_a_whole_step_stays_on_its_device(kind: str, settings: dict[str, Any], t
     taker = DeviceStep(task, updates, averages, 1, task.feed.place)
     task.start_step(0)
     batch, count = task.next_batch()
-    steering = taker._steering(Plan(0, 1.0, task.rate_scales(0.0), 0.9), count, count)
+    steering = taker.steering(Plan(0, 1.0, task.rate_scales(0.0), 0.9), count, count)
     assert all(value.is_meta for value in (*batch, steering))
     with _OneDevice():
         (numbers,) = taker.replay(*batch, steering)
@@ -116,7 +116,7 @@ def test_a_run_read_late_resumes_to_the_same_bits(tmp_path: Path) -> None:
     found = []
     for name, stop in (("whole", None), ("resumed", 7)):
         for resume in (False, True) if stop else (False,):
-            request = test_language_model_run._request(tmp_path / name, **NOISE, steps=14, save_every=3)
+            request = test_language_model_run.make_request(tmp_path / name, **NOISE, steps=14, save_every=3)
             run = LanguageModelRun(request if not resume else _resuming(request))
             run.run = Run(run.task, run.training, run.folder, late=True, recorder=StandInRecorder([(2,)]))
             if resume:

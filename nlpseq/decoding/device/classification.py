@@ -1,7 +1,7 @@
-"""A classifier's logits on a device: large groups of texts, launched one after the other and fetched together.
+"""A classifier's logits on a device: large groups of texts are launched one after the other and fetched together.
 
-The host encodes the next texts while the device reads these. The cost is that a fault of the device shows only when the
-logits are fetched.
+The host encodes the next texts while the device reads these. The cost is that an error of the device shows only when
+the logits are fetched.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from nlpseq import arrays
 from nlpseq.arrays import Array
+from nlpseq.device import in_halves
 from nlpseq.kernels.running import run_layer_for
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
-from nlpseq.models.device import in_halves
-from nlpseq.text.padding import Ids, side_by_side, together
+from nlpseq.text.padding import side_by_side, together
 
 TOKENS_AT_ONCE = 1 << 17  # padding included
 
 
-class DeviceRoad:
+class DeviceEngine:
     """Logits of texts by weights that are tensors."""
 
     def __init__(self, weights: classifier.Weights, options: ClassifierOptions) -> None:
@@ -34,28 +34,27 @@ class DeviceRoad:
         self._run_layer = run_layer_for(self._like)
 
     def begin(self, texts: Sequence[NDArray[Any]]) -> Callable[[], NDArray[Any]]:
-        """Begin with the logits [N, C] of texts that are ids; they are then to be called for.
+        """Start to compute the logits [N, C] of texts of ids; calling the result waits for them.
 
-        Raises BackendError where the device's memory does not hold a single text.
+        Raises BackendError if the device's memory does not hold a single text.
         """
-        groups = [group[::-1].tolist() for group in together(_lengths(texts), TOKENS_AT_ONCE)]
-        read = partial(self._read, texts)
-        made = [part for group in groups for part in in_halves(read, group)]
-        order = [place for group in groups for place in group]
+        lengths = np.array([len(text) for text in texts], np.int64)
+        groups = [group[::-1].tolist() for group in together(lengths, TOKENS_AT_ONCE)]
+        read = partial(self.read, texts)
+        logits = [tensor for group in groups for tensor in in_halves(read, group)]
+        order = [index for group in groups for index in group]
 
         def finish() -> NDArray[Any]:
             found = np.empty((len(texts), self.weights["output.bias"].shape[0]), np.float32)
-            if made:
-                found[order] = arrays.to_numpy(arrays.concatenate(made, 0))
+            if logits:
+                found[order] = arrays.to_numpy(arrays.concatenate(logits, 0))
             return found
 
         return finish
 
-    def _read(self, texts: Sequence[NDArray[Any]], places: Sequence[int]) -> Array:
-        ids, lengths = (arrays.from_numpy(one, self._like) for one in side_by_side([texts[place] for place in places]))
+    def read(self, texts: Sequence[NDArray[Any]], indices: Sequence[int]) -> Array:
+        """The logits of the texts at some indices, on the device."""
+        columns = side_by_side([texts[index] for index in indices])
+        ids, lengths = (arrays.from_numpy(values, self._like) for values in columns)
         outputs = classifier.read(self.weights, self.options, ids, lengths, run_layer=self._run_layer)
         return classifier.logits(self.weights, self.options, outputs)
-
-
-def _lengths(texts: Sequence[NDArray[Any]]) -> Ids:
-    return np.array([len(text) for text in texts], np.int64)

@@ -20,8 +20,8 @@ from nlpseq.decoding.continuation import Continuation
 from nlpseq.decoding.device.prompts import read_prompts
 from nlpseq.decoding.device.steps import Batch, BatchedSteps, Coming, Drawn
 from nlpseq.decoding.sampling import SamplingOptions
+from nlpseq.device import in_halves
 from nlpseq.models import language_model
-from nlpseq.models.device import in_halves
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
 
 BLOCK = 16  # tokens of each text between two transfers
@@ -52,7 +52,7 @@ class BatchedTexts:
     """B texts on a device, each as far as its prompt."""
 
     def __init__(self, steps: BatchedSteps, state: LanguageModelState) -> None:
-        self._steps = steps
+        self.steps = steps
         self._begun = state
         self._parts: list[Part] = []
         self._first: list[int] = []  # tokens of the first text
@@ -61,7 +61,7 @@ class BatchedTexts:
     def state(self) -> LanguageModelState:
         """The state of the first text after all its tokens: it is read again, for blocks end elsewhere."""
         one = language_model.take_texts(self._begun, slice(1))
-        return read_prompts(self._steps.weights, self._steps.options, [np.array(self._first, np.int64)], one)
+        return read_prompts(self.steps.weights, self.steps.options, [np.array(self._first, np.int64)], one)
 
     def lengthen(self, texts: Sequence[Continuation], length: int, block: int = BLOCK) -> Iterator[None]:
         """Lengthen each text by `block` tokens at a time until it stops or is `length` long; yields after each block.
@@ -83,9 +83,9 @@ class BatchedTexts:
     def _recent(self, texts: Sequence[Continuation], length: int) -> np.ndarray:
         """The tokens [B, W] that a repetition penalty begins with; the size of the vocabulary fills up a row."""
         known = [text.sampler.recent for text in texts]
-        options = self._steps.sampling
+        options = self.steps.sampling
         widest = 0 if options.repetition_penalty == 1 else max(map(len, known)) + length
-        recent = np.full((len(texts), min(options.repetition_window, widest)), self._steps.vocabulary_size, np.int64)
+        recent = np.full((len(texts), min(options.repetition_window, widest)), self.steps.vocabulary_size, np.int64)
         for row, tokens in zip(recent, known, strict=True):
             row[len(row) - len(tokens) :] = tokens
         return recent
@@ -109,9 +109,9 @@ class BatchedTexts:
 
     def _advance_some(self, part: Part, uniforms: np.ndarray, rows: Sequence[int]) -> tuple[Part, Coming]:
         if len(rows) < len(part.texts):  # memory did not hold them all
-            self._steps.forget()
+            self.steps.forget()
             part, uniforms = part.take(rows), uniforms[:, filled_up(rows)]
-        batch, coming = self._steps.advance(part.batch, uniforms)
+        batch, coming = self.steps.advance(part.batch, uniforms)
         return Part(part.texts, batch), coming
 
     def _hand_out(self, part: Part, drawn: Drawn, texts: Sequence[Continuation], length: int) -> None:
@@ -129,7 +129,7 @@ class BatchedTexts:
                 text.finish()
 
 
-class DeviceRoad:
+class DeviceEngine:
     """How texts are made on a device: what `nlpseq.decoding.generation` asks for."""
 
     side_by_side = SIDE_BY_SIDE
@@ -138,7 +138,7 @@ class DeviceRoad:
         """`weights` are tensors."""
         self.weights = weights
         self.options = options
-        self._steps = BatchedSteps(weights, options, sampling)
+        self.steps = BatchedSteps(weights, options, sampling)
 
     def read(self, prompts: Sequence[np.ndarray], start: LanguageModelState) -> LanguageModelState:
         """The state after each prompt's ids, each from the state `start` of one text."""
@@ -146,7 +146,7 @@ class DeviceRoad:
 
     def begin(self, state: LanguageModelState) -> BatchedTexts:
         """Texts that go on from a state."""
-        return BatchedTexts(self._steps, state)
+        return BatchedTexts(self.steps, state)
 
     def lengthen(
         self, steps: BatchedTexts, texts: Sequence[Continuation], length: int, *, at_once: bool

@@ -14,9 +14,9 @@ import numpy as np
 
 from nlpseq import arrays
 from nlpseq.cells import unroll
+from nlpseq.device import in_halves
 from nlpseq.kernels.running import run_layer_for
 from nlpseq.models import language_model
-from nlpseq.models.device import in_halves
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
 from nlpseq.text.padding import Ids, side_by_side, together
 

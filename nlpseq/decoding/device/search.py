@@ -20,7 +20,7 @@ from nlpseq.decoding.device.beam import DeviceBeam
 from nlpseq.decoding.device.decoder import DeviceMember, TensorDecoder
 from nlpseq.decoding.device.results import Part, hypotheses
 from nlpseq.decoding.ensemble import Member
-from nlpseq.models.device import in_halves
+from nlpseq.device import in_halves
 from nlpseq.text.padding import side_by_side
 from nlpseq.text.tokenisers import NEWLINE
 

@@ -72,7 +72,7 @@ class BatchedSteps:
         self.sampling = sampling
         self.vocabulary_size = int(weights["output.bias"].shape[0])
         self._names = tuple(language_model.flatten_state(language_model.begin(weights, options, 1)))
-        self._replay = Replay(self._block, recorder=recorder)
+        self._replay = Replay(self.block, recorder=recorder)
 
     def advance(self, batch: Batch, uniforms: np.ndarray) -> tuple[Batch, Coming]:
         """Draw a block of tokens with numbers [S, B] and read them; `batch` stays as it is."""
@@ -93,7 +93,7 @@ class BatchedSteps:
         texts = values[-1].shape[0]
         return language_model.restore_state(named, language_model.begin(self.weights, self.options, texts))
 
-    def _block(self, uniforms: Array, recent: Array, *values: Array) -> tuple[Array, ...]:
+    def block(self, uniforms: Array, recent: Array, *values: Array) -> tuple[Array, ...]:
         """A block of S steps for numbers [S, B]; the results of each step, and what to go on from."""
         state = self._restored(values)
         drawn, likely = [], []

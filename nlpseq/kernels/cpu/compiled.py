@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nlpseq.cells.cell import Cell, LayerWeights, State
-from nlpseq.kernels.cpu.eager import EPSILON
 from nlpseq.kernels.cpu.packing import Places, places_of
+from nlpseq.kernels.products import Multiply, multiply_in, multiply_rounded, project_inputs, weight_gradient
 from nlpseq.native import extension
 from nlpseq.native import recurrence as native
 from nlpseq.native.extension import Unavailable
@@ -167,7 +167,8 @@ class _Recurrence(torch.autograd.Function):
         before = (hidden[1:] if loop.reverse else hidden[:-1]).flatten(0, 1)
         before = before if slots is None else before.index_select(0, slots)
         reset = tensors.get("held") if loop.cell.reset is not None else None
-        grad_weight = _weight_gradient(loop, bare, before, reset)
+        multiply = multiply_in(torch.bfloat16 if loop.half >= native.TILES_IN_HARDWARE else bare.dtype)
+        grad_weight = weight_gradient(bare, before, reset, multiply)
         normalised = tensors.get("normalised")
         grad_gain = None if normalised is None else (grad_product * normalised).sum(0)
         return (None, None, grad_gates, grad_input_bias, grad_weight, grad_bias, grad_gain, *grads)
@@ -211,19 +212,6 @@ def _last(loop: Loop, states: Tensor) -> Tensor:
     return states[lengths, torch.arange(states.shape[1])]
 
 
-def _weight_gradient(loop: Loop, grad: Tensor, before: Tensor, reset: Tensor | None) -> Tensor:
-    """One product over all steps: grad [N, G*H], hidden states before each step [N, H] -> [G*H, H]."""
-    if reset is not None:
-        size = before.shape[1]
-        parts = [(grad[:, :-size], before), (grad[:, -size:], reset)]
-    else:
-        parts = [(grad, before)]
-    if loop.half >= native.TILES_IN_HARDWARE:
-        return torch.cat([(left.bfloat16().t() @ right.bfloat16()).float() for left, right in parts])
-    made = [left.t() @ right for left, right in parts]
-    return made[0] if len(made) == 1 else torch.cat(made)
-
-
 def unroll(
     cell: Cell,
     weights: LayerWeights,
@@ -248,7 +236,7 @@ def unroll(
         half = native.FULL if not low else native.TILES_IN_HARDWARE if native.has_tiles() else native.ROUNDED
     steps, batch = inputs.shape[:2]
     places = places_of(steps, batch, lengths)
-    from_input = _project_inputs(weights, places.gather(inputs), half)
+    from_input = project_inputs(weights, places.gather(inputs), _multiply(half, inputs.dtype))
     masks = None if masks is None else places.gather(masks.to(from_input.dtype)).contiguous()
     own = weights.weight_ih is not None
     loop = Loop(cell, places, reverse, zoneout, half, torch.is_grad_enabled(), own, kind, share)
@@ -260,17 +248,8 @@ def unroll(
     return places.scatter(outputs), places.unsort(cell.state(*last))
 
 
-def _project_inputs(weights: LayerWeights, inputs: Tensor, half: int) -> Tensor:
-    """The input's product for all steps [N, G*H], its bias not yet added."""
-    weight: Tensor | None = weights.weight_ih
-    if weight is None:
-        return inputs
-    if half >= native.TILES_IN_HARDWARE:
-        product = (inputs.bfloat16() @ weight.bfloat16().t()).float()
-    elif half:
-        product = inputs.bfloat16().float() @ weight.bfloat16().float().t()
-    else:
-        product = inputs @ weight.t()
-    if weights.gain_ih is None:
-        return product
-    return torch.layer_norm(product, product.shape[-1:], weights.gain_ih, None, EPSILON)
+def _multiply(half: int, operands: torch.dtype) -> Multiply:
+    """The product of the inputs and their weights that goes with the loop's own."""
+    if half == native.ROUNDED:
+        return multiply_rounded
+    return multiply_in(operands if half == native.FULL else torch.bfloat16)

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nlpseq.arrays import EPSILON
 from nlpseq.cells.cell import Cell, LayerWeights, State
 from nlpseq.cells.unroll import project_inputs
+from nlpseq.kernels import products
 from nlpseq.kernels.cpu.pointwise import POINTWISE, Pointwise, Row, SentRow
-
-EPSILON = 1e-5  # as in nlpseq.arrays.normalise
+from nlpseq.kernels.products import multiply_in, weight_gradient
 
 
 @dataclass(frozen=True)
@@ -208,11 +209,11 @@ class _Recurrence(torch.autograd.Function):
         start, end = (-1, 0) if loop.reverse else (0, -1)
         for values, value in zip(tape.states, state, strict=True):
             values[start] = value
-        products = _products(loop, weight, gain)
+        hidden_products = _hidden_products(loop, weight, gain)
         for time, before, after in loop.order(steps):
             rows, row = tape.rows(time), tape.at(time, before)
             new = [values[after, :rows] for values in tape.states]
-            tape.advance(row, new, from_input[time, :rows], bias, products, time)
+            tape.advance(row, new, from_input[time, :rows], bias, hidden_products, time)
             if loop.zoneout:
                 share = loop.zoneout if masks is None else masks[time, :rows]
                 for fresh, old in zip(new, row.previous, strict=True):
@@ -221,7 +222,7 @@ class _Recurrence(torch.autograd.Function):
                 for values in tape.states:
                     values[after, rows:] = values[before, rows:]
                 tape.clear_padding(time, rows)
-        ctx.loop, ctx.products = loop, products
+        ctx.loop, ctx.products = loop, hidden_products
         ctx.save_for_backward(masks, tape.gates, tape.product, tape.extra, *tape.states)
         outputs = tape.states[0][:-1] if loop.reverse else tape.states[0][1:]
         return (outputs, *(values[end].clone() for values in tape.states))
@@ -231,30 +232,39 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, *grad_results: Tensor) -> tuple[Any, ...]:
         masks, gates, product, extra, *states = ctx.saved_tensors
         loop: Loop = ctx.loop
-        products: _Products = ctx.products
+        hidden_products: _Products = ctx.products
         tape = _Tape(loop, True, states, gates, product, extra)
         steps, batch, _ = gates.shape
         grad_outputs, *grad_last = grad_results
         grads = [grad.clone() for grad in grad_last]
         grad_gates = torch.empty_like(gates)
         grad_product = grad_gates if loop.pointwise.additive else torch.empty_like(gates)
-        bare = grad_product if products[0].gain is None else torch.empty_like(gates)
+        bare = grad_product if hidden_products[0].gain is None else torch.empty_like(gates)
         sent = _Sent(grad_gates, grad_product, bare, torch.empty_like(states[0][0]))
         for time, before, _ in reversed(loop.order(steps)):
             rows = tape.rows(time)
             grad = [value[:rows] for value in grads]
             grad[0].add_(grad_outputs[time, :rows])
             kept = _split_zoneout(loop, masks, grad, time)
-            tape.retreat(tape.at(time, before), grad, sent, products, time)
+            tape.retreat(tape.at(time, before), grad, sent, hidden_products, time)
             for value, past in zip(grad, kept, strict=False):
                 value.add_(past)
             if rows < batch:
                 sent.clear_padding(time, rows)
         hidden = states[0][1:] if loop.reverse else states[0][:-1]
-        reset = extra if products[1] is not None else None
-        grad_weight = _weight_gradient(bare, hidden, reset, loop.operands)
+        reset = extra.flatten(0, 1) if hidden_products[1] is not None else None
+        multiply = multiply_in(loop.operands)
+        grad_weight = weight_gradient(bare.flatten(0, 1), hidden.flatten(0, 1), reset, multiply)
         grad_bias = grad_product.sum(0).sum(0)
-        return (None, None, grad_gates, grad_weight, grad_bias, _gain_gradient(tape, grad_product, products), *grads)
+        return (
+            None,
+            None,
+            grad_gates,
+            grad_weight,
+            grad_bias,
+            _gain_gradient(tape, grad_product, hidden_products),
+            *grads,
+        )
 
 
 def _split_zoneout(loop: Loop, masks: Tensor | None, grads: list[Tensor], time: int) -> list[Tensor]:
@@ -268,7 +278,7 @@ def _split_zoneout(loop: Loop, masks: Tensor | None, grads: list[Tensor], time: 
     return kept
 
 
-def _products(loop: Loop, weight: Tensor, gain: Tensor | None) -> _Products:
+def _hidden_products(loop: Loop, weight: Tensor, gain: Tensor | None) -> _Products:
     """The hidden state's product, and that of the last block where the cell resets before it."""
     if loop.pointwise.reset is None:
         return _HiddenProduct(weight, gain, loop), None
@@ -278,17 +288,6 @@ def _products(loop: Loop, weight: Tensor, gain: Tensor | None) -> _Products:
         _HiddenProduct(weight[:-size], head, loop),
         _HiddenProduct(weight[-size:], tail, loop),
     )
-
-
-def _weight_gradient(grad: Tensor, hidden: Tensor, reset: Tensor | None, operands: torch.dtype) -> Tensor:
-    """One product over all steps: grad [T, B, G*H], hidden states before each step [T, B, H] -> [G*H, H]."""
-    size = hidden.shape[2]
-    rows = grad.flatten(0, 1).to(operands)
-    before = hidden.reshape(-1, size).to(operands)
-    if reset is None:
-        return (rows.t() @ before).to(grad.dtype)
-    tail = rows[:, -size:].t() @ reset.flatten(0, 1).to(operands)
-    return torch.cat([rows[:, :-size].t() @ before, tail]).to(grad.dtype)
 
 
 def _gain_gradient(tape: _Tape, grad_product: Tensor, products: _Products) -> Tensor | None:
@@ -337,14 +336,14 @@ def unroll(
 
 
 def _project_inputs(weights: LayerWeights, inputs: Tensor, operands: torch.dtype) -> Tensor:
-    """The input's product for all steps, in `operands`; in full precision it is the plain loop's own."""
-    if operands == weights.weight_hh.dtype or weights.weight_ih is None:
-        if weights.weight_ih is not None and weights.gain_ih is None:
-            return torch.nn.functional.linear(inputs, weights.weight_ih, weights.bias_ih)
-        return project_inputs(weights, inputs)  # type: ignore[no-any-return]
-    product = torch.nn.functional.linear(inputs.to(operands), weights.weight_ih.to(operands))
-    lower = weights._replace(weight_ih=None)
-    full = product.to(weights.weight_hh.dtype)
-    if weights.gain_ih is not None:
-        full = torch.nn.functional.layer_norm(full, [full.shape[-1]], weights.gain_ih, None, EPSILON)
-    return project_inputs(lower, full) + weights.bias_ih  # type: ignore[no-any-return]
+    """The input's product for all steps and its bias, in `operands`; in full precision it is the plain loop's own."""
+    if weights.weight_ih is None:
+        return inputs
+    if operands != weights.weight_hh.dtype:
+        assert weights.bias_ih is not None
+        product: Tensor = products.project_inputs(weights, inputs, multiply_in(operands)) + weights.bias_ih
+        return product
+    if weights.gain_ih is None:
+        return torch.nn.functional.linear(inputs, weights.weight_ih, weights.bias_ih)
+    full: Tensor = project_inputs(weights, inputs)
+    return full

@@ -1,8 +1,8 @@
-"""A layer over time on the CPU, as fast as this machine can: which of the loops runs it.
+"""A layer over time on the CPU, as fast as this machine can: which of the loops runs a cell.
 
-The compiled loop is several times faster than the eager one; that is what runs where the package was built without a C
-compiler, or its compiled part is broken. The eager loop has no parallel cells: all of them is pointwise, and there the
-plain loop is as good.
+The compiled loop is several times faster than the eager one, which runs if the package was built without a C compiler
+or its compiled code cannot be loaded. A cell that neither of them has runs on the plain loop, in full precision. So do
+the parallel cells without compiled code: their step is all pointwise, and the eager loop would gain nothing.
 """
 
 from __future__ import annotations
@@ -13,23 +13,33 @@ from torch import Tensor
 
 from nlpseq.cells import unroll as plain_unroll
 from nlpseq.cells.cell import Cell, LayerWeights, State
-from nlpseq.kernels.cpu import compiled as native_recurrence
-from nlpseq.kernels.cpu import eager as eager_recurrence
+from nlpseq.kernels.cpu import compiled, eager
+from nlpseq.kernels.cpu.pointwise import POINTWISE
+from nlpseq.native.recurrence import CELLS
 
 
 def unroll(
     cell: Cell, weights: LayerWeights, inputs: Tensor, state: State, lengths: Tensor | None = None, **settings: Any
 ) -> tuple[Tensor, State]:
-    """As `nlpseq.cells.unroll`, faster; `operands` is the type of the products' operands, by default the state's."""
-    if not native_recurrence.unavailable():
-        return native_recurrence.unroll(cell, weights, inputs, state, lengths, **settings)
-    if cell.parallel:
+    """As `nlpseq.cells.unroll`, faster; `operands` is the type of the products' operands, by default the state's.
+
+    The plain loop leaves `operands` aside.
+    """
+    if why_plain(cell.name):
         settings.pop("operands", None)
         return plain_unroll(cell, weights, inputs, state, lengths, **settings)
-    return eager_recurrence.unroll(cell, weights, inputs, state, lengths, **settings)
+    run = eager.unroll if compiled.unavailable() else compiled.unroll
+    return run(cell, weights, inputs, state, lengths, **settings)
+
+
+def why_plain(cell: str) -> str | None:
+    """Why nothing but the plain loop runs a cell here, or None."""
+    if cell not in CELLS and cell not in POINTWISE:
+        return f"no compiled kernel for {cell}"
+    return None if cell in POINTWISE else compiled.unavailable()
 
 
 def describe() -> str:
-    """In a few words which loop runs, and why."""
-    reason = native_recurrence.unavailable()
-    return f"eager loop ({reason})" if reason else native_recurrence.describe()
+    """In a few words which loop runs the cells that it has, and why."""
+    reason = compiled.unavailable()
+    return f"eager loop ({reason})" if reason else compiled.describe()

@@ -1,6 +1,7 @@
 """The recurrences on a GPU, by kernels in Triton's languages.
 
-recurrence.py   a layer over time, under autograd; all that imports triton is behind it
+recurrence.py   a layer over time: chooses the kernels and calls them; all that imports triton is behind it
+layer.py        the same by the kernels in Triton's own language, under autograd
 ways.py         which of the kernels runs it, and why another cannot
 persistent/     one kernel for all of time, for Hopper
 launch.py       the other ways: their tiles and launches

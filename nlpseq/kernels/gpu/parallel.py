@@ -7,12 +7,14 @@ of making a and b apart from the scan is that they are written and read once mor
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from nlpseq.cells.cell import Cell, LayerWeights, State
-from nlpseq.kernels.cpu.eager import EPSILON
 from nlpseq.kernels.gpu.products import project
+from nlpseq.kernels.products import normalise
 
 
 def unroll(
@@ -27,10 +29,10 @@ def unroll(
     masks: Tensor | None = None,
     operands: torch.dtype | None = None,
 ) -> tuple[Tensor, State]:
-    """As `nlpseq.cells.unroll`, for `mingru` and `minlstm`."""
+    """As `nlpseq.cells.unroll`, for the cells of `FACTORS`."""
     from nlpseq.kernels.gpu.scan import scan
 
-    kept, admitted = _shares(cell, _product(weights, inputs, operands or inputs.dtype))
+    kept, admitted = FACTORS[cell.name](*_product(weights, inputs, operands or inputs.dtype).chunk(cell.gates, -1))
     if zoneout:
         share = zoneout if masks is None else masks
         kept, admitted = kept + share * (1 - kept), admitted - share * admitted
@@ -46,18 +48,20 @@ def _product(weights: LayerWeights, inputs: Tensor, operands: torch.dtype) -> Te
     """The input's product for all steps [T, B, G*H]."""
     if weights.weight_ih is None:
         return inputs
-    product = project(inputs, weights.weight_ih, operands).to(inputs.dtype)
-    if weights.gain_ih is not None:
-        product = torch.layer_norm(product, product.shape[-1:], weights.gain_ih, None, EPSILON)
+    product = normalise(weights, project(inputs, weights.weight_ih, operands).to(inputs.dtype))
     return product if weights.bias_ih is None else product + weights.bias_ih
 
 
-def _shares(cell: Cell, product: Tensor) -> tuple[Tensor, Tensor]:
-    """What a step keeps of the state, and what it adds to it, [T, B, H] each."""
-    *gates, candidate = product.chunk(cell.gates, -1)
-    if cell.name == "mingru":
-        update = gates[0].sigmoid()
-        return 1 - update, update * candidate
+def _mingru(update: Tensor, candidate: Tensor) -> tuple[Tensor, Tensor]:
+    update = update.sigmoid()
+    return 1 - update, update * candidate
+
+
+def _minlstm(forget: Tensor, admit: Tensor, candidate: Tensor) -> tuple[Tensor, Tensor]:
     softplus = torch.nn.functional.softplus
-    kept = torch.sigmoid(softplus(-gates[1]) - softplus(-gates[0]))
+    kept = torch.sigmoid(softplus(-admit) - softplus(-forget))
     return kept, (1 - kept) * candidate
+
+
+# From the blocks of the input's product, [T, B, H] each: the factor of the state, and what a step adds to it.
+FACTORS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"mingru": _mingru, "minlstm": _minlstm}

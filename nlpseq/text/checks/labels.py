@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.checks.text import OVERLAP_FAULT, Finding, Level
+from nlpseq.text.checks.finding import OVERLAP_FAULT, Finding, Level, faults_first, reading_fault, reading_notes
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.labelled import LabelledTexts, label_names, read_labelled, repeated, shared
 
@@ -31,14 +31,11 @@ def check_labelled(
     try:
         texts = read_labelled(names, columns)
     except CorpusError as error:
-        name, _, line = error.where.rpartition(":")
-        if name in names and line.isdecimal():
-            return [Finding("fault", int(line), error.what, error.hint)]
-        return [Finding("fault", 0, error.what if error.where in names else str(error), error.hint)]
+        return [reading_fault(error, names)]
     found = [*_labels(texts, names[0]), *_repeated(texts), *_blank_and_long(texts)]
     if against:
         found += _shared(texts, read_labelled(against, columns), " ".join(against))
-    return [_summary(texts), *sorted(found, key=lambda finding: finding.level)]
+    return [_summary(texts), *faults_first([*reading_notes(texts.notes), *found])]
 
 
 def _summary(texts: LabelledTexts) -> Finding:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.checks.text import OVERLAP_FAULT, Finding, Level
+from nlpseq.text.checks.finding import OVERLAP_FAULT, Finding, Level, faults_first, reading_fault, reading_notes
 from nlpseq.text.tables.pair_tables import Columns
 from nlpseq.text.tables.parallel import Pairs, read_parallel
 
@@ -52,9 +52,9 @@ def check_pairs(
     try:
         pairs = read_parallel(names, two_files=two_files, columns=columns, keep_blank=True)
     except CorpusError as error:
-        told = error.where in (*names, " and ".join(names))  # by who shows the finding
-        hint = f"paste {' '.join(names)} | less" if error.hint.startswith("nlpseq corpus check") else error.hint
-        return [Finding("fault", 0, error.what if told else str(error), hint)]
+        if error.hint.startswith("nlpseq corpus check"):
+            error = CorpusError(error.where, error.what, f"paste {' '.join(names)} | less")
+        return [reading_fault(error, names)]
     other = read_parallel(against, two_files=len(against) == 2 and two_files, columns=columns) if against else None
     found = [
         *_steps(pairs, " ".join(names)),
@@ -66,7 +66,7 @@ def check_pairs(
     ]
     if other is not None:
         found += _shared(pairs, other, " ".join(against))
-    return [_summary(pairs), *sorted(found, key=lambda finding: finding.level), _estimate(pairs)]
+    return [_summary(pairs), *faults_first([*reading_notes(pairs.notes), *found]), _estimate(pairs)]
 
 
 def _summary(pairs: Pairs) -> Finding:

@@ -16,22 +16,18 @@ import shlex
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.formats import (
-    OTHER_MARKS,
-    encoding_hint,
-    iconv_command,
-    open_corpus,
-    read_blocks,
-)
+from nlpseq.text.checks.finding import OVERLAP_FAULT, Finding, Level, faults_first
+from nlpseq.text.checks.syntax import syntax_note
+from nlpseq.text.compression import read_blocks
+from nlpseq.text.encodings import OTHER_MARKS, encoding_hint, iconv_command
+from nlpseq.text.formats import open_corpus
 from nlpseq.text.lines import BYTE_ORDER_MARK, LONGEST_LINE, cut_lines
 
 LONG_LINE = 10_000  # characters; a longer line is noted
 TELLING_LINE = 40  # bytes; a shorter line may stand in two texts by chance
 MOST_HASHES = 1_000_000
-OVERLAP_FAULT = 0.01  # share of the other text's long lines; a smaller overlap is a note
 
 _ODD = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffd]")
 _ODD_HINTS = {
@@ -41,18 +37,6 @@ _ODD_HINTS = {
     "\ufffd": "the text was damaged before it was saved: go back to its source",
 }
 _NFC = "import sys, unicodedata as u; sys.stdout.writelines(u.normalize('NFC', line) for line in sys.stdin)"
-
-
-Level = Literal["fault", "note"]
-
-
-class Finding(NamedTuple):
-    """One thing found: how grave, the line where it first shows (0: the whole text), what, what to do."""
-
-    level: Level
-    line: int
-    what: str
-    hint: str = ""
 
 
 def check_text(name: str, other: str | None = None) -> list[Finding]:
@@ -68,8 +52,18 @@ def check_text(name: str, other: str | None = None) -> list[Finding]:
         look.read(blocks)
     except CorpusError as error:
         look.broken = Finding("fault", look.lines, error.what, error.hint)
-    found = [*look.encoding(), *look.line_ends(), *look.characters(), *look.shape(), *look.shared()]
-    return [look.summary(), *sorted(found, key=lambda finding: finding.level)]
+    found = [*look.encoding(), *look.line_ends(), *look.characters(), *look.shape(), *look.shared(), *_syntax(name)]
+    return [look.summary(), *faults_first(found)]
+
+
+def _syntax(name: str) -> Iterator[Finding]:
+    """What is not text in the corpus: a table, or markup."""
+    try:
+        found = syntax_note(name)
+    except CorpusError:  # it cannot be read, which is a finding already
+        return
+    if found:
+        yield Finding("note", 0, *found)
 
 
 class _Tally:

@@ -11,12 +11,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from unicodedata import category
 
 from nlpseq.errors import CorpusError
+from nlpseq.text.encodings import to_utf8
+from nlpseq.text.signature import rows_sha256
 from nlpseq.text.tables.label_tables import LabelColumns, read_labelled_table
-from nlpseq.text.tokenisers import to_utf8
+from nlpseq.text.tables.notes import gather
 
 HELD_OUT = 0.1  # of each label's texts, where no others are given for validation
 MOST_HELD_OUT = 5000
@@ -29,12 +30,16 @@ WITHOUT_SPACES = 15  # characters from one space to the next, from which on a te
 
 @dataclass
 class LabelledTexts:
-    """Labels and texts in step, and how many rows were dropped because either was blank."""
+    """Labels and texts in step, and how many rows were dropped because either was blank.
+
+    `notes` say how the tables were read, the chosen columns first of all.
+    """
 
     labels: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     places: list[str] = field(default_factory=list)  # FILE:LINE of each
     blank: int = 0
+    notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -47,10 +52,7 @@ class LabelledTexts:
     @property
     def sha256(self) -> str:
         """A hash of all labels and texts."""
-        digest = hashlib.sha256()
-        for pair in zip(self.labels, self.texts, strict=True):
-            digest.update(to_utf8("\t".join(pair)) + b"\n")
-        return digest.hexdigest()
+        return rows_sha256(zip(self.labels, self.texts, strict=True))
 
     def chosen(self, which: Iterable[int]) -> LabelledTexts:
         """Some of them."""
@@ -66,8 +68,9 @@ def read_labelled(names: Sequence[str], columns: LabelColumns | None = None) -> 
     where no text is left.
     """
     found = LabelledTexts()
+    notes: dict[str, list[str]] = {name: [] for name in names}
     for name in names:
-        for label, text, where in read_labelled_table(name, columns or LabelColumns()):
+        for label, text, where in read_labelled_table(name, columns or LabelColumns(), notes[name]):
             if not (label and text.strip()):
                 found.blank += 1
                 continue
@@ -78,6 +81,7 @@ def read_labelled(names: Sequence[str], columns: LabelColumns | None = None) -> 
     if not found:
         blank = f", only {found.blank:,} where one is blank" if found.blank else ""
         raise CorpusError(names[0], f"it holds no text with a label{blank}", "a label and a text in each row")
+    found.notes = gather(notes)
     return found
 
 
@@ -120,7 +124,7 @@ def split(texts: LabelledTexts) -> tuple[LabelledTexts, LabelledTexts]:
         held_out.update(sorted(places, key=lambda place: _rank(texts.texts[place]))[:wanted])
     kept = [place for place in range(len(texts)) if place not in held_out]
     train = texts.chosen(kept)
-    train.blank = texts.blank
+    train.blank, train.notes = texts.blank, texts.notes
     return train, texts.chosen(sorted(held_out))
 
 
@@ -171,11 +175,6 @@ def shared(texts: LabelledTexts, others: LabelledTexts) -> list[int]:
     """Places of the texts that stand among the others, too."""
     theirs = {text.strip() for text in others.texts}
     return [place for place, text in enumerate(texts.texts) if text.strip() in theirs]
-
-
-def part_name(names: Sequence[str], part_is: str) -> str:
-    """What a signature calls the texts of some tables."""
-    return f"{'+'.join(Path(name).name for name in names)}:{part_is.replace(' ', '-')}"
 
 
 def has_no_spaces(texts: Sequence[str]) -> bool:

@@ -7,23 +7,29 @@ bytes each: ten million of them are a few gigabytes.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.formats import read_text, split_lines
+from nlpseq.text.readers.rows import text_lines
+from nlpseq.text.readers.table import one_line
+from nlpseq.text.signature import rows_sha256
+from nlpseq.text.tables.notes import gather
 from nlpseq.text.tables.pair_tables import Columns, Pair, read_table
 
 
 @dataclass
 class Pairs:
-    """Sources and targets in step, without line ends, and how many pairs were dropped for a blank side."""
+    """Sources and targets in step, without line ends, and how many pairs were dropped for a blank side.
+
+    `notes` say how the tables were read, the chosen columns first of all.
+    """
 
     sources: list[str] = field(default_factory=list)
     targets: list[str] = field(default_factory=list)
     blank: int = 0
+    notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -31,10 +37,7 @@ class Pairs:
     @property
     def sha256(self) -> str:
         """A hash of all pairs."""
-        digest = hashlib.sha256()
-        for pair in zip(self.sources, self.targets, strict=True):
-            digest.update("\t".join(pair).encode("utf-8", "surrogateescape") + b"\n")
-        return digest.hexdigest()
+        return rows_sha256(zip(self.sources, self.targets, strict=True))
 
     def part(self, start: int, stop: int) -> Pairs:
         """The pairs from `start` up to `stop`."""
@@ -46,14 +49,18 @@ def read_parallel(
 ) -> Pairs:
     """All pairs of the tables `names`, or of a source's and a target's file, but for those with a blank side.
 
-    `columns` are the names of a table's source and target; see `nlpseq.text.tables.pair_tables`.
+    `columns` are the names or numbers of a table's source and target; see `nlpseq.text.tables.pair_tables`.
 
-    Raises CorpusError for a file that cannot be read, is no table, or is out of step with its other half, and where no
+    Raises CorpusError for a file that cannot be read, is no table, or is out of step with its other half, and if no
     pair is left.
     """
-    found = read_two_files(*names) if two_files else (pair for name in names for pair in read_table(name, columns))
+    notes: dict[str, list[str]] = {name: [] for name in names}
     pairs = Pairs()
-    for source, target in found:
+    for source, target in (
+        read_two_files(*names)
+        if two_files
+        else (pair for name in names for pair in read_table(name, columns, notes[name]))
+    ):
         if keep_blank or (source.strip() and target.strip()):
             pairs.sources.append(source)
             pairs.targets.append(target)
@@ -61,15 +68,16 @@ def read_parallel(
             pairs.blank += 1
     if not pairs:
         raise CorpusError(names[0], f"it holds no pair with text on both sides, and {pairs.blank:,} without")
+    pairs.notes = gather(notes)
     return pairs
 
 
 def read_two_files(source: str, target: str) -> Iterator[Pair]:
-    """The lines of two files in pairs. Raises CorpusError, at the end, where one has more than the other."""
+    """The lines of two files in pairs. Raises CorpusError, at the end, if one has more than the other."""
     counts = [0, 0]
     suspect = ""
     typical = 1.0
-    for pair in zip_longest(split_lines(read_text(source)), split_lines(read_text(target))):
+    for pair in zip_longest(map(one_line, text_lines(source)), map(one_line, text_lines(target))):
         for side, text in enumerate(pair):
             counts[side] += text is not None
         first, second = pair

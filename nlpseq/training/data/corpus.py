@@ -1,14 +1,13 @@
 """Corpora to token streams.
 
-A corpus is read three times, a piece at a time: to measure it, to train a tokeniser on its training part, and to
-write its tokens into the run folder, where they are memory-mapped. Nothing grows with the corpus but the file on
-disk; the cost is that it is decompressed and decoded thrice. Without a validation file the last tenth of the
+A corpus is read three times, a piece at a time: to measure it, to train a tokeniser on the text that is trained on, and
+to write its tokens into the run folder, where they are memory-mapped. Nothing grows with the corpus but the file on
+disk; the cost is that it is decompressed and decoded three times. Without a validation file the last tenth of the
 characters is held out, at most half a million of them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -20,9 +19,11 @@ import numpy as np
 
 from nlpseq.errors import CorpusError, RunError
 from nlpseq.evaluation.scores import TextSize
-from nlpseq.models.model_file import replace_file
+from nlpseq.files import replace_file
+from nlpseq.text.checks.syntax import syntax_note
 from nlpseq.text.formats import split_lines
-from nlpseq.text.parts import CorpusPart, measure, split
+from nlpseq.text.signature import TextHash
+from nlpseq.text.splits import CorpusSpan, measure, split
 from nlpseq.text.stream import TokenStream, write_stream
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 
@@ -62,9 +63,9 @@ def tokenise_corpus(
 
     With a `tokeniser` none is trained. Raises CorpusError if a source cannot be read or holds less than two tokens.
     """
-    whole = measure(CorpusPart(tuple(names)))
+    whole = measure(CorpusSpan(tuple(names)))
     kind = tokeniser.kind if tokeniser else choose_tokens(tokens, whole.characters)
-    train, held_out = CorpusPart(tuple(names)), CorpusPart(tuple(valid)) if valid else None
+    train, held_out = CorpusSpan(tuple(names)), CorpusSpan(tuple(valid)) if valid else None
     if held_out is None:
         train, held_out = split(names, whole, at_line_end=kind not in ("char", "byte"))
     if tokeniser is None:
@@ -77,6 +78,8 @@ def tokenise_corpus(
         "valid": list(valid) if valid else list(names),
         "valid_is": "given" if valid else "held out" if held_out else "training text",
     }
+    if notes := _notes((*names, *valid)):
+        facts["notes"] = notes
     replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
     frequencies, _, _ = _write(tokeniser, train, folder / "train.arrow")
     _, size, sha256 = _write(tokeniser, held_out or train, folder / "valid.arrow")
@@ -88,21 +91,27 @@ def tokenise_corpus(
     return open_tokenised(folder)
 
 
-def _write(tokeniser: Tokeniser, part: CorpusPart, path: Path) -> tuple[np.ndarray, TextSize, str]:
-    """Encode a part of a corpus into a file of tokens; the tokens' counts, the text's size and its SHA-256."""
-    frequencies, size, digest = np.zeros(tokeniser.size, np.int64), TextSize(), hashlib.sha256()
+def _write(tokeniser: Tokeniser, span: CorpusSpan, path: Path) -> tuple[np.ndarray, TextSize, str]:
+    """Encode a span into a file of tokens; the tokens' counts, the text's size and its SHA-256."""
+    frequencies, size, text = np.zeros(tokeniser.size, np.int64), TextSize(), TextHash()
 
     def encoded() -> Iterator[np.ndarray]:
-        for piece in part.pieces():
+        for piece in span.pieces():
             ids = tokeniser.encode(piece, exact=False)
             np.add(frequencies, np.bincount(ids, minlength=tokeniser.size), out=frequencies)
             size.add(piece)
-            digest.update(piece.encode("utf-8", "surrogateescape"))
+            text.add(piece)
             size.tokens += len(ids)
             yield ids
 
     write_stream(path, encoded(), tokeniser.size)
-    return frequencies, size, digest.hexdigest()
+    return frequencies, size, text.sha256
+
+
+def _notes(names: Sequence[str]) -> list[str]:
+    """What is no text in the corpora, with commands that make text of them."""
+    found = [(name, syntax_note(name)) for name in names]
+    return [f"{name}: {note[0]}{f'; as text: {note[1]}' if note[1] else ''}" for name, note in found if note]
 
 
 def open_tokenised(folder: Path) -> TokenisedCorpus:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq.errors import RunError
+from nlpseq.files import replace_file
 from nlpseq.models.classifier import text_ids
-from nlpseq.models.model_file import replace_file
 from nlpseq.text.padding import Ids, together
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.labelled import LabelledTexts, has_no_spaces, label_names, read_parts, repeated, shared
@@ -25,7 +25,7 @@ VOCABULARY = {"word": 30_000, "bpe": 8192, "unigram": 8192, "byte": 256, "char":
 
 
 class LabelledBatch(NamedTuple):
-    """Some texts, one a column; what is behind a length is padding."""
+    """Labelled texts, one a column; the ids after a length are padding."""
 
     ids: Ids  # [T, B]
     lengths: Ids  # [B]
@@ -36,7 +36,7 @@ class TokenisedTexts(NamedTuple):
     """Labelled texts as ids."""
 
     texts: Sentences
-    labels: NDArray[np.int64]  # [N], places in the list of labels
+    labels: NDArray[np.int64]  # [N], indices in the list of labels
 
     def __len__(self) -> int:  # of texts
         return len(self.labels)
@@ -46,9 +46,9 @@ class TokenisedTexts(NamedTuple):
         return LabelledBatch(*self.texts.columns(chosen), self.labels[chosen])
 
     def in_order(self, batch_tokens: int) -> Iterator[tuple[NDArray[np.int64], LabelledBatch]]:
-        """All texts in batches of at most so many tokens, short texts first, and their places."""
-        for places in together(self.texts.lengths, batch_tokens):
-            yield places, self.batch(places)
+        """All texts in batches of at most `batch_tokens` tokens, short texts first, and their indices."""
+        for indices in together(self.texts.lengths, batch_tokens):
+            yield indices, self.batch(indices)
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,8 @@ def tokenise_labelled(
         "blank": train.blank + held_out.blank,
         "cut": cut,
     }
+    if notes := [*train.notes, *(note for note in held_out.notes if note not in train.notes)]:
+        facts["notes"] = notes
     replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
     for name, part in (("train", train_part), ("valid", valid_part)):
         packed = io.BytesIO()
@@ -119,7 +121,7 @@ def tokenise_labelled(
 
 
 def _learn_tokeniser(texts: LabelledTexts, tokens: str, vocabulary_size: int | None, *, lowercase: bool) -> Tokeniser:
-    """A tokeniser of the kind and size that the texts ask for where that is left open."""
+    """A tokeniser; its kind and size depend on the texts if they are not given."""
     kind = tokens
     if tokens == "auto":
         kind = "char" if has_no_spaces(texts.texts) else "bpe"
@@ -128,21 +130,21 @@ def _learn_tokeniser(texts: LabelledTexts, tokens: str, vocabulary_size: int | N
 
 
 def _encode(tokeniser: Tokeniser, texts: LabelledTexts, labels: Sequence[str], *, lowercase: bool) -> TokenisedTexts:
-    places = {label: place for place, label in enumerate(labels)}
+    indices = {label: index for index, label in enumerate(labels)}
     ids = Sentences.join([text_ids(tokeniser, text, lowercase=lowercase) for text in texts.texts])
-    return TokenisedTexts(ids, np.array([places[label] for label in texts.labels], np.int64))
+    return TokenisedTexts(ids, np.array([indices[label] for label in texts.labels], np.int64))
 
 
 def _cut(texts: TokenisedTexts, longest: int) -> tuple[TokenisedTexts, int]:
-    """The texts, with the middle of those left out that are longer than `longest` tokens, and how many those are."""
+    """The texts, those of more than `longest` tokens without their middle, and the number of the latter."""
     lengths = texts.texts.lengths
     count = int((lengths > longest).sum())
     if not count:
         return texts, 0
     head, tail = longest // 2, longest - longest // 2
-    whole = [texts.texts[place] for place in range(len(texts))]
-    parts = [np.concatenate([one[:head], one[-tail:]]) if len(one) > longest else one for one in whole]
-    return TokenisedTexts(Sentences.join(parts), texts.labels), count
+    whole = [texts.texts[index] for index in range(len(texts))]
+    cut = [np.concatenate([ids[:head], ids[-tail:]]) if len(ids) > longest else ids for ids in whole]
+    return TokenisedTexts(Sentences.join(cut), texts.labels), count
 
 
 def open_labelled(folder: Path) -> LabelledCorpus:

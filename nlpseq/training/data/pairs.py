@@ -1,7 +1,7 @@
 """Parallel text to batches of token ids.
 
-One tokeniser serves both sides: what they
-share (names, numbers, parts of words) has one vector then, and the model file one vocabulary.
+One tokeniser serves both sides: names, numbers and pieces of words that are in both have one vector then, and the model
+file has one vocabulary.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq.errors import CorpusError, RunError
-from nlpseq.models.model_file import replace_file
+from nlpseq.files import replace_file
 from nlpseq.models.translator import begun
 from nlpseq.text.padding import Ids
 from nlpseq.text.tables.pair_tables import Columns, is_table
@@ -26,21 +26,21 @@ from nlpseq.text.tables.parallel import Pairs, read_parallel
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 from nlpseq.training.data.sentences import Sentences
 
-HELD_OUT = 0.05  # of the pairs, where no others are given for validation
+HELD_OUT = 0.05  # of the pairs, unless others are named for validation
 MOST_HELD_OUT = 1000
 CHARACTERS_ARE_ENOUGH = 30  # on average in a text of either side; beyond that pieces of words are modelled
 VOCABULARY = {"word": 30_000, "bpe": 4096, "unigram": 4096, "byte": 256, "char": 16_384}
-LARGE, LARGE_VOCABULARY = 100_000, 8192  # from so many pairs on, pieces of words
-MANY_CHARACTERS = 1000  # different ones: from here on, too, for most of a small vocabulary would be characters
+LARGE, LARGE_VOCABULARY = 100_000, 8192  # pairs from which on the vocabulary of word pieces is larger
+MANY_CHARACTERS = 1000  # different ones, for which it is larger too: they would fill most of a small vocabulary
 
 
 class Batch(NamedTuple):
-    """Some pairs, one a column; what is behind a length is padding."""
+    """Pairs of texts, one a column; the ids after a length are padding."""
 
     sources: Ids  # [S, B]
     source_lengths: Ids  # [B]
-    inputs: Ids  # [T, B], what the decoder reads: a newline and the target
-    targets: Ids  # [T, B], what it is to say: the target and a newline
+    inputs: Ids  # [T, B], read by the decoder: a newline and the target
+    targets: Ids  # [T, B], to be predicted: the target and a newline
     target_lengths: Ids  # [B]
 
 
@@ -99,11 +99,12 @@ def tokenise_pairs(
     is left to learn from.
     """
     train = read_parallel(names, two_files=two_files, columns=columns)
-    blank = train.blank
+    blank, notes = train.blank, train.notes
     if valid:
         texts = len(valid) == 2 and not any(is_table(name) for name in valid)
         held_out = read_parallel(valid, two_files=texts, columns=columns)
         blank += held_out.blank
+        notes = notes + [note for note in held_out.notes if note not in notes]
     else:
         count = min(MOST_HELD_OUT, int(len(train) * HELD_OUT))
         if not count:
@@ -124,6 +125,8 @@ def tokenise_pairs(
         "blank": blank,
         "too_long": len(train) + len(held_out) - len(pairs) - len(valid_pairs),
     }
+    if notes:
+        facts["notes"] = notes
     replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
     for name, part in (("train", pairs), ("valid", valid_pairs)):
         _write(folder / f"{name}.npz", part)
@@ -132,7 +135,7 @@ def tokenise_pairs(
 
 
 def _learn_tokeniser(pairs: Pairs, tokens: str, vocabulary_size: int | None) -> Tokeniser:
-    """One tokeniser for both sides, of the kind and size that the pairs ask for where that is left open."""
+    """One tokeniser for both sides; kind and size depend on the pairs if they are not given."""
     kind = tokens
     if tokens == "auto":
         average = max(sum(map(len, side)) for side in (pairs.sources, pairs.targets)) / len(pairs)
@@ -145,7 +148,7 @@ def _learn_tokeniser(pairs: Pairs, tokens: str, vocabulary_size: int | None) -> 
 
 
 def _encode_fitting(tokeniser: Tokeniser, pairs: Pairs, name: str, longest: int) -> TokenisedPairs:
-    """The pairs of at most `longest` tokens a side. Raises CorpusError where there is none."""
+    """The pairs of at most `longest` tokens a side. Raises CorpusError if there are none."""
     encoded = _encode(tokeniser, pairs)
     fits = np.maximum(encoded.sources.lengths, encoded.targets.lengths) <= longest
     if not fits.any():

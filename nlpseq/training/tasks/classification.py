@@ -18,7 +18,7 @@ from nlpseq.kernels.masks import draw_normal
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.stack import Noise
-from nlpseq.text.tables.labelled import part_name
+from nlpseq.text.signature import corpus_name
 from nlpseq.training.data.evidence import CrossFitted
 from nlpseq.training.data.labels import LabelledCorpus
 from nlpseq.training.data.sentences import Shuffled
@@ -170,7 +170,7 @@ class ClassificationTask(ModelTask):
         logits, labels = self.valid_logits(), self.corpus.valid.labels
         self.temperature = fit_temperature(logits, labels)
         facts = self.corpus.facts
-        part = f"{part_name(facts['valid'], facts['valid_is'])}#{facts['valid_sha256'][:8]}"
+        part = f"{corpus_name(facts['valid'], facts['valid_is'])}#{facts['valid_sha256'][:8]}"
         return label_scores(logits, labels, self.corpus.labels, self.temperature, f"texts:{len(labels)}|{part}")
 
     def final_seconds(self, validation_seconds: float) -> float:

@@ -7,47 +7,33 @@ direction, and only what is above them is new (Dai and Le, 2015; Howard and Rude
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nlpseq import tasks
 from nlpseq.models import language_model
 from nlpseq.models.classifier import TASK, ClassifierOptions, initial_weights
 from nlpseq.models.model_file import Model, load_model, task_of
 from nlpseq.models.options import RecurrentOptions
-from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tokenisers import NUM_BYTES, Tokeniser
 from nlpseq.training.data.labels import LabelledCorpus, open_labelled, tokenise_labelled
 from nlpseq.training.defaults import complete_classifier
 from nlpseq.training.options import ClassifierTraining
-from nlpseq.training.tasks import task_run
+from nlpseq.training.requests import ClassifierRequest
 from nlpseq.training.tasks.classification import ClassificationTask
+from nlpseq.training.tasks.task_run import TaskRun
 
-DEFAULT_CORPUS = "reviews"
 SHOWN_LABELS = 6
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request(task_run.Request):
-    """What a user asks for of a classifier."""
-
-    out: Path = Path("checkpoints/sentiment")
-    columns: LabelColumns = field(default_factory=LabelColumns)
-    model: ClassifierOptions = field(default_factory=ClassifierOptions)
-    training: ClassifierTraining = field(default_factory=ClassifierTraining)
-
-    def as_json(self) -> dict[str, Any]:
-        """What makes two runs the same run."""
-        return {**super().as_json(), "columns": list(self.columns)}
-
-
-class ClassificationRun(task_run.TaskRun):
+class ClassificationRun(TaskRun):
     """A classifier's training run."""
 
     name = TASK
-    request: Request
+    request: ClassifierRequest
     corpus: LabelledCorpus
     model: ClassifierOptions
     training: ClassifierTraining
@@ -70,7 +56,7 @@ class ClassificationRun(task_run.TaskRun):
         request, asked = self.request, self.request.corpus_options
         lowercase = _lowercase(tokeniser) if model.lowercase is None else model.lowercase
         self.corpus = tokenise_labelled(
-            request.corpus or (DEFAULT_CORPUS,),
+            request.files() or (tasks.CLASSIFIER.corpus,),
             request.valid,
             self.folder.fresh,
             columns=request.columns,

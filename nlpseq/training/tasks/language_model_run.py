@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from nlpseq import tasks
+from nlpseq.decoding.generation import sample_text
 from nlpseq.models.language_model import TASK, LanguageModelOptions, initial_weights
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.data.corpus import TokenisedCorpus, open_tokenised, tokenise_corpus
 from nlpseq.training.defaults import DEFAULT_SECONDS, Circumstances, complete, free_memory, measure_speed
 from nlpseq.training.options import LanguageModelTraining
-from nlpseq.training.tasks import task_run
+from nlpseq.training.requests import LanguageModelRequest
 from nlpseq.training.tasks.language_model import LanguageModelTask
+from nlpseq.training.tasks.task_run import TaskRun
 
-DEFAULT_CORPUS = "stories"
+SAMPLE_TOKENS = 60
 QUICK_SHARE = 0.004  # of the run's time, for one validation
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request(task_run.Request):
-    """What a user asks for of a language model."""
-
-    out: Path = Path("checkpoints/lm")
-    model: LanguageModelOptions = field(default_factory=LanguageModelOptions)
-    training: LanguageModelTraining = field(default_factory=LanguageModelTraining)
-
-
-class LanguageModelRun(task_run.TaskRun):
+class LanguageModelRun(TaskRun):
     """A language model's training run."""
 
     name = TASK
-    request: Request
+    request: LanguageModelRequest
     corpus: TokenisedCorpus
     model: LanguageModelOptions
     training: LanguageModelTraining
@@ -44,7 +36,7 @@ class LanguageModelRun(task_run.TaskRun):
         assert isinstance(model, LanguageModelOptions)
         request, asked = self.request, self.request.corpus_options
         self.corpus = tokenise_corpus(
-            request.corpus or (DEFAULT_CORPUS,),
+            request.files() or (tasks.LANGUAGE_MODEL.corpus,),
             request.valid,
             self.folder.fresh,
             tokens=asked.tokens,
@@ -87,6 +79,13 @@ class LanguageModelRun(task_run.TaskRun):
         operations = 2 * (4 * hidden * hidden * (2 * self.model.layers - 1) + features * self.corpus.tokeniser.size)
         affordable = 0.3 * QUICK_SHARE * self._seconds() * speed / operations
         return min(len(self.corpus.valid), max(4096, int(affordable)))
+
+    def sample(self) -> str:
+        """A text of SAMPLE_TOKENS tokens."""
+        seed = self.training.random_seed
+        return sample_text(
+            self.task.weights(), self.model, self.corpus.tokeniser, tokens=SAMPLE_TOKENS, random_seed=seed
+        )
 
     def summary(self) -> str:
         """What was decided, in one line."""

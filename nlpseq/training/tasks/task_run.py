@@ -10,13 +10,12 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from nlpseq.errors import OptionError
-from nlpseq.kernels.choice import Choice, choose, refuse, rounded_products
-from nlpseq.kernels.torch_layers import TorchLayers
+from nlpseq.kernels.choice import Choice, choose, rounded_products
 from nlpseq.models.model_file import TOKENISER, Model, load_model, read_tensors
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.native.memory import keep_freed_memory
@@ -26,37 +25,8 @@ from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.device_faults import explained
 from nlpseq.training.loop import Progress, Run
 from nlpseq.training.options import CorpusOptions, TrainingOptions
+from nlpseq.training.requests import Request, refuse_changes
 from nlpseq.training.run_folder import RunFolder
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What a user asks for."""
-
-    corpus: tuple[str, ...] = ()
-    valid: tuple[str, ...] = ()
-    out: Path
-    resume: bool = False
-    overwrite: bool = False
-    init_from: Path | None = None
-    corpus_options: CorpusOptions = field(default_factory=CorpusOptions)
-    model: RecurrentOptions
-    training: TrainingOptions
-
-    def plain(self) -> Request:
-        """A request of its kind that asks for nothing."""
-        return type(self)()  # type: ignore[call-arg]  # every task has defaults
-
-    def as_json(self) -> dict[str, Any]:
-        """What makes two runs the same run."""
-        return {
-            "corpus": list(self.corpus),
-            "valid": list(self.valid),
-            "init_from": None if self.init_from is None else str(self.init_from),
-            "corpus_options": asdict(self.corpus_options),
-            "model": asdict(self.model),
-            "training": asdict(self.training),
-        }
 
 
 class TaskRun(ABC):
@@ -75,7 +45,7 @@ class TaskRun(ABC):
         earlier = None if request.init_from is None else self.open_earlier(request.init_from)
         if earlier is not None and earlier.path.resolve().parent == request.out.resolve() and request.overwrite:
             what = f"is in {request.out}, where --overwrite would put the new model in its place"
-            raise OptionError("--init-from", what, f"--out {request.out}-2")
+            raise OptionError("init_from", what, f"--out {request.out}-2")
         if earlier is not None and not request.resume:
             _refuse_other_tokens(earlier, request.corpus_options)
         model = request.model if earlier is None else _options_of(earlier, request.model)
@@ -85,7 +55,7 @@ class TaskRun(ABC):
             self._take_up()
         else:
             self.choice = _choose(request.training, model)
-            for name in (*request.corpus, *request.valid):
+            for name in (*request.files(), *request.valid):
                 need_source(name)  # before a hint to overwrite what is in the folder
             self.folder.open(resume=False, overwrite=request.overwrite)
             try:
@@ -103,6 +73,7 @@ class TaskRun(ABC):
     def _set_out(self, earlier: Model | None, model: RecurrentOptions) -> None:
         """Read the corpus, choose what was left open, and write both down."""
         chosen, device = self.prepare(model, None if earlier is None else earlier.tokeniser), self.choice.device.type
+        self.notes[:0] = self.corpus.facts.get("notes", [])
         self.folder.begin(
             {
                 "asked": self.request.as_json(),
@@ -119,7 +90,7 @@ class TaskRun(ABC):
         The device alone may be another one, with what is chosen for it.
         """
         config, wanted = self.folder.read_config(), self.request.training.device
-        _refuse_changes(config["asked"], self.request)
+        refuse_changes(config["asked"], self.request)
         self.model = replace(self.request.model, **config["model"])
         self.training = replace(self.request.training, **config["training"])
         if wanted != "auto":
@@ -149,6 +120,10 @@ class TaskRun(ABC):
     @abstractmethod
     def summary(self) -> str:
         """What was decided, in one line."""
+
+    def sample(self) -> str | None:
+        """A short text by the model as it is now, or None for a task that makes no text."""
+        return None
 
     def note_vocabulary(self) -> None:
         """Say so where the corpus gives fewer tokens than were asked for."""
@@ -189,11 +164,14 @@ def _valid(scores: list[Any]) -> dict[str, Any]:
 
 def _choose(training: TrainingOptions, model: RecurrentOptions) -> Choice:
     """What trains such a model. Raises BackendError, before anything is spent, if what was asked for cannot."""
-    choice = choose(training.backend, training.precision, training.device)
-    cell, zoneout = model.recurrent_cell.name, model.zoneout
-    backend = "torch" if isinstance(choice.run_layer, TorchLayers) else training.backend
-    refuse(backend, cell, layer_normalisation=model.layer_normalisation, zoneout=zoneout)
-    return choice
+    return choose(
+        training.backend,
+        training.precision,
+        training.device,
+        model.recurrent_cell.name,
+        layer_normalisation=model.layer_normalisation,
+        zoneout=model.zoneout,
+    )
 
 
 def _options_of(earlier: Model, asked: RecurrentOptions) -> RecurrentOptions:
@@ -202,9 +180,7 @@ def _options_of(earlier: Model, asked: RecurrentOptions) -> RecurrentOptions:
     for one in fields(asked):
         wanted, there = getattr(asked, one.name), getattr(found, one.name)
         if wanted not in (one.default, there):
-            raise OptionError(
-                flag(one.name), f"is {there} in {earlier.path}, was {wanted}", f"leave out {flag(one.name)}"
-            )
+            raise OptionError(one.name, f"is {there} in {earlier.path}, was {wanted}", f"leave out {flag(one.name)}")
     return found
 
 
@@ -212,24 +188,8 @@ def _refuse_other_tokens(earlier: Model, asked: CorpusOptions) -> None:
     """A model to start from brings its tokeniser. Raises OptionError where another is asked for."""
     found = earlier.tokeniser
     if asked.tokens not in ("auto", found.kind):
-        raise OptionError("--tokens", f"is {found.kind} in {earlier.path}, was {asked.tokens}", "leave out --tokens")
+        raise OptionError("tokens", f"is {found.kind} in {earlier.path}, was {asked.tokens}", "leave out --tokens")
     if asked.vocab_size not in (None, found.size):
         raise OptionError(
-            "--vocab-size", f"is {found.size} in {earlier.path}, was {asked.vocab_size}", "leave out --vocab-size"
+            "vocab_size", f"is {found.size} in {earlier.path}, was {asked.vocab_size}", "leave out --vocab-size"
         )
-
-
-def _refuse_changes(begun: dict[str, Any], request: Request) -> None:
-    """Raises OptionError if a request to resume asks for something else than the run was begun with."""
-    now, plain = request.as_json(), request.plain().as_json()
-    for section in ("corpus_options", "model", "training"):
-        for name, value in now[section].items():
-            if name != "device" and value not in (plain[section][name], begun[section].get(name)):
-                raise OptionError(
-                    flag(name),
-                    f"was {begun[section].get(name)} when the run was begun, is {value} now",
-                    f"leave out {flag(name)}",
-                )
-    for name in now.keys() - {"corpus_options", "model", "training"}:
-        if now[name] not in (plain[name], begun.get(name)):
-            raise OptionError(name, f"was {begun.get(name)} when the run was begun, is {now[name]} now", "leave it out")

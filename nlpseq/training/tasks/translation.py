@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nlpseq.arrays import active_steps
+from nlpseq.cells import Unroll
+from nlpseq.decoding.translation import greedy_translations
 from nlpseq.evaluation.scores import Score, token_scores
-from nlpseq.evaluation.translation_scores import BleuOptions, bleu_score
+from nlpseq.evaluation.translation_scores import BleuOptions, bleu_score, suited_tokens
 from nlpseq.kernels.choice import Choice
 from nlpseq.kernels.loss import linear_cross_entropy
 from nlpseq.models import translator
-from nlpseq.models.stack import Noise, Unroll
+from nlpseq.models.stack import Noise
 from nlpseq.models.translator import TranslatorOptions
-from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.data.pairs import Batch, ParallelCorpus
 from nlpseq.training.data.sentences import Shuffled
 from nlpseq.training.options import TranslationTraining
@@ -26,8 +26,6 @@ from nlpseq.training.tasks.model_task import ModelTask
 
 VALIDATION_BATCH = 64
 BLEU_PAIRS = 200
-
-Translate = Callable[[Mapping[str, Any], TranslatorOptions, Tokeniser, Sequence[str]], list[str]]
 
 
 class TranslationTask(ModelTask):
@@ -48,12 +46,10 @@ class TranslationTask(ModelTask):
         weights: Mapping[str, np.ndarray],
         *,
         quick_pairs: int,
-        translate: Translate | None = None,
     ) -> None:
-        """`translate` is asked for the translations that BLEU is made of, where the best model is chosen by it."""
+        """`quick_pairs` of the validation part are read at each validation."""
         super().__init__(options, training, corpus, choice, weights)
         self.quick_pairs = quick_pairs
-        self.translate = translate
         self.batches = Shuffled(
             corpus.train.targets.lengths,
             training.batch_size,
@@ -124,7 +120,7 @@ class TranslationTask(ModelTask):
 
     def selection_score(self) -> float | None:
         """BLEU of the first validation pairs, where that is the criterion."""
-        if self.training.criterion != "bleu" or self.translate is None:
+        if self.training.criterion != "bleu":
             return None
         valid, tokeniser = self.corpus.valid, self.corpus.tokeniser
         places = range(min(BLEU_PAIRS, len(valid)))
@@ -132,8 +128,8 @@ class TranslationTask(ModelTask):
             [tokeniser.decode_bytes(side[place][:-1]).decode("utf-8", "replace") for place in places]
             for side in (valid.sources, valid.targets)
         )
-        made = self.translate(self.running_weights(), self.options, tokeniser, sources)
-        return bleu_score(made, [references], BleuOptions()).value
+        made = greedy_translations(self.running_weights(), self.options, tokeniser, sources)
+        return bleu_score(made, [references], BleuOptions(bleu_tokens=suited_tokens(references))).value
 
     def _validation(self, count: int | None, run_layer: Unroll) -> float:
         losses, tokens = [], 0

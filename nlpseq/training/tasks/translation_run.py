@@ -3,66 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from nlpseq.errors import OptionError
+from nlpseq import tasks
+from nlpseq.decoding.translation import greedy_translations
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.translator import TASK, TranslatorOptions, initial_weights
 from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.data.pairs import ParallelCorpus, open_pairs, tokenise_pairs
 from nlpseq.training.defaults import complete_translator
 from nlpseq.training.options import TranslationTraining
-from nlpseq.training.tasks import task_run
-from nlpseq.training.tasks.translation import Translate, TranslationTask
+from nlpseq.training.requests import TranslatorRequest
+from nlpseq.training.tasks.task_run import TaskRun
+from nlpseq.training.tasks.translation import TranslationTask
 
-DEFAULT_CORPUS = "english-german"
 QUICK_PAIRS = 500
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request(task_run.Request):
-    """What a user asks for of a translator; `corpus` is tables, or with `two_files` a source and a target."""
-
-    out: Path = Path("checkpoints/translation")
-    two_files: bool = False
-    columns: tuple[str, str] | None = None  # of tables: the names of source and target
-    model: TranslatorOptions = field(default_factory=TranslatorOptions)
-    training: TranslationTraining = field(default_factory=TranslationTraining)
-
-    def as_json(self) -> dict[str, Any]:
-        """What makes two runs the same run."""
-        return {**super().as_json(), "columns": None if self.columns is None else list(self.columns)}
-
-
-class TranslationRun(task_run.TaskRun):
+class TranslationRun(TaskRun):
     """A translator's training run."""
 
     name = TASK
-    request: Request
+    request: TranslatorRequest
     corpus: ParallelCorpus
     model: TranslatorOptions
     training: TranslationTraining
     task: TranslationTask
-
-    def __init__(self, request: Request, started: float | None = None, translate: Translate | None = None) -> None:
-        """`translate` makes the translations that `--criterion bleu` compares. Raises OptionError if it lacks."""
-        if request.training.criterion == "bleu" and translate is None:
-            raise OptionError("--criterion", "bleu needs somebody who translates", "--criterion loss")
-        self.translate = translate
-        super().__init__(request, started)
 
     def prepare(self, model: RecurrentOptions, tokeniser: Tokeniser | None) -> dict[str, Any]:
         """Tokenise the pairs and choose what was left open."""
         assert isinstance(model, TranslatorOptions)
         request, asked = self.request, self.request.corpus_options
         self.corpus = tokenise_pairs(
-            request.corpus or (DEFAULT_CORPUS,),
+            request.files() or (tasks.TRANSLATOR.corpus,),
             request.valid,
             self.folder.fresh,
-            two_files=request.two_files,
-            columns=request.columns,
+            two_files=request.source is not None,
+            columns=request.pair_columns,
             tokens=asked.tokens,
             vocabulary_size=asked.vocab_size,
             tokeniser=tokeniser,
@@ -90,8 +67,13 @@ class TranslationRun(task_run.TaskRun):
             self.choice,
             weights,
             quick_pairs=quick,
-            translate=self.translate,
         )
+
+    def sample(self) -> str:
+        """The first validation pair's source and its greedy translation."""
+        text = self.corpus.tokeniser.decode(self.corpus.valid.sources[0][:-1])
+        (translation,) = greedy_translations(self.task.running_weights(), self.model, self.corpus.tokeniser, [text])
+        return f"{text} -> {translation}"
 
     def _note_losses(self) -> None:
         for fact, what in (

@@ -14,12 +14,13 @@ import torch
 from nlpseq.cells import CELLS
 from nlpseq.decoding.classification import TextClassifier
 from nlpseq.decoding.device import classification as device_classification
-from nlpseq.decoding.device.classification import DeviceRoad
+from nlpseq.decoding.device.classification import DeviceEngine
 from nlpseq.errors import BackendError
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.evidence import table_rows
 from nlpseq.models.model_file import Model
+from nlpseq.models.options import options_for
 from nlpseq.text.tokenisers import train_tokeniser
 
 TEXTS = ["abc", "", "ü" * 40, "a 猫 b", "abcabc" * 30, "x", "cab"] * 3
@@ -45,9 +46,7 @@ def _check(loaded: tuple[Model, ClassifierOptions]) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_device_finds_the_same_labels_with_every_cell(cell: str) -> None:
-    kind, _, extra = cell.partition("-")
-    settings = {"activation": extra} if kind == "rnn" and extra else {"reset_before": bool(extra)} if extra else {}
-    _check(_model(cell=kind, **settings))
+    _check(_model(**options_for(cell)))
 
 
 @pytest.mark.parametrize(
@@ -69,14 +68,14 @@ def test_groups_are_split_by_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_groups_that_do_not_fit_are_read_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = DeviceRoad._read
+    plain = DeviceEngine.read
 
-    def read(self: DeviceRoad, texts: Any, places: Sequence[int]) -> Any:
-        if len(places) > 2:
+    def read(self: DeviceEngine, texts: Any, indices: Sequence[int]) -> Any:
+        if len(indices) > 2:
             raise torch.OutOfMemoryError
-        return plain(self, texts, places)
+        return plain(self, texts, indices)
 
-    monkeypatch.setattr(DeviceRoad, "_read", read)
+    monkeypatch.setattr(DeviceEngine, "read", read)
     _check(_model())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,46 +17,46 @@ from torch.utils._pytree import tree_leaves
 from nlpseq.cells import CELLS
 from nlpseq.decoding.device import generation as device_generation
 from nlpseq.decoding.device import prompts as device_prompts
-from nlpseq.decoding.device.generation import BLOCK, DeviceRoad, filled_up
+from nlpseq.decoding.device.generation import BLOCK, DeviceEngine, filled_up
 from nlpseq.decoding.device.steps import BatchedSteps
-from nlpseq.decoding.generation import Generated, Generator
+from nlpseq.decoding.generation import GenerationOptions, Generator, Group
 from nlpseq.decoding.sampling import SamplingOptions
+from nlpseq.device import in_halves, on_device
 from nlpseq.errors import BackendError
 from nlpseq.models import language_model
-from nlpseq.models.device import in_halves, on_device
 from nlpseq.models.language_model import LanguageModelOptions
+from nlpseq.models.options import options_for
 
 MakeModel = Callable[..., Path]
 PROMPTS = ["", "the cat sat", "ö猫", "x" * 300, "\udcff\x00", "a", "the"]
 LENGTH = 2 * BLOCK + 5
 
 
-def _generator(path: Path, device: str, **given: Any) -> Generator:
-    sampling = SamplingOptions(**given.pop("sampling", {}))
-    return Generator(path, sampling, device=device, **{"random_seed": 5, "length": LENGTH, **given})
+def _generator(path: Path, device: str, *, sampling: dict[str, Any] | None = None, **settings: Any) -> Generator:
+    generation = GenerationOptions(**{"random_seed": 5, "length": LENGTH, **settings})
+    return Generator.load(path, SamplingOptions(**sampling or {}), generation, device)
 
 
-def _made(generator: Generator, groups: Iterator[tuple[Any, list[Generated]]], *, at_once: bool = False) -> list[Any]:
-    made = []
-    for steps, texts in groups:
-        for _ in generator.lengthen(steps, texts, at_once=at_once):
+def _made(groups: Iterator[Group], *, at_once: bool = False) -> list[Any]:
+    found = []
+    for group in groups:
+        for _ in group.grow(at_once=at_once):
             pass
-        made += [(one.text.take(), one.text.tokens, pytest.approx(one.text.log_probability)) for one in texts]
-    return made
+        texts = [made.text for made in group.texts]
+        found += [(text.take(), text.tokens, pytest.approx(text.log_probability)) for text in texts]
+    return found
 
 
-def _both(path: Path, prompts: Sequence[str], **given: Any) -> tuple[list[Any], list[Any]]:
-    """What a device and the CPU make of prompts."""
-    generators = [_generator(path, device, **given) for device in ("torch:cpu", "cpu")]
-    device, host = (_made(one, one.continue_each(prompts)) for one in generators)
+def _both(path: Path, prompts: Sequence[str], **settings: Any) -> tuple[list[Any], list[Any]]:
+    """The texts that a device and the CPU make for prompts."""
+    generators = [_generator(path, device, **settings) for device in ("torch:cpu", "cpu")]
+    device, host = (_made(generator.continue_each(prompts)) for generator in generators)
     return device, host
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_device_makes_the_same_texts_with_every_cell(make_model: MakeModel, cell: str) -> None:
-    kind, _, extra = cell.partition("-")
-    settings = {"activation": extra} if kind == "rnn" and extra else {"reset_before": bool(extra)} if extra else {}
-    device, host = _both(make_model(cell=kind, **settings), PROMPTS)
+    device, host = _both(make_model(**options_for(cell)), PROMPTS)
     assert device == host
     assert len(host) == len(PROMPTS)
 
@@ -93,13 +94,13 @@ def test_every_way_to_draw_is_the_same_on_a_device(model_path: Path, sampling: d
 
 def test_stop_strings_cut_a_text_inside_a_block(model_path: Path) -> None:
     for stops in (["\n"], ["e", "t "]):
-        device, host = _both(model_path, PROMPTS * 3, stops=stops, length=100)
+        device, host = _both(model_path, PROMPTS * 3, stop=stops, length=100)
         assert device == host
         assert len({tokens for _, tokens, _ in host}) > 3
 
 
 def test_texts_are_made_in_several_groups(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DeviceRoad, "side_by_side", 3)
+    monkeypatch.setattr(DeviceEngine, "side_by_side", 3)
     monkeypatch.setattr(device_prompts, "TOKENS_AT_ONCE", 16)
     monkeypatch.setattr(device_prompts, "STEPS", 100)
     device, host = _both(model_path, PROMPTS)
@@ -109,26 +110,40 @@ def test_texts_are_made_in_several_groups(model_path: Path, monkeypatch: pytest.
 def test_a_sample_does_not_depend_on_those_beside_it(model_path: Path) -> None:
     several, alone = (_generator(model_path, "torch:cpu") for _ in range(2))
     host = _generator(model_path, "cpu")
-    first = _made(several, several.samples("the ", 70))
-    assert _made(alone, alone.samples("the ", 1), at_once=True) == first[:1]
-    assert _made(host, host.samples("the ", 70)) == first
+    first = _made(several.samples("the ", 70))
+    assert _made(alone.samples("the ", 1), at_once=True) == first[:1]
+    assert _made(host.samples("the ", 70)) == first
 
 
 def test_a_saved_state_goes_on_on_either_side(make_model: MakeModel, tmp_path: Path) -> None:
     path = make_model("char", ngrams=3, ngram_buckets=64, cell="gru")
     greedy = {"temperature": 0}
     whole = _generator(path, "cpu", sampling=greedy, length=30)
-    ((expected, *_),) = _made(whole, whole.samples("the cat", 1))
+    ((expected, *_),) = _made(whole.samples("the cat", 1))
     for first_device, second_device in (("torch:cpu", "cpu"), ("cpu", "torch:cpu")):
         first = _generator(path, first_device, sampling=greedy, length=11)
-        ((steps, texts),) = first.samples("the cat", 1)
-        for _ in first.lengthen(steps, texts):
-            pass
-        first.save(tmp_path / "state", steps, texts[0].text)
+        (group,) = first.samples("the cat", 1)
+        (made,) = group.finish()
+        group.save(tmp_path / "state")
         second = _generator(path, second_device, sampling=greedy, length=19)
         second.resume(tmp_path / "state")
-        ((rest, *_),) = _made(second, second.samples("", 1))
-        assert texts[0].text.take() + rest == expected
+        ((rest, *_),) = _made(second.samples("", 1))
+        assert made.text.take() + rest == expected
+
+
+def test_a_model_may_be_on_its_device_already(model_path: Path, tmp_path: Path) -> None:
+    model, options = language_model.load(model_path)
+    placed = dataclasses.replace(model, weights=dict(on_device(model.weights, "torch:cpu")))
+    settings = SamplingOptions(), GenerationOptions(random_seed=5, length=20)
+    host, device = Generator(model, options, *settings), Generator(placed, options, *settings)
+    assert _made(device.continue_each(PROMPTS)) == _made(host.continue_each(PROMPTS))
+    stream = Generator(placed, options, *settings).stream("the")
+    assert "".join(stream) == "".join(Generator(model, options, *settings).stream("the"))
+    stream.save(tmp_path / "state")
+    for generator in (host, device):
+        generator.resume(tmp_path / "state")
+        generator.texts = 0
+    assert _made(device.samples("", 1)) == _made(host.samples("", 1))
 
 
 class Repeating:
@@ -158,11 +173,11 @@ def test_replayed_blocks_are_as_those_that_run(make_model: MakeModel) -> None:
     generator = _generator(path, "torch:cpu", sampling=sampling, length=5 * BLOCK)
     recorder = Repeating()
     weights = on_device(generator.model.weights, "torch:cpu")
-    road = generator.road
-    assert isinstance(road, DeviceRoad)
-    road._steps = BatchedSteps(weights, generator.options, generator.sampling, recorder)
+    engine = generator.engine
+    assert isinstance(engine, DeviceEngine)
+    engine.steps = BatchedSteps(weights, generator.options, generator.sampling, recorder)
     host = _generator(path, "cpu", sampling=sampling, length=5 * BLOCK)
-    assert _made(generator, generator.continue_each(PROMPTS)) == _made(host, host.continue_each(PROMPTS))
+    assert _made(generator.continue_each(PROMPTS)) == _made(host.continue_each(PROMPTS))
     assert (recorder.recorded, recorder.replayed) == (1, 4)
 
 
@@ -178,10 +193,8 @@ class OnlyThere(TorchDispatchMode):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_block_takes_nothing_from_the_host(cell: str) -> None:
-    kind, _, extra = cell.partition("-")
-    settings = {"activation": extra} if kind == "rnn" and extra else {"reset_before": bool(extra)} if extra else {}
     parts = {"layers": 2, "ngrams": 3, "ngram_buckets": 64, "layer_normalisation": True, "zoneout": 0.1, "tied": True}
-    options = LanguageModelOptions(cell=kind, hidden_size=8, embedding_size=6, **parts, **settings)
+    options = LanguageModelOptions(hidden_size=8, embedding_size=6, **parts, **options_for(cell))
     weights = on_device(language_model.initial_weights(options, 50, 1), "torch:meta")
     sampling = SamplingOptions(top_k=9, top_p=0.9, min_p=0.1, repetition_penalty=1.2)
     steps = BatchedSteps(weights, options, sampling)
@@ -189,7 +202,7 @@ def test_a_block_takes_nothing_from_the_host(cell: str) -> None:
     numbers = torch.empty(3, 4, dtype=torch.float64, device="meta")
     recent = torch.empty(4, 5, dtype=torch.int64, device="meta")
     with OnlyThere():
-        tokens, likely, _, *after = steps._block(numbers, recent, *state)
+        tokens, likely, _, *after = steps.block(numbers, recent, *state)
     assert tokens.shape == likely.shape == (3, 4)
     assert [one.shape for one in after] == [one.shape for one in state]
 
@@ -203,7 +216,7 @@ def test_texts_that_do_not_fit_are_made_in_halves(model_path: Path, monkeypatch:
         return plain(self, batch, uniforms)
 
     monkeypatch.setattr(BatchedSteps, "advance", advance)
-    device, host = _both(model_path, PROMPTS, stops=["e"])
+    device, host = _both(model_path, PROMPTS, stop=["e"])
     assert device == host
 
 

@@ -19,9 +19,10 @@ from nlpseq.decoding.device.search import DeviceSearch, Shape, Watch
 from nlpseq.decoding.ensemble import Ensemble, Member
 from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.decoding.translation import Drawing, Translations
+from nlpseq.device import on_device
 from nlpseq.errors import BackendError
 from nlpseq.models import translator
-from nlpseq.models.device import on_device
+from nlpseq.models.options import options_for
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser, train_tokeniser
 
@@ -48,12 +49,6 @@ def _member(tokeniser: Tokeniser, seed: int, **options: Any) -> tuple[translator
     weights = translator.initial_weights(made, tokeniser.size, seed)
     weights["output.bias"][NEWLINE] += 4
     return weights, made
-
-
-def _named(cell: str) -> dict[str, Any]:
-    """The options that name a cell of the table."""
-    name, _, rest = cell.partition("-")
-    return {"cell": name} | ({"reset_before": True} if rest and name == "gru" else {"activation": rest or "tanh"})
 
 
 def _sources(tokeniser: Tokeniser) -> list[np.ndarray]:
@@ -101,7 +96,7 @@ BEAMS = [
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("beam", BEAMS[1:3], ids=["2", "5"])
 def test_every_cell_finds_what_it_finds_on_the_host(tokeniser: Tokeniser, cell: str, beam: BeamOptions) -> None:
-    _compare(tokeniser, [_member(tokeniser, 5, **_named(cell))], beam)
+    _compare(tokeniser, [_member(tokeniser, 5, **options_for(cell))], beam)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +198,7 @@ def test_replayed_steps_find_the_same(tokeniser: Tokeniser, beam: BeamOptions) -
 @pytest.mark.parametrize("cell", CELLS)
 def test_replayed_steps_of_every_cell_find_the_same(tokeniser: Tokeniser, cell: str) -> None:
     recorder = TapeRecorder()
-    model = _member(tokeniser, 4, attention="additive", layer_normalisation=True, **_named(cell))
+    model = _member(tokeniser, 4, attention="additive", layer_normalisation=True, **options_for(cell))
     _compare(tokeniser, [model], BEAMS[2], recorder)
     assert len(recorder.graphs) == 1
 
@@ -372,4 +367,4 @@ def test_a_search_on_the_host_stays_there_unless_there_is_a_gpu(tokeniser: Token
 @pytest.mark.parametrize("beam", BEAMS, ids=["1", "2", "5", "12"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_gpu_finds_what_the_host_finds(tokeniser: Tokeniser, cell: str, beam: BeamOptions) -> None:
-    _compare(tokeniser, [_member(tokeniser, 5, **_named(cell)), _member(tokeniser, 2)], beam, device="cuda")
+    _compare(tokeniser, [_member(tokeniser, 5, **options_for(cell)), _member(tokeniser, 2)], beam, device="cuda")

@@ -27,7 +27,7 @@ Close = Callable[..., None]
 
 ODD, ONE_STEP, ONE_SEQUENCE, TWO_TILES = (4, 3, 4, 7), (1, 3, 4, 7), (3, 1, 4, 5), (2, 17, 3, 19)  # T, B, I, H
 
-COLUMN = [(name, option) for name, cell in CELLS.items() if not cell.parallel for option in ("plain", "all")]
+COLUMN = [(name, option) for name in CELLS if gpu_recurrence.has_cell(name) for option in ("plain", "all")]
 OTHERS = [
     ("column", "lstm", "zoneout-mean", ODD),
     ("column", "gru", "lengths", TWO_TILES),

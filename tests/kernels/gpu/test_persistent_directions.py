@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from nlpseq.cells import run_directions
 from nlpseq.cells import unroll as plain
 from nlpseq.kernels.choice import TritonLayers
 from nlpseq.kernels.gpu import recurrence as gpu_recurrence
 from nlpseq.kernels.gpu import ways
 from nlpseq.kernels.gpu.persistent import tiles as persistent_tiles
 from nlpseq.kernels.gpu.persistent.tiles import Tiles
-from nlpseq.models.stack import run_directions, run_stack
+from nlpseq.models.stack import run_stack
 from tests.kernels.gpu.no_waiting import NoWaiting
 from tests.kernels.gpu.rounded import rounded_unroll
 from tests.kernels.gpu.test_persistent import ALL, NAMES, differences, errors, use_tiles

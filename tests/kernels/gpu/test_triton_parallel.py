@@ -11,9 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nlpseq.cells import CELLS
 from nlpseq.cells import unroll as plain
-from nlpseq.kernels.gpu.parallel import unroll
+from nlpseq.kernels.gpu.parallel import FACTORS, unroll
 from tests.kernels.test_recurrence import OPTIONS, Case
 
 
@@ -34,7 +33,7 @@ def scan_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
 @pytest.mark.parametrize("option", OPTIONS)
-@pytest.mark.parametrize("name", [name for name, cell in CELLS.items() if cell.parallel])
+@pytest.mark.parametrize("name", FACTORS)
 def test_values_and_gradients_are_the_plain_loops(
     name: str, option: str, reverse: bool, assert_close: Callable[..., None]
 ) -> None:

@@ -1,0 +1,80 @@
+"""A classifier in Python: label texts, say why, evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import overload
+
+from nlpseq import tasks
+from nlpseq.api.model import Texts, TrainedModel, as_list
+from nlpseq.api.paths import as_names, as_path
+from nlpseq.decoding.classification import Decision, TextClassifier
+from nlpseq.evaluation.classifier_report import ClassifierReport, classifier_report
+from nlpseq.evaluation.scores import Note, Score, say_nothing
+from nlpseq.insight.words import WordWeights, explain
+from nlpseq.text.tables.label_tables import LabelColumns
+
+
+class Classifier(TrainedModel):
+    """A classifier."""
+
+    task = tasks.CLASSIFIER
+
+    def __init__(self, path: Path, *, device: str = "cpu") -> None:
+        """Raises ModelFileError if there is no such model, BackendError if there is no such device."""
+        self.classifier = TextClassifier.load(path, device)
+        self.model, self.options = self.classifier.model, self.classifier.options
+
+    @classmethod
+    def load(cls, path: str | bytes | Path, *, device: str = "cpu") -> Classifier:
+        """The classifier in a file or run folder."""
+        return cls(as_path(path), device=device)
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that a text may have."""
+        return self.classifier.labels
+
+    @overload
+    def classify(self, texts: str) -> Decision: ...
+
+    @overload
+    def classify(self, texts: Texts) -> list[Decision]: ...
+
+    def classify(self, texts: str | Texts) -> Decision | list[Decision]:
+        """The labels of a text, or of each of several: the most probable first, with calibrated probabilities."""
+        decisions = self.classifier.classify(as_list(texts, "texts"))
+        return decisions[0] if isinstance(texts, str) else decisions
+
+    def words(self, text: str, label: str | None = None) -> WordWeights:
+        """The words of a text with what each adds to a label's log-odds, by default the most probable label's.
+
+        Imports torch. Raises OptionError for a blank text or an unknown label.
+        """
+        return explain(self.classifier, text, label)
+
+    def evaluate(
+        self,
+        *corpora: object,
+        label_column: str | None = None,
+        text_column: str | None = None,
+        note: Note = say_nothing,
+    ) -> list[Score]:
+        """Accuracy, macro-F1, calibration error and loss on labelled texts; see `report`."""
+        return self.report(*corpora, label_column=label_column, text_column=text_column, note=note).scores
+
+    def report(
+        self,
+        *corpora: object,
+        label_column: str | None = None,
+        text_column: str | None = None,
+        baseline: bool = False,
+        note: Note = say_nothing,
+    ) -> ClassifierReport:
+        """The scores with the confusion table and, with `baseline`, linear models of the same training texts.
+
+        Without corpora the texts are those that training was validated on. `note` is called with what a reader of the
+        scores should know. Raises CorpusError for texts that cannot be read or have other labels.
+        """
+        columns = LabelColumns(label_column, text_column)
+        return classifier_report(self.classifier, as_names(corpora), columns, baseline=baseline, note=note)

@@ -1,0 +1,87 @@
+"""A trained model, whatever its task: where it lies, how good it was, and a clear answer for what it cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from nlpseq.errors import OptionError, TaskError
+from nlpseq.evaluation.scores import Score
+from nlpseq.models.model_file import Model
+from nlpseq.tasks import TASKS, Task
+
+Texts = list[str] | tuple[str, ...]
+
+
+class TrainedModel:
+    """What the models of all tasks share."""
+
+    task: ClassVar[Task]
+    model: Model
+
+    @property
+    def path(self) -> Path:
+        """The model's file."""
+        return self.model.path
+
+    @property
+    def scores(self) -> list[Score]:
+        """The scores that training reported."""
+        return [Score(**score) for score in self.model.header.get("scores") or []]
+
+    @classmethod
+    def abilities(cls) -> list[str]:
+        """The names of what a model of the task can do, beyond what every model can."""
+        return [name for name in vars(cls) if not name.startswith("_") and callable(getattr(cls, name))]
+
+    def __repr__(self) -> str:
+        return f"<nlpseq {self.task.noun} {self.path}>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Raises TaskError for an ability of another task, with what this model has instead."""
+            others = [task.noun for task in TASKS.values() if name in task.load("model").abilities()]
+            if name.startswith("_") or not others:
+                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}", name=name, obj=self)
+            have = ", ".join(sorted(set(self.abilities()) - {"load"}))
+            what = f"is a {self.task.noun} and cannot {name}; it has {have}"
+            raise TaskError(str(self.path), what, f"load a {' or a '.join(others)}")
+
+
+def make_options(kinds: Sequence[type], values: Mapping[str, Any], ability: str) -> list[Any]:
+    """Options dataclasses filled with values by name.
+
+    Raises OptionError for a name that none of them has, or a value that an option does not allow.
+    """
+    names = [{field.name for field in fields(kind)} for kind in kinds]
+    known = set().union(*names)
+    for name in values:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"its options are {', '.join(sorted(known))}"
+            raise OptionError(name, f"is no option of {ability}", hint)
+    return [
+        kind(**{name: value for name, value in values.items() if name in own})
+        for kind, own in zip(kinds, names, strict=True)
+    ]
+
+
+def as_list(texts: str | Sequence[str], parameter: str) -> list[str]:
+    """One text or several as a list. Raises OptionError for anything else."""
+    several = list(texts) if isinstance(texts, Iterable) and not isinstance(texts, str | bytes) else [texts]
+    for text in several:
+        if not isinstance(text, str):
+            raise OptionError(parameter, f"must be a text or a list of texts, was {text!r}")
+    return several
+
+
+def check_choice(parameter: str, value: str, choices: Sequence[str]) -> None:
+    """Raises OptionError for a value that is not among the choices."""
+    if value not in choices:
+        near = get_close_matches(str(value), choices, 1)
+        what = f"must be one of {', '.join(choices)}, was {value!r}"
+        raise OptionError(parameter, what, f"did you mean {near[0]}?" if near else "")

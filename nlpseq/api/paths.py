@@ -1,0 +1,26 @@
+"""Paths as a Python user may give them: str, bytes or Path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from nlpseq.errors import OptionError
+
+
+def as_name(path: object, parameter: str = "path") -> str:
+    """The name of a file or a bundled corpus. Raises OptionError for anything but str, bytes or a path."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise OptionError(parameter, f"must be a path, was {path!r}")
+    return os.fsdecode(path)
+
+
+def as_names(paths: Iterable[object]) -> list[str]:
+    """The names of files or bundled corpora. Raises OptionError as `as_name` does."""
+    return [as_name(path, "CORPUS") for path in paths]
+
+
+def as_path(path: object) -> Path:
+    """A path. Raises OptionError as `as_name` does."""
+    return Path(as_name(path))

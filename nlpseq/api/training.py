@@ -1,0 +1,56 @@
+"""Training in Python: the options of `nlpseq train` by their names, progress by a callable."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from difflib import get_close_matches
+from typing import Any
+
+from nlpseq.api.classifier import Classifier
+from nlpseq.api.language_model import LanguageModel
+from nlpseq.api.loading import load
+from nlpseq.api.translator import Translator
+from nlpseq.errors import Interrupted, OptionError
+from nlpseq.evaluation.scores import Note, say_nothing
+from nlpseq.tasks import COMMANDS, TASKS, Task
+from nlpseq.training.loop import Progress, stopping_on_signals
+from nlpseq.training.requests import make_request
+
+
+def train(
+    task: str,
+    *corpora: object,
+    progress: Callable[[Progress], object] | None = None,
+    note: Note = say_nothing,
+    **options: Any,
+) -> LanguageModel | Classifier | Translator:
+    """Train a model and load it; see `nlpseq.train`."""
+    found = find_task(task)
+    run = found.load("run")(make_request(found, corpora, options))
+    for text in (run.summary(), *run.notes):
+        note(text)
+    in_main = threading.current_thread() is threading.main_thread()
+    try:
+        with stopping_on_signals(run.run) if in_main else nullcontext():
+            for record in run.progress():
+                if progress is not None:
+                    progress(record)
+    except Interrupted as stopped:
+        if stopped.signal_number == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise SystemExit(128 + stopped.signal_number) from None
+    run.finish()
+    return load(run.folder.path)
+
+
+def find_task(name: str) -> Task:
+    """The task of a command's name, or of a model's. Raises OptionError for another name."""
+    found = COMMANDS.get(name) or TASKS.get(name)
+    if found is None:
+        near = get_close_matches(name, [*COMMANDS, *TASKS], 1) or list(COMMANDS)
+        what = f"must be one of {', '.join(COMMANDS)}, was {name!r}"
+        raise OptionError("task", what, f"nlpseq.train({near[0]!r}, ...)")
+    return found

@@ -1,0 +1,190 @@
+"""The loop that all filters share: lines of standard input to lines of standard output, batch by batch.
+
+    filter_lines   lines as bytes
+    filter_texts   lines as texts, or as JSON objects with a text; the faults of lines are reported at the end
+
+A line always has an answer, in its order, whatever is wrong with it; the answers to a batch are written at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from nlpseq.commands import output
+from nlpseq.decoding.statuses import CUT, IN_PART
+from nlpseq.text.lines import (
+    BYTE_ORDER_MARK,
+    INVALID,
+    LONGEST_LINE,
+    OK,
+    TOO_LONG,
+    decode_line,
+    portions,
+    read_batches,
+    standard_input,
+    write_lines,
+)
+
+INVALID_JSON, NO_TEXT = "invalid-json", "no-text"
+FAULTS = {
+    INVALID: "not UTF-8 and read byte by byte",
+    TOO_LONG: "too long and left out",
+    INVALID_JSON: "no JSON object",
+    NO_TEXT: "without a string under `text`",
+    IN_PART: "very long, and only its beginning was read",
+    CUT: "cut short in translation, which went on too long or in circles",
+}
+
+Answer = TypeVar("Answer")
+
+
+def filter_lines(
+    answer: Callable[[Sequence[bytes]], Iterable[bytes]], *, whole_batches: bool = False, longest: int = LONGEST_LINE
+) -> None:
+    """Write the answers to the lines of standard input.
+
+    Lines come in portions, the first one small; with `whole_batches` all that wait come together, which is faster on a
+    GPU. A line of more than `longest` bytes comes cut to `longest + 1`.
+    """
+    for batch in read_batches(standard_input(), longest=longest):
+        for lines in [batch] if whole_batches else portions(batch):
+            write_lines(answer(lines))
+
+
+@dataclass(frozen=True)
+class Answers(Generic[Answer]):
+    """How texts are answered, and how an answer is shown: as a line, or as fields of an object.
+
+    The answer to a line without a text is None; that of a text may be None.
+    """
+
+    answer: Callable[[Sequence[str | None]], Sequence[Answer | None]]
+    as_line: Callable[[int, Answer | None], str]  # of a line's number, from 1 on, and its answer
+    as_fields: Callable[[Answer | None], Mapping[str, Any]]
+    names: Collection[str]  # of all fields that `as_fields` may give
+    status: Callable[[Answer | None], str] = lambda answer: OK
+
+
+def filter_texts(
+    answers: Answers[Answer],
+    *,
+    objects_in: bool,
+    objects_out: bool,
+    quiet: bool,
+    every_byte: bool = False,
+    whole_batches: bool = False,
+) -> None:
+    """Answer the texts of standard input, and tell on standard error what was wrong with lines.
+
+    Without `every_byte` a byte order mark and the carriage returns of Windows are no part of a text.
+    """
+    faults = LineFaults(quiet=quiet)
+    names = {*answers.names, "status"}
+    count = 0
+
+    def answer(data: Sequence[bytes]) -> Iterator[bytes]:
+        nonlocal count
+        read = faults.read if every_byte else faults.read_plain
+        lines = [read(line, as_object=objects_in) for line in data]
+        for line, made in zip(lines, answers.answer([line.text for line in lines]), strict=True):
+            count += 1
+            said = None if line.text is None else made
+            status = line.status if line.text is None else faults.joined(line.status, answers.status(said))
+            if objects_out:
+                fields = added(line.fields, {**answers.as_fields(said), "status": status}, names)
+                yield output.to_json(fields).encode()
+            else:
+                yield answers.as_line(count, said).encode("utf-8", "replace")
+
+    filter_lines(answer, whole_batches=whole_batches)
+    faults.report()
+
+
+class Line(NamedTuple):
+    """A line of standard input: fields to pass through, its text or None, and its status."""
+
+    fields: dict[str, Any]
+    text: str | None
+    status: str
+
+
+class LineFaults:
+    """Lines of standard input that had a fault, counted and reported in one message at the end."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self.counts: Counter[str] = Counter()
+        self._started = False
+
+    def decode(self, line: bytes) -> tuple[str, str]:
+        """A line's text and status, as `decode_line` gives them."""
+        text, status = decode_line(line)
+        self.add(status)
+        return text, status
+
+    def read(self, line: bytes, *, as_object: bool) -> Line:
+        """A line of text, or the object that it spells; if it is too long or no such object it has no text."""
+        if as_object:
+            fields, status = read_object(line)
+            self.add(status)
+            return Line(fields, fields["text"] if status in (OK, INVALID) else None, status)
+        text, status = self.decode(line)
+        return Line({}, None if status == TOO_LONG else text, status)
+
+    def read_plain(self, line: bytes, *, as_object: bool) -> Line:
+        """As `read`, without the byte order mark before a text and the carriage return at the end of a line."""
+        if not self._started:
+            line, self._started = line.removeprefix(BYTE_ORDER_MARK), True
+        return self.read(line.removesuffix(b"\r"), as_object=as_object)
+
+    def joined(self, read: str, answered: str) -> str:
+        """The status of a line by those of its text and its answer; counts a fault of the answer."""
+        if answered in FAULTS:
+            self.add(answered)
+            return answered
+        return answered if read == OK else read
+
+    def add(self, status: str) -> None:
+        """Count one line's status."""
+        if status != OK:
+            self.counts[status] += 1
+
+    def report(self) -> None:
+        """Tell how many lines had which fault."""
+        for status, count in sorted(self.counts.items()):
+            lines = "line was" if count == 1 else "lines were"
+            output.note(f"note: {count} {lines} {FAULTS[status]}", quiet=self.quiet)
+
+
+def read_object(line: bytes) -> tuple[dict[str, Any], str]:
+    """A line's JSON object and its status; if that is OK or INVALID there is a string under `text`."""
+    text, status = decode_line(line)
+    if status == TOO_LONG:
+        return {}, TOO_LONG
+    try:
+        value = json.loads(text)  # bytes that are no UTF-8 are kept as lone surrogates
+    except (ValueError, RecursionError):
+        return {}, INVALID_JSON
+    if not isinstance(value, dict):
+        return {}, INVALID_JSON
+    return value, status if isinstance(value.get("text"), str) else NO_TEXT
+
+
+def added(fields: Mapping[str, Any], made: Mapping[str, Any], names: Collection[str] = ()) -> dict[str, Any]:
+    """An object's fields and those that were made.
+
+    A field whose name is made, or one of `names`, is kept as `given_NAME`; with `given_` once more while that is taken.
+    """
+    taken = {*fields, *made, *names}
+    kept = {}
+    for name, value in fields.items():
+        if name in made or name in names:
+            while name in taken:
+                name = f"given_{name}"
+            taken.add(name)
+        kept[name] = value
+    return {**kept, **made}

@@ -1,0 +1,180 @@
+"""A layer over time by the kernels in Triton's own language, under autograd.
+
+The input's product is made outside, for all steps at once, and the weights' gradients are each one product over all
+steps after the backward loop; between them the kernels do everything, with the state, all sums and all gates in fp32
+whatever the type of the products' operands. Padding has its places in memory and takes part in the products over all
+steps, as zeros.
+
+Nothing here imports Triton before a layer is run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from nlpseq.cells import Cell, LayerWeights
+from nlpseq.cells.cell import State
+from nlpseq.kernels.gpu.arguments import Given, Room, Sent, Settings, Sizes
+from nlpseq.kernels.gpu.products import multiply_in_full, project
+from nlpseq.kernels.products import normalise, weight_gradient
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """How a recurrence runs, apart from its tensors."""
+
+    cell: str
+    way: str
+    steps: int
+    batch: int
+    zoneout: float
+    operands: torch.dtype
+    gradients: bool  # whether any may be asked for
+    settings: Settings  # for training
+
+
+class _Recurrence(torch.autograd.Function):
+    """The loop over time: from_input [N, G*H] and a state to hidden states [N, H] and the last state."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        loop: Loop,
+        masks: Tensor | None,  # [N, H]
+        lengths: Tensor | None,  # [B]
+        from_input: Tensor,
+        input_bias: Tensor | None,
+        weight: Tensor,
+        bias: Tensor,
+        gain: Tensor | None,
+        *state: Tensor,
+    ) -> tuple[Tensor, ...]:
+        from nlpseq.kernels.gpu import launch
+
+        training = loop.gradients and any(ctx.needs_input_grad)
+        memory = state[1] if len(state) > 1 else None
+        operand = weight.to(loop.operands)
+        given = Given(from_input, operand, input_bias, bias, gain, state[0], memory, masks, lengths)
+        settings = replace(loop.settings, training=training)
+        room = _room(given, settings)
+        sizes = Sizes(loop.steps, loop.batch, weight.shape[1], float(loop.zoneout))
+        launch.forward(loop.cell, loop.way, given, room, sizes, settings)
+        if training:
+            ctx.loop, ctx.settings, ctx.sizes = loop, settings, sizes
+            ctx.save_for_backward(*given, *room)
+        return tuple(value for value in room[:3] if value is not None)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_results: Tensor) -> tuple[Any, ...]:
+        from nlpseq.kernels.gpu import launch
+
+        loop: Loop = ctx.loop
+        settings: Settings = ctx.settings
+        tensors = ctx.saved_tensors
+        given, room = Given(*tensors[: len(Given._fields)]), Room(*tensors[len(Given._fields) :])
+        sent = _sent(given, settings, grad_results)
+        launch.backward(loop.cell, loop.way, given, room, sent, ctx.sizes, settings)
+        grad_weight = _weight_gradient(loop, settings, given, room, sent)
+        grad_gain = None if given.gain is None else (sent.product * room.normalised).sum(0)
+        grad_bias = sent.product.sum(0)
+        grad_input_bias = None
+        if given.input_bias is not None:
+            grad_input_bias = grad_bias if settings.additive else sent.from_input.sum(0)
+        grad_input = sent.from_input.to(given.from_input.dtype)
+        grads = [value for value in (sent.hidden, sent.memory) if value is not None]
+        return (None, None, None, grad_input, grad_input_bias, grad_weight, grad_bias, grad_gain, *grads)
+
+
+def _room(given: Given, settings: Settings) -> Room:
+    """What the forward pass writes; without training that is the hidden states and the last state alone.
+
+    The kernels write no padding: it stays zero.
+    """
+    count, width = given.from_input.shape
+    like, size = given.first_hidden, given.first_hidden.shape[1]
+    training = settings.training
+
+    def make(wanted: bool, columns: int) -> Tensor | None:
+        if not wanted:
+            return None
+        room: Tensor = like.new_zeros(count, columns) if settings.padded else like.new_empty(count, columns)
+        return room
+
+    return Room(
+        outputs=make(True, size),
+        last_hidden=like.clone(memory_format=torch.contiguous_format),
+        last_memory=given.first_memory.clone(memory_format=torch.contiguous_format) if settings.memory else None,
+        memories=make(training and settings.memory, size),
+        saved=make(training, settings.saved * size),
+        normalised=make(training and settings.normalised, width),
+        deviations=make(training and settings.normalised, 2),
+    )
+
+
+def _sent(given: Given, settings: Settings, grads: tuple[Tensor, ...]) -> Sent:
+    """Room for the gradients that the steps send out, and those that they start from."""
+    outputs, *last = grads
+    copies = [grad.clone(memory_format=torch.contiguous_format) for grad in last]
+    make = torch.zeros_like if settings.padded else torch.empty_like  # the kernels write no padding
+    from_input = make(given.from_input, dtype=torch.float32)
+    product = from_input if settings.additive else make(from_input)
+    bare = make(product) if settings.normalised else product
+    return Sent(outputs.contiguous(), copies[0], copies[1] if settings.memory else None, from_input, product, bare)
+
+
+def _hidden_before(loop: Loop, given: Given, outputs: Tensor) -> Tensor:
+    """The hidden state before each step, [N, H]; before padding any."""
+    states, first = outputs.view(loop.steps, loop.batch, -1), given.first_hidden[None]
+    if not loop.settings.reverse:
+        return torch.cat([first, states[:-1]]).flatten(0, 1)
+    before = torch.cat([states[1:], first])
+    if given.lengths is not None:
+        begins = torch.arange(loop.steps, device=outputs.device)[:, None] == given.lengths[None, :] - 1
+        before = torch.where(begins[:, :, None], first, before)
+    return before.flatten(0, 1)
+
+
+def _weight_gradient(loop: Loop, settings: Settings, given: Given, room: Room, sent: Sent) -> Tensor:
+    before, operands = _hidden_before(loop, given, room.outputs), loop.operands
+    reset = (room.saved[:, : before.shape[1]] * before).to(operands) if settings.resets else None
+    return weight_gradient(sent.bare.to(operands), before.to(operands), reset, multiply_in_full)
+
+
+def unroll(
+    loop: Loop,
+    cell: Cell,
+    weights: LayerWeights,
+    inputs: Tensor,
+    state: State,
+    lengths: Tensor | None,
+    masks: Tensor | None,
+) -> tuple[Tensor, State]:
+    """As `nlpseq.cells.unroll`, by the way that `loop` names."""
+    tensors = (
+        None if masks is None else masks.flatten(0, 1),
+        lengths,
+        project_inputs(weights, inputs.flatten(0, 1), loop.operands),
+        weights.bias_ih if weights.weight_ih is not None else None,
+        weights.weight_hh,
+        weights.bias_hh,
+        weights.gain_hh,
+        *state,
+    )
+    outputs, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
+        loop, *(None if one is None else one.contiguous() for one in tensors)
+    )
+    return outputs.view(loop.steps, loop.batch, -1), cell.state(*last)
+
+
+def project_inputs(weights: LayerWeights, inputs: Tensor, operands: torch.dtype) -> Tensor:
+    """The input's product for all steps [N, G*H], its bias not yet added."""
+    if weights.weight_ih is None:
+        return inputs
+    product = project(inputs, weights.weight_ih, operands)
+    return product if weights.gain_ih is None else normalise(weights, product.float())

@@ -1,0 +1,40 @@
+"""One thing found in a corpus, and in what order findings are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from nlpseq.errors import CorpusError
+
+Level = Literal["fault", "note"]
+OVERLAP_FAULT = 0.01  # share of the other text's lines; a smaller overlap is a note
+
+
+class Finding(NamedTuple):
+    """One thing found: how grave, the line where it first shows (0: the whole text), what, what to do."""
+
+    level: Level
+    line: int
+    what: str
+    hint: str = ""
+
+
+def faults_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings with the faults before the notes."""
+    return sorted(findings, key=lambda finding: finding.level)
+
+
+def reading_fault(error: CorpusError, names: Iterable[str]) -> Finding:
+    """The fault of a corpus that cannot be read, with its line if the error has one."""
+    known = list(names)
+    name, _, line = error.where.rpartition(":")
+    if name in known and line.isdecimal():
+        return Finding("fault", int(line), error.what, error.hint)
+    own = error.where in (*known, " and ".join(known))
+    return Finding("fault", 0, error.what if own else str(error), error.hint)
+
+
+def reading_notes(notes: Iterable[str]) -> list[Finding]:
+    """Notes of how tables were read, as findings."""
+    return [Finding("note", 0, note) for note in notes]

@@ -1,0 +1,51 @@
+"""What a language model would learn beside the text: the syntax of a table, of JSON or of markup."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from nlpseq.errors import CorpusError
+from nlpseq.text.bundled import BUNDLED
+from nlpseq.text.compression import format_suffix, new_name, shell_input
+from nlpseq.text.formats import open_corpus
+from nlpseq.text.hub import HUB
+from nlpseq.text.readers.rows import FORMATS, open_table, refuse_markup
+from nlpseq.text.readers.table import Row
+from nlpseq.text.tables.headers import TEXT_NAMES, usual_index
+
+
+def syntax_note(name: str) -> tuple[str, str] | None:
+    """What is not text in a corpus, and a command that makes text of it; None for plain text.
+
+    Only the suffix and the first line are looked at. Raises CorpusError if the corpus cannot be read.
+    """
+    if name.startswith(HUB) or (name in BUNDLED and not Path(name).is_file()):
+        return None
+    table_format = FORMATS.get(format_suffix(name))
+    if table_format is not None:
+        what = f"its {table_format.suffixes[0]} syntax will be learned as text"
+        if not table_format.text_command:
+            return what, "" if table_format.languages else "write its texts to a file, a text a line"
+        column, number = _text_column(name)
+        command = table_format.text_command.replace("{name}", column).replace("{number}", str(number))
+        command = command.replace("{index}", str(number - 1))
+        return what, f"{shell_input(name, command)} > {new_name(name, '.txt')}"
+    first = next(open_corpus(name), "").partition("\n")[0]
+    try:
+        refuse_markup(name, first)
+    except CorpusError as error:
+        return f"its markup will be learned as text: {first.strip()[:40]!r}", error.hint
+    return None
+
+
+def _text_column(name: str) -> tuple[str, int]:
+    """The name and the number of the column that is known as text, else of the last one."""
+    try:
+        first = next(islice(open_table(name).rows, 1), Row("", ()))
+    except CorpusError:  # a fault that is found elsewhere
+        first = Row("", ())
+    names = list(map(str, first.cells)) or ["text"]
+    index = usual_index(names, TEXT_NAMES)
+    index = len(names) - 1 if index is None else index
+    return names[index], index + 1

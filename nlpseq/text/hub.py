@@ -1,0 +1,98 @@
+"""Data sets of the Hugging Face hub, `hf:NAME[:CONFIG]`: rows of their train split, streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from nlpseq.errors import CorpusError
+from nlpseq.text.compression import PIECE_BYTES
+
+HUB = "hf:"
+
+
+def read_hub(name: str) -> Iterator[str]:
+    """The `text` column of the train split of a hub data set, a row and a newline each.
+
+    A row without a text (null) is a blank line. Raises CorpusError, when reading starts, as `hub_rows` does.
+    """
+    gathered: list[str] = []
+    waiting = 0
+    for row in hub_rows(name):
+        gathered.append(_row_text(name, row))
+        waiting += len(gathered[-1])
+        if waiting >= PIECE_BYTES:
+            yield "".join(gathered)
+            gathered, waiting = [], 0
+    if gathered:
+        yield "".join(gathered)
+
+
+def hub_rows(name: str) -> Iterator[dict[str, Any]]:
+    """The rows of the train split of a hub data set, streamed.
+
+    Raises CorpusError, when reading starts, for whatever goes wrong at the hub, and if there are no rows.
+    """
+    from datasets import load_dataset
+
+    repository, _, configuration = name.removeprefix(HUB).partition(":")
+    if not repository:
+        raise CorpusError(name, "it names no data set", f"{HUB}NAME or {HUB}NAME:CONFIG")
+    found = False
+    try:
+        dataset = load_dataset(repository, configuration or None, split="train", streaming=True)
+        features = dataset.features or {}
+        names = {column: feature.names for column, feature in features.items() if hasattr(feature, "names")}
+        for row in dataset:
+            found = True
+            yield with_label_names(row, names)
+    except _hub_failures() as error:
+        raise _hub_error(name, error) from None
+    if not found:
+        raise CorpusError(name, "its train split has no rows")
+
+
+def with_label_names(row: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A row with the names of labels that its data set numbers; -1, which means no label, becomes null."""
+    named = {
+        column: labels[row[column]] if row[column] >= 0 else None
+        for column, labels in names.items()
+        if isinstance(row.get(column), int)
+    }
+    return {**row, **named}
+
+
+def _row_text(name: str, row: dict[str, Any]) -> str:
+    if "text" not in row:
+        columns = ", ".join(row)
+        hint = "export the column that you want to a text file"
+        raise CorpusError(name, f"it has no column `text`, only {columns}", hint)
+    text = row["text"]
+    if text is not None and not isinstance(text, str):
+        raise CorpusError(name, f"its column `text` holds {type(text).__name__}, not text")
+    text = text or ""
+    return text if text.endswith("\n") else text + "\n"
+
+
+def _hub_failures() -> tuple[type[Exception], ...]:
+    """What datasets and the libraries below it raise for a bad name, network or file."""
+    from datasets.exceptions import DatasetsError
+    from huggingface_hub import errors
+
+    network = getattr(errors, "HTTPError", OSError)  # not in every release
+    arguments = (ValueError, LookupError, TypeError, RuntimeError)
+    return (DatasetsError, network, OSError, EOFError, ImportError, *arguments)
+
+
+def _hub_error(name: str, error: Exception) -> CorpusError:
+    from datasets.exceptions import DatasetNotFoundError
+
+    reason = " ".join(str(error).split()) or type(error).__name__
+    hint = "look at its page on huggingface.co, or export its text to a file"
+    if isinstance(error, DatasetNotFoundError):
+        hint = "check the name on huggingface.co/datasets; a private data set needs `hf auth login`"
+    elif isinstance(error, OSError):
+        hint = "check the network; a corpus in a file needs none"
+    elif isinstance(error, ValueError) and "config" in reason.lower():
+        hint = f"name one: {name.split(':')[0]}:{name.split(':')[1]}:CONFIG"
+    return CorpusError(name, f"the hub's data set cannot be read: {reason[:300]}", hint)

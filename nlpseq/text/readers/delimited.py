@@ -1,0 +1,167 @@
+"""Tables of cells between tabs or commas: .tsv and .csv.
+
+A .csv is quoted as spreadsheets do. Its delimiter is the comma unless `sep=;` in the first line or the cells themselves
+say that it is a semicolon or a tab. A .tsv holds cells as they are, unless it is quoted as pandas, R and Excel do: then
+its quotation marks are no part of the texts. Both are decided once for a file, and said in its notes.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+
+from nlpseq.errors import CorpusError
+from nlpseq.text.readers.table import Notes, Row, Rows, TableFormat, table_lines
+
+LONGEST_CELL = 2**31 - 1  # characters; Python's csv refuses more than 131,072 unless told otherwise
+LONGEST_LINES = 100  # of one quoted cell at the end of a sample
+SAMPLE = 1000  # lines, to find the delimiter and whether cells are quoted
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+
+_CELL = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^"\t\n]*))([\t\n]|$)')
+_DOUBLED = re.compile(r'(?:^|\t)"[^\t]*""[^\t]*"(?:\t|$)')
+_NUMBER = re.compile(r"[-+]?[\d.,]*(?:[eE][-+]?\d+)?|NA|NaN|TRUE|FALSE")
+
+
+def tsv_rows(name: str, lines: Iterable[str], notes: Notes) -> Rows:
+    """The rows of lines whose cells have a tab between them."""
+    lines = iter(lines)
+    for number, line in enumerate(lines, 1):
+        if '"' in line:
+            sample = [line, *islice(lines, SAMPLE - 1)]
+            rest = chain(sample, lines)
+            if is_quoted(sample, whole=number == 1):
+                notes.append("its cells are quoted as in CSV: the quotation marks are no part of the texts")
+                yield from _quoted_rows(name, rest, "\t", number)
+            else:
+                yield from _plain_rows(name, rest, number, notes)
+            return
+        yield _plain_row(name, number, line)
+
+
+def _plain_row(name: str, number: int, line: str) -> Row:
+    return Row(f"{name}:{number}", line.split("\t") if line else ())
+
+
+def _plain_rows(name: str, lines: Iterable[str], start: int, notes: Notes) -> Rows:
+    doubled, first = 0, 0
+    for number, line in enumerate(lines, start):
+        if '"' in line and _DOUBLED.search(line):
+            doubled, first = doubled + 1, first or number
+        yield _plain_row(name, number, line)
+    if doubled:
+        many = "1 row has" if doubled == 1 else f"{doubled:,} rows have"
+        what = f'{many} cells in quotation marks with "" inside, which stay in the texts; the first is line {first:,}'
+        notes.append(what)
+
+
+def is_quoted(lines: Sequence[str], *, whole: bool) -> bool:
+    """Whether lines with cells between tabs are quoted as in CSV; with `whole` they are the start of their file.
+
+    They are if every cell with a quotation mark is quoted throughout, and either a cell shows that it had to be, by a
+    mark, a tab or a line end inside, or all cells but numbers are quoted. Speech in quotation marks alone is text.
+    """
+    text = "\n".join(lines) + "\n"
+    widths: set[int] = set()
+    quoted: list[str] = []
+    bare: list[str] = []
+    width, position = 0, 0
+    while position < len(text):
+        cell = _CELL.match(text, position)
+        if cell is None:
+            if len(lines) < SAMPLE or text[position] != '"' or text.count("\n", position) > LONGEST_LINES:
+                return False
+            break  # the sample ends inside a cell
+        (bare if cell[1] is None else quoted).append(cell[2] if cell[1] is None else cell[1])
+        width, position = width + 1, cell.end()
+        if cell[3] == "\n":
+            widths.add(width)
+            width = 0
+    if len(widths) != 1 or widths == {1}:
+        return False
+    shown = any('""' in cell or "\t" in cell or "\n" in cell for cell in quoted)
+    by_need = shown and all(re.search('["\t\n,]', cell) for cell in quoted)
+    if by_need and not (any("," in cell for cell in bare) and any(_only_comma(cell) for cell in quoted)):
+        return True
+    return whole and len(quoted) > max(widths) and all(_NUMBER.fullmatch(cell) for cell in bare)
+
+
+def _only_comma(cell: str) -> bool:
+    return not re.search('["\t\n]', cell)
+
+
+def csv_rows(name: str, lines: Iterable[str], notes: Notes) -> Rows:
+    """The rows of lines of CSV."""
+    lines = (line.replace("\r", " ") for line in lines)
+    first, start = next(lines, ""), 1
+    if first.lower().startswith("sep=") and len(first) == 5:
+        delimiter, start = first[4], 2
+        rest: Iterable[str] = lines
+    else:
+        sample = [first, *islice(lines, SAMPLE - 1)]
+        delimiter, rest = _delimiter(sample), chain(sample, lines)
+    if delimiter != ",":
+        notes.append(f"its cells have {DELIMITERS.get(delimiter, repr(delimiter))} between them")
+    return _quoted_rows(name, rest, delimiter, start)
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """The first delimiter that cuts all lines into the same number of cells, two at least; else the comma."""
+    for delimiter in DELIMITERS:
+        widths = set()
+        try:
+            for row in _csv_reader(lines, delimiter):
+                if any(cell.strip() for cell in row):
+                    widths.add(len(row))
+        except csv.Error:
+            if len(lines) < SAMPLE:
+                continue  # it ends inside a cell, and is not cut short
+        if len(widths) == 1 and widths != {1}:
+            return delimiter
+    return ","
+
+
+def _csv_reader(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
+    if csv.field_size_limit() < LONGEST_CELL:
+        csv.field_size_limit(LONGEST_CELL)
+    return csv.reader((line + "\n" for line in lines), delimiter=delimiter, strict=True)
+
+
+def _quoted_rows(name: str, lines: Iterable[str], delimiter: str, start: int) -> Rows:
+    """Rows of quoted cells, the first of which is in line `start`. Raises CorpusError for what is no CSV."""
+    count = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal count
+        for line in lines:
+            count += 1
+            yield line
+
+    first = start
+    try:
+        for row in _csv_reader(counted(), delimiter):
+            yield Row(f"{name}:{first}", row)
+            first = start + count
+    except csv.Error as error:
+        hint = 'a quotation mark in a text is written twice: ""'
+        raise CorpusError(f"{name}:{first}", f"it is no CSV: {error}", hint) from None
+
+
+_CSV_TEXT = (
+    'python -c "import csv, sys; csv.field_size_limit(2**31 - 1); '
+    "sys.stdout.writelines(' '.join(row[{index}].split()) + '\\n' for row in csv.reader(sys.stdin))\""
+)
+
+
+def _read_tsv(name: str, notes: Notes) -> Rows:
+    return tsv_rows(name, table_lines(name), notes)
+
+
+def _read_csv(name: str, notes: Notes) -> Rows:
+    return csv_rows(name, table_lines(name), notes)
+
+
+TSV = TableFormat((".tsv", ".tab"), _read_tsv, text_command="cut -f{number}")
+CSV = TableFormat((".csv",), _read_csv, text_command=_CSV_TEXT)

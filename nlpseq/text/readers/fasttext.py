@@ -1,0 +1,48 @@
+"""fastText's lines, `__label__good and the text`, and folders of a folder for each label."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from nlpseq.errors import CorpusError
+from nlpseq.text.compression import show_line
+from nlpseq.text.formats import read_text
+from nlpseq.text.readers.table import Row, Rows
+
+PREFIX = "__label__"
+
+_LABEL = re.compile(rf"(?:^|(?<=[ \t])){PREFIX}[^ \t]*")
+
+
+def fasttext_rows(name: str, lines: Iterable[str]) -> Rows:
+    """A label and a text of each line. Raises CorpusError for a line with no label, or with several."""
+    for number, line in enumerate(lines, 1):
+        where = f"{name}:{number}"
+        if not line.strip():
+            yield Row(where, {})
+            continue
+        labels = list(_LABEL.finditer(line))
+        if not labels:
+            what = f"it must begin with a label, as `{PREFIX}good`, begins with {line[:30]!r}"
+            raise CorpusError(where, what, show_line(name, number))
+        if len(labels) > 1:
+            listed = " ".join(label[0] for label in labels)
+            raise CorpusError(where, f"it has {len(labels)} labels, a text has one", f"keep one of {listed}")
+        (label,) = labels
+        before, after = line[: label.start()], line[label.end() :]
+        text = before + after[1:] if after else before[:-1]
+        yield Row(where, {"label": label[0].removeprefix(PREFIX), "text": text})
+
+
+def folder_rows(name: str) -> Rows:
+    """A text from each file of each folder in a folder, in the order of their names. Raises CorpusError for none."""
+    folder = Path(name)
+    labels = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not labels:
+        raise CorpusError(name, "it must hold a folder for each label, holds none", f"{folder}/good/1.txt")
+    for label in labels:
+        for file in sorted(entry for entry in label.iterdir() if entry.is_file() and not entry.name.startswith(".")):
+            text = "" if not file.stat().st_size else "".join(read_text(file))
+            yield Row(str(file), {"label": label.name, "text": text.strip()})

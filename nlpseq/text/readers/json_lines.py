@@ -1,0 +1,56 @@
+"""Tables of JSON objects, one a line. An object of languages under `translation`, as on the hub, counts as columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nlpseq.errors import CorpusError
+from nlpseq.text.compression import new_name, shell_input, show_line
+from nlpseq.text.readers.table import Notes, Row, Rows, TableFormat, table_lines
+
+LANGUAGES = "translation"  # the hub's name for an object of languages
+
+
+def flat(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row with its languages, if it has an object of them, beside its other cells."""
+    inner = row.get(LANGUAGES)
+    if not isinstance(inner, Mapping):
+        return row
+    return {**inner, **{name: value for name, value in row.items() if name != LANGUAGES}}
+
+
+def object_rows(name: str, objects: Iterator[Mapping[str, Any]]) -> Rows:
+    """Rows of objects, numbered from 1."""
+    return (Row(f"{name}:{number}", flat(row)) for number, row in enumerate(objects, 1))
+
+
+def _read(name: str, notes: Notes) -> Rows:
+    for number, line in enumerate(table_lines(name), 1):
+        where = f"{name}:{number}"
+        if not line.strip():
+            yield Row(where, {})
+            continue
+        if number == 1 and line.lstrip().startswith("["):
+            hint = f"{shell_input(name, _jq('.[]'))} > {new_name(name, '.objects.jsonl')}"
+            raise CorpusError(where, "it is a JSON array, and must be an object in each line", hint)
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            hint = show_line(name, number)
+            if number == 1 and line.strip() == "{":
+                hint = f"{shell_input(name, _jq('.'))} > {new_name(name, '.objects.jsonl')}"
+            raise CorpusError(where, f"it is no JSON: {error}", hint) from None
+        if not isinstance(value, dict):
+            raise CorpusError(where, f"it must be an object, is {json.dumps(value)[:40]}", show_line(name, number))
+        yield Row(where, flat(value))
+
+
+def _jq(wanted: str) -> str:
+    return f"jq -c '{wanted}'"
+
+
+_TEXT = 'jq -r \'.["{name}"] | gsub("\\\\s+"; " ")\''
+
+JSON_LINES = TableFormat((".jsonl", ".ndjson", ".json"), _read, text_command=_TEXT)

@@ -1,0 +1,105 @@
+"""A file, a folder, a bundled corpus or a hub data set as rows. A format of tables is one line in FORMATS.
+
+    .tsv           cells between tabs, quoted only if all that need it are
+    .csv           cells between commas, semicolons or tabs, quoted as spreadsheets do
+    .jsonl         objects, one a line
+    .parquet       rows of named columns
+    .po            gettext messages and their translations
+    .tmx           translation memories: a text for each language
+    hf:NAME        rows of a hub data set
+    a folder       a folder in it for each label, a file in that for each text
+    other files    `__label__good and the text`, as for fastText, or cells between tabs
+
+Suffixes count in any capitalisation, and a compressed file is read as the file inside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from nlpseq.errors import CorpusError
+from nlpseq.text.bundled import BUNDLED
+from nlpseq.text.compression import format_suffix, new_name, shell_input
+from nlpseq.text.formats import need_path, split_lines
+from nlpseq.text.hub import HUB, hub_rows
+from nlpseq.text.readers.delimited import CSV, TSV, tsv_rows
+from nlpseq.text.readers.fasttext import PREFIX, fasttext_rows, folder_rows
+from nlpseq.text.readers.json_lines import JSON_LINES, object_rows
+from nlpseq.text.readers.parquet import PARQUET
+from nlpseq.text.readers.po import PO
+from nlpseq.text.readers.table import Rows, Table, TableFormat, table_lines
+from nlpseq.text.readers.tmx import TMX
+
+FORMATS: dict[str, TableFormat] = {
+    suffix: table_format
+    for table_format in (TSV, CSV, JSON_LINES, PARQUET, PO, TMX)
+    for suffix in table_format.suffixes
+}
+
+_MARKUP = re.compile(r"\s*<(\?xml|!doctype|srcset|refset|tstset|mteval|html|tmx|xliff|dataset)\b", re.IGNORECASE)
+_SEGMENTS = r"""sed -n 's/.*<seg[^>]*>\(.*\)<\/seg>.*/\1/p'"""
+_UNESCAPED = 'python -c "import html, sys; sys.stdout.writelines(map(html.unescape, sys.stdin))"'
+
+
+def open_table(name: str) -> Table:
+    """The rows of a table, by its name.
+
+    Raises CorpusError, at once or while reading, for what does not exist, cannot be read or is no table.
+    """
+    if not name:
+        raise CorpusError("corpus", "its name is empty", "name a file, a folder, or one of nlpseq corpus list")
+    path, notes = Path(name), list[str]()
+    if path.is_dir():
+        return Table(name, folder_rows(name), notes=notes)
+    if name.startswith(HUB) and not path.exists():
+        return Table(name, object_rows(name, hub_rows(name)), notes=notes)
+    if name in BUNDLED and not path.is_file():
+        return Table(name, tsv_rows(name, split_lines(BUNDLED[name].read()), notes), notes=notes)
+    table_format = FORMATS.get(format_suffix(name))
+    if table_format is None:
+        need_path(name)
+        return Table(name, _other_rows(name, notes), notes=notes)
+    return Table(name, table_format.read(name, notes), table_format.languages, notes)
+
+
+def is_table(name: str) -> bool:
+    """Whether a name is that of a table, by its suffix or because it is bundled or the hub's."""
+    bundled = name in BUNDLED and not Path(name).exists()
+    return format_suffix(name) in FORMATS or name.startswith(HUB) or bundled
+
+
+def _other_rows(name: str, notes: list[str]) -> Rows:
+    """The rows of a text file whose suffix says nothing. Raises CorpusError if its first line is that of no table."""
+    lines = text_lines(name)
+    first = next(lines, "")
+    whole = chain([first], lines)
+    if PREFIX in first:
+        yield from fasttext_rows(name, whole)
+    elif "\t" in first:
+        notes.append("it is read as a .tsv, for its first line has tabs")
+        yield from tsv_rows(name, whole, notes)
+    else:
+        what = f"it is no table: its first line has no tab, and no `{PREFIX}`: {first[:30]!r}"
+        known = ", ".join(FORMATS)
+        raise CorpusError(f"{name}:1", what, f"name a table ({known}), or two files: --source FILE --target FILE")
+
+
+def text_lines(name: str) -> Iterator[str]:
+    """The lines of a text file. Raises CorpusError as `table_lines`, and for markup, as the SGML of WMT's test sets."""
+    for number, line in enumerate(table_lines(name), 1):
+        if number == 1:
+            refuse_markup(name, line)
+        yield line
+
+
+def refuse_markup(name: str, first: str) -> None:
+    """Raises CorpusError if the first line of a file is markup."""
+    found = _MARKUP.match(first)
+    if found:
+        hint = "make text of it first, a text a line"
+        if found[1].lower() in ("srcset", "refset", "tstset", "mteval", "!doctype"):
+            hint = f"{shell_input(name, _SEGMENTS)} | {_UNESCAPED} > {new_name(name, '.txt')}"
+        raise CorpusError(f"{name}:1", f"it is markup, not a text a line: {first.strip()[:40]!r}", hint)

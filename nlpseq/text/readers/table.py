@@ -1,0 +1,71 @@
+"""What a table is: rows of cells, and the record that makes a format of one.
+
+A row's cells are a list if the table has no names for them but may have a header, and a mapping if every row names its
+own. A format turns a file into rows and nothing else: which cells are meant is chosen in `columns.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, NamedTuple
+
+from nlpseq.errors import CorpusError
+from nlpseq.text.compression import format_suffix, new_name, shell_input
+from nlpseq.text.formats import read_text, split_lines
+
+
+class Row(NamedTuple):
+    """The cells of one row, none for a blank line, and where it is: FILE:LINE, or FILE:ROW."""
+
+    where: str
+    cells: Sequence[str] | Mapping[str, Any]
+
+
+CR_TO_LF = r"tr '\r' '\n'"
+
+Notes = list[str]
+Rows = Iterator[Row]
+
+
+@dataclass(frozen=True)
+class TableFormat:
+    """A format of tables: the suffixes of its files, and how one is read."""
+
+    suffixes: tuple[str, ...]
+    read: Callable[[str, Notes], Rows]  # what is worth knowing of the file is added to the notes
+    languages: bool = False  # cells are named by their languages
+    text_command: str = ""  # a shell command that writes one text a line; {name} or {number} is the column
+
+
+@dataclass
+class Table:
+    """An open table. `notes` is complete when all rows are read."""
+
+    name: str
+    rows: Rows
+    languages: bool = False
+    notes: Notes = field(default_factory=list)
+
+
+def table_lines(name: str) -> Iterator[str]:
+    """The lines of a text file, without the CR of a CRLF. Raises CorpusError as `read_text`, and for CR alone."""
+    return clean_lines(name, split_lines(read_text(name)))
+
+
+def clean_lines(name: str, lines: Iterable[str]) -> Iterator[str]:
+    """Lines without the CR of a CRLF. Raises CorpusError if CR alone ends the lines of a whole file."""
+    lines = iter(lines)
+    first, second = next(lines, None), next(lines, None)
+    if first is not None and second is None and "\r" in first.rstrip("\r"):
+        hint = f"{shell_input(name, CR_TO_LF)} > {new_name(name, '.lf' + format_suffix(name))}"
+        raise CorpusError(f"{name}:1", "its lines end in CR alone: all of it is one line", hint)
+    for line in chain([one for one in (first, second) if one is not None], lines):
+        yield line.removesuffix("\r")
+
+
+def one_line(text: str) -> str:
+    """A text with a space for each CRLF, CR or LF in it."""
+    return re.sub("\r\n|\r|\n", " ", text) if "\n" in text or "\r" in text else text

@@ -1,0 +1,38 @@
+"""How a corpus is identified: a SHA-256 of its text, and the name that a signature of scores calls it by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from nlpseq.text.encodings import to_utf8
+
+
+class TextHash:
+    """The SHA-256 of a text that is read in pieces; it does not depend on the pieces."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, piece: str) -> None:
+        """Take the next piece of the text."""
+        self._digest.update(to_utf8(piece))
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all pieces so far, in hexadecimal digits."""
+        return self._digest.hexdigest()
+
+
+def rows_sha256(rows: Iterable[Sequence[str]]) -> str:
+    """The SHA-256 of rows, a tab between two cells and a newline after each row."""
+    text = TextHash()
+    for row in rows:
+        text.add("\t".join(row) + "\n")
+    return text.sha256
+
+
+def corpus_name(names: Sequence[str], chosen: str) -> str:
+    """What a signature calls a corpus: the names of its files, and how its texts were chosen (`held out`)."""
+    return f"{'+'.join(Path(name).name for name in names)}:{chosen.replace(' ', '-')}"

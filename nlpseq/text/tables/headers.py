@@ -1,0 +1,133 @@
+"""Whether the first row of a table is a header: by the names that columns usually have, and by how it departs.
+
+A name tells by itself. Without one that is known, a first row is taken for a header if its cells look like names and
+each departs from its column: alone without the spaces, digits or full stops that nearly all others have, or alone in
+a column of few values. If only some cells depart, it may be a header, and that is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+FEWEST_ROWS = 20  # to compare the first one with
+NEARLY_ALL = 0.9
+LONGEST_NAME = 40  # characters
+
+SOURCE_NAMES = ("source", "src", "source_text", "original", "input")
+TARGET_NAMES = ("target", "tgt", "trg", "target_text", "translation", "output")
+LABEL_NAMES = ("label", "labels", "class", "category", "sentiment", "polarity", "target", "stars", "rating", "score")
+TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "document", "tweet", "message", "body", "title")
+
+_NO_LANGUAGES = {"id", "no"}  # as names of columns, which number the rows
+
+# of languages, in two letters and in three
+_CODES = frozenset(
+    """
+    af am ar az be bg bn bs ca cs cy da de el en eo es et eu fa fi fr ga gl gu he hi hr hu hy id is it ja ka kk km kn
+    ko ku ky la lb lo lt lv mg mk ml mn mr ms mt my nb ne nl nn no oc or pa pl ps pt ro ru rw sd se si sk sl so sq sr
+    sv sw ta te tg th tk tl tr tt ug uk ur uz vi wo xh yi yo zh zu
+    ara bul cat ces cmn cze dan deu dut ell eng epo est eus fas fin fra fre gle ger gre heb hin hrv hun ind isl ita
+    jpn kat kor lat lav lit nld nno nob nor pes pol por ron rum rus slk slv spa sqi srp swa swe tam tel tgl tha tur
+    ukr urd vie yue zho chi
+    """.split()  # noqa: SIM905
+)
+_NAMES = frozenset(
+    """
+    afrikaans albanian arabic armenian basque belarusian bengali bosnian bulgarian catalan chinese croatian czech
+    danish dutch english esperanto estonian finnish french galician georgian german greek hebrew hindi hungarian
+    icelandic indonesian irish italian japanese kazakh khmer korean latin latvian lithuanian macedonian malay mandarin
+    mongolian nepali norwegian persian polish portuguese romanian russian serbian slovak slovenian spanish swahili
+    swedish tagalog tamil thai turkish ukrainian urdu vietnamese welsh yoruba zulu
+    deutsch englisch französisch spanisch italienisch français anglais allemand espagnol español inglés italiano
+    inglese português русский 中文 英文 日本語 한국어
+    """.split()  # noqa: SIM905
+)
+_LOCALE = re.compile(r"([a-z]{2,3})(?:[-_][a-z0-9]{2,4}){0,2}")
+_WORD = re.compile(r"[^\W_]+")
+_AROUND_CODE = {"text", "sentence", "lang", "language", "src", "tgt", "source", "target", "string"}
+_NAME = re.compile(r"[^\W\d][\w .#()/:-]*[\w)]|[^\W\d]")
+_FEATURES = (re.compile(r"\S\s+\S"), re.compile(r"\d"), re.compile(r"[.?!…\u3002\uff1f\uff01][\"'”»)]?$"))
+
+
+def normal_name(name: str) -> str:
+    """A column's name as it is compared."""
+    return name.strip().lower()
+
+
+def usual_index(names: Sequence[str], usual: Sequence[str]) -> int | None:
+    """The index of the name that comes first among the usual ones; `text_a` counts as `text`."""
+    found = [normal_name(name) for name in names]
+    for wanted in usual:
+        for index, name in enumerate(found):
+            if name in (wanted, f"{wanted}_a"):
+                return index
+    return None
+
+
+def known_names(names: Sequence[str]) -> int:
+    """How many of some cells are different names that columns of pairs or of labelled texts usually have."""
+    usual = (SOURCE_NAMES, TARGET_NAMES, LABEL_NAMES, TEXT_NAMES)
+    indices = {usual_index(names, wanted) for wanted in usual} - {None}
+    return len(
+        {normal_name(name) for name in names if is_language(name)}
+        | {names[index] for index in indices if index is not None}
+    )
+
+
+def is_language(name: str) -> bool:
+    """Whether a column's name is that of a language: `de`, `en_US`, `German sentences`, `text_de`."""
+    lower = normal_name(name)
+    locale = _LOCALE.fullmatch(lower)
+    if locale and locale[1] in _CODES:
+        return lower not in _NO_LANGUAGES
+    words = _WORD.findall(lower)
+    coded = len(words) == 2 and any(words[side] in _CODES and words[1 - side] in _AROUND_CODE for side in (0, 1))
+    return coded or (len(words) <= 4 and any(word in _NAMES for word in words))
+
+
+def looks_like_header(rows: Sequence[Sequence[str]], *, few_values_tell: bool) -> Literal["yes", "maybe", "no"]:
+    """Whether the first of some rows looks like a header of names that are not known.
+
+    With `few_values_tell` a name alone in a column of few values, as labels are, is enough.
+    """
+    first, rest = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
+    indices = [index for index in filled_columns(rest) if index < len(first)]
+    names = [first[index].strip() for index in indices]
+    if len(rest) < FEWEST_ROWS - 1 or len(set(names)) < len(names) or not all(map(_is_name, names)):
+        return "no"
+    columns = [[row[index].strip() for row in rest] for index in indices]
+    alone = [_is_alone(name, column) for name, column in zip(names, columns, strict=True)]
+    departs = [_departs(name, column) for name, column in zip(names, columns, strict=True)]
+    either = [any(pair) for pair in zip(alone, departs, strict=True)]
+    if either and (all(either) or (few_values_tell and any(alone))):
+        return "yes"
+    return "maybe" if any(either) else "no"
+
+
+def filled_columns(rows: Sequence[Sequence[str]]) -> list[int]:
+    """The indices of columns that hold something in one row at least."""
+    width = max(map(len, rows), default=0)
+    return [index for index in range(width) if any(len(row) > index and row[index].strip() for row in rows)]
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number, as an identifier or a score."""
+    return re.fullmatch(r"\s*[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?\s*", cell) is not None
+
+
+def _is_name(cell: str) -> bool:
+    return len(cell) <= LONGEST_NAME and _NAME.fullmatch(cell) is not None
+
+
+def _is_alone(name: str, column: Sequence[str]) -> bool:
+    return name not in column and 2 * len(set(column)) < len(column)
+
+
+def _departs(name: str, column: Sequence[str]) -> bool:
+    filled = [cell for cell in column if cell]
+    return any(
+        not feature.search(name) and sum(bool(feature.search(cell)) for cell in filled) >= NEARLY_ALL * len(filled)
+        for feature in _FEATURES
+    )

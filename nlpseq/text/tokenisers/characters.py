@@ -1,0 +1,117 @@
+"""Bytes and characters as tokens."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlpseq.text.encodings import to_utf8
+from nlpseq.text.tokenisers.subwords import SPACE_MARK
+from nlpseq.text.tokenisers.tokeniser import NUM_BYTES, SPACE, Tokeniser, by_frequency, checked_units, damaged
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class ByteTokeniser(Tokeniser):
+    """Every byte is a token; nothing is learned."""
+
+    kind = "byte"
+    description = "bytes: 256 tokens, any language, long sequences"
+
+    @classmethod
+    def train(cls, lines: Iterable[str], vocabulary_size: int) -> Self:
+        return cls(())
+
+    @classmethod
+    def from_payload(cls, payload: Any) -> Self:
+        if payload != []:
+            raise damaged("a byte tokeniser with units")
+        return cls(())
+
+    def payload(self) -> Any:
+        return []
+
+    def encode(self, text: str, *, exact: bool = True) -> NDArray[np.int32]:
+        return np.frombuffer(to_utf8(text), np.uint8).astype(np.int32)
+
+    def spell(self, token: int) -> str:
+        return spell_character(token) or super().spell(token)
+
+
+class CharTokeniser(Tokeniser):
+    """ASCII characters are their bytes; the most frequent others are units, ties in code point order."""
+
+    kind = "char"
+    description = "characters; rare ones in bytes"
+
+    @classmethod
+    def train(cls, lines: Iterable[str], vocabulary_size: int) -> Self:
+        counts: Counter[str] = Counter()
+        for line in lines:
+            if not line.isascii():
+                counts.update(line)
+        characters = [character for character in by_frequency(counts) if _is_character_unit(character)]
+        return cls(characters[: vocabulary_size - NUM_BYTES])
+
+    @classmethod
+    def from_payload(cls, payload: Any) -> Self:
+        return cls(checked_units(payload, _is_character_unit))
+
+    def payload(self) -> Any:
+        return list(self.units)
+
+    def encode(self, text: str, *, exact: bool = True) -> NDArray[np.int32]:
+        code_points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+        ids = self._table[code_points]
+        unknown = ids < 0
+        return _spell_in_utf8(code_points, ids, unknown) if unknown.any() else ids
+
+    def spell(self, token: int) -> str:
+        return spell_character(token) or super().spell(token)
+
+    @cached_property
+    def _table(self) -> NDArray[np.int32]:
+        """The id of every code point, -1 where it must be spelled in bytes."""
+        table = np.full(0x110000, -1, np.int32)
+        table[:0x80] = np.arange(0x80)
+        table[0xDC80:0xDD00] = np.arange(0x80, 0x100)  # a lone surrogate is the byte it stands for
+        table[[ord(unit) for unit in self.units]] = np.arange(NUM_BYTES, self.size)
+        return table
+
+
+def _is_character_unit(text: str) -> bool:
+    return len(text) == 1 and not text.isascii() and not _SURROGATE.match(text)
+
+
+def spell_character(token: int) -> str:
+    """A byte that is a printable ASCII character as that character, a space as SPACE_MARK; else nothing."""
+    if token == SPACE:
+        return SPACE_MARK
+    return chr(token) if SPACE < token < 0x7F else ""
+
+
+def _spell_in_utf8(
+    code_points: NDArray[np.uint32],  # [N]
+    ids: NDArray[np.int32],  # [N], of no meaning where unknown
+    unknown: NDArray[np.bool_],  # [N]
+) -> NDArray[np.int32]:
+    """Ids [T] with the two to four UTF-8 bytes of every unknown code point in its place."""
+    widths = np.ones(len(ids), np.int64)
+    widths[unknown] += 1 + (code_points[unknown] >= 0x800) + (code_points[unknown] >= 0x10000)
+    ends = np.cumsum(widths)
+    spelled = np.empty(ends[-1], np.int32)
+    spelled[ends[~unknown] - 1] = ids[~unknown]
+    for width, lead in ((2, 0xC0), (3, 0xE0), (4, 0xF0)):
+        chosen = widths == width
+        last, rest = ends[chosen] - 1, code_points[chosen]
+        for back in range(width - 1):
+            spelled[last - back] = 0x80 | rest & 0x3F
+            rest = rest >> 6
+        spelled[last - width + 1] = lead | rest
+    return spelled

@@ -1,0 +1,61 @@
+"""Pieces of words as tokens: sentencepiece's unigram and BPE."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlpseq.text.encodings import to_utf8
+from nlpseq.text.tokenisers.subwords import SubwordModel, train_subword_model
+from nlpseq.text.tokenisers.tokeniser import NUM_BYTES, Tokeniser, damaged
+
+
+class SubwordTokeniser(Tokeniser):
+    """Word pieces of a sentencepiece model; what it must not see is spelled in bytes around it."""
+
+    def __init__(self, model: bytes) -> None:
+        self._model = SubwordModel(model)
+        super().__init__(self._model.units)
+
+    @classmethod
+    def train(cls, lines: Iterable[str], vocabulary_size: int) -> Self:
+        return cls(train_subword_model(cls.kind, lines, vocabulary_size - NUM_BYTES))
+
+    @classmethod
+    def from_payload(cls, payload: Any) -> Self:
+        if not isinstance(payload, str):
+            raise damaged("the sentencepiece model is not text")
+        try:
+            return cls(base64.b64decode(payload, validate=True))
+        except binascii.Error:
+            raise damaged("the sentencepiece model is not base64") from None
+
+    def payload(self) -> Any:
+        return base64.b64encode(self._model.model).decode("ascii")
+
+    def encode(self, text: str, *, exact: bool = True) -> NDArray[np.int32]:
+        parts = self._model.split(text)
+        spelled: list[Iterable[int]] = [()] * len(parts)
+        spelled[0::2] = self._model.encode(parts[0::2])
+        spelled[1::2] = [to_utf8(part) for part in parts[1::2]]
+        return np.fromiter(chain.from_iterable(spelled), np.int32)
+
+
+class UnigramTokeniser(SubwordTokeniser):
+    """Pieces whose product of probabilities is greatest (Kudo 2018)."""
+
+    kind = "unigram"
+    description = "word pieces by likelihood (sentencepiece)"
+
+
+class BpeTokeniser(SubwordTokeniser):
+    """Pieces made by merging the most frequent pair again and again (Sennrich et al. 2016)."""
+
+    kind = "bpe"
+    description = "word pieces by merging pairs (sentencepiece)"

@@ -1,0 +1,254 @@
+"""The request of a training run: one options dataclass a task, which the command line and Python fill alike.
+
+A request nests the options of the corpus, of the model and of training; `make_request` fills it from flat names. torch
+is not imported here, so that the command line can show the options at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from nlpseq import tasks
+from nlpseq.errors import OptionError
+from nlpseq.models.classifier import ClassifierOptions
+from nlpseq.models.language_model import LanguageModelOptions
+from nlpseq.models.options import RecurrentOptions
+from nlpseq.models.translator import TranslatorOptions
+from nlpseq.options import as_flags, check, flag, option
+from nlpseq.text.tables.label_tables import LabelColumns
+from nlpseq.training.options import (
+    ClassifierTraining,
+    CorpusOptions,
+    LanguageModelTraining,
+    TrainingOptions,
+    TranslationTraining,
+)
+
+Paths = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked of a training run."""
+
+    corpus: Paths = option((), "text files", metavar="CORPUS", argument=True)
+    valid: Paths = option((), "validation text", metavar="FILE")
+    out: Path = option(Path("checkpoints/model"), "run folder to write", metavar="DIR")
+    resume: bool = option(False, "continue the run in the folder; on the same device to the same bits", switch=True)
+    overwrite: bool = option(False, "replace the run in the folder by a new one", switch=True)
+    init_from: Path | None = option(None, "start from a model's weights and tokeniser", metavar="MODEL")
+    corpus_options: CorpusOptions = field(default_factory=CorpusOptions)
+    model: RecurrentOptions
+    training: TrainingOptions
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def files(self) -> Paths:
+        """The corpora to train on, as they are named; empty for the bundled one."""
+        return self.corpus
+
+    def as_json(self) -> dict[str, Any]:
+        """The parts of the request that make two runs the same run."""
+        return {
+            "corpus": list(self.files()),
+            "valid": list(self.valid),
+            "init_from": None if self.init_from is None else str(self.init_from),
+            "corpus_options": asdict(self.corpus_options),
+            "model": asdict(self.model),
+            "training": asdict(self.training),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelRequest(Request):
+    """Train a language model on text files, or on the bundled stories if none is named.
+
+    \b
+      nlpseq train lm book.txt --minutes 5
+    """
+
+    corpus: Paths = option(
+        (), "text files (.gz, .xz, .zst too), bundled corpora, or hf:NAME[:CONFIG]", metavar="CORPUS", argument=True
+    )
+    valid: Paths = option((), "validation text [default: the corpus' last tenth]", metavar="FILE")
+    out: Path = option(tasks.LANGUAGE_MODEL.folder, "run folder to write", metavar="DIR")
+    model: LanguageModelOptions = field(default_factory=LanguageModelOptions)
+    training: LanguageModelTraining = field(default_factory=LanguageModelTraining)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRequest(Request):
+    """Train a classifier on texts with labels of any number and kind, or on the bundled reviews.
+
+    \b
+      nlpseq train sentiment reviews.tsv --minutes 5
+      nlpseq train lm unlabelled.txt && nlpseq train sentiment reviews.tsv --init-from checkpoints/lm
+    """
+
+    corpus: Paths = option(
+        (),
+        "texts with labels: .tsv, .csv, .jsonl (.gz, .xz, .zst too), .parquet, hf:NAME[:CONFIG], a folder of a folder "
+        "for each label, fastText's lines [default: reviews]",
+        metavar="CORPUS",
+        argument=True,
+    )
+    label_column: str | None = option(
+        None, "the label's column, by name or number [default: by header]", metavar="NAME"
+    )
+    text_column: str | None = option(None, "the text's column, by name or number [default: by header]", metavar="NAME")
+    valid: Paths = option((), "texts with labels for validation [default: a tenth of each label]", metavar="FILE")
+    out: Path = option(tasks.CLASSIFIER.folder, "run folder to write", metavar="DIR")
+    model: ClassifierOptions = field(default_factory=ClassifierOptions)
+    training: ClassifierTraining = field(default_factory=ClassifierTraining)
+
+    @property
+    def columns(self) -> LabelColumns:
+        """The columns of label and text."""
+        return LabelColumns(self.label_column, self.text_column)
+
+    def as_json(self) -> dict[str, Any]:
+        """The parts of the request that make two runs the same run."""
+        return {**super().as_json(), "columns": list(self.columns)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslatorRequest(Request):
+    """Train a translator, or any model from text to text, on pairs: tables or two files, or the bundled pairs.
+
+    \b
+      nlpseq train translation pairs.tsv --minutes 10
+      nlpseq train translation --source train.en --target train.de --valid val.en --valid val.de
+    """
+
+    corpus: Paths = option(
+        (),
+        "tables of pairs: .tsv, .csv, .jsonl, .po, .tmx (.gz, .xz, .zst too), .parquet, hf:NAME[:CONFIG] "
+        "[default: english-german]",
+        metavar="CORPUS",
+        argument=True,
+    )
+    source: Path | None = option(None, "source texts, one a line", metavar="FILE")
+    target: Path | None = option(None, "their targets, in step", metavar="FILE")
+    columns: str | None = option(
+        None,
+        "a table's columns, keys or languages, by name or number [default: the first two]",
+        metavar="SOURCE,TARGET",
+    )
+    valid: Paths = option(
+        (),
+        "pairs for validation: a table, or with --source twice, source and target [default: the last pairs]",
+        metavar="FILE",
+    )
+    out: Path = option(tasks.TRANSLATOR.folder, "run folder to write", metavar="DIR")
+    model: TranslatorOptions = field(default_factory=TranslatorOptions)
+    training: TranslationTraining = field(default_factory=TranslationTraining)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.source is None) != (self.target is None):
+            raise OptionError("source and target", "go together", "--source FILE --target FILE")
+        if self.source is not None and self.corpus:
+            raise OptionError("source and target", "take the place of CORPUS: give one of them")
+        if self.source is not None and self.columns is not None:
+            raise OptionError("columns", "is for tables, and --source and --target are texts", "leave out --columns")
+        _ = self.pair_columns
+
+    @property
+    def pair_columns(self) -> tuple[str, str] | None:
+        """The names of the source's and the target's column."""
+        return read_pair_columns(self.columns)
+
+    def files(self) -> Paths:
+        """The tables, or the two files."""
+        return self.corpus if self.source is None else (str(self.source), str(self.target))
+
+    def as_json(self) -> dict[str, Any]:
+        """The parts of the request that make two runs the same run."""
+        return {**super().as_json(), "columns": self.pair_columns and list(self.pair_columns)}
+
+
+def read_pair_columns(names: str | None) -> tuple[str, str] | None:
+    """The source's and the target's column of `SOURCE,TARGET`. Raises OptionError unless there are two names."""
+    if names is None:
+        return None
+    source, comma, target = names.partition(",")
+    if not (source and comma and target) or "," in target:
+        raise OptionError("columns", f"must be two names with a comma between them, was {names!r}", "--columns en,de")
+    return source, target
+
+
+def make_request(task: tasks.Task, corpora: Sequence[object], values: Mapping[str, Any]) -> Request:
+    """The request of a task with options by their flat names, as `hidden_size=128`; paths may be str, bytes or Path.
+
+    Raises OptionError for a name that is no option of the task, or a value that an option does not allow.
+    """
+    kind = task.load("request")
+    fields = {name: owner for owner, name in _fields(kind)}
+    unknown = next((name for name in values if name not in fields), None)
+    if unknown is not None:
+        near = get_close_matches(unknown, fields, 1)
+        hint = f"did you mean {near[0]}?" if near else f"nlpseq train {task.command} --help"
+        raise OptionError(unknown, f"is no option of training a {task.noun}", hint)
+    nested: dict[str, dict[str, Any]] = {}
+    own: dict[str, Any] = {"corpus": tuple(_name(corpus, "corpus") for corpus in corpora)}
+    types = typing.get_type_hints(kind)
+    for name, value in values.items():
+        if owner := fields[name]:
+            nested.setdefault(owner, {})[name] = value
+        else:
+            own[name] = _as_path(name, value, types[name])
+    parts = {owner: types[owner](**given) for owner, given in nested.items()}
+    request: Request = kind(**own, **parts)
+    return request
+
+
+def _fields(kind: type[Request]) -> Iterator[tuple[str, str]]:
+    """The nested options (or "") and the name of every option of a request."""
+    types = typing.get_type_hints(kind)
+    for outer in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(types[outer.name]):
+            for inner in dataclasses.fields(types[outer.name]):
+                yield outer.name, inner.name
+        elif outer.name != "corpus":
+            yield "", outer.name
+
+
+def _as_path(name: str, value: Any, kind: Any) -> Any:
+    """A value as the type of its field: paths and lists of them may be given as str, bytes or Path."""
+    if kind == Paths:
+        several = value if isinstance(value, list | tuple) else [value]
+        return tuple(_name(one, name) for one in several)
+    if value is not None and Path in (kind, *typing.get_args(kind)):
+        return Path(_name(value, name))
+    return value
+
+
+def _name(value: object, parameter: str) -> str:
+    """A file's name. Raises OptionError for anything but str, bytes or a path."""
+    if not isinstance(value, str | bytes | os.PathLike):
+        raise OptionError(parameter, f"must be a path or the name of a corpus, was {value!r}")
+    return os.fsdecode(value)
+
+
+def refuse_changes(begun: Mapping[str, Any], request: Request) -> None:
+    """Raises OptionError if a request to resume differs from the request that the run was started with."""
+    now, plain = request.as_json(), type(request)().as_json()  # type: ignore[call-arg]  # every task has defaults
+    sections = ("corpus_options", "model", "training")
+    for section in sections:
+        for name, value in now[section].items():
+            earlier = begun[section].get(name)
+            if name != "device" and value not in (plain[section][name], earlier):
+                what = f"was {earlier} when the run was begun, is {value} now"
+                raise OptionError(name, what, f"leave out {flag(name)}")
+    for name in now.keys() - set(sections):
+        if now[name] not in (plain[name], begun.get(name)):
+            what = f"was {begun.get(name)} when the run was begun, is {now[name]} now"
+            raise OptionError(name, what, f"leave out {'CORPUS' if name == 'corpus' else as_flags(name)}")

@@ -1,0 +1,169 @@
+"""What `import nlpseq` offers, and what it costs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nlpseq
+from nlpseq.errors import CorpusError, ModelFileError, OptionError, RunError, TaskError
+from nlpseq.tasks import COMMANDS, TASKS, Task
+
+LIGHT = "import sys, nlpseq; print(*[name for name in ('numpy', 'torch', 'typer', 'rich') if name in sys.modules])"
+ABILITIES = {
+    "lm": {"generate", "samples", "stream", "score", "evaluate"},
+    "sentiment": {"classify", "words", "evaluate", "report"},
+    "translation": {"translate", "translations", "score", "attention", "evaluate"},
+}
+
+
+def test_the_import_brings_neither_numpy_nor_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_every_name_that_is_offered_is_there() -> None:
+    for name in nlpseq.__all__:
+        assert getattr(nlpseq, name) is not None
+    assert set(dir(nlpseq)) >= set(nlpseq.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'laod'"):
+        nlpseq.laod  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_the_table_of_tasks_names_code_that_exists(task: Task) -> None:
+    for what in ("request", "run", "model"):
+        assert task.load(what).__name__
+    assert task.load("request")().out == task.folder
+    assert task.load("model").task is task
+    assert task.load("run").name == task.name
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("kind", [str, os.fsencode, Path])
+def test_a_model_is_loaded_from_any_kind_of_path(
+    trained: dict[str, Path], command: str, kind: Callable[[Path], Any]
+) -> None:
+    model = nlpseq.load(kind(trained[command]))
+    assert model.task is COMMANDS[command]
+    assert model.path == trained[command] / "model.safetensors"
+    assert model.scores and all(isinstance(score, nlpseq.Score) for score in model.scores)
+    assert model.task.noun in repr(model)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_ability_of_another_task_is_refused_with_those_that_there_are(
+    trained: dict[str, Path], command: str
+) -> None:
+    model = nlpseq.load(trained[command])
+    own = ABILITIES[command]
+    assert set(model.abilities()) - {"load"} == own
+    for foreign in set().union(*ABILITIES.values()) - own:
+        with pytest.raises(TaskError, match=f"is a {model.task.noun} and cannot {foreign}; it has ") as refused:
+            getattr(model, foreign)
+        assert all(name in refused.value.what for name in own)
+        assert not hasattr(model, foreign)
+    with pytest.raises(AttributeError, match="no attribute 'fly'"):
+        model.fly  # type: ignore[union-attr]  # noqa: B018
+
+
+def test_a_model_that_is_missing_foreign_or_damaged_is_refused(trained: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="no such model"):
+        nlpseq.load(tmp_path / "nowhere")
+    foreign = tmp_path / "notes.txt"
+    foreign.write_text("some text")
+    with pytest.raises(ModelFileError, match="is no model file"):
+        nlpseq.load(foreign)
+    damaged = tmp_path / "model.safetensors"
+    data = bytearray((trained["lm"] / "model.safetensors").read_bytes())
+    data[-9] ^= 1
+    damaged.write_bytes(data)
+    with pytest.raises(ModelFileError, match="damaged"):
+        nlpseq.load(damaged)
+    with pytest.raises(OptionError, match="path: must be a path, was 3"):
+        nlpseq.load(3)  # type: ignore[arg-type]
+
+
+def test_options_of_loading_are_for_the_right_task(trained: dict[str, Path]) -> None:
+    with pytest.raises(OptionError, match="path: may be several only for translators"):
+        nlpseq.load(trained["lm"], trained["lm"])
+    with pytest.raises(OptionError, match="precision: is for language models"):
+        nlpseq.load(trained["sentiment"], precision="bf16")
+    assert nlpseq.load(trained["lm"], precision="bf16").generate("a", length=3)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "said", "hint"),
+    [
+        ("sentiment", {"minuts": 5}, "minuts: is no option of training a classifier", "did you mean minutes?"),
+        ("lm", {"steps": "5"}, "steps: must be a whole number, was '5'", ""),
+        ("lm", {"hidden_size": 0}, "hidden_size: must be at least 1, was 0", ""),
+        ("lm", {"cell": "lstn"}, "cell: must be one of ", "did you mean lstm?"),
+        ("lm", {"out": 3}, "out: must be a path or the name of a corpus, was 3", ""),
+        ("translation", {"source": "a.txt"}, "source and target: go together", "--source FILE --target FILE"),
+        ("lm", {"steps": 3, "minutes": 1}, "steps and minutes: are different budgets", ""),
+        (
+            "sentimen",
+            {},
+            "task: must be one of lm, sentiment, translation, was 'sentimen'",
+            "nlpseq.train('sentiment', ...)",
+        ),
+    ],
+)
+def test_a_wrong_option_of_training_is_refused(
+    task: str, options: dict[str, Any], said: str, hint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(OptionError) as refused:
+        nlpseq.train(task, **{"out": tmp_path / "model", **options})
+    assert str(refused.value).startswith(said)
+    assert refused.value.hint == hint
+    assert not list(tmp_path.iterdir())
+
+
+def test_training_tells_its_progress_and_its_choices(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("the cat sat on the mat\n" * 400)
+    steps, notes = [], []
+    sizes = {"hidden_size": 8, "ngrams": 1, "batch_size": 4, "sequence_length": 8}
+    model = nlpseq.train(
+        "lm", corpus, out=tmp_path / "model", steps=5, device="cpu", progress=steps.append, note=notes.append, **sizes
+    )
+    assert [record.step for record in steps] == [1, 2, 3, 4, 5]
+    assert notes[0].startswith("lstm 1x8 | ")
+    assert isinstance(model, nlpseq.LanguageModel)
+    with pytest.raises(RunError, match="holds a run already"):
+        nlpseq.train("lm", corpus, out=tmp_path / "model", steps=5)
+    with pytest.raises(CorpusError, match="there is no such file or corpus"):
+        nlpseq.train("lm", tmp_path / "missing.txt", out=tmp_path / "other", steps=5)
+
+
+def test_an_interrupted_run_is_saved_and_goes_on(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 8, "ngrams": 1, "batch_size": 4, "sequence_length": 8, "device": "cpu", "steps": 6}
+
+    def interrupt(record: Any) -> None:
+        if record.step == 3:
+            os.kill(os.getpid(), 2)
+
+    with pytest.raises(KeyboardInterrupt):
+        nlpseq.train("lm", "stories", out=tmp_path / "model", progress=interrupt, **sizes)
+    steps: list[Any] = []
+    nlpseq.train("lm", "stories", out=tmp_path / "model", resume=True, progress=steps.append, **sizes)
+    assert steps[0].step in (4, 5) and steps[-1].step == 6
+
+
+def test_training_works_beside_the_main_thread(tmp_path: Path) -> None:
+    models: list[Any] = []
+    sizes = {"hidden_size": 8, "ngrams": 1, "batch_size": 4, "sequence_length": 8, "device": "cpu", "steps": 2}
+    thread = threading.Thread(
+        target=lambda: models.append(nlpseq.train("lm", "stories", out=tmp_path / "model", **sizes))
+    )
+    thread.start()
+    thread.join()
+    assert models and models[0].scores

@@ -1,0 +1,57 @@
+"""Seeded faults in labelled texts are found, with their lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nlpseq.text.checks.finding import Finding
+from nlpseq.text.checks.labels import check_labelled
+
+
+def _write(path: Path, rows: list[tuple[str, str]]) -> str:
+    path.write_text("label\ttext\n" + "".join(f"{label}\t{text}\n" for label, text in rows))
+    return str(path)
+
+
+ROWS = [("ab"[place % 2], f"text number {place}") for place in range(100)]
+
+
+def _check(tmp_path: Path, rows: list[tuple[str, str]], against: list[tuple[str, str]] | None = None) -> list[Finding]:
+    other = [] if against is None else [_write(tmp_path / "other.tsv", against)]
+    return check_labelled([_write(tmp_path / "a.tsv", rows)], against=other)
+
+
+def test_sound_texts_have_no_fault(tmp_path: Path) -> None:
+    (only,) = _check(tmp_path, ROWS)
+    assert only.level == "note" and only.what.startswith("100 texts,") and "'a' 50 (50.0%), 'b' 50 (50.0%)" in only.what
+
+
+@pytest.mark.parametrize(
+    ("rows", "against", "level", "line", "said"),
+    [
+        ([("a", text) for _, text in ROWS], None, "fault", 0, "at least two labels"),
+        ([*ROWS, ROWS[0]], None, "note", 102, "1 of 101 texts (1.0%) were there before"),
+        ([*ROWS, ("b", ROWS[0][1])], None, "note", 102, "were there before with another label"),
+        ([*ROWS, *[("b", text) for _, text in ROWS[:10:2]]], None, "fault", 102, "before with another label"),
+        ([*ROWS, ("label", "text again")], None, "note", 102, "the label 'label' is seen once"),
+        ([*ROWS, ("A", "one"), ("A", "two")], None, "note", 102, "the labels 'a' and 'A' are two"),
+        ([*ROWS, ("a", " ")], None, "note", 0, "1 row has a blank label or text"),
+        ([*ROWS, ("a", "x" * 30_000)], None, "note", 102, "have more than 20,000 characters"),
+        ([*ROWS, *[("c", f"c {n}") for n in range(600)]], None, "note", 0, "12 times as many texts of 'c' as of 'b'"),
+        (ROWS, ROWS[5:10], "fault", 7, "100.0% of the texts of"),
+        (ROWS, [("c", "new"), ("a", "newer")], "fault", 0, "has labels that are not here: c"),
+    ],
+)
+def test_seeded_faults_are_found(
+    tmp_path: Path, rows: list[tuple[str, str]], against: list[tuple[str, str]] | None, level: str, line: int, said: str
+) -> None:
+    found = [one for one in _check(tmp_path, rows, against)[1:] if said in one.what]
+    assert [(one.level, one.line) for one in found] == [(level, line)]
+
+
+def test_what_cannot_be_read_is_a_fault_of_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("label\ttext\na\tb\nonly\n")
+    (found,) = check_labelled([str(tmp_path / "a.tsv")])
+    assert (found.level, found.line, found.what) == ("fault", 3, "it must have 2 columns, as the first row, has 1")
