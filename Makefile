@@ -42,7 +42,7 @@ bench: $(INSTALLED)
 docs: $(INSTALLED)
 	test -x $(BIN)/mkdocs || $(BIN)/python -m pip install --disable-pip-version-check --no-input -e '.[docs]'
 	$(BIN)/python docs/tools/generate.py
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Some ten minutes: trains what the pages say, and writes what came out into README.md, docs/ and the picture.
 tour: $(INSTALLED)

@@ -26,20 +26,12 @@ from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import NlpseqError
 from nlpseq.kernels.choice import Choice, choose
 from nlpseq.kernels.gpu import recurrence, ways
-from nlpseq.timing.layers import (
-    DTYPES,
-    TORCH_LAYERS,
-    LayerTiming,
-    Plan,
-    Shape,
-    Turn,
-    device_seconds,
-    measure_layers,
-    median_seconds,
-    products_of,
-    recorded,
-    run_once,
-)
+from nlpseq.timing.clocks import Turn, device_seconds, median_seconds, recorded
+from nlpseq.timing.layer_products import products_of
+from nlpseq.timing.layer_turns import DTYPES, TORCH_LAYERS
+from nlpseq.timing.layers import LayerTiming, measure_layers, run_once
+from nlpseq.timing.plan import Plan
+from nlpseq.timing.shapes import Shape
 
 Row = dict[str, Any]
 

@@ -161,7 +161,7 @@ def tolerance(case: Case) -> float:
 
 
 @lru_cache(maxsize=256)
-def _expected(case: Case) -> list[Tensor]:
+def expected_of(case: Case) -> list[Tensor]:
     loop: Callable[..., Any] = plain
     module = rounded_module() if case.kind != "fp32" else None
     if module is not None:
@@ -202,7 +202,7 @@ def check(case: Case) -> Result:
     unroll = partial(run, reverse=case.reverse, operands=TYPES[case.kind])
     worst = 0.0
     try:
-        expected = _expected(_reference(case))
+        expected = expected_of(_reference(case))
         for _ in range(3 if case.option == "plain" else 1):
             found = results(unroll, case.cell, layer, torch.float32)
             worst = max(worst, difference(found, expected, _last_rounding(case), 1 + len(layer["state"])))

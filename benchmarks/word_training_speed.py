@@ -26,7 +26,7 @@ from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.training.data.batches import Columns
 from nlpseq.training.data.corpus import TokenisedCorpus
 from nlpseq.training.options import CorpusOptions, LanguageModelTraining
-from nlpseq.training.tasks.language_model_run import LanguageModelRun, Request
+from nlpseq.training.tasks.language_model import LanguageModelRun, Request
 
 BATCH, STEPS, SIZE, LAYERS = 20, 35, 200, 2
 

@@ -44,7 +44,7 @@ LANGUAGE_MODEL = Task(
     folder=Path("checkpoints/lm"),
     corpus="stories",
     request="nlpseq.training.requests:LanguageModelRequest",
-    run="nlpseq.training.tasks.language_model_run:LanguageModelRun",
+    run="nlpseq.training.tasks.language_model:LanguageModelRun",
     model="nlpseq.api.language_model:LanguageModel",
 )
 CLASSIFIER = Task(
@@ -54,7 +54,7 @@ CLASSIFIER = Task(
     folder=Path("checkpoints/sentiment"),
     corpus="reviews",
     request="nlpseq.training.requests:ClassifierRequest",
-    run="nlpseq.training.tasks.classification_run:ClassificationRun",
+    run="nlpseq.training.tasks.classification:ClassificationRun",
     model="nlpseq.api.classifier:Classifier",
 )
 TRANSLATOR = Task(
@@ -64,7 +64,7 @@ TRANSLATOR = Task(
     folder=Path("checkpoints/translation"),
     corpus="english-german",
     request="nlpseq.training.requests:TranslatorRequest",
-    run="nlpseq.training.tasks.translation_run:TranslationRun",
+    run="nlpseq.training.tasks.translation:TranslationRun",
     model="nlpseq.api.translator:Translator",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -22,6 +23,7 @@ sys.path.insert(0, str(ROOT / "docs" / "tools"))
 import blocks  # noqa: E402
 import generate  # noqa: E402
 import program  # noqa: E402
+import tour  # noqa: E402
 
 PAGES = blocks.pages()
 README, OTHERS = PAGES[0], PAGES[1:]
@@ -29,7 +31,6 @@ WRITTEN = [path for path in PAGES if path.name not in generate.PAGES]
 LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md"]
 RUN = {"console", "python"}  # languages of blocks that are run
 OTHER_PROGRAMS = {"--no-deps"}  # flags of programs that are not ours
-QUICK: dict[str, Any] = {"steps": 2, "hidden_size": 16, "validations": 1}
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32" or shutil.which("sh") is None, reason="needs a POSIX shell")
 
@@ -68,7 +69,7 @@ def _quick_training() -> Iterator[None]:
     train = nlpseq.train
 
     def quick(*arguments: Any, minutes: float | None = None, **options: Any) -> Any:
-        return train(*arguments, **({**options, **QUICK} if minutes else options))
+        return train(*arguments, **({**options, **blocks.QUICK} if minutes else options))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nlpseq, "train", quick)
@@ -76,23 +77,23 @@ def _quick_training() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tour(tmp_path_factory: pytest.TempPathFactory, variables: dict[str, str]) -> tuple[Path, list[str]]:
+def readme_run(tmp_path_factory: pytest.TempPathFactory, variables: dict[str, str]) -> tuple[Path, list[str]]:
     """The folder in which the README was run, with the models that it trains, and what is wrong with it."""
-    folder = tmp_path_factory.mktemp("tour")
+    folder = tmp_path_factory.mktemp("readme")
     with chdir(folder), _quick_training():
         return folder, _run_page(README, folder, variables)
 
 
 @pytest.fixture
-def page_folder(tour: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def page_folder(readme_run: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to be in, but for the models."""
-    shutil.copytree(tour[0] / "checkpoints", tmp_path / "checkpoints")
+    shutil.copytree(readme_run[0] / "checkpoints", tmp_path / "checkpoints")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_readme_runs_as_it_stands(tour: tuple[Path, list[str]]) -> None:
-    assert not tour[1]
+def test_readme_runs_as_it_stands(readme_run: tuple[Path, list[str]]) -> None:
+    assert not readme_run[1]
 
 
 @pytest.mark.parametrize("path", [path for path in OTHERS if RUN & _languages(path)], ids=lambda path: path.stem)
@@ -116,13 +117,9 @@ def test_commands_that_are_not_run_are_well_spelled(path: Path) -> None:
 
 def test_misspelled_command_is_found() -> None:
     usage_error: Any = program.typer.BadParameter.__base__
-    for words in (
-        ["nlpseq", "train", "lm", "--hiden-size", "5"],
-        ["nlpseq", "trane"],
-        ["nlpseq", "train", "--cell", "x"],
-    ):
+    for line in ("nlpseq train lm --hiden-size 5", "nlpseq trane", "nlpseq train lm --cell perceptron"):
         with pytest.raises(usage_error):
-            program.parse(words)
+            program.parse(line.split())
 
 
 def test_every_flag_in_the_text_exists() -> None:
@@ -150,9 +147,7 @@ def _anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize(
-    "path", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md"], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", LINKED, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(path: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", blocks.FENCE.sub("", _read(path))):
         target, _, anchor = link.partition("#")
@@ -168,6 +163,14 @@ def test_every_page_is_listed() -> None:
     for path in OTHERS:
         assert path.name == "index.md" or f"]({path.name})" in index
         assert path.name in navigation
+
+
+def test_picture_shows_the_commands_that_made_it() -> None:
+    """The text of the picture, its spaces aside: each command, and no traceback."""
+    drawn = re.sub(r"<style>.*?</style>|<[^>]*>", "", _read(tour.PICTURE), flags=re.DOTALL)
+    text = "".join(html.unescape(drawn).split())
+    assert all("$" + "".join(command.split()) in text for command in tour.SHOWN)
+    assert "Traceback" not in text
 
 
 def test_readme_is_short_and_names_the_two_commands() -> None:

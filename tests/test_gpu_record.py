@@ -27,7 +27,8 @@ import gpu_steps  # noqa: E402
 from nlpseq.cells import CELLS, unroll  # noqa: E402
 from nlpseq.kernels.choice import choose  # noqa: E402
 from nlpseq.models.model_file import write_tensors  # noqa: E402
-from nlpseq.timing.layers import LayerTiming, Shape  # noqa: E402
+from nlpseq.timing.layers import LayerTiming  # noqa: E402
+from nlpseq.timing.shapes import Shape  # noqa: E402
 
 WITHOUT = ("datasets", "pandas", "sklearn", "huggingface_hub", "polib", "scipy")
 TRAIN_BARE = f"""
@@ -256,7 +257,7 @@ def test_every_cell_option_way_and_type_is_checked() -> None:
 def test_a_layer_in_single_precision_is_near_and_a_wrong_one_is_not() -> None:
     case = gpu_check.Case("gru", "all", (4, 3, 5, 7), False, "any", "fp32")
     layer = gpu_check.draw_layer(case.cell, case.option, case.shape)
-    expected = gpu_check._expected(case)
+    expected = gpu_check.expected_of(case)
     found = gpu_check.results(unroll, "gru", layer, torch.float32)
     assert gpu_check.difference(found, expected) < 1e-5
     found[0] = found[0] + 0.1

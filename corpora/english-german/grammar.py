@@ -199,7 +199,7 @@ def _ending(table: dict[str, str], case: str, gender: str) -> str:
     return table[case].split()[GENDERS.index(gender)].replace("-", "")
 
 
-def _german(noun: Noun, article: str, adjective: str, plural: bool, case: str) -> str:
+def decline(noun: Noun, article: str, adjective: str, plural: bool, case: str) -> str:
     """A German noun phrase: article, adjective and noun in gender, case and number."""
     gender = "p" if plural else noun.gender
     words = []
@@ -239,12 +239,13 @@ def _phrase(draw: random.Random, kind: str) -> Phrase:
     elif english == "this" and plural:
         english = "these"
     spelled = " ".join([*([english] if english else []), *words])
-    cases = {case: _german(noun, german, adjective[1], plural, case) for case in DEFINITE}
-    denied = {case: _german(noun, "kein", adjective[1], plural, case) for case in DEFINITE} if indefinite else None
+    cases = {case: decline(noun, german, adjective[1], plural, case) for case in DEFINITE}
+    denied = {case: decline(noun, "kein", adjective[1], plural, case) for case in DEFINITE} if indefinite else None
     return Phrase(spelled, spelled, cases, "they" if plural else "he", indefinite=indefinite, denied=denied)
 
 
-def _pronoun(name: str) -> Phrase:
+def pronoun_phrase(name: str) -> Phrase:
+    """A pronoun as a phrase of both languages."""
     subject, other, nominative, accusative, dative, person = PRONOUNS[name]
     cases = {"nom": nominative, "acc": accusative, "dat": dative}
     return Phrase(subject, other, cases, "plural" if name == "we" else person, pronoun=True)
@@ -252,7 +253,7 @@ def _pronoun(name: str) -> Phrase:
 
 def _somebody(draw: random.Random, who: str) -> Phrase:
     if draw.random() < 0.3:
-        return _pronoun(draw.choice(list(PRONOUNS)))
+        return pronoun_phrase(draw.choice(list(PRONOUNS)))
     return _phrase(draw, "person" if who == "p" or draw.random() < 0.5 else "animal")
 
 
@@ -361,7 +362,7 @@ def _other(draw: random.Random, subject: Phrase, kind: str) -> Phrase:
     """Somebody else than the subject: a pronoun now and then, but not of the same person."""
     if draw.random() < 0.25:
         names = [name for name, one in PRONOUNS.items() if one[0] != subject.subject and one[5] != subject.person]
-        return _pronoun(draw.choice(names))
+        return pronoun_phrase(draw.choice(names))
     return _phrase(draw, kind)
 
 

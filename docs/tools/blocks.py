@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-QUICK = "--steps 2 --hidden-size 16 --validations 1"  # in place of minutes of training
+QUICK = {"steps": 2, "hidden_size": 16, "validations": 1}  # in place of minutes of training
 TIMEOUT = 900  # seconds
 TRAINING = re.compile(r"nlpseq train ")
 SCORES = re.compile(r"nlpseq evaluate\b")
@@ -128,7 +128,10 @@ class Shell:
         if block.language == "python":
             return run_python(example.source, self.namespace), 0
         command = without_prompts(example.source)
-        return run(MINUTES.sub(rf"\1{QUICK}", command) if self.quick else command, self.folder, self.variables)
+        if self.quick:
+            flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in QUICK.items())
+            command = MINUTES.sub(rf"\1{flags}", command)
+        return run(command, self.folder, self.variables)
 
 
 def environment(folder: Path) -> dict[str, str]:

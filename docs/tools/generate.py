@@ -93,15 +93,14 @@ def reference_page() -> str:
         "",
     ]
     names = sorted(nlpseq.__all__, key=lambda name: (_kind(getattr(nlpseq, name)), name))
-    lines += [f"- [`nlpseq.{name}`](#{_heading_anchor(name)}): {_summary(getattr(nlpseq, name))}" for name in names]
+    for name in names:
+        value = getattr(nlpseq, name)
+        shown = f"`nlpseq.{name}`" if _kind(value) == 2 else f"[`nlpseq.{name}`](#nlpseq{name.lower()})"
+        lines.append(f"- {shown}: {_summary(value)}")
     for name in names:
         lines += ["", f"## nlpseq.{name}", "", *_described(name, getattr(nlpseq, name))]
     lines += ["", "## Records", "", "What methods return, and what `progress` is called with.", *_records()]
     return "\n".join(lines) + "\n"
-
-
-def _heading_anchor(name: str) -> str:
-    return f"nlpseq.{name}".lower().replace(".", "")
 
 
 def _kind(value: Any) -> int:

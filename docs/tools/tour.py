@@ -10,7 +10,6 @@ are not marked as measured are run and left as they are: the tests hold them.
 from __future__ import annotations
 
 import os
-import pty
 import shutil
 import sys
 import tempfile
@@ -27,7 +26,7 @@ PICTURE = ROOT / "docs" / "terminal.svg"
 WIDTH = 88
 SHOWN = (
     'nlpseq generate --seed "The harbour" --length 150 --random-seed 4',
-    'echo "I was not bored for a minute." | nlpseq classify',
+    'echo "The nights were astonishingly quiet." | nlpseq classify',
     'nlpseq inspect words "a dull film with a wonderful end"',
     'nlpseq inspect attention "The tired doctor thanked the brothers."',
 )
@@ -94,6 +93,8 @@ def draw(folder: Path, variables: dict[str, str]) -> None:
 
 def on_terminal(command: str, folder: Path, variables: dict[str, str]) -> str:
     """What a command writes to a terminal of its own, escapes included."""
+    import pty  # only systems of the POSIX family have it
+
     child, descriptor = pty.fork()
     if child == 0:
         os.chdir(folder)

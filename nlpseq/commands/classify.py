@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -49,23 +50,32 @@ def classify(
     keep_freed_memory()
     classifier = TextClassifier.load(model, device)
     abstention.check_labels(classifier.labels)
+    shown = _Shown(all, labels_only, abstention)
+    answers = Answers(classifier.classify_lines, shown.as_line, shown.as_fields, shown.as_fields(None), decision_status)
+    filter_texts(answers, objects_in=jsonl, objects_out=jsonl, quiet=quiet)
 
-    def as_line(number: int, decision: Decision | None) -> str:
+
+@dataclass(frozen=True)
+class _Shown:
+    """What is shown of a decision."""
+
+    all: bool
+    labels_only: bool
+    abstention: AbstentionOptions
+
+    def as_line(self, number: int, decision: Decision | None) -> str:
         if decision is None:
             return ""
-        label = decision.label(abstention)
-        if labels_only:
+        label = decision.label(self.abstention)
+        if self.labels_only:
             return label
-        pairs = zip(decision.labels if all else [label], decision.probabilities, strict=False)
+        pairs = zip(decision.labels if self.all else [label], decision.probabilities, strict=False)
         return "\t".join(f"{name}\t{probability:.6f}" for name, probability in pairs)
 
-    def as_fields(decision: Decision | None) -> dict[str, Any]:
-        fields: dict[str, Any] = {"label": decision and decision.label(abstention)}
-        if not labels_only:
+    def as_fields(self, decision: Decision | None) -> dict[str, Any]:
+        fields: dict[str, Any] = {"label": decision and decision.label(self.abstention)}
+        if not self.labels_only:
             fields["probability"] = decision and decision.probabilities[0]
-        if all:
+        if self.all:
             fields["probabilities"] = decision.by_label() if decision else {}
         return fields
-
-    answers = Answers(classifier.classify_lines, as_line, as_fields, as_fields(None), decision_status)
-    filter_texts(answers, objects_in=jsonl, objects_out=jsonl, quiet=quiet)

@@ -22,8 +22,8 @@ from nlpseq.commands.flags import (
     two_files,
 )
 from nlpseq.errors import OptionError
-from nlpseq.text.bundled import BUNDLED, Kind
-from nlpseq.text.checks.corpus import check_corpus, check_two_files
+from nlpseq.text.bundled import BUNDLED
+from nlpseq.text.checks.corpus import check_corpora
 from nlpseq.text.checks.finding import Finding
 from nlpseq.text.formats import open_corpus
 from nlpseq.text.tables.label_tables import LabelColumns
@@ -52,9 +52,9 @@ def list_corpora(json: Json = False) -> None:
     """List the corpora that come with nlpseq."""
     if json:
         fields = ("name", "description", "licence")
-        output.write_json([{field: getattr(one, field) for field in fields} for one in BUNDLED.values()])
+        output.write_json([{field: getattr(bundled, field) for field in fields} for bundled in BUNDLED.values()])
     else:
-        output.write_table([(one.name, one.description, one.licence) for one in BUNDLED.values()])
+        output.write_table([(bundled.name, bundled.description, bundled.licence) for bundled in BUNDLED.values()])
 
 
 @command(app)
@@ -85,8 +85,8 @@ def check(
 ) -> int:
     """Look corpora through for faults, before hours are spent on them; the status is 1 if there are any.
 
-    A fault stops or spoils training; a note is worth knowing. With --quiet only faults are written. Parallel text is
-    looked through as such: two files with --source and --target, tables with --pairs; texts with labels with --labels.
+    A fault stops or spoils training; a note is worth knowing. With --quiet only faults are written. A table is looked
+    through as pairs or as texts with labels if its header says so, or with --pairs and --labels.
 
     \b
       nlpseq corpus check train.txt --against valid.txt
@@ -94,26 +94,17 @@ def check(
       nlpseq corpus check --pairs pairs.tsv
       nlpseq corpus check --labels reviews.tsv --against test.tsv
     """
-    files = two_files(source, target)
-    if bool(corpus) == (files is not None):
-        hint = f"nlpseq corpus check {'--labels ' * labels}FILE"
-        raise OptionError("CORPUS", "must be corpora, or --source and --target", hint)
-    label_columns = LabelColumns(label_column, text_column)
     if labels and pairs:
         raise OptionError("labels", "is for texts with labels, not for pairs", "leave out --pairs")
-    if files and (labels or pairs or columns or any(label_columns)):
-        raise OptionError("source", "is for two files, which have no columns and no labels", "name a table as CORPUS")
-    kind: Kind | None = "labels" if labels else "pairs" if pairs else None
-    looked: Iterable[tuple[str, list[Finding]]]
-    if files:
-        looked = check_two_files(*files, against=against or ())
-    else:
-        named, others = read_columns(columns), against or ()
-        looked = (
-            (name, check_corpus(name, kind, columns=named, label_columns=label_columns, against=others))
-            for name in corpus or ()
-        )
-    return _show(looked, as_json=json, quiet=quiet)
+    findings = check_corpora(
+        corpus or (),
+        two_files(source, target),
+        kind="labels" if labels else "pairs" if pairs else None,
+        columns=read_columns(columns),
+        label_columns=LabelColumns(label_column, text_column),
+        against=against or (),
+    )
+    return _show(findings, as_json=json, quiet=quiet)
 
 
 def _show(looked: Iterable[tuple[str, list[Finding]]], *, as_json: bool, quiet: bool) -> int:

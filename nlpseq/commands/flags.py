@@ -40,7 +40,8 @@ ModelPaths = Annotated[
         "--model",
         "-m",
         metavar="PATH",
-        help="Run folder or model file; more than once: models that work together. [default: checkpoints/translation]",
+        help="Run folder or model file; more than once: models that work together. "
+        f"[default: {tasks.TRANSLATOR.folder}]",
     ),
 ]
 ModelOrDefault = Annotated[
@@ -49,7 +50,9 @@ ModelOrDefault = Annotated[
         "--model",
         "-m",
         metavar="PATH",
-        help="Run folder or model file. [default: checkpoints/lm, translation or sentiment, by what else is given]",
+        help="Run folder or model file. [default: "
+        + ", ".join(str(task.folder) for task in tasks.TASKS.values())
+        + "; by the other options]",
     ),
 ]
 Device = Annotated[

@@ -50,7 +50,7 @@ def generate(
 ) -> None:
     """Continue a text, or make one up without a --seed, and show it as it comes.
 
-    With --seed - each line of standard input is a text to continue, in one line of its own.
+    With --seed - each line of standard input is a text to continue, in a line of its own.
 
     \b
       nlpseq generate --seed "Once upon a time" --length 300
@@ -69,22 +69,26 @@ def generate(
         generator.resume(state)
     faults = LineFaults(quiet=quiet)
     statuses: deque[str] = deque()
-    groups = _line_groups(generator, faults, statuses) if lines else generator.samples(seed, samples)
     display = _Objects(statuses) if json else _Lines(echo=echo) if lines else _Texts(echo=echo)
     at_once = isinstance(display, _Texts) and samples == 1 and sys.stdout is not None and sys.stdout.isatty()
-    for group in groups:
-        display.start(group.texts)
-        for _ in group.grow(at_once=at_once):
-            display.show()
-        display.end()
+    for group in _line_groups(generator, faults, statuses) if lines else generator.samples(seed, samples):
+        _write(group, display, at_once=at_once)
         if save_state is not None:
             group.save(save_state)
     faults.report()
 
 
+def _write(group: Group, display: _Objects | _Lines | _Texts, *, at_once: bool) -> None:
+    """Show the texts of a group while they grow."""
+    display.start(group.texts)
+    for _ in group.grow(at_once=at_once):
+        display.show()
+    display.end()
+
+
 def _check_together(*, lines: bool, samples: int, save_state: Path | None) -> None:
     if lines and samples > 1:
-        raise OptionError("samples", "goes with a single seed; --seed - makes one line from each line")
+        raise OptionError("samples", "goes with a single seed; --seed - makes a line from each line")
     if save_state is not None and (lines or samples > 1):
         raise OptionError("save_state", "saves the state after one text, and here there may be several")
     if save_state is not None:

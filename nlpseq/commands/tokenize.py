@@ -136,7 +136,7 @@ def decode(tokeniser: TokeniserFile = None, model: ModelFile = None, quiet: Quie
 def check(tokeniser: TokeniserFile = None, model: ModelFile = None, json: Json = False) -> int:
     """Prove that each line of standard input comes back from its tokens byte for byte.
 
-    The status is 1 if one does not.
+    The status is 1 if any line does not.
     """
     loaded = _load(tokeniser, model)
     read = changed = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +15,6 @@ from nlpseq.commands.flags import TRANSLATION, Device, JsonLines, ModelPaths, Qu
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.decoding.translation import (
-    FIELDS,
-    NO_TRANSLATION,
     Translation,
     TranslationOptions,
     Translations,
@@ -25,6 +24,8 @@ from nlpseq.decoding.translation import (
 from nlpseq.errors import OptionError
 from nlpseq.insight.attention import to_json
 from nlpseq.native.memory import keep_freed_memory
+
+Ranked = list[Translation]  # of a line, the best first
 
 app = application("Translate each line of standard input.")
 
@@ -65,23 +66,19 @@ def translate(
     keep_freed_memory()
     settings = {"align": attention is not None, "replace_unknown": options.replace_unknown}
     translations = Translations.load(model or [TRANSLATION], search, drawing, device=device, **settings)
-
-    def as_line(number: int, best: Sequence[Translation] | None) -> str:
-        if not translations.several:
-            return best[0].text if best else ""
-        return "\n".join(translation.as_row(number) for translation in best or [NO_TRANSLATION])
-
-    def as_fields(best: Sequence[Translation] | None) -> dict[str, Any]:
-        alignment = best[0].alignment if best and into_objects else None
-        return translation_fields(best) | ({"attention": to_json(alignment)} if alignment else {})
-
+    names = (*translations.names, "attention") if into_objects else translations.names
     with AttentionFile(None if into_objects else attention, quiet=quiet) as file:
-
-        def answer(lines: Sequence[str | None]) -> list[list[Translation]]:
-            made = translations.translate([line or "" for line in lines])
-            file.add(best[0].alignment if best else None for best in made)
-            return made
-
-        names = [*FIELDS, *["others"] * translations.several, *["attention"] * into_objects]
-        answers = Answers(answer, as_line, as_fields, names, translation_status)
+        answer, as_fields = partial(_translate, translations, file), partial(_as_fields, into_objects)
+        answers = Answers(answer, translations.as_line, as_fields, names, translation_status)
         filter_texts(answers, objects_in=jsonl, objects_out=jsonl, quiet=quiet, whole_batches=device != "cpu")
+
+
+def _translate(translations: Translations, file: AttentionFile, lines: Sequence[str | None]) -> list[Ranked]:
+    found = translations.translate([line or "" for line in lines])
+    file.add(ranked[0].alignment if ranked else None for ranked in found)
+    return found
+
+
+def _as_fields(into_objects: bool, ranked: Ranked | None) -> dict[str, Any]:
+    alignment = ranked[0].alignment if ranked and into_objects else None
+    return translation_fields(ranked) | ({"attention": to_json(alignment)} if alignment else {})

@@ -2,6 +2,7 @@
 
     sampling.py       temperature, top-k, top-p, min-p, repetition penalty: the next token
     continuation.py   texts in the making, side by side: their bytes as they come, stop strings, lengths
+    engine.py         how texts grow side by side on the CPU or a device
     generation.py     a language model that continues prompts; a text as a stream with saved state
     beam.py           beam search
     ancestral.py      texts drawn token by token

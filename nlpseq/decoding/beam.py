@@ -33,7 +33,7 @@ class Decoder(Protocol):
     """A model that reads hypotheses: K for each of B texts, those of a text side by side."""
 
     def step(self, ids: Rows, wanted: Rows) -> Logits:
-        """Read the tokens `ids` [B * K]; logits of the next token in the rows `wanted` [R], which a search may change."""
+        """Read the tokens `ids` [B * K]; logits of the next token in the rows `wanted` [R], free to be changed."""
 
     def select(self, texts: Rows, rows: Rows) -> None:
         """Keep some of the texts [B'], with the hypotheses in `rows` [B' * K]."""
@@ -211,7 +211,7 @@ def _best(text: _Text, count: int) -> list[Hypothesis]:
 
 
 def _largest(values: Values, count: int) -> Rows:
-    """Indices of the `count` largest values of each row [B, N], or of all, in rising order; ties to the lowest index."""
+    """Rising indices of the `count` largest values of each row [B, N], or of all; ties go to the lowest index."""
     count = min(count, values.shape[1])
     indices = np.argpartition(-values, count - 1, axis=1)[:, :count]
     indices.sort(axis=1)

@@ -122,7 +122,7 @@ class Ensemble:
         weights = []
         for member in self.members:
             memory, state = member.encode(columns, lengths)
-            weights.append(arrays.to_numpy(member.decode(translator.begun(target_columns), memory, state)[2]))
+            weights.append(arrays.to_numpy(member.decode(translator.decoder_inputs(target_columns), memory, state)[2]))
         mean = np.mean(weights, axis=0)
         return [row[: len(target), : len(source)] for row, target, source in zip(mean, targets, sources, strict=True)]
 

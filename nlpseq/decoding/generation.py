@@ -1,8 +1,7 @@
 """Generating text with a language model: prompts in, continuations out.
 
-A prompt is read in one stretch, then all texts of a group grow side by side. Two classes say how: one for the CPU, one
-for tensors on a device. The tokens of a prompt are made as in training, so a word model never sees spacing that is new
-to it; what is shown of a prompt is the prompt itself.
+A prompt is read in one stretch, then all texts of a group grow side by side. The tokens of a prompt are made as in
+training, so a word model never sees spacing that is new to it; the prompt is shown as it is.
 
     for piece in generator.stream("Once upon a time"):
         print(piece, end="")
@@ -15,14 +14,14 @@ from codecs import getincrementaldecoder
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from nlpseq import arrays
-from nlpseq.decoding.continuation import Continuation, lengthen
+from nlpseq.decoding.continuation import Continuation
+from nlpseq.decoding.engine import engine_on
 from nlpseq.decoding.sampling import Sampler, SamplingOptions
-from nlpseq.device import on_device
 from nlpseq.errors import OptionError
 from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
@@ -31,8 +30,6 @@ from nlpseq.models.state_file import load_state, save_state
 from nlpseq.models.stepper import Stepper
 from nlpseq.options import check, option
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser, to_utf8
-
-SIDE_BY_SIDE = 32  # texts; more of them hardly share more, and hold more memory
 
 
 def sample_text(
@@ -45,59 +42,6 @@ def sample_text(
         steps.advance(ids[-1:])
         ids.append(sampler.draw(steps.predict()[0]))
     return tokeniser.decode_bytes(ids[1:]).decode("utf-8", "replace")
-
-
-class Engine(Protocol):
-    """How texts grow side by side on some device; what `begin` makes is for `lengthen` and knows its `state`."""
-
-    side_by_side: int
-    weights: Weights
-
-    def read(self, prompts: Sequence[np.ndarray], start: LanguageModelState) -> LanguageModelState:
-        """The state after each prompt's ids, each from the state `start` of one text."""
-
-    def begin(self, state: LanguageModelState) -> Any:
-        """Texts that go on from a state."""
-
-    def lengthen(self, steps: Any, texts: Sequence[Continuation], length: int, *, at_once: bool) -> Iterator[None]:
-        """Lengthen each text until it stops or has `length` tokens; yields now and then, `at_once` after each token."""
-
-
-class HostEngine:
-    """On the CPU, by NumPy and compiled code."""
-
-    side_by_side = SIDE_BY_SIDE
-
-    def __init__(self, weights: Weights, options: LanguageModelOptions) -> None:
-        self.weights = weights
-        self.options = options
-
-    def read(self, prompts: Sequence[np.ndarray], start: LanguageModelState) -> LanguageModelState:
-        """As `Engine.read`, one after the other."""
-        states = []
-        for ids in prompts:
-            steps = Stepper(self.weights, self.options, start)
-            steps.read(ids[:, None])
-            states.append(steps.state)
-        return language_model.join_states(states)
-
-    def begin(self, state: LanguageModelState) -> Stepper:
-        """As `Engine.begin`."""
-        return Stepper(self.weights, self.options, state)
-
-    def lengthen(self, steps: Stepper, texts: Sequence[Continuation], length: int, *, at_once: bool) -> Iterator[None]:
-        """As `Engine.lengthen`; yields after each token."""
-        return lengthen(steps, texts, length)
-
-
-def engine_on(device: str, weights: Weights, options: LanguageModelOptions, sampling: SamplingOptions) -> Engine:
-    """How texts grow on a device, as `on_device` names it. Raises BackendError if there is no such device."""
-    placed = on_device(weights, device)
-    if arrays.is_numpy(placed["embedding.weight"]):
-        return HostEngine(placed, options)
-    from nlpseq.decoding.device.generation import DeviceEngine
-
-    return DeviceEngine(placed, options, sampling)
 
 
 @dataclass(frozen=True, kw_only=True)

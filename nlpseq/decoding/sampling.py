@@ -39,7 +39,7 @@ class SamplingOptions:
     top_p: float = option(
         1.0, "draw among the likeliest tokens that have this probability together", above=0, maximum=1
     )
-    min_p: float = option(0.0, "draw among tokens at least this times as likely as the likeliest", minimum=0, maximum=1)
+    min_p: float = option(0.0, "drop tokens that are less likely than this times the likeliest", minimum=0, maximum=1)
     repetition_penalty: float = option(1.0, "make recent tokens less likely; 1: no penalty", minimum=1, maximum=100)
     repetition_window: int = option(64, "number of tokens that count as recent", minimum=1)
 

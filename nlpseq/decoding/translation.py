@@ -154,6 +154,17 @@ class Translations:
         """Whether a line may have more than a single translation."""
         return (self.beam.n_best if self.drawing is None else self.drawing.samples) > 1
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The fields that `translation_fields` may give."""
+        return (*FIELDS, "others") if self.several else FIELDS
+
+    def as_line(self, number: int, ranked: Sequence[Translation] | None) -> str:
+        """The best translation of a line; if there may be several, a row of each, with the line's number."""
+        if self.several:
+            return "\n".join(translation.as_row(number) for translation in ranked or [NO_TRANSLATION])
+        return ranked[0].text if ranked else ""
+
     def translate(self, lines: Sequence[str]) -> list[list[Translation]]:
         """The translations of each line, best first: of a blank line "", of a line that is too long an empty list.
 
@@ -214,7 +225,7 @@ class Translations:
         if attention is not None and self.replaces_unknown:
             text = b" ".join(replace_unknown(tokeniser, source, hypothesis.tokens, attention))
         if attention is not None and align:
-            alignment = _alignment(tokeniser, source, translator.closed(hypothesis.tokens), attention)
+            alignment = _alignment(tokeniser, source, translator.end_with_newline(hypothesis.tokens), attention)
         spelled = text.decode("utf-8", "replace")
         return Translation(spelled, hypothesis.log_probability, hypothesis.score, hypothesis.cut, alignment)
 
@@ -228,7 +239,7 @@ class Translations:
             if align or (self.replaces_unknown and has_unknown(tokeniser, hypothesis.tokens))
         ]
         if wanted:
-            targets = [translator.closed(chosen[row].tokens) for row in wanted]
+            targets = [translator.end_with_newline(chosen[row].tokens) for row in wanted]
             weights = self.ensemble.attention([sources[row] for row in wanted], targets)
             for row, attention in zip(wanted, weights, strict=True):
                 found[row] = attention

@@ -1,11 +1,11 @@
-"""What linear models make of the same labelled texts, so that one sees whether a network is worth its while.
+"""Linear models of the same labelled texts: a network should beat them to be worth its cost.
 
-    tf-idf   logistic regression on TF-IDF of words and pairs of words
-    nb-svm   a linear support vector machine on words and pairs of words that are there or not, weighted by how much
-             more often a label's texts have them (Wang and Manning, 2012)
+    tf-idf   logistic regression on TF-IDF of words and word pairs
+    nb-svm   a linear support vector machine on the presence of words and word pairs, each weighted by how much more
+             frequent it is in a label's texts (Wang and Manning, 2012)
 
-Where texts have no spaces, characters stand for words. scikit-learn does the work; it is an extra, for nothing else
-needs it.
+Texts without spaces are counted in characters instead of words. The models are scikit-learn's, which is an optional
+dependency because nothing else needs it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from nlpseq.errors import OptionError
 from nlpseq.text.tables.labelled import has_no_spaces
 
 SMOOTHING = 1.0
-PENALTY = 0.1  # of errors; a weaker one lets thousands of weighted words fit every text
-INTERPOLATION = 0.25  # of the weights with their mean, as Wang and Manning advise
+PENALTY = 0.1  # of errors; with a larger one thousands of weighted words fit every training text
+INTERPOLATION = 0.25  # between the mean weight (0) and the weights (1), as Wang and Manning advise
 
-Predict = Callable[[Any, Any, Any], Any]  # counts of training texts, their labels [N], counts of others -> labels
+Predict = Callable[[Any, Any, Any], Any]  # training counts, their labels [N], counts of new texts -> their labels
 
 
 def _logistic(train: Any, labels: Any, others: Any) -> Any:
@@ -59,20 +59,21 @@ BASELINES: dict[str, Predict] = {"tf-idf": _logistic, "nb-svm": _naive_bayes_svm
 def baseline_labels(
     texts: Sequence[str], labels: Sequence[str], others: Sequence[str], *, lowercase: bool = True
 ) -> dict[str, list[str]]:
-    """The labels that each baseline, trained on texts and their labels, gives to others.
+    """Train each baseline on texts and their labels: the labels that it predicts for `others`, by its name.
 
-    Raises OptionError where scikit-learn is not installed.
+    Raises OptionError if scikit-learn is not installed.
     """
     try:
         from sklearn.feature_extraction.text import CountVectorizer
     except ImportError:
-        what = "needs scikit-learn, which is not installed"
-        raise OptionError("baseline", what, "pip install 'nlpseq[baseline]'") from None
+        raise OptionError(
+            "baseline", "needs scikit-learn, which is not installed", "pip install 'nlpseq[baseline]'"
+        ) from None
     if has_no_spaces(texts):
         count = CountVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2, lowercase=lowercase)
     else:
         pattern = r"\w+|[^\w\s]"
         count = CountVectorizer(token_pattern=pattern, ngram_range=(1, 2), lowercase=lowercase)
-    known, named = count.fit_transform(texts), np.array(labels)
-    unknown = count.transform(others)
-    return {name: predict(known, named, unknown).tolist() for name, predict in BASELINES.items()}
+    train, train_labels = count.fit_transform(texts), np.array(labels)
+    new = count.transform(others)
+    return {name: predict(train, train_labels, new).tolist() for name, predict in BASELINES.items()}

@@ -1,13 +1,13 @@
 """How good a classifier's labels and probabilities are.
 
-    accuracy   the share of texts whose label is the most probable one, in per cent
-    macro_f1   the mean over labels of the harmonic mean of precision and recall, in per cent; every label counts alike
-    expected_calibration_error  by how much stated probabilities miss the share that is right, over fifteen bins of
-               equal width, weighted by their texts (Guo et al., 2017), from 0 to 1
-    loss       nats a text
+    accuracy   the percentage of texts whose most probable label is right
+    macro_f1   the mean over labels of F1, the harmonic mean of precision and recall, in per cent
+    expected_calibration_error  the mean difference between stated probability and accuracy, from 0 to 1, over fifteen
+               bins of equal width that are weighted by their numbers of texts (Guo et al., 2017)
+    loss       nats per text
 
-A temperature that divides the logits is fitted on validation texts, which changes no label and makes probabilities mean
-what they say (Guo et al., 2017).
+A temperature is fitted on the validation texts, and the logits are divided by it. This changes no label and calibrates
+the probabilities (Guo et al., 2017).
 """
 
 from __future__ import annotations
@@ -21,54 +21,54 @@ from nlpseq import arrays
 from nlpseq.evaluation.scores import Score
 
 BINS = 15
-COLDEST, HOTTEST = 0.05, 20.0  # temperatures
+LOWEST, HIGHEST = 0.05, 20.0  # temperatures
 
 Values = NDArray[np.floating]
 Labels = NDArray[np.int64]
 
 
-def confusion(labels: Labels, found: Labels, count: int) -> Labels:
-    """How many texts of each label (rows) were given each label (columns) [C, C]."""
-    return np.bincount(labels * count + found, minlength=count * count).reshape(count, count)
+def confusion(labels: Labels, predicted: Labels, count: int) -> Labels:
+    """The numbers of texts [C, C] with each label (rows) and predicted label (columns); `count` is C."""
+    return np.bincount(labels * count + predicted, minlength=count * count).reshape(count, count)
 
 
 def accuracy(table: Labels) -> float:
-    """Per cent of the texts that lie on the diagonal of a confusion table."""
+    """The percentage of the texts on the diagonal of a confusion table."""
     return 100 * float(np.trace(table)) / max(1, int(table.sum()))
 
 
 def precision_and_recall(table: Labels) -> tuple[Values, Values]:
-    """Of each label [C], in per cent; 0 where nothing was given it, or nothing is of it."""
+    """Precision and recall of each label [C] in per cent; 0 if it was never predicted, or has no texts."""
     right = np.diag(table)
     return 100 * right / np.maximum(1, table.sum(0)), 100 * right / np.maximum(1, table.sum(1))
 
 
 def macro_f1(table: Labels) -> float:
-    """The mean F1 of the labels that occur, be it in the texts or in what was found, in per cent."""
+    """The mean F1, in per cent, of the labels that the texts have or that were predicted."""
     occurring = (table.sum(0) + table.sum(1)) > 0
     f1 = 200 * np.diag(table) / np.maximum(1, table.sum(0) + table.sum(1))
     return float(f1[occurring].mean()) if occurring.any() else 0.0
 
 
 def expected_calibration_error(probabilities: Values, labels: Labels) -> float:
-    """Of probabilities [N, C]: what is said of the best label against how often it is right."""
-    said = probabilities.max(1)
+    """The calibration error of probabilities [N, C]: those of the best label against its accuracy."""
+    stated = probabilities.max(1)
     right = probabilities.argmax(1) == labels
-    bins = np.minimum((said * BINS).astype(np.int64), BINS - 1)
-    missed = np.bincount(bins, said, BINS) - np.bincount(bins, right, BINS)
-    return float(np.abs(missed).sum() / max(1, len(labels)))
+    bins = np.minimum((stated * BINS).astype(np.int64), BINS - 1)
+    differences = np.bincount(bins, stated, BINS) - np.bincount(bins, right, BINS)
+    return float(np.abs(differences).sum() / max(1, len(labels)))
 
 
 def mean_loss(logits: Values, labels: Labels) -> float:
-    """-log p of the right label in nats, the mean over texts, of logits [N, C]."""
+    """The mean over texts of -log p of the right label, in nats, from logits [N, C]."""
     return float((arrays.log_sum_exp(logits) - arrays.pick(logits, labels)).mean(dtype=np.float64))
 
 
 def fit_temperature(logits: Values, labels: Labels) -> float:
-    """What logits [N, C] are best divided by: the temperature of the smallest loss, by golden section.
+    """The temperature that minimises the loss of logits [N, C], found by golden-section search.
 
-    The right label of each text counts as right but for one part in N + 2 (Platt, 1999), since a few texts that are all
-    judged well do not show that no other could be judged badly.
+    The right label of each text has a target probability of 1 - 1 / (N + 2) (Platt, 1999). Otherwise a few texts that
+    are all classified correctly would call for unlimited confidence.
     """
     values = logits.astype(np.float64)
     doubt = 1 / (len(labels) + 2)
@@ -78,10 +78,10 @@ def fit_temperature(logits: Values, labels: Labels) -> float:
         nats = arrays.log_sum_exp(scaled) - (1 - doubt) * arrays.pick(scaled, labels) - doubt * scaled.mean(1)
         return float(nats.mean())
 
-    low, high = np.log(COLDEST), np.log(HOTTEST)
-    share = (np.sqrt(5) - 1) / 2
+    low, high = np.log(LOWEST), np.log(HIGHEST)
+    golden = (np.sqrt(5) - 1) / 2
     for _ in range(60):
-        first, second = high - share * (high - low), low + share * (high - low)
+        first, second = high - golden * (high - low), low + golden * (high - low)
         if loss(float(np.exp(first))) <= loss(float(np.exp(second))):
             high = second
         else:
@@ -90,9 +90,9 @@ def fit_temperature(logits: Values, labels: Labels) -> float:
 
 
 def label_scores(logits: Values, labels: Labels, names: Sequence[str], temperature: float, texts: str) -> list[Score]:
-    """The scores of logits [N, C] against labels [N]; `texts` is the part of the signature that names the texts.
+    """The scores of logits [N, C] against labels [N]; `texts` describes the texts in the signature.
 
-    The confusion table and each label's precision, recall and F1 are parts of `macro_f1`.
+    The parts of `macro_f1` are the precision, the recall and the number of texts of each label.
     """
     scaled = logits / temperature
     table = confusion(labels, logits.argmax(1), len(names))

@@ -20,7 +20,7 @@ import numpy as np
 from nlpseq import arrays
 from nlpseq.device import in_halves
 from nlpseq.errors import CorpusError, OptionError
-from nlpseq.evaluation.reader import Reader, column_sums, given_source_losses, placed
+from nlpseq.evaluation.reader import Reader, given_source_losses, placed, sums_by_text
 from nlpseq.models import language_model, translator
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState
 from nlpseq.models.model_file import Model, task_of
@@ -183,7 +183,7 @@ class LineScorer:
         inputs = np.concatenate([np.full((1, len(lines)), NEWLINE), targets[:-1]])
         features, _ = self.reader.read(inputs, self.reader.begin(len(lines)), lengths)
         losses = self.reader.losses(features.reshape(-1, features.shape[-1]), self.reader.place(targets).reshape(-1))
-        return column_sums(losses.reshape(targets.shape), self.reader.place(lengths))
+        return sums_by_text(losses.reshape(targets.shape), self.reader.place(lengths))
 
 
 class StreamScorer(LineScorer):

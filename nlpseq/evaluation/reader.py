@@ -1,10 +1,12 @@
-"""Models that read what is there already, for scores: at the speed of the compiled code, or on a device.
+"""Models that read existing text for its scores, in compiled code on the CPU or on a device.
 
-On NumPy a language model's matrices are packed once, its layers run over whole stretches of text, and of the output
-layer's numbers only the losses are kept. What it says of a text does not depend, to the last bit, on which texts are
-read beside it, where the compiled code runs. On a device its layers run by the device's kernels, more texts run side by
-side, and losses stay there until they are asked for; what does not fit the memory is read in halves. The cost is the
-last bits. A translator reads its pairs there in the same way.
+On the CPU a language model's matrices are packed once, its layers run over whole stretches of text, and only the losses
+of the output layer are kept. With the compiled code, the loss of a text does not depend on the texts read beside it, to
+the last bit.
+
+On a device the layers run on its kernels, more texts run side by side, and losses stay there until they are asked for.
+Batches that do not fit the memory are halved. There the last bits of a loss may depend on the batch. A translator reads
+its pairs on a device in the same way.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from nlpseq.arrays import Array
 from nlpseq.cells import Unroll
 from nlpseq.device import in_halves, is_out_of_memory, on_device, refuse_single
 from nlpseq.evaluation import perplexity
-from nlpseq.evaluation.perplexity import COLUMNS, DEVICE_COLUMNS, Tokens, device_losses
+from nlpseq.evaluation.perplexity import DEVICE_STREAMS, STREAMS, Tokens, device_losses
 from nlpseq.kernels.running import run_layer_for
 from nlpseq.models import language_model, translator
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
@@ -31,14 +33,14 @@ from nlpseq.native.matrix import PackedMatrix
 from nlpseq.native.output import OutputLayer
 from nlpseq.text.padding import side_by_side, together
 
-PAIR_TOKENS = 1 << 15  # of pairs side by side on a device, padding included
+PAIR_TOKENS = 1 << 15  # in a batch of pairs on a device, padding included
 
 
 class Reader:
-    """A language model, ready to read."""
+    """A language model that is prepared for reading."""
 
     def __init__(self, weights: Weights, options: LanguageModelOptions) -> None:
-        """`weights` are NumPy arrays, or tensors."""
+        """`weights` are NumPy arrays or tensors."""
         self.options = options
         self.weights = weights
         self._like = weights["embedding.weight"]
@@ -59,7 +61,7 @@ class Reader:
         return language_model.begin(self.weights, self.options, texts)
 
     def place(self, ids: np.ndarray) -> Array:
-        """Token ids, or lengths, where the weights are."""
+        """Token ids or lengths as an array on the device of the weights."""
         return arrays.from_numpy(ids.astype(np.int64), self._like)
 
     def read(
@@ -68,14 +70,14 @@ class Reader:
         state: LanguageModelState,
         lengths: np.ndarray | None = None,  # [B]
     ) -> tuple[Array, LanguageModelState]:
-        """What is known after each token: features [T, B, E or H], and the last state."""
-        given = None if lengths is None else self.place(lengths)
+        """Features [T, B, E or H] after each token, and the last state."""
+        placed_lengths = None if lengths is None else self.place(lengths)
         return language_model.forward(
-            self.weights, self.options, self.place(ids), state, lengths=given, run_layer=self._run_layer
+            self.weights, self.options, self.place(ids), state, lengths=placed_lengths, run_layer=self._run_layer
         )
 
     def losses(self, features: Array, targets: Array) -> Array:
-        """-log p(target) in nats [N] as float64, of features [N, E or H]; they stay where the weights are."""
+        """-log p(target) in nats [N] as float64, from features [N, E or H], on the device of the weights."""
         if self._output is None:
             return device_losses(self.weights, features, targets)
         if self._output.packed is None:
@@ -83,22 +85,22 @@ class Reader:
         return self._output.packed.losses(features, targets)
 
     def text_loss(self, tokens: Tokens) -> float:
-        """What a text costs in nats, as `perplexity.text_loss` has it."""
+        """The loss of a text in nats, as `perplexity.text_loss` defines it."""
         if self.on_host:
-            return self._text_loss(tokens, COLUMNS, layer.unroll_shared)
-        columns = DEVICE_COLUMNS
+            return self._text_loss(tokens, STREAMS, layer.unroll_shared)
+        streams = DEVICE_STREAMS
         while True:
             try:
-                return self._text_loss(tokens, columns, self._run_layer)
+                return self._text_loss(tokens, streams, self._run_layer)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                refuse_single(columns)
-            columns //= 2
+                refuse_single(streams)
+            streams //= 2
 
-    def _text_loss(self, tokens: Tokens, columns: int, run_layer: Unroll) -> float:
+    def _text_loss(self, tokens: Tokens, streams: int, run_layer: Unroll) -> float:
         return perplexity.text_loss(
-            self.weights, self.options, tokens, columns=columns, run_layer=run_layer, total_loss=self._total
+            self.weights, self.options, tokens, streams=streams, run_layer=run_layer, total_loss=self._total
         )
 
     def _total(self, features: Array, targets: Array) -> Any:
@@ -108,49 +110,48 @@ class Reader:
 def given_source_losses(
     weights: Weights, options: TranslatorOptions, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]
 ) -> list[float]:
-    """What each target costs in nats given its source; both are texts as `translator.line_ids` gives them.
+    """The loss of each target given its source, in nats; texts are ids as from `translator.line_ids`.
 
-    Raises BackendError where a device's memory does not hold a single pair.
+    Raises BackendError if a device's memory does not hold a single pair.
     """
     if arrays.is_numpy(weights["embedding.weight"]):
         losses = translator.token_losses(weights, options, sources, targets)
-        return [float(one.sum(dtype=np.float64)) for one in losses]
+        return [float(text.sum(dtype=np.float64)) for text in losses]
     nats = np.zeros(len(targets))
     lengths = np.array([max(map(len, pair)) for pair in zip(sources, targets, strict=True)], np.int64)
 
     def run(group: Sequence[int]) -> None:
-        some = [[side[place] for place in group] for side in (sources, targets)]
-        nats[group] = _losses_together(weights, options, *some)
+        batch = [[side[index] for index in group] for side in (sources, targets)]
+        nats[group] = _batch_losses(weights, options, *batch)
 
     for group in reversed(list(together(lengths, PAIR_TOKENS))):
         in_halves(run, group.tolist())
-    found: list[float] = nats.tolist()
-    return found
+    losses_of_targets: list[float] = nats.tolist()
+    return losses_of_targets
 
 
-def _losses_together(
+def _batch_losses(
     weights: Weights, options: TranslatorOptions, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """As `given_source_losses`, side by side on a device."""
+    """As `given_source_losses`, for one batch on a device."""
     like = weights["embedding.weight"]
     run_layer = run_layer_for(like)
-    columns, lengths = side_by_side(targets)
-    ids, source_lengths, read, wanted, target_lengths = (
-        arrays.from_numpy(one, like) for one in (*side_by_side(sources), translator.begun(columns), columns, lengths)
-    )
+    target_ids, lengths = side_by_side(targets)
+    batch = (*side_by_side(sources), translator.decoder_inputs(target_ids), target_ids, lengths)
+    ids, source_lengths, inputs, wanted, target_lengths = (arrays.from_numpy(values, like) for values in batch)
     memory, state = translator.encode(weights, options, ids, source_lengths, run_layer=run_layer)
-    features, _, _ = translator.decode(weights, options, read, memory, state, run_layer=run_layer)
+    features, _, _ = translator.decode(weights, options, inputs, memory, state, run_layer=run_layer)
     losses = device_losses(weights, features.reshape(-1, features.shape[-1]), wanted.reshape(-1))
-    return column_sums(losses.reshape(columns.shape), target_lengths)
+    return sums_by_text(losses.reshape(target_ids.shape), target_lengths)
 
 
 def placed(model: Model, device: str) -> Model:
-    """A model whose weights are on a device, as `on_device` names it. Raises BackendError if it is missing."""
+    """A model with its weights on a device, named as in `on_device`. Raises BackendError if there is no such device."""
     return replace(model, weights=dict(on_device(model.weights, device)))
 
 
-def column_sums(values: Array, lengths: Array) -> np.ndarray:
-    """Sums [B] on the host of each column of `values` [T, B], up to its length [B]."""
+def sums_by_text(values: Array, lengths: Array) -> np.ndarray:
+    """The sums [B], on the host, of the values [T, B] of each text up to its length [B]."""
     real = arrays.active_steps(lengths, values.shape[0])
     summed: np.ndarray = arrays.to_numpy(arrays.where(real, values, arrays.zeros((1, 1), values)).sum(0))
     return summed

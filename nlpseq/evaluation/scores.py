@@ -1,7 +1,7 @@
 """A score with its unit, its parts and its signature.
 
-The signature says how the number was made, in the manner of sacrebleu (Post, 2018): two numbers may be compared if
-their signatures agree. A score is computed from its parts, which are kept, so that nobody has to average averages.
+The signature says how the number was computed, as in sacrebleu (Post, 2018): two numbers may be compared if their
+signatures agree. A score keeps the parts that it is computed from, so averages never have to be averaged.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-Note = Callable[[str], object]  # is given a sentence about a score that its reader should know
+Note = Callable[[str], object]  # called with a sentence that a reader of the score should know
 
 
 def say_nothing(note: str) -> None:
-    """Drop a note."""
+    """Ignore a note."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One number, what it counts, and how it was made."""
+    """One number with its unit, its parts and its signature."""
 
     name: str
     value: float
@@ -41,19 +41,19 @@ class TextSize:
     """How large a text is, in the units that losses are divided by."""
 
     tokens: int = 0
-    words: int = 0  # between spaces, and one more for each line's end
+    words: int = 0  # separated by white space; each line end counts as one more
     characters: int = 0
     bytes: int = 0
 
     def add(self, text: str) -> None:
-        """Count one more piece of text; pieces are cut at line ends for `words` to be right."""
+        """Count one more piece of text. `words` is right only if pieces are cut at line ends."""
         self.words += len(text.split()) + text.count("\n")
         self.characters += len(text)
         self.bytes += len(text.encode("utf-8", "surrogateescape"))
 
 
 def language_model_scores(nats: float, size: TextSize, signature: str) -> list[Score]:
-    """The scores of a text that costs `nats` in all, from the most used to the least."""
+    """The scores of a text whose total loss is `nats`, the most used first."""
     parts = {"nats": nats, **{key: float(value) for key, value in asdict(size).items()}}
 
     def score(name: str, value: float, unit: str) -> Score:
@@ -69,7 +69,7 @@ def language_model_scores(nats: float, size: TextSize, signature: str) -> list[S
 
 
 def token_scores(nats: float, tokens: int, signature: str) -> list[Score]:
-    """Loss and perplexity of `tokens` tokens that cost `nats` in all."""
+    """Loss and perplexity of `tokens` tokens whose total loss is `nats`."""
     parts = {"nats": nats, "tokens": float(tokens)}
     return [
         Score(name, value, "token", f"{name}|unit:token|{signature}", parts)

@@ -1,8 +1,8 @@
-"""How good translations are: beside references by sacrebleu, and what the model gives the references themselves.
+"""Scores of a translator: its translations against references, and its perplexity on the references.
 
-BLEU (Papineni et al., 2002), chrF (Popovic, 2015) and TER (Snover et al., 2006) are sacrebleu's own (Post, 2018), and
-so are their signatures: the numbers are those that its command prints for the same files. Exact matches count a text
-as right where all of it is; perplexity is of the reference's tokens, each given the source and those before it.
+BLEU (Papineni et al., 2002), chrF (Popovic, 2015) and TER (Snover et al., 2006) and their signatures come from
+sacrebleu (Post, 2018), whose command prints the same numbers for the same files. Accuracy counts translations that
+equal a reference. Perplexity is that of the reference's tokens, each given the source and the tokens before it.
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ from nlpseq.text.tables.parallel import Pairs, read_parallel
 
 @dataclass(frozen=True, kw_only=True)
 class BleuOptions:
-    """What BLEU counts. Raises OptionError where what it needs is not installed."""
+    """How BLEU counts. `bleu_score` raises OptionError if the package for `bleu_tokens` is not installed."""
 
     bleu_tokens: str = option(
         "13a",
-        "BLEU: how sacrebleu cuts words; space: nowhere but at each space",
+        "BLEU: how sacrebleu splits words; space: at single spaces only",
         choices=("13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none", "space"),
     )
-    bleu_smoothing: str = option("exp", "BLEU: for counts of none", choices=("exp", "floor", "add-k", "none"))
+    bleu_smoothing: str = option(
+        "exp", "BLEU: smoothing of n-grams without a match", choices=("exp", "floor", "add-k", "none")
+    )
 
     def __post_init__(self) -> None:
         check(self)
 
 
 def bleu_score(translations: Sequence[str], references: Sequence[Sequence[str]], options: BleuOptions) -> Score:
-    """BLEU of N translations beside one or more lists of N references. Raises OptionError as `BleuOptions` says."""
+    """BLEU of N translations against one or more lists of N references. Raises OptionError as `BleuOptions` says."""
     from sacrebleu.metrics.bleu import BLEU
 
     spaced = options.bleu_tokens == "space"
@@ -57,10 +59,10 @@ def bleu_score(translations: Sequence[str], references: Sequence[Sequence[str]],
 
 
 def suited_tokens(references: Sequence[str]) -> str:
-    """How BLEU should cut references into words, so that right translations score above zero.
+    """The value of `bleu_tokens` that suits references, so that correct translations score above zero.
 
-    `zh` for Chinese; `char` for other scripts without spaces, and if at least half the references have fewer than the
-    four words that BLEU counts together; else `13a`.
+    It is `zh` for Chinese. It is `char` for other scripts without spaces, and for texts so short that at least half of
+    them have fewer than four words, the longest n-gram of BLEU. Else it is `13a`.
     """
     letters = [character for reference in references for character in reference if character.isalpha()]
     chinese = sum("\u3400" <= character <= "\u9fff" for character in letters)
@@ -74,7 +76,7 @@ def suited_tokens(references: Sequence[str]) -> str:
 def reference_scores(
     translations: Sequence[str], references: Sequence[Sequence[str]], options: BleuOptions
 ) -> list[Score]:
-    """BLEU, chrF, TER and exact matches of N translations beside one or more lists of N references."""
+    """BLEU, chrF, TER and accuracy of N translations against one or more lists of N references."""
     from sacrebleu.metrics.chrf import CHRF
     from sacrebleu.metrics.ter import TER
 
@@ -87,33 +89,35 @@ def reference_scores(
 
 
 def _score(name: str, metric: Any, texts: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
-    found = metric.corpus_score(list(texts), [list(one) for one in references])
-    return Score(name, float(found.score), "corpus", f"{name}|{metric.get_signature()}", _parts(found))
+    score = metric.corpus_score(list(texts), [list(reference) for reference in references])
+    return Score(name, float(score.score), "corpus", f"{name}|{metric.get_signature()}", _parts(score))
 
 
 def _numbered(lists: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Texts whose words, between single spaces, are replaced by numbers: sacrebleu itself cuts at any white space."""
+    """Replace the words between single spaces by numbers, because sacrebleu itself splits at any white space."""
     numbers: dict[str, int] = {}
     return [
-        [" ".join(str(numbers.setdefault(word, len(numbers))) for word in text.split(" ")) for text in one]
-        for one in lists
+        [" ".join(str(numbers.setdefault(word, len(numbers))) for word in text.split(" ")) for text in texts]
+        for texts in lists
     ]
 
 
-def _parts(found: object) -> dict[str, float]:
+def _parts(score: object) -> dict[str, float]:
     names = ("sys_len", "ref_len", "bp", "num_edits", "ref_length")
-    return {name: float(getattr(found, name)) for name in names if hasattr(found, name)}
+    return {name: float(getattr(score, name)) for name in names if hasattr(score, name)}
 
 
 def given_source_scores(
     model: Model, options: TranslatorOptions, sources: Sequence[str], targets: Sequence[str]
 ) -> list[Score]:
-    """Loss and perplexity of targets, each given its source; pairs that are too long for the model are left out."""
-    first, second = ([translator.line_ids(model.tokeniser, text) for text in side] for side in (sources, targets))
-    fits = [max(map(len, pair)) <= translator.LONGEST for pair in zip(first, second, strict=True)]
-    first, second = list(compress(first, fits)), list(compress(second, fits))
-    nats = sum(given_source_losses(model.weights, options, first, second))
-    tokens = sum(map(len, second))
+    """Loss and perplexity of targets given their sources; pairs that are too long for the model are left out."""
+    source_ids, target_ids = (
+        [translator.line_ids(model.tokeniser, text) for text in side] for side in (sources, targets)
+    )
+    fits = [max(map(len, pair)) <= translator.LONGEST for pair in zip(source_ids, target_ids, strict=True)]
+    source_ids, target_ids = list(compress(source_ids, fits)), list(compress(target_ids, fits))
+    nats = sum(given_source_losses(model.weights, options, source_ids, target_ids))
+    tokens = sum(map(len, target_ids))
     tokeniser, left_out = model.tokeniser, fits.count(False)
     signature = f"tok:{tokeniser.kind}-{tokeniser.size}#{tokeniser.fingerprint}|given:source"
     return token_scores(nats, tokens, f"{signature}|left-out:{left_out}" if left_out else signature)
@@ -128,18 +132,20 @@ def translator_scores(
     device: str = "cpu",
     note: Note = say_nothing,
 ) -> list[Score]:
-    """The scores of translations of one or more lists of pairs, which have the same sources and other references.
+    """The scores of one translator or an ensemble; several lists of pairs hold several references of the same sources.
 
-    The perplexity of the first references follows, if there is one model. Raises OptionError for a search of several
-    translations, BackendError if there is no such device.
+    A single model is also scored by its loss and perplexity on the first references. Raises OptionError if the search
+    returns several translations of a source, and BackendError if the device is missing.
     """
     if search.n_best != 1:
-        raise OptionError("n_best", "is for `translate`: one translation is evaluated", "leave out --n-best")
+        raise OptionError(
+            "n_best", "is an option of `translate`: only one translation of a source is evaluated", "leave out --n-best"
+        )
     sources = pairs[0].sources
-    made = Translations(Ensemble.of(models, device), search).translate(sources)
-    if left_out := sum(not best for best in made):
-        note(f"{left_out} of {len(made):,} sources are too long, and have no translation")
-    texts = [best[0].text if best else "" for best in made]
+    translations = Translations(Ensemble.of(models, device), search).translate(sources)
+    if missing := sum(not best for best in translations):
+        note(f"{missing} of {len(translations):,} sources are too long and have no translation")
+    texts = [best[0].text if best else "" for best in translations]
     scores = reference_scores(texts, [reference.targets for reference in pairs], bleu)
     if len(models) > 1:
         return scores
@@ -150,9 +156,10 @@ def translator_scores(
 def read_evaluation_pairs(
     corpora: Sequence[str], source: str | None, targets: Sequence[str], columns: tuple[str, str] | None
 ) -> list[Pairs]:
-    """Tables of pairs, or a source file with one or more files of references, each as pairs.
+    """Read tables of pairs, or a source file with one or more files of references: a list of pairs for each reference.
 
-    Raises OptionError unless it is either, CorpusError if the files cannot be read or are out of step.
+    Raises OptionError unless exactly one of the two forms is used, and CorpusError if a file cannot be read or the
+    numbers of lines differ.
     """
     if bool(corpora) == (source is not None) or (source is None) != (not targets):
         raise OptionError("CORPUS", "must be tables of pairs, or two files", "--source FILE --target FILE")

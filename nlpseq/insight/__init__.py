@@ -1,8 +1,8 @@
-"""What goes on inside a model, made visible.
+"""What a model does, made visible.
 
-    attention.py   what each token of a translation looked at: numbers, a drawing, shades in a terminal
+    attention.py   the alignment of a translation: numbers, a drawing, shades in a terminal
     facts.py       the facts of a model file
-    words.py       which words carried a classifier's decision: numbers, colours, a page
+    words.py       the words that carried a classifier's decision: numbers, colours, a page
 
-Nothing here writes to a terminal: what goes on becomes text, and commands show it.
+Nothing here writes to a terminal: results are text, which commands show.
 """

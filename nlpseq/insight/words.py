@@ -1,9 +1,9 @@
 """Which words carried a classifier's decision: numbers, colours in a terminal, and a page of HTML.
 
 A token's weight is the gradient of a label's log-odds by the token's vector, times that vector: to first order, by how
-much the log-odds would fall without it (Simonyan et al., 2014; Shrikumar et al., 2017, compare the kinds). The weights
-of a word's pieces are added up. It is the only thing here that imports torch, for a gradient costs more to write twice
-than to wait for. The shares of attention pooling, where a model has it, say what was looked at, not what for.
+much the log-odds would fall without the token (Simonyan et al., 2014; Shrikumar et al., 2017, compare variants). The
+weights of a word's tokens are added up. Only this imports torch: writing the gradient again in NumPy would cost more
+than the wait. The weights of attention pooling, if a model has it, say how much a word was read, not for which label.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ h1 {{ font-size: 1.1em; }} p {{ overflow-wrap: anywhere; }} span {{ border-radiu
 
 
 class Word(NamedTuple):
-    """A word as it stands in the text, with the space before it, its weight, and what attention pooling gave it."""
+    """A word as it is in the text, with the space before it, its weight, and its attention weight if there is any."""
 
     text: str
     weight: float
@@ -75,7 +75,7 @@ def explain(classifier: TextClassifier, text: str, label: str | None = None) -> 
 def weigh_tokens(
     weights: dict[str, np.ndarray], options: ClassifierOptions, ids: np.ndarray, label: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """By how much each of a text's tokens raises a label's log-odds [T], and its share of attention [T], if any."""
+    """By how much each token of a text raises a label's log-odds [T], and its attention weight [T], if any."""
     import torch
 
     from nlpseq.kernels.cpu.recurrence import unroll
@@ -91,44 +91,46 @@ def weigh_tokens(
     if "evidence.table" in tensors:
         evidence = look_up(tensors["evidence.table"], column, len(tensors["embedding.weight"]))
         inputs["evidence"] = (evidence.requires_grad_(), evidence.detach())
-    given: dict[str, Any] = {name: one for name, (one, _) in inputs.items()}
-    outputs = classifier.read(tensors, options, column, lengths, run_layer=unroll, **given)
+    leaves: dict[str, Any] = {name: leaf for name, (leaf, _) in inputs.items()}
+    outputs = classifier.read(tensors, options, column, lengths, run_layer=unroll, **leaves)
     logits = classifier.logits(tensors, options, outputs)[0]
     others = torch.cat([logits[:label], logits[label + 1 :]])
-    gradients = torch.autograd.grad(logits[label] - others.logsumexp(0), list(given.values()))
+    gradients = torch.autograd.grad(logits[label] - others.logsumexp(0), list(leaves.values()))
     carried = sum((slope * value).sum(-1)[:, 0] for slope, (_, value) in zip(gradients, inputs.values(), strict=True))
-    shares = None
+    attention = None
     if "attention" in options.poolings:
-        shares = pooling.attention_shares(tensors, outputs)[:, 0].detach().numpy()
-    return carried.numpy(), shares
+        attention = pooling.attention_shares(tensors, outputs)[:, 0].detach().numpy()
+    return carried.numpy(), attention
 
 
-def words_of(tokeniser: Tokeniser, ids: Sequence[int], weights: np.ndarray, shares: np.ndarray | None) -> list[Word]:
-    """The words that tokens spell, without the newlines around a text; weights and shares are added up."""
-    found: list[Word] = []
-    waiting = b""
+def words_of(tokeniser: Tokeniser, ids: Sequence[int], weights: np.ndarray, attention: np.ndarray | None) -> list[Word]:
+    """The words that tokens spell, without the newlines around a text; the weights of a word's tokens are added up."""
+    words: list[Word] = []
+    pending = b""  # bytes of a character that is not complete
+    tokens: list[int] = []  # indices of the tokens of `pending`
     previous: int | None = ids[0]
-    begun: list[int] = []
-    for place in range(1, len(ids) - 1):
-        waiting += tokeniser.piece(previous, ids[place])
-        previous = ids[place]
-        begun.append(place)
-        text = waiting.decode("utf-8", "replace")
-        if text.endswith("\ufffd") and len(waiting) < 4 and place < len(ids) - 2:
-            continue  # the first bytes of a character
-        share = None if shares is None else float(shares[begun].sum())
-        word = Word(text, float(weights[begun].sum()), share)
-        if found and _goes_on(found[-1].text, text):
-            before = found.pop()
-            share = None if share is None or before.attention is None else before.attention + share
-            word = Word(before.text + text, before.weight + word.weight, share)
-        found.append(word)
-        waiting, begun = b"", []
-    return found
+    for index in range(1, len(ids) - 1):
+        pending += tokeniser.piece(previous, ids[index])
+        previous = ids[index]
+        tokens.append(index)
+        text = pending.decode("utf-8", "replace")
+        if text.endswith("\ufffd") and len(pending) < 4 and index < len(ids) - 2:
+            continue
+        attended = None if attention is None else float(attention[tokens].sum())
+        word = Word(text, float(weights[tokens].sum()), attended)
+        words.append(_joined(words.pop(), word) if words and _goes_on(words[-1].text, text) else word)
+        pending, tokens = b"", []
+    return words
+
+
+def _joined(first: Word, second: Word) -> Word:
+    attended = (first.attention, second.attention)
+    total = None if attended[0] is None or attended[1] is None else attended[0] + attended[1]
+    return Word(first.text + second.text, first.weight + second.weight, total)
 
 
 def _goes_on(before: str, text: str) -> bool:
-    """Whether `text` belongs to the word before it: letters after letters, of scripts that part words by spaces."""
+    """Whether `text` belongs to the word before it: letters after letters, in scripts with spaces between words."""
     return bool(before and text) and _joins(before[-1]) and _joins(text[0])
 
 
@@ -140,27 +142,28 @@ def _joins(character: str) -> bool:
 
 
 def strengths(words: Sequence[Word]) -> list[float]:
-    """The words' weights beside the largest of them, from -1 to 1."""
+    """The words' weights divided by the largest magnitude, from -1 to 1."""
     largest = max((abs(word.weight) for word in words), default=0.0) or 1.0
     return [word.weight / largest for word in words]
 
 
 def colour(words: Sequence[Word]) -> str:
-    """The text for a terminal of many colours: green backgrounds speak for the label, red ones against it."""
-    parts = []
+    """The text for a terminal with 24-bit colour: green backgrounds speak for the label, red ones against it."""
+    pieces = []
     for word, strength in zip(words, strengths(words), strict=True):
-        shown = "".join(one if one.isprintable() else " " for one in word.text)
+        shown = "".join(character if character.isprintable() else " " for character in word.text)
         if abs(strength) < 0.05 or not shown.strip():
-            parts.append(shown)
+            pieces.append(shown)
             continue
         space = shown[: len(shown) - len(shown.lstrip())]
-        red, green, blue = (round(255 - abs(strength) * (255 - one)) for one in (FOR if strength > 0 else AGAINST))
-        parts.append(f"{space}\033[38;5;16;48;2;{red};{green};{blue}m{shown.lstrip()}\033[0m")
-    return "".join(parts).strip()
+        hue = FOR if strength > 0 else AGAINST
+        red, green, blue = (round(255 - abs(strength) * (255 - level)) for level in hue)
+        pieces.append(f"{space}\033[38;5;16;48;2;{red};{green};{blue}m{shown.lstrip()}\033[0m")
+    return "".join(pieces).strip()
 
 
 def to_html(words: Sequence[Word], label: str, probability: float) -> str:
-    """A page that shows the same."""
+    """An HTML page with the same colours."""
     spans = []
     for word, strength in zip(words, strengths(words), strict=True):
         kind = "for" if strength > 0 else "against"
@@ -172,7 +175,7 @@ def to_html(words: Sequence[Word], label: str, probability: float) -> str:
 
 
 def to_json(words: Sequence[Word]) -> list[dict[str, Any]]:
-    """Words, weights and shares as JSON."""
+    """Words, weights and attention weights as JSON."""
     return [
         {"word": word.text.strip(), "weight": word.weight}
         | ({} if word.attention is None else {"attention": word.attention})

@@ -44,11 +44,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         training = gradients and any(ctx.needs_input_grad)
         matrix, offset = weight.to(operands), bias.to(operands)
         grad_hidden = torch.empty_like(hidden) if training else hidden
-        grad_weight = torch.zeros_like(weight) if training else weight
-        grad_bias = torch.zeros_like(bias) if training else bias
+        grad_weight, grad_bias = (torch.zeros_like(value) if training else value for value in (weight, bias))
         buffer = hidden.new_empty(rows, weight.shape[0], dtype=operands)
         total = hidden.new_zeros((), dtype=torch.float64)
-        precise = torch.promote_types(operands, torch.float32)
         for start in range(0, hidden.shape[0], rows):
             part = hidden[start : start + rows].to(operands)
             target = targets[start : start + rows, None]
@@ -56,27 +54,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
             logits = torch.addmm(offset, part, matrix.t(), out=buffer[: part.shape[0]])
             chosen = logits.gather(1, target).double()
             if not training:
-                total += ((logits.to(precise).logsumexp(1, keepdim=True) - chosen) * counts).sum()
+                total += ((_precise(logits).logsumexp(1, keepdim=True) - chosen) * counts).sum()
                 continue
-            mean = logits.to(precise).mean(1, keepdim=True).double() if smoothing else chosen
-            floor = chosen - logits.amax(1, keepdim=True).double() if operands == torch.float16 else None
-            probability = torch.softmax(logits, 1, out=logits)
-            share = probability.gather(1, target).double()
-            likely = share.clamp_min(1e-38).log()
-            if floor is not None:  # in fp16 what is less likely than 6e-8 becomes zero
-                likely = torch.where(share > 0, likely, floor.clamp(max=-16.0))
-            total -= ((likely + smoothing * (mean - chosen)) * counts).sum()
-            probability.scatter_add_(1, target, probability.new_full((1, 1), smoothing - 1).expand_as(target))
-            if smoothing:
-                probability -= smoothing / weight.shape[0]
+            likely = _differentiate(logits, target, chosen, smoothing)
+            total -= (likely * counts).sum()
             if real is not None:
-                probability *= counts
-            grad_hidden[start : start + rows] = probability @ matrix
+                logits *= counts
+            grad_hidden[start : start + rows] = logits @ matrix
             if operands == weight.dtype:
-                grad_weight.addmm_(probability.t(), part)
+                grad_weight.addmm_(logits.t(), part)
             else:
-                grad_weight.add_(probability.t() @ part)
-            grad_bias += probability.sum(0, dtype=grad_bias.dtype)
+                grad_weight.add_(logits.t() @ part)
+            grad_bias += logits.sum(0, dtype=grad_bias.dtype)
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         return total.to(hidden.dtype)
 
@@ -85,6 +74,29 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
         return grad_hidden * grad, grad_weight * grad, grad_bias * grad, None, None, None, None, None
+
+
+def _differentiate(logits: Tensor, target: Tensor, chosen: Tensor, smoothing: float) -> Tensor:
+    """The log-likelihood of targets [N, 1], smoothed, as float64; `logits` [N, V] become the gradient of its negative.
+
+    `chosen` [N, 1] are the targets' logits.
+    """
+    mean = _precise(logits).mean(1, keepdim=True).double() if smoothing else chosen
+    floor = chosen - logits.amax(1, keepdim=True).double() if logits.dtype == torch.float16 else None
+    probability = torch.softmax(logits, 1, out=logits)
+    found = probability.gather(1, target).double()
+    likely = found.clamp_min(1e-38).log()
+    if floor is not None:  # in fp16 what is less likely than 6e-8 becomes zero
+        likely = torch.where(found > 0, likely, floor.clamp(max=-16.0))
+    probability.scatter_add_(1, target, probability.new_full((1, 1), smoothing - 1).expand_as(target))
+    if smoothing:
+        probability -= smoothing / logits.shape[1]
+    return likely + smoothing * (mean - chosen)
+
+
+def _precise(values: Tensor) -> Tensor:
+    """In fp32, or the type that they are of if that is wider."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def linear_cross_entropy(

@@ -3,9 +3,9 @@
     dot        the scaled product of a query with a projected key (Luong et al., 2015; Vaswani et al., 2017)
     additive   v . tanh(W q + U k) (Bahdanau et al., 2015)
 
-Everything is batch-major, [B, ..], so that any number of queries can look at one source: the steps of a target text in
-training, the hypotheses of a beam in decoding. The additive form holds [B, T, S, A] numbers at once, A times as many as
-the dot form, which is why that is the default.
+All arrays are batch-major, [B, ..], so any number of queries can attend to one source: the steps of a target text in
+training, the hypotheses of a beam in decoding. The dot form is the default, because the additive form holds
+[B, T, S, A] numbers at once, A times as many.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from nlpseq.cells.initial import normal
 
 Weights = Mapping[str, Array]
 
-FORBIDDEN = -1e9  # the energy of a position that is none
+MASKED_ENERGY = -1e9  # the energy of padding
 
 
 class Memory(NamedTuple):
-    """What a source offers: keys to compare with queries, values to read, and which positions there are."""
+    """An encoded source: keys to compare with queries, values to read, and a mask of its tokens."""
 
     keys: Array  # [B, S, A]
     values: Array  # [B, S, M]
@@ -33,27 +33,27 @@ class Memory(NamedTuple):
 
 
 class Alignment(NamedTuple):
-    """What each token of a target looked at."""
+    """The attention of each target token over the source tokens."""
 
-    source: list[str]  # the tokens, spelled out, with the newline that ends them
+    source: list[str]  # the tokens as text, with the newline that ends them
     target: list[str]
-    shares: np.ndarray  # [T, S], the sum of each row is one
+    shares: np.ndarray  # [T, S], attention weights; each row sums to one
 
 
 class Attention(NamedTuple):
-    """One kind of attention: its weights, and the energies [B, T, S] of queries [B, T, H] and keys [B, S, A]."""
+    """One kind of attention."""
 
-    initial_weights: Callable[[np.random.Generator, int, int], dict[str, np.ndarray]]  # generator, H, M
-    energies: Callable[[Weights, Array, Array], Array]
+    initial_weights: Callable[[np.random.Generator, int, int], dict[str, np.ndarray]]  # from a generator, H and M
+    energies: Callable[[Weights, Array, Array], Array]  # weights, queries [B, T, H], keys [B, S, A] -> [B, T, S]
 
 
-def _keys(generator: np.random.Generator, hidden: int, memory: int) -> dict[str, np.ndarray]:
+def _dot_weights(generator: np.random.Generator, hidden: int, memory: int) -> dict[str, np.ndarray]:
     return {"attention.key": normal(generator, hidden, memory)}
 
 
 def _additive_weights(generator: np.random.Generator, hidden: int, memory: int) -> dict[str, np.ndarray]:
     return {
-        **_keys(generator, hidden, memory),
+        **_dot_weights(generator, hidden, memory),
         "attention.query": normal(generator, hidden, hidden),
         "attention.score": normal(generator, 1, hidden),
     }
@@ -69,20 +69,20 @@ def _additive(weights: Weights, queries: Array, keys: Array) -> Array:
 
 
 ATTENTIONS: dict[str, Attention] = {
-    "dot": Attention(_keys, _dot),
+    "dot": Attention(_dot_weights, _dot),
     "additive": Attention(_additive_weights, _additive),
 }
 
 
 def remember(weights: Weights, values: Array, lengths: Array) -> Memory:
-    """A source's outputs [B, S, M] and lengths [B] as a memory."""
+    """Make a memory of the encoder's outputs [B, S, M] and the lengths [B]."""
     mask = arrays.positions(values.shape[1], values)[None, :] < lengths[:, None]
     return Memory(arrays.project(values, weights["attention.key"]), values, mask[:, None])
 
 
 def attend(kind: str, weights: Weights, queries: Array, memory: Memory) -> tuple[Array, Array]:
-    """What queries [B, T, H] read of a memory: contexts [B, T, M], and the shares [B, T, S] of its positions."""
+    """Attend to a memory with queries [B, T, H]: contexts [B, T, M] and attention weights [B, T, S]."""
     energies = ATTENTIONS[kind].energies(weights, queries, memory.keys)
-    forbidden = arrays.zeros((1, 1, 1), energies) + FORBIDDEN
-    shares = arrays.softmax(arrays.where(memory.mask, energies, forbidden))
+    masked = arrays.zeros((1, 1, 1), energies) + MASKED_ENERGY
+    shares = arrays.softmax(arrays.where(memory.mask, energies, masked))
     return shares @ memory.values, shares

@@ -1,10 +1,10 @@
 """The classifier: embedding, recurrent stack in both directions, pooling, and one linear layer over the labels.
 
-A text is read between two newlines, as a language model reads a line, so that a language model's embedding and layers
-serve as they are (Dai and Le, 2015). A classifier made of a language model reads in that one direction only.
+A text is read between two newlines, as a language model reads a line. So a language model's embedding and layers can be
+used unchanged (Dai and Le, 2015); such a classifier reads forwards only.
 
-Texts are of very unequal length. What a layer makes of a whole text is held until it is pooled, so memory grows with
-the tokens that are read together, and never with the corpus: whoever calls decides how many those are.
+The outputs of the layers are kept until they are pooled. So memory grows with the number of tokens in a batch, which
+the caller chooses, and not with the corpus.
 """
 
 from __future__ import annotations
@@ -39,32 +39,34 @@ Weights = Mapping[str, Array]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierOptions(RecurrentOptions):
-    """What a classifier is made of."""
+    """The options of a classifier."""
 
     cell: str = option("gru", "recurrent cell", choices=CELL_CHOICES)
     bidirectional: bool | None = option(
-        None, "read in both directions [default: unless it starts from a language model]"
+        None, "read in both directions [default: yes, unless it starts from a language model]"
     )
     pooling: str | None = option(
         None,
-        f"how outputs become one vector: {', '.join(POOLINGS)}; or several "
-        f"[default: {USUAL_POOLING}; from a language model attention, too]",
+        f"pooling of the outputs: {', '.join(POOLINGS)}, or several with commas "
+        f"[default: {USUAL_POOLING}; from a language model attention,{USUAL_POOLING}]",
     )
     ngrams: int | None = option(
         None,
-        "longest n-grams with vectors of their own; 1: none [default: 2, or as the model to start from]",
+        "longest n-grams with their own vectors; 1: none [default: 2, or as in the model to start from]",
         minimum=1,
         maximum=8,
     )
-    ngram_buckets: int = option(NGRAM_BUCKETS, "vectors for the n-grams of each length", minimum=1, maximum=1 << 22)
+    ngram_buckets: int = option(
+        NGRAM_BUCKETS, "number of vectors for the n-grams of each length", minimum=1, maximum=1 << 22
+    )
     evidence: int | None = option(
         None,
-        "longest n-grams whose weights of evidence are read, too; 0: none [default: 2, for up to 16 labels]",
+        "longest n-grams with weights of evidence; 0: none [default: 2; 0 for more than 16 labels]",
         minimum=0,
         maximum=4,
     )
     lowercase: bool | None = option(
-        None, "read capital letters as small ones [default: unless the model to start from knows such]"
+        None, "convert texts to lower case [default: yes, unless the model to start from knows capital letters]"
     )
 
     def __post_init__(self) -> None:
@@ -81,19 +83,19 @@ class ClassifierOptions(RecurrentOptions):
 
     @property
     def poolings(self) -> tuple[str, ...]:
-        """The names in `pooling`, or the usual ones."""
+        """The names in `pooling`, or the default."""
         return tuple((USUAL_POOLING if self.pooling is None else self.pooling).split(","))
 
 
 def initial_weights(
     options: ClassifierOptions, vocabulary_size: int, label_counts: np.ndarray, seed: int
 ) -> dict[str, np.ndarray]:
-    """Weights to start from, as float32, by name; `label_counts` [C] are the labels' counts.
+    """Initial weights by name, as float32; `label_counts` [C] are the numbers of texts with each label.
 
-    Raises OptionError where a size was left open.
+    Raises OptionError if a size is not set.
     """
     if options.hidden_size is None or options.embedding_size is None:
-        raise OptionError("hidden_size", "must be known before weights are made, was left open")
+        raise OptionError("hidden_size", "must be set before weights are made, was None")
     generator = np.random.default_rng(seed)
     hidden, embedding = options.hidden_size, options.embedding_size
     outputs = 2 * hidden if options.bidirectional else hidden
@@ -114,7 +116,7 @@ def initial_weights(
 
 
 def text_ids(tokeniser: Tokeniser, text: str, *, lowercase: bool) -> np.ndarray:
-    """A text as ids [T], a newline before it and one behind; one inside it becomes a space."""
+    """A text as ids [T], between two newlines; a newline inside the text becomes a space."""
     plain = text.replace("\n", " ")
     tokens = tokeniser.encode(plain.lower() if lowercase else plain)
     return np.concatenate(([NEWLINE], tokens, [NEWLINE]), dtype=np.int32)
@@ -132,9 +134,9 @@ def read(
     evidence: Array | None = None,  # [T, B, K]
     **settings: Any,
 ) -> Outputs:
-    """What the layers make of texts; `shift` is added to the tokens' vectors.
+    """Run the layers over texts; `shift` is added to the tokens' vectors.
 
-    The weights of evidence are those of the model's table, unless they are given.
+    Without `evidence` the weights of evidence are looked up in the model's table, if it has one.
     """
     cell, batch = options.recurrent_cell, ids.shape[1]
     newlines = arrays.filled(((options.ngrams or 1) - 1, batch), NEWLINE, ids)
@@ -145,7 +147,7 @@ def read(
         evidence = evidence * arrays.active_steps(lengths, ids.shape[0])[..., None]
         inputs = inputs + arrays.project(evidence, weights["evidence.projection"])
     layers = read_layers(weights, options.layers)
-    steps, after = run_stack(
+    steps, last = run_stack(
         cell,
         layers,
         inputs if shift is None else inputs + shift,
@@ -157,11 +159,11 @@ def read(
         **settings,
     )
     summed = None if evidence is None else evidence.sum(0) / lengths[:, None] ** 0.5
-    return Outputs(steps, arrays.concatenate([one.hidden for one in after[-1]]), lengths, summed)
+    return Outputs(steps, arrays.concatenate([state.hidden for state in last[-1]]), lengths, summed)
 
 
 def logits(weights: Weights, options: ClassifierOptions, outputs: Outputs, noise: Noise | None = None) -> Array:
-    """Unnormalised log-probabilities [B, C] of texts that were read."""
+    """Unnormalised log-probabilities [B, C] of the labels."""
     pooled = pooling.pool(weights, options.poolings, outputs)
     if noise is not None:
         pooled = noise.between(pooled[None])[0]
@@ -169,7 +171,7 @@ def logits(weights: Weights, options: ClassifierOptions, outputs: Outputs, noise
 
 
 def projections(weights: Weights) -> set[str]:
-    """The matrices that only rows are multiplied with: no tables, and none of a hidden state."""
+    """The names of the matrices that multiply batches of rows: neither tables nor recurrent weights."""
     tables = {"embedding.weight", "ngrams.weight", "evidence.table"}
     return {name for name, value in weights.items() if value.ndim == 2 and ".weight_hh" not in name} - tables
 

@@ -1,14 +1,16 @@
-"""Weights of evidence: what the n-grams of a text say of its label, counted before anything is learned.
+"""Weights of evidence: features that say how strongly an n-gram speaks for a label, counted before training.
 
-The weight of evidence (Good, 1950) that an n-gram lends a label is how much more likely it is in that label's texts,
+The weight of evidence (Good, 1950) of an n-gram for a label measures how much more likely it is in that label's texts:
 
-    log((c + s) / N)   less its mean over the labels,
+    log((c + s) / N)   minus its mean over the labels
 
-where c of the label's texts hold the n-gram, N is the sum of such counts, and s, in proportion to N, keeps an n-gram
-that nobody has seen silent. Added up they are naive Bayes, which is a good judge where texts are few or long (Wang and
-Manning, 2012); here each token brings its own and those of the n-grams that end in it as further inputs, so that the
-recurrent layers learn what becomes of them after `not`, and their sum stands beside what is pooled. N-grams of several
-tokens are hashed. The cost is the table, which grows with the number of labels.
+Here c is the number of the label's texts that contain the n-gram, and N is the sum of c over all n-grams. The smoothing
+s is proportional to N, so an unseen n-gram has a weight of zero.
+
+The sum of these weights over a text is naive Bayes, which is strong on few texts and on long ones (Wang and Manning,
+2012). Here each token's weight, and those of the n-grams that end in it, are further inputs to the recurrent layers,
+which can then learn what `not` does to them. Their sum is joined to the pooled vector. N-grams of several tokens are
+hashed. The cost is the table, which grows with the number of labels.
 """
 
 from __future__ import annotations
@@ -20,17 +22,17 @@ from nlpseq.arrays import Array
 from nlpseq.models.embedding import ngram_rows
 from nlpseq.text.tokenisers import NEWLINE
 
-BUCKETS = 1 << 18  # for the n-grams of each length above one
+BUCKETS = 1 << 18  # for the n-grams of each length from two on
 SMOOTHING = 1.0
 
 
 def table_rows(longest: int, vocabulary_size: int) -> int:
-    """How many rows a table of n-grams up to `longest` tokens has."""
+    """The number of rows R in a table for n-grams of up to `longest` tokens."""
     return vocabulary_size + (longest - 1) * BUCKETS
 
 
 def evidence_rows(ids: Array, longest: int, vocabulary_size: int) -> list[Array]:
-    """The rows [T, B] of the table for the n-grams of 1, 2, .. `longest` tokens that end in each of `ids` [T, B]."""
+    """Table rows [T, B] of the n-grams that end in each of `ids` [T, B], one array for each length up to `longest`."""
     steps, batch = ids.shape
     newlines = arrays.filled((longest - 1, batch), NEWLINE, ids)
     tokens = arrays.concatenate([newlines, ids], 0)
@@ -39,15 +41,15 @@ def evidence_rows(ids: Array, longest: int, vocabulary_size: int) -> list[Array]
 
 
 def weigh(counts: np.ndarray) -> np.ndarray:
-    """Counts [R, C] of texts with each n-gram to weights of evidence [R, C], as float32."""
+    """Turn counts [R, C] of the texts with each n-gram into weights of evidence [R, C], as float32."""
     totals = np.maximum(1.0, counts.sum(0, dtype=np.float64))
-    shares = totals / totals.mean()
-    logarithms = np.log(counts + SMOOTHING * shares) - np.log(shares)
+    relative = totals / totals.mean()
+    logarithms = np.log(counts + SMOOTHING * relative) - np.log(relative)
     weights: np.ndarray = (logarithms - logarithms.mean(1, keepdims=True)).astype(np.float32)
     return weights
 
 
 def look_up(table: Array, ids: Array, vocabulary_size: int) -> Array:
-    """The weights [T, B, O*C] that a table [R, C] has for the n-grams that end in each of `ids` [T, B]."""
+    """The weights [T, B, O*C] in a table [R, C] of the n-grams that end in each of `ids` [T, B]."""
     longest = 1 + (table.shape[0] - vocabulary_size) // BUCKETS
     return arrays.concatenate([table[rows] for rows in evidence_rows(ids, longest, vocabulary_size)])

@@ -1,8 +1,8 @@
 """The recurrent language model: embedding, stack, output.
 
-A text is one stream of tokens; the model gives the next token's probabilities after each. Every text starts after a
-newline, and a newline ends it: there are no other special tokens. The output layer may share its matrix with the
-embedding (Press and Wolf, 2017; Inan et al., 2017); where hidden and embedding size differ, a projection joins them.
+A text is one stream of tokens, and after each token the model predicts the probabilities of the next. Every text starts
+after a newline and ends with one; there are no other special tokens. The output layer may share its matrix with the
+embedding (Press and Wolf, 2017; Inan et al., 2017). If hidden and embedding size then differ, a projection joins them.
 """
 
 from __future__ import annotations
@@ -33,36 +33,38 @@ Weights = Mapping[str, Array]
 
 
 class LanguageModelState(NamedTuple):
-    """All that a language model knows of the text so far."""
+    """The state of a language model after the text so far."""
 
     layers: StackState
-    recent: Array  # [n - 1, B], the last token ids, where there are n-grams
+    recent: Array  # [n - 1, B], the last token ids; n is 1 without n-grams
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModelOptions(RecurrentOptions):
-    """What a language model is made of."""
+    """The options of a language model."""
 
     tied: bool | None = option(None, "share the embedding with the output [default: if the vocabulary is large]")
     ngrams: int | None = option(
         None,
-        "longest n-grams with vectors of their own; 1: none [default: by vocabulary]",
+        "longest n-grams with their own vectors; 1: none [default: by vocabulary]",
         minimum=1,
         maximum=8,
     )
-    ngram_buckets: int = option(NGRAM_BUCKETS, "vectors for the n-grams of each length", minimum=1, maximum=1 << 22)
+    ngram_buckets: int = option(
+        NGRAM_BUCKETS, "number of vectors for the n-grams of each length", minimum=1, maximum=1 << 22
+    )
 
 
 def initial_weights(
     options: LanguageModelOptions, vocabulary_size: int, seed: int, frequencies: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Weights to start from, as float32, by name.
+    """Initial weights by name, as float32. Raises OptionError if a size is not set.
 
-    `frequencies` [V] are counts of tokens; with them the output's bias starts at the tokens' log-probabilities, so
-    that no step is spent on learning which tokens are common at all.
+    `frequencies` [V] are the tokens' counts. With them the output's bias starts at the tokens' log-probabilities, so
+    no step is spent on learning which tokens are common.
     """
     if options.hidden_size is None or options.embedding_size is None:
-        raise OptionError("hidden_size", "must be known before weights are made, was left open")
+        raise OptionError("hidden_size", "must be set before weights are made, was None")
     generator = np.random.default_rng(seed)
     hidden, embedding = options.hidden_size, options.embedding_size
     scale = embedding**-0.5 if options.tied else 1.0
@@ -99,7 +101,7 @@ def forward(
     noise: Noise | None = None,
     **settings: Any,
 ) -> tuple[Array, LanguageModelState]:
-    """What the model knows after each token: features [T, B, E or H] for `output_layer`, and the last state."""
+    """Read tokens: features [T, B, E or H] for `output_layer` after each of them, and the last state."""
     layers = read_layers(weights, options.layers)
     products = getattr(run_layer, "takes_products", True)
     inputs, first = embed_for(weights, layers[0], ids, state.recent, noise, products=products)
@@ -120,7 +122,7 @@ def forward(
 
 
 def output_features(weights: Weights, outputs: Array) -> Array:
-    """What the output layer reads, [.., E or H], of the last layer's outputs [.., H]."""
+    """The output layer's inputs [.., E or H] from the last layer's outputs [.., H]."""
     return arrays.project(outputs, weights["output.projection"]) if "output.projection" in weights else outputs
 
 
@@ -130,86 +132,88 @@ def output_layer(weights: Weights) -> tuple[Array, Array]:
 
 
 def log_probabilities(weights: Weights, features: Array) -> Array:
-    """Features [.., E or H] to the next token's log-probabilities [.., V], in nats."""
+    """The next token's log-probabilities [.., V], in nats, from features [.., E or H]."""
     return arrays.log_softmax(arrays.project(features, *output_layer(weights)))
 
 
 def step(
     weights: Weights, options: LanguageModelOptions, ids: Array, state: LanguageModelState
 ) -> tuple[Array, LanguageModelState]:
-    """One token for each of B texts: ids [B] -> log-probabilities of the next [B, V], and the state."""
+    """Read one token of each of B texts, ids [B]: the next token's log-probabilities [B, V], and the state."""
     features, state = forward(weights, options, ids[None], state)
     return log_probabilities(weights, features[0]), state
 
 
 def flatten_state(state: LanguageModelState) -> dict[str, Array]:
-    """A state as named arrays, for a file: `recent` [n - 1, B], and LAYER.DIRECTION.FIELD [B, H]."""
+    """A state as named arrays for a file: `recent` [n - 1, B] and LAYER.DIRECTION.FIELD [B, H]."""
     named = {
         f"{layer}.{direction}.{name}": value
         for layer, directions in enumerate(state.layers)
-        for direction, one in enumerate(directions)
-        for name, value in zip(one._fields, one, strict=True)
+        for direction, own in enumerate(directions)
+        for name, value in zip(own._fields, own, strict=True)
     }
     return {"recent": state.recent, **named}
 
 
 def restore_state(named: Mapping[str, Array], like: LanguageModelState) -> LanguageModelState:
-    """The state that `flatten_state` took apart, in the form of `like`.
+    """The state from the named arrays of `flatten_state`; `like` is a state of the expected shapes.
 
-    Raises KeyError where an array is missing and ValueError where a shape differs.
+    Raises KeyError if an array is missing and ValueError if a shape differs.
     """
 
-    def restore(layer: int, direction: int, one: State) -> State:
-        values = [named[f"{layer}.{direction}.{name}"] for name in one._fields]
-        if any(value.shape != old.shape for value, old in zip(values, one, strict=True)):
-            raise ValueError(f"layer {layer}: shape {values[0].shape} for {one.hidden.shape}")
-        return type(one)(*values)
+    def restore(layer: int, direction: int, old: State) -> State:
+        values = [named[f"{layer}.{direction}.{name}"] for name in old._fields]
+        if any(value.shape != expected.shape for value, expected in zip(values, old, strict=True)):
+            raise ValueError(f"layer {layer}: shape {values[0].shape} for {old.hidden.shape}")
+        return type(old)(*values)
 
     if named["recent"].shape != like.recent.shape:
         raise ValueError(f"recent tokens: shape {named['recent'].shape} for {like.recent.shape}")
     layers = tuple(
-        tuple(restore(layer, direction, one) for direction, one in enumerate(directions))
+        tuple(restore(layer, direction, old) for direction, old in enumerate(directions))
         for layer, directions in enumerate(like.layers)
     )
     return LanguageModelState(layers, named["recent"])
 
 
 def join_states(states: Sequence[LanguageModelState]) -> LanguageModelState:
-    """The states of some texts as those of one batch."""
-    turned = [state._replace(recent=state.recent.T) for state in states]
-    joined = map_state(lambda *values: arrays.concatenate(values, 0), *turned)
+    """Join the states of several batches to the state of one batch."""
+    batch_major = [state._replace(recent=state.recent.T) for state in states]
+    joined = map_state(lambda *values: arrays.concatenate(values, 0), *batch_major)
     return joined._replace(recent=joined.recent.T)
 
 
 def take_texts(state: LanguageModelState, rows: Array | slice) -> LanguageModelState:
-    """The state of some texts of a batch, or of some of them several times: places [N] as int64, or a slice."""
-    turned = state._replace(recent=state.recent.T)
-    taken = map_state(lambda values: values[rows], turned)
+    """The state of the texts at `rows` of a batch, indices [N] as int64 or a slice; an index may be repeated."""
+    batch_major = state._replace(recent=state.recent.T)
+    taken = map_state(lambda values: values[rows], batch_major)
     return taken._replace(recent=taken.recent.T)
 
 
 def map_state(function: Callable[..., Array], *states: LanguageModelState) -> LanguageModelState:
-    """A state whose arrays are `function` of the given states' arrays."""
-    layers = tuple(
-        tuple(
-            type(one)(*(function(*values) for values in zip(*(s.layers[layer][way] for s in states), strict=True)))
-            for way, one in enumerate(directions)
-        )
-        for layer, directions in enumerate(states[0].layers)
-    )
+    """Apply `function` to the corresponding arrays of one or more states."""
+
+    def join(*same: State) -> State:  # the states of one layer in one direction
+        return type(same[0])(*(function(*values) for values in zip(*same, strict=True)))
+
+    by_layer = zip(*(state.layers for state in states), strict=True)
+    layers = tuple(tuple(map(join, *directions)) for directions in by_layer)
     return LanguageModelState(layers, function(*(state.recent for state in states)))
 
 
 def token_losses(weights: Weights, features: Array, targets: Array, rows: int = 0) -> np.ndarray:
-    """-log p(target) in nats [N] for features [N, E or H], some `rows` at a time so that logits stay small."""
-    parts = [arrays.to_numpy(part) for part in _losses_by_rows(weights, features, targets, rows)]
-    return np.concatenate(parts or [np.empty(0, np.float32)])
+    """-log p(target) in nats [N] for features [N, E or H], as a NumPy array.
+
+    Only `rows` rows of logits exist at once; 0 chooses their number.
+    """
+    losses = [arrays.to_numpy(chunk) for chunk in _losses_by_rows(weights, features, targets, rows)]
+    return np.concatenate(losses or [np.empty(0, np.float32)])
 
 
-def placed_losses(weights: Weights, features: Array, targets: Array, rows: int = 0) -> Array:
-    """As `token_losses`, left where the weights are."""
-    parts = [*_losses_by_rows(weights, features, targets, rows), arrays.zeros((0,), features)]
-    return arrays.concatenate(parts, 0)
+def losses_on_device(weights: Weights, features: Array, targets: Array, rows: int = 0) -> Array:
+    """As `token_losses`, but as an array on the device of the weights."""
+    losses = [*_losses_by_rows(weights, features, targets, rows), arrays.zeros((0,), features)]
+    return arrays.concatenate(losses, 0)
 
 
 def _losses_by_rows(weights: Weights, features: Array, targets: Array, rows: int) -> Iterator[Array]:
@@ -225,9 +229,9 @@ def negative_log_likelihood(weights: Weights, features: Array, targets: Array, r
 
 
 def rounded(weights: dict[str, np.ndarray], precision: str) -> dict[str, np.ndarray]:
-    """Weights whose matrices hold only numbers that `precision` can hold: "fp32", or "bf16", which has eight bits.
+    """Weights whose matrices are rounded to `precision`: "fp32" (unchanged) or "bf16" (8 significant bits).
 
-    bf16 rounds to the nearest, ties to even. Arithmetic stays in 32 bits.
+    Rounding is to the nearest, ties to even. The values are still stored, and computed with, in 32 bits.
     """
     if precision == "fp32":
         return weights
@@ -240,7 +244,7 @@ def rounded(weights: dict[str, np.ndarray], precision: str) -> dict[str, np.ndar
 
 
 def load(path: Path, precision: str = "fp32") -> tuple[Model, LanguageModelOptions]:
-    """A language model from its file or run folder, its weights `rounded`.
+    """A language model from its file or run folder, with its weights `rounded` to `precision`.
 
     Raises ModelFileError as `load_model` does.
     """

@@ -1,9 +1,8 @@
-"""One file is one model: weights, options, tokeniser, scores, and where it came from.
+"""The model file: weights, options, tokeniser, scores and origin of one model.
 
-The file is safetensors: no pickle, so reading one runs no code. Its header holds one JSON object under the key
-`nlpseq`, the tokeniser travels as a tensor of bytes, and a checksum over header and tensors tells a damaged file from
-a whole one. Weights are stored as float32, which NumPy can read; a bf16 file would be half the size and would need
-torch.
+The format is safetensors, not pickle, so reading a file runs no code. The header holds one JSON object under the key
+`nlpseq`. The tokeniser is stored as a tensor of bytes. A checksum over header and tensors reveals a damaged file.
+Weights are stored as float32, which NumPy can read; a bf16 file would be half the size, but only torch could read it.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ FORMAT = 1
 KEY = "nlpseq"
 NAME = "model.safetensors"
 TOKENISER = "tokeniser"
-CHECKSUM = "checksum"  # of the rest of the header and the tensors: it also names the model
+CHECKSUM = "checksum"  # over the rest of the header and the tensors; it also identifies the model
 
 Options = TypeVar("Options")
 Tensors = dict[str, np.ndarray]
@@ -39,32 +38,32 @@ Tensors = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Model:
-    """A model as it lies in its file."""
+    """A model as it is stored in its file."""
 
     task: str
     options: dict[str, Any]
     weights: Tensors
     tokeniser: Tokeniser
-    header: dict[str, Any]  # all of the above that is JSON, with `scores`, `data` and `version`
+    header: dict[str, Any]  # the JSON header: task, options, scores, data, version
     path: Path
 
 
 def write_tensors(path: Path, header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays and a JSON header to one file, or leave what was there.
+    """Write named arrays and a JSON header to one file.
 
-    Raises RunError if the file cannot be written.
+    Raises RunError if the file cannot be written; an older file is then left as it was.
     """
     ordered = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
     header = {key: value for key, value in header.items() if key != CHECKSUM}
-    # in ASCII, since the name of a corpus may hold bytes that are no UTF-8
+    # as ASCII, because a corpus name may contain bytes that are not UTF-8
     text = json.dumps({**header, CHECKSUM: _digest(header, ordered)})
     replace_file(path, safetensors_numpy.save(ordered, {KEY: text}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
-    """The header and the arrays of a file that `write_tensors` made.
+    """Read the header and the arrays of a file that `write_tensors` wrote.
 
-    Raises ModelFileError if the file is missing, foreign, newer or damaged.
+    Raises ModelFileError if the file is missing, foreign, damaged or of a newer format.
     """
     try:
         with safe_open(path, framework="np") as file:
@@ -107,11 +106,11 @@ def _check_format(path: Path, header: Any) -> None:
 
 
 def _digest(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
-    """A hash of the header and of each tensor's CRC-32: it finds any damage, five times as fast as a hash of all."""
+    """A hash of the header and of each tensor's CRC-32, five times as fast as a hash of all bytes."""
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name, tensor in tensors.items():
-        found = zlib.crc32(np.ascontiguousarray(tensor).data)
-        digest.update(f"{name} {tensor.dtype} {tensor.shape} {found:08x}\n".encode())
+        crc = zlib.crc32(np.ascontiguousarray(tensor).data)
+        digest.update(f"{name} {tensor.dtype} {tensor.shape} {crc:08x}\n".encode())
     return digest.hexdigest()
 
 
@@ -123,14 +122,14 @@ def save_model(
     tokeniser: Tokeniser,
     **details: Any,
 ) -> None:
-    """Write a model; `details` are JSON values for the header: scores, data, training."""
+    """Write a model. `details` are further JSON values for the header, such as scores, data and training."""
     header = {"format": FORMAT, "version": __version__, "task": task, "options": dict(options), **details}
     packed = np.frombuffer(tokeniser.to_bytes(), np.uint8)
     write_tensors(path, header, {**weights, TOKENISER: packed})
 
 
 def task_of(path: Path) -> str | None:
-    """The task that a model's file says it is of, without reading more of it; None where it does not say."""
+    """The task in the header of a model file, or None if there is none. Reads the header only."""
     try:
         with safe_open(path / NAME if path.is_dir() else path, framework="np") as file:
             task = json.loads((file.metadata() or {})[KEY])["task"]
@@ -140,19 +139,19 @@ def task_of(path: Path) -> str | None:
 
 
 def _nearest(path: Path) -> str:
-    """A hint that names the run folder most like `path`, or "" where there is none like it."""
+    """A hint with the run folder whose name is most like that of `path`, or "" if none is similar."""
     try:
-        beside = [one.name for one in path.absolute().parent.iterdir() if (one / NAME).exists()]
+        names = [folder.name for folder in path.absolute().parent.iterdir() if (folder / NAME).exists()]
     except OSError:
         return ""
-    near = get_close_matches(path.name, beside, 1, 0.8)
+    near = get_close_matches(path.name, names, 1, 0.8)
     return f"did you mean {path.with_name(near[0])}?" if near else ""
 
 
 def load_model(path: Path, task: str | None = None) -> Model:
     """Read a model from its file or run folder.
 
-    Raises ModelFileError if there is none, if it is damaged, or if `task` is given and it is of another one.
+    Raises ModelFileError if it is missing or damaged, or if it is a model of another task than `task`.
     """
     file = path / NAME if path.is_dir() else path
     if not file.exists():
@@ -168,7 +167,7 @@ def load_model(path: Path, task: str | None = None) -> Model:
 
 
 def read_options(model: Model, kind: type[Options]) -> Options:
-    """A model's options. Raises ModelFileError for such as this version does not know."""
+    """A model's options. Raises ModelFileError if this version does not know one of them."""
     try:
         return kind(**model.options)
     except (TypeError, OptionError) as error:

@@ -1,12 +1,12 @@
-"""How the outputs over a text become one vector.
+"""Poolings: they turn the outputs over a text into one vector.
 
     max        the largest value of each unit (Collobert et al., 2011)
     mean       the average
     last       the state after the last step, of each direction
-    attention  the average weighted by what a learned query finds (Yang et al., 2016)
+    attention  the average, weighted by attention with a learned query (Yang et al., 2016)
 
-Several may be joined. What stands behind a text's length takes part in none of them. A recurrent layer must carry to
-the end what `last` is to see, over hundreds of tokens, which takes many batches to learn; the others read every step.
+Several may be joined. All ignore padding. With `last`, a recurrent layer must carry its findings over hundreds of
+tokens to the end, and needs many batches to learn that; the others read every step.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from nlpseq.cells.initial import normal
 
 Weights = Mapping[str, Array]
 
-FORBIDDEN = -1e9  # what stands for a step that is none
+MASKED_VALUE = -1e9  # replaces the values of padding
 
 
 class Outputs(NamedTuple):
-    """What the layers make of texts."""
+    """The outputs of the recurrent layers over a batch of texts."""
 
     steps: Array  # [T, B, D], zero where padded
     last: Array  # [B, D]
     lengths: Array  # [B]
-    evidence: Array | None = None  # [B, K], summed
+    evidence: Array | None = None  # [B, K], summed weights of evidence
 
     @property
     def mask(self) -> Array:
@@ -40,8 +40,8 @@ class Outputs(NamedTuple):
 
 
 def _only_real(outputs: Outputs, values: Array) -> Array:
-    """`values` [T, B, ..] where there is a token, and very small numbers elsewhere."""
-    return arrays.where(outputs.mask, values, arrays.zeros((1, 1, 1), values) + FORBIDDEN)
+    """`values` [T, B, ..] at real tokens, and MASKED_VALUE at padding."""
+    return arrays.where(outputs.mask, values, arrays.zeros((1, 1, 1), values) + MASKED_VALUE)
 
 
 def _max(weights: Weights, outputs: Outputs) -> Array:
@@ -61,7 +61,7 @@ def _attention(weights: Weights, outputs: Outputs) -> Array:
 
 
 def attention_shares(weights: Weights, outputs: Outputs) -> Array:
-    """The weight of each step in the average [T, B]; those of a text sum to one."""
+    """The weight of each step in the average [T, B]; the weights of a text sum to one."""
     keys = arrays.tanh(arrays.project(outputs.steps, weights["attention.key"], weights["attention.bias"]))
     energies = _only_real(outputs, arrays.project(keys, weights["attention.query"]))[..., 0]
     return arrays.softmax(energies.swapaxes(0, 1)).swapaxes(0, 1)
@@ -76,7 +76,7 @@ POOLINGS: dict[str, Callable[[Weights, Outputs], Array]] = {
 
 
 def initial_weights(generator: np.random.Generator, names: Sequence[str], size: int) -> dict[str, np.ndarray]:
-    """The weights that poolings of outputs of D = `size` have of their own."""
+    """The weights of the named poolings; `size` is D, the size of the layers' outputs."""
     if "attention" not in names:
         return {}
     return {
@@ -87,7 +87,7 @@ def initial_weights(generator: np.random.Generator, names: Sequence[str], size: 
 
 
 def pool(weights: Weights, names: Sequence[str], outputs: Outputs) -> Array:
-    """One vector [B, D * len(names) + K] of each text."""
+    """One vector [B, D * len(names) + K] for each text."""
     pooled = [POOLINGS[name](weights, outputs) for name in names]
     if outputs.evidence is not None:
         pooled.append(outputs.evidence)

@@ -1,7 +1,7 @@
-"""What a language model knows of a text so far, in a file: so that reading or writing can go on another day.
+"""A language model's state in a file, so that reading or writing a text can continue later.
 
-The file names the model it belongs to by the checksum of the model's file; in another model the numbers would
-mean nothing, and after a single step of training they would mean something else.
+The file identifies its model by the checksum of the model file, because the numbers mean nothing to any other model,
+and even one more training step changes what they mean.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nlpseq.models.model_file import CHECKSUM, FORMAT, Model, read_tensors, writ
 
 
 def save_state(path: Path, model: Model, state: LanguageModelState, last: int) -> None:
-    """Write the state of one text, and the `last` token that was read.
+    """Write the state of one text and its `last` token.
 
     Raises RunError if the file cannot be written.
     """
@@ -28,7 +28,7 @@ def save_state(path: Path, model: Model, state: LanguageModelState, last: int) -
 
 
 def check_state_target(path: Path) -> None:
-    """Raises RunError if no file can be written there: before work is done whose state would be lost."""
+    """Raises RunError if no file can be written there. Call it before the work whose state is to be saved."""
     if path.is_dir():
         raise RunError(str(path), "is a folder, not a file", f"--save-state {path / 'NAME.state'}")
     if not path.absolute().parent.is_dir():
@@ -36,9 +36,9 @@ def check_state_target(path: Path) -> None:
 
 
 def load_state(path: Path, model: Model, options: LanguageModelOptions) -> tuple[LanguageModelState, int]:
-    """The state of one text, and the last token that was read.
+    """The state of one text and its last token.
 
-    Raises ModelFileError if the file is missing or damaged, is no state, or is that of another model.
+    Raises ModelFileError if the file is missing, damaged or not a state, or belongs to another model.
     """
     if not path.exists():
         raise ModelFileError(str(path), "there is no such state", "write one with --save-state")

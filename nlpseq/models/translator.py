@@ -1,13 +1,13 @@
 """The translator: a recurrent encoder in both directions, attention, and a recurrent decoder.
 
-The decoder's first layer reads the target so far and makes the attention's queries; the layers above it read its output
-and what attention found (as in GNMT, Wu et al., 2016). So every layer runs over a whole target text at once, on the
-same kernels as a language model: no layer's input depends on what the layer above made of the token before. The price
-is that the attention of one step does not know what that of the step before looked at (input feeding, Luong et al.,
-2015), which the recurrent query makes up for in part.
+The decoder's first layer reads the target so far and outputs the attention's queries. The layers above it read its
+output and the attention's context (as in GNMT, Wu et al., 2016). No layer's input depends on a layer above it, so every
+layer runs over a whole target text at once, on the same kernels as a language model. The price is that there is no
+input feeding (Luong et al., 2015): the attention of a step does not see the context of the step before. The recurrent
+query makes up for part of that.
 
-Source and target share one vocabulary and one embedding, which may be the output's matrix too (Press and Wolf, 2017).
-A newline ends a source and a target, and begins a target: there are no other special tokens.
+Source and target share one vocabulary and one embedding, which may also be the output's matrix (Press and Wolf, 2017).
+A newline ends each source and each target, and the decoder starts from one; there are no other special tokens.
 """
 
 from __future__ import annotations
@@ -34,41 +34,41 @@ from nlpseq.text.padding import side_by_side
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
 TASK = tasks.TRANSLATOR.name
-LONGEST = 2000  # tokens of a text, for attention holds a number for each pair of them
+LONGEST = 2000  # tokens of a text; attention holds one number for each pair of source and target tokens
 
-SIDE_BY_SIDE = 64  # pairs whose losses are made together
-ROWS = 256  # whose logits exist at once, where losses are made without a gradient
+SIDE_BY_SIDE = 64  # pairs whose losses are computed together
+ROWS = 256  # rows of logits that exist at once when losses are computed without a gradient
 
 Weights = Mapping[str, Array]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TranslatorOptions(RecurrentOptions):
-    """What a translator is made of."""
+    """The options of a translator."""
 
     cell: str = option("gru", "recurrent cell", choices=CELL_CHOICES)
-    layers: int = option(2, "layers of the decoder; the first makes the attention's queries", minimum=2, maximum=16)
+    layers: int = option(2, "layers of the decoder; the first outputs the attention's queries", minimum=2, maximum=16)
     encoder_layers: int = option(1, "layers of the encoder, each in both directions", minimum=1, maximum=16)
-    attention: str = option("dot", "how attention compares", choices=tuple(ATTENTIONS))
+    attention: str = option("dot", "kind of attention", choices=tuple(ATTENTIONS))
     tied: bool = option(True, "share the embedding with the output")
 
 
 class Source(NamedTuple):
-    """What the decoder is given of a source text."""
+    """An encoded source text."""
 
-    memory: Memory
-    state: StackState  # that it begins with
+    memory: Memory  # for the attention
+    state: StackState  # the initial state of the decoder
 
 
 def initial_weights(
     options: TranslatorOptions, vocabulary_size: int, seed: int, frequencies: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Weights to start from, as float32, by name; `frequencies` [V] are the target tokens' counts.
+    """Initial weights by name, as float32; `frequencies` [V] are the target tokens' counts.
 
-    Raises OptionError where a size was left open.
+    Raises OptionError if a size is not set.
     """
     if options.hidden_size is None or options.embedding_size is None:
-        raise OptionError("hidden_size", "must be known before weights are made, was left open")
+        raise OptionError("hidden_size", "must be set before weights are made, was None")
     generator = np.random.default_rng(seed)
     hidden, embedding, both = options.hidden_size, options.embedding_size, 2 * options.hidden_size
     weights = {"embedding.weight": normal(generator, vocabulary_size, embedding)}
@@ -95,17 +95,17 @@ def initial_weights(
 
 
 def line_ids(tokeniser: Tokeniser, text: str) -> np.ndarray:
-    """A source or a target as ids [T], with the newline that ends it; one inside it becomes a space."""
-    return closed(tokeniser.encode(text.replace("\n", " ")))
+    """A source or a target as ids [T], ended by a newline; a newline inside the text becomes a space."""
+    return end_with_newline(tokeniser.encode(text.replace("\n", " ")))
 
 
-def closed(tokens: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Tokens [T] and the newline that ends them."""
+def end_with_newline(tokens: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Tokens [T] and a newline after them [T + 1]."""
     return np.append(np.asarray(tokens, np.int32), np.int32(NEWLINE))
 
 
-def begun(targets: np.ndarray) -> np.ndarray:
-    """What the decoder reads to say targets [T, B]: a newline, and all but their last tokens."""
+def decoder_inputs(targets: np.ndarray) -> np.ndarray:
+    """The inputs [T, B] from which the decoder predicts targets [T, B]: a newline, then all targets but the last."""
     return np.concatenate([np.full((1, targets.shape[1]), NEWLINE, np.int64), targets[:-1]])
 
 
@@ -119,10 +119,10 @@ def encode(
     noise: Noise | None = None,
     **settings: Any,
 ) -> Source:
-    """Read source texts, each with its newline. What is behind a text's length is read by nobody."""
+    """Read source texts, each ended by its newline. Ids beyond a text's length are ignored."""
     cell, batch = options.recurrent_cell, ids.shape[1]
     layers = read_layers(weights, options.encoder_layers, "encoder")
-    outputs, after = run_stack(
+    outputs, last = run_stack(
         cell,
         layers,
         _embed(weights, ids, noise),
@@ -135,8 +135,8 @@ def encode(
     )
     if noise is not None:
         outputs = noise.between(outputs)
-    last = arrays.concatenate([one.hidden for one in after[-1]])
-    bridged = arrays.tanh(arrays.project(last, weights["bridge.weight"], weights["bridge.bias"]))
+    hidden = arrays.concatenate([state.hidden for state in last[-1]])
+    bridged = arrays.tanh(arrays.project(hidden, weights["bridge.weight"], weights["bridge.bias"]))
     size = bridged.shape[1] // options.layers
     state = tuple(
         (zero_state(cell, batch, size, bridged)._replace(hidden=bridged[:, layer * size : (layer + 1) * size]),)
@@ -157,10 +157,10 @@ def decode(
     products: Callable[[Array], Array] | None = None,
     **settings: Any,
 ) -> tuple[Array, StackState, Array]:
-    """Read targets so far, K of them for each source, those of a source side by side.
+    """Read K targets for each of B sources; the targets of one source are adjacent.
 
-    Features [T, B * K, E] for `output_layer`, the last state, and the attention's shares [B, T * K, S]. `products` are
-    those of the first layer, `query_layer`.
+    Returns features [T, B * K, E] for `output_layer`, the last state, and attention weights [B, T * K, S]. `products`
+    returns the input products of the first layer, `query_layer`, for ids; without it they are computed.
     """
     cell = options.recurrent_cell
     common: dict[str, Any] = {"zoneout": options.zoneout, "run_layer": run_layer, "noise": noise, **settings}
@@ -193,7 +193,7 @@ def _embed(weights: Weights, ids: Array, noise: Noise | None) -> Array:
 
 
 def _look(weights: Weights, options: TranslatorOptions, queries: Array, memory: Memory) -> tuple[Array, Array]:
-    """Contexts [T, B * K, M] of queries [T, B * K, H], and the shares [B, T * K, S]."""
+    """Contexts [T, B * K, M] and attention weights [B, T * K, S] of queries [T, B * K, H]."""
     steps, rows, size = queries.shape
     batch = memory.values.shape[0]
     grouped = queries.reshape(steps, batch, -1, size).swapaxes(0, 1).reshape(batch, -1, size)
@@ -208,33 +208,33 @@ def output_layer(weights: Weights) -> tuple[Array, Array]:
 
 
 def projections(weights: Weights) -> set[str]:
-    """The matrices that only rows are multiplied with, all but embedding and output."""
+    """The names of the matrices that multiply batches of rows: all but the embedding and the output."""
     return {name for name, value in weights.items() if value.ndim == 2} - {"embedding.weight", "output.weight"}
 
 
 def token_losses(
     weights: Weights, options: TranslatorOptions, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """-log p of each token of each target [T], given its source, in nats; both are texts as `line_ids` gives them."""
+    """For each target, -log p of its tokens given its source, [T] in nats; texts are ids as from `line_ids`."""
     losses = [np.empty(0, np.float32)] * len(targets)
-    order = sorted(range(len(targets)), key=lambda place: max(len(sources[place]), len(targets[place])))
+    order = sorted(range(len(targets)), key=lambda index: max(len(sources[index]), len(targets[index])))
     for start in range(0, len(order), SIDE_BY_SIDE):
         group = order[start : start + SIDE_BY_SIDE]
-        memory, state = encode(weights, options, *side_by_side([sources[place] for place in group]))
-        columns, _ = side_by_side([targets[place] for place in group])
-        features, _, _ = decode(weights, options, begun(columns), memory, state)
-        for column, place in enumerate(group):
-            losses[place] = _target_losses(weights, features[:, column], targets[place])
+        memory, state = encode(weights, options, *side_by_side([sources[index] for index in group]))
+        target_ids, _ = side_by_side([targets[index] for index in group])
+        features, _, _ = decode(weights, options, decoder_inputs(target_ids), memory, state)
+        for row, index in enumerate(group):
+            losses[index] = _target_losses(weights, features[:, row], targets[index])
     return losses
 
 
 def _target_losses(weights: Weights, features: Array, target: np.ndarray) -> np.ndarray:
-    parts = []
+    losses = []
     for start in range(0, len(target), ROWS):
-        part = slice(start, min(start + ROWS, len(target)))
-        logits = arrays.project(features[part], *output_layer(weights))
-        parts.append(arrays.log_sum_exp(logits) - arrays.pick(logits, target[part]))
-    return np.concatenate(parts)
+        steps = slice(start, min(start + ROWS, len(target)))
+        logits = arrays.project(features[steps], *output_layer(weights))
+        losses.append(arrays.log_sum_exp(logits) - arrays.pick(logits, target[steps]))
+    return np.concatenate(losses)
 
 
 def load(path: Path) -> tuple[Model, TranslatorOptions]:

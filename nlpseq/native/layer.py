@@ -7,6 +7,7 @@ has many texts runs some of them on each of several threads, which needs no wait
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -120,21 +121,22 @@ def _run(
     if cell.reset is not None:
         kept["activations"] = np.empty((batch, from_input.shape[1]), np.float32)
         kept["held"] = np.empty((batch, size), np.float32)
-    kept = {name: None if value is None else np.ascontiguousarray(value) for name, value in kept.items()}
+    _call(cell, kept, {"steps": steps, "batch": batch, "size": size, "reverse": reverse, "zoneout": zoneout})
+    return hidden, last
+
+
+def _call(cell: Cell, values: Mapping[str, Values | None], settings: Mapping[str, int | float]) -> None:
+    """Run the compiled loop on this thread; the arrays, by the names of `recurrence.Layer`, live until it has ended."""
+    kept = {name: None if value is None else np.ascontiguousarray(value) for name, value in values.items()}
+    addresses = {name: None if value is None else value.ctypes.data for name, value in kept.items()}
     numbers = {
         "cell": recurrence.CELLS.index(cell.name),
         "gates": cell.gates,
-        "steps": steps,
-        "batch": batch,
-        "size": size,
-        "reverse": reverse,
         "half": recurrence.FULL,
         "share": recurrence.SEQUENCES,
-        "zoneout": zoneout,
+        **settings,
     }
-    addresses = {name: None if value is None else value.ctypes.data for name, value in kept.items()}
     recurrence.run({**numbers, **addresses}, backward=False, doubles=False, threads=ONE_THREAD)
-    return hidden, last
 
 
 def _project(weights: LayerWeights, inputs: Values) -> Values:

@@ -12,36 +12,15 @@ from functools import cache
 
 from nlpseq.native import extension
 
-CELLS = (
-    "rnn",
-    "rnn-relu",
-    "rnn-sigmoid",
-    "lstm",
-    "gru",
-    "gru-reset-before",
-    "mingru",
-    "minlstm",
-)  # in the order of interface.h
+# in the order of EACH_CELL in interface.h
+CELLS = ("rnn", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before", "mingru", "minlstm")
 AUTOMATIC, UNITS, SEQUENCES = range(3)  # who does what: `enum share` of interface.h
 FULL, ROUNDED, TILES_IN_HARDWARE, TILES_IMITATED = range(4)  # what products are made of: `enum half`
 
 INTEGERS = ("cell", "gates", "steps", "batch", "size", "reverse", "training", "half", "share", "want_first")
 ADDRESSES = (
-    *(
-        "rows",
-        "offsets",
-        "weight",
-        "bias",
-        "gain",
-        "from_input",
-        "input_bias",
-        "masks",
-        "hidden",
-        "memory",
-        "activations",
-        "held",
-    ),
-    *("normalised", "deviation", "grad_outputs", "grad_hidden", "grad_memory"),
+    *("rows", "offsets", "weight", "bias", "gain", "from_input", "input_bias", "masks", "hidden", "memory"),
+    *("activations", "held", "normalised", "deviation", "grad_outputs", "grad_hidden", "grad_memory"),
     *("grad_gates", "grad_product", "grad_bare"),
 )
 

@@ -35,11 +35,11 @@ TOO_LONG = "too-long"
 
 
 class ReaderGone(Exception):
-    """Nobody reads standard output any more, as after `| head -1`: end quietly, with status 0."""
+    """Standard output has no reader any more, as after `| head -1`: end quietly, with status 0."""
 
 
 def standard_input() -> int | BinaryIO:
-    """Where `read_batches` should read: standard input's descriptor, or the object that stands in for it."""
+    """Where `read_batches` should read: standard input's descriptor, or the object that replaces it."""
     if sys.stdin is None:
         raise CorpusError("stdin", "it is closed")
     descriptor = _descriptor(sys.stdin.buffer)
@@ -50,7 +50,7 @@ def read_batches(source: int | BinaryIO, budget: int = BUDGET, longest: int = LO
     """Lines without their newlines, in batches: all that waited on the descriptor, up to `budget` bytes.
 
     Blocks only while there is no whole line. What follows the last newline is a line too, if it is not
-    empty. A line of more than `longest` bytes comes cut to `longest + 1`. Raises CorpusError where reading
+    empty. A line of more than `longest` bytes comes cut to `longest + 1`. Raises CorpusError if reading
     fails.
     """
     return cut_lines(_blocks(source, budget), longest)
@@ -94,7 +94,7 @@ def write_lines(lines: Iterable[bytes], output: BinaryIO | None = None) -> None:
 def write_bytes(data: bytes, output: BinaryIO | None = None) -> None:
     """Write to `output` (None: standard output) at once.
 
-    Raises ReaderGone if nobody reads it any more, NlpseqError if it cannot be written. After either, the
+    Raises ReaderGone if it has no reader any more, NlpseqError if it cannot be written. After either, the
     descriptor leads to the null device, so that what is still buffered makes no noise when the interpreter
     ends.
     """
@@ -121,7 +121,7 @@ def _standard_output() -> BinaryIO:
 
 
 def _blocks(source: int | BinaryIO, budget: int) -> Iterator[bytes]:
-    """What waits on `source`, up to `budget` bytes at once, until it ends; CorpusError where that fails."""
+    """What waits on `source`, up to `budget` bytes at once, until it ends; CorpusError if that fails."""
     try:
         if isinstance(source, int):
             yield from _descriptor_blocks(source, budget)
@@ -134,17 +134,17 @@ def _blocks(source: int | BinaryIO, budget: int) -> Iterator[bytes]:
 def _descriptor_blocks(descriptor: int, budget: int) -> Iterator[bytes]:
     ended = False
     while not ended:
-        parts: list[bytes] = []
+        pieces: list[bytes] = []
         missing = budget
-        while missing and not ended and (not parts or _waits(descriptor)):
-            parts.append(_read(descriptor, missing))
-            missing -= len(parts[-1])
-            ended = not parts[-1]
-        yield b"".join(parts)
+        while missing and not ended and (not pieces or _waits(descriptor)):
+            pieces.append(_read(descriptor, missing))
+            missing -= len(pieces[-1])
+            ended = not pieces[-1]
+        yield b"".join(pieces)
 
 
 def _read(descriptor: int, size: int) -> bytes:
-    """Read what is there, waiting for the first byte even where the descriptor was set not to wait."""
+    """Read what is there, waiting for the first byte even if the descriptor was set not to wait."""
     while True:
         try:
             return os.read(descriptor, size)
@@ -168,7 +168,7 @@ def _descriptor(stream: BinaryIO) -> int | None:
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    """Write all of it, waiting where the descriptor was set not to wait."""
+    """Write all of it, waiting if the descriptor was set not to wait."""
     rest = memoryview(data)
     while rest:
         try:

@@ -18,7 +18,7 @@ Ids = NDArray[np.int64]
 
 
 def side_by_side(texts: Sequence[NDArray[Any]]) -> tuple[Ids, Ids]:
-    """Texts as columns [T, B], newlines behind their ends, and their lengths [B]."""
+    """Texts as columns [T, B], newlines after their ends, and their lengths [B]."""
     lengths = np.array([len(text) for text in texts])
     columns = np.full((lengths.max(), len(texts)), NEWLINE, np.int64)
     for column, text in enumerate(texts):
@@ -27,9 +27,9 @@ def side_by_side(texts: Sequence[NDArray[Any]]) -> tuple[Ids, Ids]:
 
 
 def together(lengths: Ids, tokens: int | None, texts: int | None = None) -> Iterator[Ids]:
-    """The places of texts that go together, short ones first; of lengths that are sorted the order is kept.
+    """The indices of texts that go together, short ones first; texts of equal length keep their order.
 
-    At most so many `tokens`, padding included, and so many `texts`; one text at least.
+    A group has at most `tokens` tokens, padding included, and `texts` texts, but always one text.
     """
     order = np.argsort(lengths, kind="stable")
     start = 0

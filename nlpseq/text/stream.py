@@ -60,6 +60,11 @@ class TokenStream:
         return self._starts[-1]
 
     @property
+    def piece_lengths(self) -> list[int]:
+        """The number of tokens in each piece of the file."""
+        return [len(piece) for piece in self._pieces]
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The type of every slice."""
         return self._pieces[0].dtype

@@ -60,7 +60,8 @@ def _seconds_on_device(turn: Turn, *, queued: bool) -> float:
     turn()
     after.record()
     after.synchronize()
-    return before.elapsed_time(after) / 1000
+    milliseconds: float = before.elapsed_time(after)
+    return milliseconds / 1000
 
 
 def _medians(turns: Sequence[Turn], repeats: int, measure: Callable[[Turn], float]) -> list[float]:

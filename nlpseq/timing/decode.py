@@ -1,9 +1,8 @@
-"""How many tokens a second a language model generates in one stream, beside the same model stepped with torch.nn.
+"""How many tokens per second a language model generates in one stream, beside the same model with torch.nn's layers.
 
-Ours is the running road as `nlpseq generate` takes it, one step after another, compiled or in NumPy. The other side
-keeps embedding and output as they are and runs the recurrent layers as one module of torch.nn. What torch.nn knows no
-layer for (vectors of n-grams, layer normalisation, zoneout) is left out there, to its favour. Both draw each token by
-the same few lines.
+Ours takes the same steps as `nlpseq generate`, compiled or in NumPy. The other side computes embedding and output as
+ours does, and runs the recurrent layers as one module of torch.nn. It leaves out what torch.nn does not have (vectors
+of n-grams, layer normalisation, zoneout), which is to its advantage. Both draw tokens with the same function.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,20 +18,23 @@ import torch
 
 from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions
+from nlpseq.models.model_file import load_model
 from nlpseq.models.stepper import Stepper
 from nlpseq.text.tokenisers import NEWLINE
-from nlpseq.timing.layers import TORCH_LAYERS, median_seconds, torch_layer
+from nlpseq.timing.clocks import median_seconds
+from nlpseq.timing.layer_turns import TORCH_LAYERS, torch_layer
+from nlpseq.timing.throughput import Throughput
 
 RANDOM_MODEL = LanguageModelOptions(cell="lstm", layers=2, hidden_size=512, embedding_size=128)
 RANDOM_VOCABULARY = 256
 
 Weights = Mapping[str, np.ndarray]
-Step = Callable[[int], np.ndarray]  # a token to the next one's log-probabilities [V]
+Step = Callable[[int], np.ndarray]  # from a token to the log-probabilities [V] of the next
 
 
 @dataclass(frozen=True)
 class DecodeTiming:
-    """Tokens a second, medians; torch's are None where torch.nn has no such cell."""
+    """Tokens per second, medians; torch's are None if torch.nn has no such cell."""
 
     cell: str
     layers: int
@@ -41,32 +44,46 @@ class DecodeTiming:
     torch_tokens_per_second: float | None
 
     @property
-    def ratio(self) -> float | None:
-        """How many times faster ours is."""
-        theirs = self.torch_tokens_per_second
-        return None if theirs is None else self.ours_tokens_per_second / theirs
+    def throughput(self) -> Throughput:
+        """Both rates, as the other commands show them."""
+        rates = self.ours_tokens_per_second, "torch.nn", self.torch_tokens_per_second
+        return Throughput("decode", "tokens", *rates)
 
     def as_json(self) -> dict[str, Any]:
         """What `nlpseq bench decode --json` writes."""
-        return {**asdict(self), "ratio": self.ratio}
+        return {**asdict(self), "ratio": self.throughput.ratio}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """A table of names and values."""
+        model = f"{self.cell} {self.layers}x{self.hidden_size}, vocabulary of {self.vocabulary_size:,}"
+        return [("model", model), *self.throughput.rows("ours / torch", separator="")]
 
 
-def random_weights() -> dict[str, np.ndarray]:
-    """Weights for RANDOM_MODEL, which knows nothing: its speed is that of a trained one."""
-    return language_model.initial_weights(RANDOM_MODEL, RANDOM_VOCABULARY, seed=1)
+def load_weights(path: Path | None, precision: str) -> tuple[dict[str, np.ndarray], LanguageModelOptions]:
+    """Weights in a precision, fp32 or bf16, and options: of the model at `path`, or of RANDOM_MODEL for None.
+
+    Random weights are as fast as trained ones. Raises ModelFileError as `load_model` does.
+    """
+    if path is None:
+        options = RANDOM_MODEL
+        weights = language_model.initial_weights(options, RANDOM_VOCABULARY, seed=1)
+    else:
+        model = load_model(path, language_model.TASK)
+        options, weights = LanguageModelOptions(**model.options), model.weights
+    return language_model.rounded(weights, precision), options
 
 
 def measure_decode(
     weights: Weights, options: LanguageModelOptions, length: int, repeats: int, seed: int = 1
 ) -> DecodeTiming:
-    """Generate `length` tokens by turns on both sides, `repeats` times."""
+    """Time the generation of `length` tokens on both sides, in `repeats` rounds."""
     cell = options.recurrent_cell.name
     steps = [our_step(weights, options)]
     if cell in TORCH_LAYERS:
         steps.append(torch_step(weights, options))
     generator = np.random.default_rng(seed)
     seconds = median_seconds([partial(_generate, step, length, generator) for step in steps], repeats)
-    rates = [length / one for one in seconds]
+    rates = [length / taken for taken in seconds]
     return DecodeTiming(
         cell=cell,
         layers=options.layers,
@@ -85,7 +102,7 @@ def _generate(step: Step, length: int, generator: np.random.Generator) -> None:
 
 
 def our_step(weights: Weights, options: LanguageModelOptions) -> Step:
-    """A step as `nlpseq generate` takes it."""
+    """The model's step in `nlpseq generate`."""
     stepper = Stepper(weights, options)
 
     def step(token: int) -> np.ndarray:
@@ -97,7 +114,7 @@ def our_step(weights: Weights, options: LanguageModelOptions) -> Step:
 
 
 def torch_step(weights: Weights, options: LanguageModelOptions) -> Step:
-    """A step with the recurrent layers as a module of torch.nn."""
+    """The model's step with a module of torch.nn for the recurrent layers."""
     fields = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     layers = [{field: weights[f"layers.{depth}.{field}"] for field in fields} for depth in range(options.layers)]
     module = torch_layer(options.recurrent_cell.name, layers).eval()

@@ -1,20 +1,20 @@
-"""How fast lines are translated, scored and classified, beside the same model on torch.
+"""How fast lines are translated, scored and classified, beside a neighbour on torch.
 
-    translate   the same search, its model as tensors
-    score       training steps of the same model, forward and backward with the whole softmax
-    classify    the same model as tensors, its layers run by torch's operators
+    translate   beside the same search with the model's weights as tensors
+    score       beside training steps of the same model, forward and backward with the whole softmax
+    classify    beside the same model with its weights as tensors and its layers run by torch's operators
 
-Reading, writing and starting are left out on both sides. Without a model one of random weights is timed, of the usual
-sizes: its speed is that of a trained one, but that it does not know when a translation ends.
+Starting, reading and writing are not timed on either side. If no model is named, one with random weights and the usual
+sizes is timed: it is as fast as a trained model, except that it does not know when a translation ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.classification import TOKENS_AT_ONCE, TextClassifier
 from nlpseq.decoding.ensemble import Ensemble
 from nlpseq.decoding.translation import Translations
+from nlpseq.errors import CorpusError
 from nlpseq.evaluation.line_scores import LineScorer
 from nlpseq.kernels.cpu import recurrence
 from nlpseq.kernels.loss import linear_cross_entropy
@@ -33,40 +34,31 @@ from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.model_file import Model
 from nlpseq.models.translator import TranslatorOptions
+from nlpseq.text.bundled import BUNDLED
+from nlpseq.text.formats import read_text, split_lines
 from nlpseq.text.padding import side_by_side, together
 from nlpseq.text.tokenisers import train_tokeniser
-from nlpseq.timing.layers import median_seconds
+from nlpseq.timing.clocks import Turn, median_seconds
+from nlpseq.timing.throughput import Throughput
 
 VOCABULARY = 4096
 BATCH, STEPS = 64, 64  # sequences and tokens of a training step
+BUNDLED_LINES = 256  # of a bundled corpus
 
 
-@dataclass(frozen=True)
-class Throughput:
-    """Units a second, medians. The neighbour's rate is None where it does not have the model's cell."""
-
-    what: str
-    unit: str
-    ours_per_second: float
-    neighbour: str
-    neighbour_per_second: float | None
-
-    @property
-    def ratio(self) -> float | None:
-        """How many times faster ours is."""
-        theirs = self.neighbour_per_second
-        return None if theirs is None else self.ours_per_second / theirs
-
-    def as_json(self) -> dict[str, Any]:
-        """What the command writes with --json."""
-        return {**asdict(self), "ratio": self.ratio}
+def read_lines(path: Path) -> list[str]:
+    """The lines of a file that are not blank. Raises CorpusError if there are none."""
+    lines = [line for line in split_lines(read_text(path)) if line.strip()]
+    if not lines:
+        raise CorpusError(str(path), "there is no text in it")
+    return lines
 
 
 def measure_translate(path: Path | None, lines: Sequence[str], repeats: int) -> Throughput:
     """Time the translation of lines with the usual beam. Raises ModelFileError as `translator.load` does."""
     loaded = _random_translator(lines) if path is None else translator.load(path)
     ours, theirs = (Translations(Ensemble.of([loaded], device), BeamOptions()) for device in ("cpu", "torch:cpu"))
-    turns = [partial(one.translate, lines) for one in (ours, theirs)]
+    turns: list[Turn] = [partial(side.translate, lines) for side in (ours, theirs)]
     return _throughput("translate", "lines", len(lines), "the same search on torch", turns, repeats)
 
 
@@ -87,16 +79,34 @@ def measure_classify(path: Path | None, lines: Sequence[str], repeats: int) -> T
     """Time the classification of lines. Raises ModelFileError as `classifier.load` does."""
     model, options = random_classifier(lines) if path is None else classifier.load(path)
     ours = TextClassifier(model, options)
-    turns: list[Callable[[], object]] = [partial(ours.classify, lines)]
+    turns: list[Turn] = [partial(ours.classify, lines)]
     if options.cell in OPERATORS and not options.layer_normalisation and not options.zoneout:
         turns.append(partial(classify_on_torch, ours, tensors_of(model), lines))
     return _throughput("classify", "texts", len(lines), "the same model on torch's operators", turns, repeats)
 
 
-def _throughput(
-    what: str, unit: str, count: int, neighbour: str, turns: Sequence[Callable[[], object]], repeats: int
-) -> Throughput:
-    rates = [count / one for one in median_seconds(turns, repeats)]
+class TimedFilter(NamedTuple):
+    """How a filter is timed, and the bundled corpus whose lines it reads by default."""
+
+    measure: Callable[[Path | None, Sequence[str], int], Throughput]  # of a model, lines and the number of rounds
+    corpus: str
+    column: int | None = None  # of the corpus, if that is a table
+
+    def bundled_lines(self) -> list[str]:
+        """Lines of the bundled corpus: the first ones that are not blank."""
+        lines = [line for line in split_lines(BUNDLED[self.corpus].read()) if line.strip()][:BUNDLED_LINES]
+        return lines if self.column is None else [line.split("\t")[self.column] for line in lines]
+
+
+FILTERS = {
+    "translate": TimedFilter(measure_translate, "english-german", column=0),
+    "score": TimedFilter(measure_score, "stories"),
+    "classify": TimedFilter(measure_classify, "reviews", column=1),
+}
+
+
+def _throughput(what: str, unit: str, count: int, neighbour: str, turns: Sequence[Turn], repeats: int) -> Throughput:
+    rates = [count / seconds for seconds in median_seconds(turns, repeats)]
     return Throughput(what, unit, rates[0], neighbour, rates[1] if len(rates) > 1 else None)
 
 
@@ -106,12 +116,12 @@ def tensors_of(model: Model) -> dict[str, Tensor]:
 
 
 def _train(model: Model, options: LanguageModelOptions, tokens: np.ndarray, steps: int) -> None:
-    """Steps of training without the optimiser's part, on the same batch each time."""
+    """Take training steps without the optimiser, all on the same batch."""
     tensors = tensors_of(model)
-    for one in tensors.values():
-        one.requires_grad_(one.is_floating_point())
+    for tensor in tensors.values():
+        tensor.requires_grad_(tensor.is_floating_point())
     ids, targets = (
-        torch.from_numpy(part.astype(np.int64).reshape(BATCH, STEPS).T.copy()) for part in (tokens[:-1], tokens[1:])
+        torch.from_numpy(stream.astype(np.int64).reshape(BATCH, STEPS).T.copy()) for stream in (tokens[:-1], tokens[1:])
     )
     state = language_model.begin(tensors, options, BATCH)
     for _ in range(steps):
@@ -122,19 +132,17 @@ def _train(model: Model, options: LanguageModelOptions, tokens: np.ndarray, step
 
 @torch.inference_mode()
 def classify_on_torch(ours: TextClassifier, tensors: dict[str, Tensor], lines: Sequence[str]) -> None:
-    """Classify the lines, the layers run by torch's operators."""
+    """Classify the lines with layers run by torch's operators."""
     ids = [ours.ids(line) for line in lines]
-    for group in together(np.array([len(one) for one in ids], np.int64), TOKENS_AT_ONCE):
-        columns, lengths = map(torch.from_numpy, side_by_side([ids[place] for place in group]))
-        read = classifier.read(tensors, ours.options, columns, lengths, run_layer=TorchLayers(torch.float32))
+    for group in together(np.array([len(text) for text in ids], np.int64), TOKENS_AT_ONCE):
+        padded, lengths = map(torch.from_numpy, side_by_side([ids[index] for index in group]))
+        read = classifier.read(tensors, ours.options, padded, lengths, run_layer=TorchLayers(torch.float32))
         classifier.logits(tensors, ours.options, read).softmax(-1)
 
 
 def _random_translator(lines: Sequence[str]) -> tuple[Model, TranslatorOptions]:
-    options, tokeniser = (
-        TranslatorOptions(hidden_size=256, embedding_size=256),
-        train_tokeniser("bpe", lines, VOCABULARY),
-    )
+    options = TranslatorOptions(hidden_size=256, embedding_size=256)
+    tokeniser = train_tokeniser("bpe", lines, VOCABULARY)
     weights = translator.initial_weights(options, tokeniser.size, seed=1)
     return Model(translator.TASK, asdict(options), weights, tokeniser, {}, Path()), options
 
@@ -147,7 +155,7 @@ def _random_language_model(lines: Sequence[str]) -> tuple[Model, LanguageModelOp
 
 
 def random_classifier(lines: Sequence[str]) -> tuple[Model, ClassifierOptions]:
-    """A classifier of random weights, of the usual size, with a tokeniser of these lines."""
+    """A classifier of the usual size with random weights, and a tokeniser trained on the lines."""
     options = ClassifierOptions(hidden_size=64, embedding_size=128, bidirectional=True, ngrams=2, evidence=0)
     tokeniser = train_tokeniser("bpe", lines, VOCABULARY)
     weights = classifier.initial_weights(options, tokeniser.size, np.ones(2), seed=1)

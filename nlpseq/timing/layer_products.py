@@ -38,9 +38,7 @@ def product_turn(layer: TimedLayer) -> Turn:
     size, all_steps, each_step = layer.shape.hidden_size, *_rows(layer)
     random = partial(torch.randn, dtype=DTYPES[layer.dtype], device=layer.plan.device)
     blocks = products_of(layer.cell)
-    operands = {
-        count: _Operands.draw(all_steps[0].stop, count * size, size, random) for count in set(blocks) if count
-    }
+    operands = {count: _Operands.draw(all_steps[0].stop, count * size, size, random) for count in set(blocks) if count}
     work = [(operands[count], slices) for count, slices in zip(blocks, (all_steps, each_step), strict=True) if count]
     backward = layer.direction == "both"
 

@@ -45,7 +45,9 @@ class Plan:
     cells: Sequence[str]
     shapes: Sequence[Shape]
     dtypes: Sequence[str] = ("fp32",)
-    direction: str = "both"  # of DIRECTIONS: `forward` computes no gradient, `both` every gradient, `each` is a row each
+    direction: str = (
+        "both"  # of DIRECTIONS: `forward` computes no gradient, `both` every gradient, `each` is a row each
+    )
     options: Sequence[str] = (NO_OPTION,)
     repeats: int = 7
     backend: str = "auto"

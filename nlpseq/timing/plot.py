@@ -1,9 +1,9 @@
 """The timings of `nlpseq bench cells` as one SVG file, drawn without a library.
 
-Layers of one shape, type, direction and option share a panel and its axis, which begins at zero and is linear: lengths
-within a panel may be compared, and a large shape does not flatten a small one. The numbers stand in a column of their
-own, so that nothing can overlap. The file brings its own background, light or dark as its reader prefers, and text
-stays text; the price is that widths of text are estimated, generously.
+Layers of one shape, type, direction and option share a panel and its axis, which is linear and starts at zero: bars
+within a panel can be compared, and a large shape does not flatten a small one. The numbers have a column of their own,
+so that nothing overlaps. The file has its own background, light or dark as its reader prefers. Text stays text; the
+cost is that its width is only estimated, generously.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from xml.sax.saxutils import escape
 
 from nlpseq.errors import NlpseqError, RunError
 from nlpseq.files import replace_file
+from nlpseq.timing.plan import NO_OPTION
 
 if TYPE_CHECKING:
     from nlpseq.timing.layers import LayerTiming
 
-WIDTH, MARGIN = 860, 20  # in pixels, as all that follows
-CHARACTER = 7.2  # the widest that an average character of 12 pixels is
+WIDTH, MARGIN = 860, 20  # pixels, as all lengths below
+CHARACTER = 7.2  # the average width of a character of 12 pixels, at most
 BAR, BARS_APART, ROWS_APART = 13, 2, 9
 NUMBERS = 92  # the column of the bars' values
-SHORTEST_ROW = 2 * BAR + BARS_APART  # two lines of text beside it
+SHORTEST_ROW = 2 * BAR + BARS_APART  # holds two lines of text
 LINE = 17
 
 OURS, TORCH, TORCH_FP32, PLAIN, PRODUCTS = (
@@ -50,7 +51,7 @@ text { font: 12px "DejaVu Sans", Verdana, Helvetica, Arial, sans-serif; fill: #1
 
 
 class _Row(NamedTuple):
-    """One layer: its name, what its bars are and how long, and its products, in milliseconds."""
+    """One layer: its name, the name and value of each bar, and the time of its products, in milliseconds."""
 
     name: str
     bars: list[tuple[str, float]]
@@ -62,7 +63,7 @@ class _Row(NamedTuple):
 
 
 def write_plot(path: Path, timings: Sequence[LayerTiming], conditions: Sequence[str]) -> None:
-    """Draw the timings into a file, in one step. Raises RunError if it cannot be written."""
+    """Draw the timings into a file, which is replaced in one step. Raises RunError if it cannot be written."""
     try:
         replace_file(path, draw(timings, conditions).encode("utf-8"))
     except NlpseqError as error:
@@ -76,20 +77,21 @@ def draw(timings: Sequence[LayerTiming], conditions: Sequence[str]) -> str:
         panels.setdefault(_panel_title(timing), []).append(_row(timing))
     rows = [row for panel in panels.values() for row in panel]
     left = MARGIN + max([_text_width(row.name) for row in rows] + [_text_width("products 0000.00 ms")]) + 10
-    top, parts = MARGIN + LINE, [_text(MARGIN, MARGIN + 12, "Time of one recurrent layer, in milliseconds", "title")]
-    for line in (part for sentence in conditions for part in wrap(sentence, int((WIDTH - 2 * MARGIN) / CHARACTER))):
+    title, top = "Time of one recurrent layer, in milliseconds", MARGIN + LINE
+    elements = [_text(MARGIN, MARGIN + 12, title, "title")]
+    for line in (line for sentence in conditions for line in wrap(sentence, int((WIDTH - 2 * MARGIN) / CHARACTER))):
         top += LINE
-        parts.append(_text(MARGIN, top, line, "small faint"))
+        elements.append(_text(MARGIN, top, line, "small faint"))
     top += LINE + 6
-    parts += _legend(rows, top)
+    elements += _legend(rows, top)
     top += LINE
     for title, panel in panels.items():
         height = sum(row.height + ROWS_APART for row in panel)
-        parts += _panel(title, panel, left, top + LINE, height)
+        elements += _panel(title, panel, left, top + LINE, height)
         top += height + 4 * LINE
     size = f'width="{WIDTH}" height="{top}" viewBox="0 0 {WIDTH} {top}"'
     page = f'<rect class="page" width="{WIDTH}" height="{top}"/>'
-    body = "\n".join([f"<style>{STYLE}</style>", page, *parts])
+    body = "\n".join([f"<style>{STYLE}</style>", page, *elements])
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n{body}\n</svg>\n'
 
 
@@ -107,12 +109,12 @@ def _row(timing: LayerTiming) -> _Row:
 def _panel_title(timing: LayerTiming) -> str:
     steps, batch, size = timing.shape
     work = "forward" if timing.direction == "forward" else "forward and backward"
-    option = "" if timing.option == "none" else f", with {timing.option}"
+    option = "" if timing.option == NO_OPTION else f", with {timing.option}"
     return f"{steps} steps x {batch} sequences x {size} units, {timing.dtype}, {work}{option}"
 
 
 def _legend(rows: Sequence[_Row], top: int) -> Iterator[str]:
-    """What each colour is, of those that occur."""
+    """The name of each colour that is used."""
     found = {name for row in rows for name, _ in row.bars} | {PRODUCTS}
     x = MARGIN
     for name, style in CLASSES.items():
@@ -127,7 +129,7 @@ def _legend(rows: Sequence[_Row], top: int) -> Iterator[str]:
 
 
 def _panel(title: str, rows: Sequence[_Row], left: int, top: int, height: int) -> Iterator[str]:
-    """Rows that share an axis, below a title and above the axis' numbers."""
+    """A title, rows that share an axis, and the numbers of the axis."""
     right = WIDTH - MARGIN - NUMBERS
     ticks = axis_ticks(max(value for row in rows for value in [row.products, *(bar for _, bar in row.bars)]))
     scale = (right - left) / ticks[-1]

@@ -1,44 +1,42 @@
-"""How fast the packed product is, beside NumPy's, torch's, and what the processor could do.
+"""How fast the packed product is, beside NumPy's, torch's, and the limit of the processor.
 
-The last is measured by a loop that multiplies and adds in registers, with as many threads and the same instructions.
-Each contender has a block of turns of its own in every round, after a pause in which the threads of the one before fall
-asleep; the first half of a block, in which its own wake up, is not counted. NumPy and torch choose their instructions
-themselves; MKL, oneDNN and OpenBLAS have settings of their own to hold them to fewer.
+The limit is measured by a loop that multiplies and adds in registers, with the same threads and instructions. In every
+round each contender has a block of turns, after a pause in which the threads of the contender before it fall asleep.
+The first half of a block is not counted, since its own threads wake up then. NumPy and torch choose their instructions
+themselves; MKL, oneDNN and OpenBLAS have settings of their own that restrict them.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
+from nlpseq.errors import BackendError
 from nlpseq.native import extension, product
+from nlpseq.native.extension import Unavailable
 from nlpseq.native.matrix import Packed
+from nlpseq.timing.clocks import Turn
+from nlpseq.timing.shapes import ProductShape
 
 BLOCK_SECONDS = 0.08  # of a contender in a round
-LIMIT_TIMES = 20_000  # what a piece of the loop in registers does: a millisecond
-PAUSE_SECONDS = 0.05  # before it, for threads of others to fall asleep
-
-
-class Sizes(NamedTuple):
-    """A product's work: rows [R, I] and a matrix [O, I]."""
-
-    rows: int
-    inputs: int
-    outputs: int
+FEWEST_TURNS = 6  # in a block
+PAUSE_SECONDS = 0.05  # before a block
+LIMIT_REPEATS = 20_000  # of the loop in registers, which takes about a millisecond
+LIMIT_PIECES = 8  # of that loop's work, for each thread
 
 
 @dataclass(frozen=True)
 class ProductTiming:
-    """Thousand million operations a second, medians, of one product."""
+    """10^9 operations per second (GFLOP/s) of one product, medians."""
 
-    sizes: Sizes
+    shape: ProductShape
     instructions: str
     ours: float
     numpy: float
@@ -54,20 +52,29 @@ class ProductTiming:
         """What `nlpseq bench products --json` lists."""
         rates = {"ours": self.ours, "numpy": self.numpy, "torch": self.torch, "limit": self.limit}
         named = {f"{name}_gflops": rate for name, rate in rates.items()}
-        return {**self.sizes._asdict(), "instructions": self.instructions, **named, "ratio": self.ratio}
+        return {**self.shape._asdict(), "instructions": self.instructions, **named, "ratio": self.ratio}
 
 
-def measure_products(shapes: Sequence[Sizes], rounds: int) -> Iterator[ProductTiming]:
-    """Time each product, as soon as it is known. Raises Unavailable where nothing is compiled."""
+def measure_products(shapes: Sequence[ProductShape], rounds: int) -> Iterator[ProductTiming]:
+    """Time each product; each row comes as soon as it is known. Raises BackendError if nothing compiled can run."""
+    try:
+        extension.load_library()
+    except Unavailable as reason:
+        hint = "pip install --force-reinstall nlpseq"
+        raise BackendError("packed products", f"nothing compiled can run: {reason}", hint) from None
+    return _measure_all(shapes, rounds)
+
+
+def _measure_all(shapes: Sequence[ProductShape], rounds: int) -> Iterator[ProductTiming]:
     limit = _limit(rounds)
-    for sizes in shapes:
-        yield _measure(sizes, rounds, limit)
+    for shape in shapes:
+        yield _measure(shape, rounds, limit)
 
 
-def _measure(sizes: Sizes, rounds: int, limit: float) -> ProductTiming:
+def _measure(shape: ProductShape, rounds: int, limit: float) -> ProductTiming:
     generator = np.random.default_rng(1)
-    rows = generator.standard_normal((sizes.rows, sizes.inputs)).astype(np.float32)
-    matrix = generator.standard_normal((sizes.outputs, sizes.inputs)).astype(np.float32)
+    rows = generator.standard_normal((shape.rows, shape.inputs)).astype(np.float32)
+    matrix = generator.standard_normal((shape.outputs, shape.inputs)).astype(np.float32)
     left, right = torch.from_numpy(rows), torch.from_numpy(matrix).t()
     packed = Packed(matrix)
     turns = (lambda: packed.multiply(rows), lambda: rows @ matrix.T, lambda: left @ right)
@@ -75,17 +82,17 @@ def _measure(sizes: Sizes, rounds: int, limit: float) -> ProductTiming:
     for _ in range(rounds):
         for turn, measured in zip(turns, seconds, strict=True):
             measured.append(block_seconds(turn))
-    operations = 2e-9 * sizes.rows * sizes.inputs * sizes.outputs
-    ours, numpy, other = (operations / statistics.median(measured) for measured in seconds)
-    return ProductTiming(sizes, extension.instructions(), ours, numpy, other, limit)
+    operations = 2e-9 * shape.rows * shape.inputs * shape.outputs
+    ours, by_numpy, by_torch = (operations / statistics.median(measured) for measured in seconds)
+    return ProductTiming(shape, extension.instructions(), ours, by_numpy, by_torch, limit)
 
 
-def block_seconds(turn: Callable[[], object]) -> float:
-    """The median of the second half of a block of turns."""
+def block_seconds(turn: Turn) -> float:
+    """The median time of a turn in the second half of a block, in seconds."""
     time.sleep(PAUSE_SECONDS)
-    begun = time.perf_counter()
+    block_started = time.perf_counter()
     taken: list[float] = []
-    while len(taken) < 6 or time.perf_counter() - begun < BLOCK_SECONDS:
+    while len(taken) < FEWEST_TURNS or time.perf_counter() - block_started < BLOCK_SECONDS:
         started = time.perf_counter()
         turn()
         taken.append(time.perf_counter() - started)
@@ -93,7 +100,8 @@ def block_seconds(turn: Callable[[], object]) -> float:
 
 
 def _limit(rounds: int) -> float:
-    """Thousand million operations a second without memory."""
-    turn = partial(product.multiply_in_registers, extension.kind(), LIMIT_TIMES, 8 * extension.threads())
+    """10^9 operations per second without access to memory."""
+    pieces = LIMIT_PIECES * extension.threads()
+    turn = partial(product.multiply_in_registers, extension.kind(), LIMIT_REPEATS, pieces)
     operations = 1e-9 * turn()
     return operations / statistics.median(block_seconds(turn) for _ in range(rounds))

@@ -32,12 +32,15 @@ Row = TypeVar("Row", bound=Timing, contravariant=True)
 
 
 class Table(Protocol[Row]):
-    """A table whose rows are written one by one."""
+    """A table whose rows are written one by one, and its summary."""
 
     heading: str
 
     def line(self, timing: Row) -> str:
         """A row as a line of text."""
+
+    def summary(self, timings: Sequence[Row]) -> list[tuple[str, ...]]:
+        """The fields of the lines below all rows."""
 
 
 class Column(NamedTuple):
@@ -90,27 +93,28 @@ class LayerTable:
         """A layer as a line of text."""
         names = [timing.cell, timing.dtype, timing.direction, shape_text(timing.shape), timing.option]
         values = [column.value(timing) for column in self.columns]
-        return self._line(names[: len(self.name_widths)], ["-" if value is None else f"{value:.2f}" for value in values])
+        return self._line(
+            names[: len(self.name_widths)], ["-" if value is None else f"{value:.2f}" for value in values]
+        )
+
+    def summary(self, timings: Sequence[LayerTiming]) -> list[tuple[str, ...]]:
+        """For each type, direction and option: the slowest row and the geometric mean of each ratio."""
+        groups: dict[str, list[LayerTiming]] = {}
+        for timing in timings:
+            option = "" if timing.option == NO_OPTION else f" {timing.option}"
+            groups.setdefault(f"{timing.dtype} {timing.direction}{option}", []).append(timing)
+        return [
+            (name, *summary)
+            for name, group in groups.items()
+            for ratio in RATIOS
+            if (summary := _summarise(ratio, group)) is not None
+        ]
 
     def _line(self, names: Sequence[str], numbers: Sequence[str]) -> str:
         left = [text.ljust(width) for text, width in zip(names, self.name_widths.values(), strict=True)]
         widths = [max(NUMBER_WIDTH, len(column.heading)) for column in self.columns]
         right = [text.rjust(width) for text, width in zip(numbers, widths, strict=True)]
         return "  ".join([*left, *right]) + "\n"
-
-
-def layer_summary(timings: Sequence[LayerTiming]) -> list[tuple[str, str, str, str]]:
-    """For each type, direction and option: the slowest row and the geometric mean of each ratio."""
-    groups: dict[str, list[LayerTiming]] = {}
-    for timing in timings:
-        option = "" if timing.option == NO_OPTION else f" {timing.option}"
-        groups.setdefault(f"{timing.dtype} {timing.direction}{option}", []).append(timing)
-    return [
-        (name, *summary)
-        for name, group in groups.items()
-        for ratio in RATIOS
-        if (summary := _summarise(ratio, group)) is not None
-    ]
 
 
 def _summarise(ratio: Column, timings: Sequence[LayerTiming]) -> tuple[str, str, str] | None:
@@ -134,9 +138,8 @@ class ProductTable:
         rates = (f"{rate:.3g}" for rate in (timing.ours, timing.numpy, timing.torch, timing.limit))
         return PRODUCT_LINE.format(shape_text(timing.shape), *rates, f"{timing.ratio:.2f}")
 
-
-def product_summary(timings: Sequence[ProductTiming]) -> str:
-    """The slowest ratio and the geometric mean, as a sentence."""
-    ratios = [timing.ratio for timing in timings]
-    summary = f"slowest {min(ratios):.2f}, geometric mean {geometric_mean(ratios):.2f}"
-    return f"ours against the better of NumPy and torch: {summary}"
+    def summary(self, timings: Sequence[ProductTiming]) -> list[tuple[str, ...]]:
+        """The slowest ratio and the geometric mean, as one sentence."""
+        ratios = [timing.ratio for timing in timings]
+        summary = f"slowest {min(ratios):.2f}, geometric mean {geometric_mean(ratios):.2f}"
+        return [(f"ours against the better of NumPy and torch: {summary}",)]

@@ -1,16 +1,18 @@
 """The training road. Everything here but `options` imports torch.
 
-    options.py         what steers a training run
-    defaults.py        what is chosen where the user left it open, from corpus, budget and machine
+    options.py         the options of a training run
+    defaults.py        default sizes and rates, chosen by corpus, budget and machine
     loop.py            the one training loop, for every task
-    step.py            one step, as the CPU takes it and as a GPU does
-    noise.py           the dropouts
+    step.py            one training step, on the CPU and on a GPU
+    validation.py      validation during a run, and the choice of the best model
+    run_state.py       everything that the next step depends on, to be saved and restored
+    noise.py           dropout, weight drop and zoneout masks
     optimisers.py      the optimisers by name, and their state as arrays
-    schedule.py        the learning rate over a run, and how many steps fit a budget
-    run_folder.py      what a run keeps on disk, and resuming from it
-    device_faults.py   what goes wrong on a GPU, in a sentence
+    schedule.py        the learning rate over a run, and the number of steps in a budget of time
+    run_folder.py      the files of a run
+    device_faults.py   GPU errors as one clear sentence
     data/              texts to batches of token ids
-    tasks/             what each task trains, and its run from request to model file
+    tasks/             each task in training, and its run from request to model file
 
-The loop knows no task, and a task knows no folder; `tasks/task_run.py` brings them together.
+The loop knows no particular task, and a task knows no folder; `tasks/task_run.py` connects them.
 """

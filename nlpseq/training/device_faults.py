@@ -1,7 +1,7 @@
-"""What goes wrong on a GPU in a step, said in a sentence: its memory is too small, or the device is lost.
+"""GPU errors in a training step as one clear sentence: the memory is too small, or the device failed.
 
-torch raises errors of many lines for both. After the first it is tried out which part of the batch fits, which takes as
-long as a few steps. The run's folder stays as it was last saved.
+torch raises errors of many lines for both. If the memory is too small, smaller and smaller batches are tried until one
+fits, which takes as long as a few steps. The run folder stays as it was last saved.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ GIB = 1 << 30
 
 
 class BatchTooLarge(Exception):
-    """A batch does not fit the device's memory; of its `size` sequences about `fitting` do, 0 if not even one."""
+    """A batch of `size` sequences does not fit the device's memory; one of `fitting` does, 0 if not even one does."""
 
     def __init__(self, size: int, fitting: int) -> None:
         super().__init__(size, fitting)
@@ -29,7 +29,7 @@ class BatchTooLarge(Exception):
 
 
 def largest_fitting(size: int, attempt: Callable[[int], None]) -> int:
-    """The largest of size/2, size/4, .. for which `attempt` does not run out of memory; 0 if it always does."""
+    """The largest of size/2, size/4, .. with which `attempt` does not run out of memory; 0 if there is no such size."""
     while size > 1:
         size //= 2
         torch.cuda.empty_cache()
@@ -45,21 +45,25 @@ def largest_fitting(size: int, attempt: Callable[[int], None]) -> int:
 
 @contextmanager
 def explained(folder: Path, options: TrainingOptions) -> Iterator[None]:
-    """Inside, errors of a device become a RunError about the run in `folder`."""
+    """Inside, device errors are raised as a RunError about the run in `folder`."""
     try:
         yield
     except BatchTooLarge as error:
         what = f"a batch of {error.size:,} sequences does not fit the GPU's memory{_memory()}"
         if not error.fitting:
-            raise RunError(str(folder), f"{what}, nor does a single one", "--overwrite --hidden-size 256") from error
+            raise RunError(
+                str(folder), f"{what}, nor does a single sequence", "--overwrite --hidden-size 256"
+            ) from error
         hint = f"--overwrite --batch-size {error.fitting}"
         if (tokens := getattr(options, "batch_tokens", None)) and options.batch_size is None:
             hint = f"--overwrite --batch-tokens {tokens * error.fitting // error.size}"
-        raise RunError(str(folder), f"{what}; {error.fitting:,} do", hint) from error
+        raise RunError(str(folder), f"{what}; {error.fitting:,} sequences fit", hint) from error
     except RuntimeError as error:
         if is_out_of_memory(error):
-            what = f"the model and what it is trained on do not fit the GPU's memory{_memory()}"
-            raise RunError(str(folder), what, "--device cpu, or see with nvidia-smi what else is on it") from error
+            what = f"the model and its training data do not fit the GPU's memory{_memory()}"
+            raise RunError(
+                str(folder), what, "--device cpu, or free the GPU: nvidia-smi lists what runs on it"
+            ) from error
         what = str(error).strip().splitlines()[0]
         if not isinstance(error, torch.AcceleratorError) and "CUDA" not in what:
             raise
@@ -69,5 +73,5 @@ def explained(folder: Path, options: TrainingOptions) -> Iterator[None]:
 def _memory() -> str:
     if not torch.cuda.is_available():
         return ""
-    free, whole = torch.cuda.mem_get_info()
-    return f" ({whole / GIB:.1f} GiB, {free / GIB:.1f} of them free)"
+    free, total = torch.cuda.mem_get_info()
+    return f" ({total / GIB:.1f} GiB, {free / GIB:.1f} free)"

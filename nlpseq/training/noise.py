@@ -1,4 +1,4 @@
-"""The dropouts of training, drawn from one generator so that a resumed run draws the same."""
+"""The dropouts of training, all drawn from one generator so that a resumed run draws the same masks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nlpseq.training.options import TrainingOptions
 
 
 class Dropouts:
-    """Locked, word, input and weight dropout, and zoneout masks, as `nlpseq.models.stack.Noise` asks for them."""
+    """Locked, word, input and weight dropout, and zoneout masks: the `nlpseq.models.stack.Noise` of training."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Dropouts:
         return draw_mask(shape, 1 - rate, self.generator, self.device).to(like) / (1 - rate)
 
     def inputs(self, embedded: Tensor, ids: Tensor) -> Tensor:
-        """Drop whole tokens of the vocabulary, wherever they stand (Gal and Ghahramani, 2016), then units."""
+        """Drop tokens of the vocabulary in all their positions (Gal and Ghahramani, 2016), then units."""
         if self.embedding_dropout:
             kept = self._mask((self.vocabulary_size, 1), self.embedding_dropout, embedded)
             embedded = embedded * arrays.embed(kept, ids)
@@ -45,15 +45,15 @@ class Dropouts:
         return embedded
 
     def between(self, outputs: Tensor) -> Tensor:
-        """One mask [B, H] for all steps of outputs [T, B, H]."""
+        """Drop units of outputs [T, B, H] by one mask [B, H] for all steps."""
         if not self.dropout:
             return outputs
         return outputs * self._mask(tuple(outputs.shape[1:]), self.dropout, outputs)
 
     def recurrent(self, weight: Tensor) -> Tensor:
-        """Drop single recurrent weights [G*H, H], the same for all steps."""
+        """Drop single recurrent weights [G*H, H], the same ones in all steps."""
         return weight * self._mask(tuple(weight.shape), self.weight_drop, weight) if self.weight_drop else weight
 
     def zoneout_masks(self, shape: tuple[int, int, int]) -> Tensor | None:
-        """Ones where the old state is kept, [T, B, H]."""
+        """Masks [T, B, H] with ones where the old state is kept, or None without zoneout."""
         return draw_mask(shape, self.zoneout, self.generator, self.device).float() if self.zoneout else None

@@ -1,14 +1,14 @@
 """The optimisers by name, and their state as named arrays.
 
-torch's own implementations are used: an update rule is not what nlpseq exists for. Weight decay is applied to matrices
-only, decoupled from the gradient (Loshchilov and Hutter, 2019); biases and gains are left alone.
+The update rules are torch's own. Weight decay is decoupled from the gradient (Loshchilov and Hutter, 2019) and applied
+to matrices only; biases and gains are not decayed.
 
-The gradient of a large embedding table is sparse, and Adam then touches only the rows that a batch has read. That is
-what makes tables of a hundred thousand rows affordable; the cost is that the moments of a rare row do not decay while
-it is not read, and that such tables are not decayed. On a GPU all gradients are dense (`nlpseq.arrays.embed`).
+The gradient of a large embedding table is sparse, so Adam touches only the rows that a batch has read. This makes
+tables of a hundred thousand rows affordable. The cost is that the moments of a row do not decay while it is not read,
+and that such tables have no weight decay. On a GPU all gradients are dense (`nlpseq.arrays.embed`).
 
-An update can be made by the host, which knows that gradients are finite, or on the device without its knowledge: then
-learning rates are tensors, and whether anything is updated is one, too.
+`Updates.step` is for gradients that the host knows to be finite. `Updates.step_unless` decides on the device: the
+learning rates are tensors, and so is the condition that skips an update.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nlpseq.arrays import to_numpy
 
 Parameters = Mapping[str, Tensor]
 Groups = list[dict[str, Any]]  # of parameters, each with its `depth`
-Make = Callable[[Groups, float, bool], Optimizer]  # groups, rate, and whether its rates are tensors
+Make = Callable[[Groups, float, bool], Optimizer]  # from groups, learning rate, and whether rates are tensors
 
 
 def _adam(decay: float) -> tuple[Make, Make]:
@@ -45,11 +45,11 @@ def _sgd(parameters: Groups, rate: float, late: bool) -> Optimizer:
 
 
 def _rmsprop(parameters: Groups, rate: float, late: bool) -> Optimizer:
-    on_gpu = late and parameters[0]["params"][0].is_cuda  # torch has it nowhere else
+    on_gpu = late and parameters[0]["params"][0].is_cuda  # torch refuses `capturable` elsewhere
     return RMSprop(parameters, lr=rate, alpha=0.99, capturable=on_gpu)
 
 
-# by name: the highest learning rate, the optimiser of dense gradients, that of sparse ones (None: they are made dense)
+# by name: the highest learning rate, the optimiser for dense gradients, and for sparse ones (None: made dense)
 OPTIMISERS: dict[str, tuple[float, Make, Make | None]] = {
     "adamw": (4e-3, *_adam(0.99)),
     "adam": (4e-3, *_adam(0.999)),
@@ -59,7 +59,7 @@ OPTIMISERS: dict[str, tuple[float, Make, Make | None]] = {
 
 
 class Updates:
-    """An optimiser over named parameters: clipped, decayed, with its state as arrays."""
+    """Updates named parameters by an optimiser, with clipping and weight decay."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Updates:
         *,
         late: bool | None = None,
     ) -> None:
-        """`depths` are those of parameters whose rate is not that of the others, as `step` is told; 0 if not named.
+        """`depths` by name choose a parameter's factor among the `scales` of `step`; the default is 0.
 
         `late` is whether updates are made by `step_unless`, which is the default on a GPU.
         """
@@ -88,16 +88,16 @@ class Updates:
         self.sparse: set[str] = set()
 
     def clear(self) -> None:
-        """Forget the gradients."""
+        """Delete the gradients."""
         for parameter in self.parameters.values():
             parameter.grad = None
 
-    def rates(self, share: float, scales: Sequence[float]) -> list[float]:
-        """The learning rate at each depth, at `share` of the highest one, times its scale."""
-        return [self.learning_rate * share * scale for scale in scales]
+    def rates(self, fraction: float, scales: Sequence[float]) -> list[float]:
+        """The learning rate at each depth: this fraction of the highest rate, times the scale of the depth."""
+        return [self.learning_rate * fraction * scale for scale in scales]
 
     def gradient_norm(self) -> float:
-        """The norm of all gradients together; those above the clip are scaled down to it."""
+        """The norm of all gradients together; if it exceeds the clip, the gradients are scaled down to it."""
         values = self._values()
         norm = float(torch.nn.utils.get_total_norm(values))
         if norm > self.clip:
@@ -105,9 +105,9 @@ class Updates:
         return norm
 
     def clip_on_device(self, scale: Tensor | float = 1.0) -> Tensor:
-        """As `gradient_norm`, a tensor without dimensions; the host does not wait for it.
+        """As `gradient_norm`, but as a scalar tensor that the host does not wait for.
 
-        Gradients are `scale` times what they should be, and are divided by it.
+        The gradients are `scale` times too large, and are divided by it.
         """
         values = self._values()
         norm = torch.nn.utils.get_total_norm(values) / scale
@@ -115,23 +115,23 @@ class Updates:
         return norm
 
     def _values(self) -> list[Tensor]:
-        """All gradients, of sparse ones the values, in the form that their optimiser was made for."""
+        """All gradients in the form that their optimiser expects; of sparse ones the values."""
         values = []
         for name, parameter in self.parameters.items():
             if parameter.grad is None:
                 continue
-            may_be = parameter.grad.is_sparse and self.make_sparse is not None and not self.late
-            sparse = name in self.sparse if self.optimisers else may_be
+            allowed = parameter.grad.is_sparse and self.make_sparse is not None and not self.late
+            sparse = name in self.sparse if self.optimisers else allowed
             parameter.grad = _in_form(parameter.grad, sparse=sparse)
             values.append(parameter.grad.values() if sparse else parameter.grad)
         return values
 
     @torch.no_grad()
-    def step(self, share: float, scales: Sequence[float] = (1.0,)) -> None:
-        """One update, at `share` of the highest learning rate, times the one of `scales` of a parameter's depth."""
-        rates = self.rates(share, scales)
+    def step(self, fraction: float, scales: Sequence[float] = (1.0,)) -> None:
+        """Make one update with the learning rates of `rates`."""
+        rates = self.rates(fraction, scales)
         if not self.optimisers:
-            self._begin(
+            self._make_optimisers(
                 {name for name, value in self.parameters.items() if value.grad is not None and value.grad.is_sparse}
             )
         if self.weight_decay:
@@ -144,27 +144,27 @@ class Updates:
             optimiser.step()
 
     @torch.no_grad()
-    def step_unless(self, unsound: Tensor, rates: Tensor) -> None:
-        """One update at the learning rates [D] of each depth, or none if `unsound`; both are on the device."""
+    def step_unless(self, skip: Tensor, rates: Tensor) -> None:
+        """Make one update with the learning rates [D] of the depths, unless `skip` is true; both are on the device."""
         if not self.optimisers:
-            self._begin(set())
+            self._make_optimisers(set())
         if self.weight_decay:
-            kept = torch.where(unsound, 1.0, 1.0 - rates * self.weight_decay)
+            kept = torch.where(skip, 1.0, 1.0 - rates * self.weight_decay)
             for name, parameter in self.parameters.items():
                 if parameter.ndim > 1:
                     parameter.mul_(kept[self.depths[name]])
-        if self.make_dense is _rmsprop:  # which cannot skip: without a gradient it changes no parameter
+        if self.make_dense is _rmsprop:  # it cannot skip an update, but a gradient of zero changes no parameter
             for parameter in self.parameters.values():
                 if parameter.grad is not None:
-                    parameter.grad.masked_fill_(unsound, 0.0)
+                    parameter.grad.masked_fill_(skip, 0.0)
         for optimiser in self.optimisers.values():
-            optimiser.found_inf = unsound.float()  # type: ignore[attr-defined]  # torch's name for it
+            optimiser.found_inf = skip.float()  # type: ignore[attr-defined]  # torch's name for it
             for group in optimiser.param_groups:
                 group["lr"] = rates[group["depth"]]
             optimiser.step()
 
-    def _begin(self, sparse: set[str]) -> None:
-        """Make the optimisers, once it is known which gradients are sparse."""
+    def _make_optimisers(self, sparse: set[str]) -> None:
+        """Make the optimisers; `sparse` names the parameters with sparse gradients, known from the first batch."""
         self.sparse = sparse
         for is_sparse, make in ((False, self.make_dense), (True, self.make_sparse)):
             chosen: dict[int, list[Tensor]] = {}
@@ -176,7 +176,7 @@ class Updates:
                 self.optimisers[is_sparse] = make(groups, self.learning_rate, self.late)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The optimiser's state, by PARAMETER/FIELD; the rows of sparse ones are told by `sparse`."""
+        """The optimiser's state by PARAMETER/FIELD; PARAMETER/sparse tells which gradients are sparse."""
         state = {
             f"{name}/{field}": np.array(to_numpy(value) if isinstance(value, Tensor) else value)
             for name, parameter in self.parameters.items()
@@ -184,15 +184,15 @@ class Updates:
             for field, value in optimiser.state.get(parameter, {}).items()
             if value is not None
         }
-        begun = {f"{name}/sparse": np.array(name in self.sparse) for name in self.parameters if self.optimisers}
-        return {**state, **begun}
+        sparse = {f"{name}/sparse": np.array(name in self.sparse) for name in self.parameters if self.optimisers}
+        return {**state, **sparse}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take back what `arrays` gave."""
+        """Restore the state that `arrays` returned."""
         self.optimisers = {}
         if not arrays:
             return
-        self._begin(set() if self.late else {name for name in self.parameters if arrays[f"{name}/sparse"]})
+        self._make_optimisers(set() if self.late else {name for name in self.parameters if arrays[f"{name}/sparse"]})
         for name, parameter in self.parameters.items():
             is_sparse = name in self.sparse
             fields = {
@@ -203,13 +203,13 @@ class Updates:
             if fields and is_sparse and "step" in fields:
                 self.optimisers[True].state[parameter] = {**fields, "step": int(fields["step"])}
             elif fields:
-                if "step" in fields:  # a sparse optimiser's is a whole number
+                if "step" in fields:  # the step of a sparse optimiser is an integer
                     fields["step"] = fields["step"].float()
                 self.optimisers[is_sparse].state[parameter] = fields
 
 
 def _in_form(grad: Tensor, *, sparse: bool) -> Tensor:
-    """A gradient in the form that its parameter's optimiser was made for, whatever form this batch gave it."""
+    """A gradient, sparse or dense as its optimiser expects it; the first batch decided that."""
     if sparse:
         return grad.coalesce() if grad.is_sparse else grad.to_sparse(1).coalesce()
     return grad.to_dense() if grad.is_sparse else grad

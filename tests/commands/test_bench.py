@@ -17,7 +17,8 @@ from nlpseq.models.language_model import LanguageModelOptions, initial_weights
 from nlpseq.models.model_file import save_model
 from nlpseq.text.tokenisers import train_tokeniser
 from nlpseq.timing import plot as bench_plot
-from nlpseq.timing.layers import LayerTiming, Shape
+from nlpseq.timing.layers import LayerTiming
+from nlpseq.timing.shapes import Shape
 
 FIELDS = ["cell", "direction", "dtype", "option", "T", "B", "H"]
 FIELDS += ["ours_ms", "torch_ms", "gemm_ms", "ratio", "plain_ms", "torch_fp32_ms"]

@@ -20,7 +20,7 @@ from nlpseq.text.tokenisers import ByteTokeniser
 
 Run = Callable[..., Result]
 LINES = "the cat\n\nöl 猫\n".encode() + b"\xff\n" + b"x" * 300 + b"\n"
-PLACES = ("decoding.generation", "decoding.classification", "evaluation.reader", "decoding.ensemble")
+PLACES = ("decoding.engine", "decoding.classification", "evaluation.reader", "decoding.ensemble")
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ def _kept(fields: dict[str, Any], written: dict[str, Any]) -> bool:
 def test_no_field_of_the_user_is_lost_and_each_line_has_an_object(lines: list[Any], whole_batches: bool) -> None:
     data = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
     written = [
-        json.loads(line) for line in _filtered(b"".join(one + b"\n" for one in data), whole_batches=whole_batches)
+        json.loads(line) for line in _filtered(b"".join(line + b"\n" for line in data), whole_batches=whole_batches)
     ]
     assert len(written) == len(data)
     for line, found in zip(lines, written, strict=True):

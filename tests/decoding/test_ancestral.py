@@ -10,7 +10,7 @@ import pytest
 
 from nlpseq.decoding.ancestral import draw
 from nlpseq.decoding.sampling import Sampler, SamplingOptions
-from tests.decoding.test_beam import END, Circle, Table, _every
+from tests.decoding.test_beam import END, Circle, Table, every_text
 
 OPTIONS = SamplingOptions(temperature=1.0)
 
@@ -24,7 +24,7 @@ def test_texts_are_drawn_as_often_as_they_are_likely() -> None:
     table = Table(3, 1, width)
     drawn = draw(table, [limit], END, END, _samplers(1, width))[0]
     counts = Counter(tuple(one.tokens) for one in drawn)
-    for score, tokens in _every(Table(3, 1, 1), 0, limit, 0.0):
+    for score, tokens in every_text(Table(3, 1, 1), 0, limit, 0.0):
         if len(tokens) < limit:  # longer ones are ended by force
             assert counts[tuple(tokens)] / width == pytest.approx(np.exp(score), abs=0.03)
     assert all(one.cut == (len(one.tokens) == limit and one.cut) for one in drawn)

@@ -42,7 +42,7 @@ class Table:
         self.read = [self.read[one] for one in rows]
 
 
-def _every(table: Table, text: int, limit: int, penalty: float) -> list[tuple[float, list[int]]]:
+def every_text(table: Table, text: int, limit: int, penalty: float) -> list[tuple[float, list[int]]]:
     """Every text of at most `limit` tokens with its score, best first."""
     found = []
     for length in range(limit + 1):
@@ -62,7 +62,7 @@ def test_a_beam_as_wide_as_there_are_texts_finds_the_best(limit: int, penalty: f
     table = Table(size, 3, width)
     best = search(table, [limit] * 3, END, END, BeamOptions(beam=width, length_penalty=penalty, n_best=2))
     for text, found in enumerate(best):
-        wanted = _every(table, text, limit, penalty)
+        wanted = every_text(table, text, limit, penalty)
         assert [one.tokens for one in found] == [tokens for _, tokens in wanted[:2]]
         assert [one.score for one in found] == pytest.approx([score for score, _ in wanted[:2]])
 
@@ -144,7 +144,7 @@ def test_no_text_is_shorter_than_it_may_be(shortest: int) -> None:
     options = BeamOptions(beam=width, n_best=3, shortest=shortest)
     table = Table(4, 2, width)
     for text, found in enumerate(search(table, [limit] * 2, END, END, options)):
-        wanted = [tokens for _, tokens in _every(table, text, limit, 1.0) if len(tokens) >= shortest]
+        wanted = [tokens for _, tokens in every_text(table, text, limit, 1.0) if len(tokens) >= shortest]
         assert [one.tokens for one in found] == wanted[:3]
 
 

@@ -90,7 +90,7 @@ def test_what_is_looked_at_is_what_the_steps_looked_at(tokeniser: Tokeniser) -> 
     for source, target, shares in zip(sources, targets, found, strict=True):
         assert shares.shape == (len(target), len(source))
         memory, state = translator.encode(weights, options, *side_by_side([source]))
-        for place, token in enumerate(translator.begun(target[:, None])[:, 0]):
+        for place, token in enumerate(translator.decoder_inputs(target[:, None])[:, 0]):
             _, state, looked = translator.decode(weights, options, np.array([[token]]), memory, state)
             np.testing.assert_allclose(looked[0, 0], shares[place], atol=1e-6)
 
@@ -121,6 +121,7 @@ def test_unknown_words_are_taken_over_from_where_attention_looks() -> None:
     assert b" ".join(replace_unknown(words, source, target, shares)) == b"here Bob cat"
     known = words.encode("here cat").tolist()
     assert b" ".join(replace_unknown(words, source, known, shares)) == b"here cat"
+    assert replace_unknown(words, source, [], shares[:1]) == [b""], "a translation may be empty"
 
 
 def test_models_without_words_have_none_to_replace(tokeniser: Tokeniser) -> None:

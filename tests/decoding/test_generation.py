@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nlpseq.decoding.generation import SIDE_BY_SIDE, GenerationOptions, Generator
+from nlpseq.decoding.engine import SIDE_BY_SIDE
+from nlpseq.decoding.generation import GenerationOptions, Generator
 from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.errors import OptionError
 from nlpseq.models import language_model

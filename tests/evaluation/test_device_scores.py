@@ -123,17 +123,17 @@ def test_what_does_not_fit_is_read_in_halves(model_path: Path, monkeypatch: pyte
     assert _nats(found) == pytest.approx(_nats(expected), rel=1e-5)
 
 
-def test_a_text_that_does_not_fit_is_read_in_fewer_columns(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_that_does_not_fit_is_read_in_fewer_streams(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     device, host, options = _both(model_path)
     tokens = np.random.default_rng(1).integers(0, 200, 3000)
     expected = Reader(host.weights, options).text_loss(tokens)
     plain, tried = perplexity.text_loss, []
 
-    def text_loss(*given: Any, columns: int, **settings: Any) -> float:
-        tried.append(columns)
-        if columns > 100:
+    def text_loss(*given: Any, streams: int, **settings: Any) -> float:
+        tried.append(streams)
+        if streams > 100:
             raise torch.OutOfMemoryError
-        return plain(*given, columns=columns, **settings)
+        return plain(*given, streams=streams, **settings)
 
     monkeypatch.setattr(perplexity, "text_loss", text_loss)
     assert Reader(device.weights, options).text_loss(tokens) == pytest.approx(expected, rel=1e-5)

@@ -72,7 +72,7 @@ def test_a_score_counts_the_closing_newline(model_path: Path) -> None:
     assert word.bits_per_byte == pytest.approx(word.nats / math.log(2) / 4)
 
 
-def test_a_very_long_line_costs_the_same_in_columns(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_very_long_line_costs_the_same_in_streams(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = LineScorer(*language_model.load(model_path))
     lines = ["the cat sat. " * 200, "short"]
     whole = scorer.score(lines)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nlpseq import __version__
-from nlpseq.evaluation.perplexity import BLOCK, part_name, signature, text_loss
+from nlpseq.evaluation.perplexity import BLOCK, signature, text_loss, text_name
 from nlpseq.kernels.cpu.recurrence import unroll as fast
 from nlpseq.models import language_model as lm
 from nlpseq.models.language_model import LanguageModelOptions
@@ -58,14 +58,14 @@ def _by_hand(weights: dict[str, np.ndarray], tokens: np.ndarray, ngrams: int = 1
     return nats
 
 
-@pytest.mark.parametrize("columns", [1, 2, 5, 64])
+@pytest.mark.parametrize("streams", [1, 2, 5, 64])
 @pytest.mark.parametrize("ngrams", [1, 4])
 @pytest.mark.parametrize("words", VOCABULARIES)
-def test_the_loss_is_that_of_one_long_chain_by_hand(columns: int, ngrams: int, words: int) -> None:
+def test_the_loss_is_that_of_one_long_chain_by_hand(streams: int, ngrams: int, words: int) -> None:
     weights, options = _model(words=words, ngrams=ngrams, ngram_buckets=23)
     tokens = _tokens(words=words)
     expected = _by_hand(weights, tokens, ngrams, 23)
-    assert text_loss(weights, options, tokens, columns=columns) == pytest.approx(expected, rel=1e-6)
+    assert text_loss(weights, options, tokens, streams=streams) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_fast_kernel_gives_the_same_loss() -> None:
@@ -87,11 +87,11 @@ def test_texts_of_any_length_are_counted_whole(length: int) -> None:
 
 @pytest.mark.parametrize("words", VOCABULARIES)
 def test_a_model_that_never_forgets_is_still_evaluated_exactly(words: int) -> None:
-    """Forget gates near one keep a state for thousands of tokens, so no column ever agrees with its first run."""
+    """Forget gates near one keep a state for thousands of tokens, so no stream ever agrees with its first run."""
     weights, options = _model(words=words)
     weights["layers.0.bias_ih"][6:12] = 9.0
     tokens = _tokens(words=words)
-    exact, quick = (text_loss(weights, options, tokens, columns=5, exact=exact) for exact in (True, False))
+    exact, quick = (text_loss(weights, options, tokens, streams=5, exact=exact) for exact in (True, False))
     assert exact == pytest.approx(_by_hand(weights, tokens), rel=1e-6)
     assert quick != pytest.approx(exact, rel=1e-6), "else this shows nothing"
 
@@ -103,7 +103,7 @@ def test_the_quick_way_counts_every_token_once_from_states_of_zero() -> None:
     features, _ = lm.forward(weights, options, tokens[height - 1 : -1, None], lm.begin(weights, options, 1))
     second = lm.negative_log_likelihood(weights, features[:, 0], tokens[height:])
     expected = _by_hand(weights, tokens[:height]) + second
-    assert text_loss(weights, options, tokens, columns=2, exact=False) == pytest.approx(expected, rel=1e-6)
+    assert text_loss(weights, options, tokens, streams=2, exact=False) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_stream_on_disk_gives_what_an_array_gives() -> None:
@@ -114,11 +114,11 @@ def test_a_stream_on_disk_gives_what_an_array_gives() -> None:
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru"])
-def test_columns_change_nothing_for_the_other_cells(cell: str) -> None:
+def test_streams_change_nothing_for_the_other_cells(cell: str) -> None:
     weights, options = _model(cell=cell, layers=2, layer_normalisation=True, zoneout=0.1)
     tokens = _tokens()
-    one = text_loss(weights, options, tokens, columns=1)
-    assert text_loss(weights, options, tokens, columns=5) == pytest.approx(one, rel=1e-6)
+    one = text_loss(weights, options, tokens, streams=1)
+    assert text_loss(weights, options, tokens, streams=5) == pytest.approx(one, rel=1e-6)
 
 
 def test_the_signature_says_how_the_number_was_made() -> None:
@@ -140,5 +140,5 @@ def test_another_tokeniser_has_another_signature() -> None:
 
 def test_the_part_of_a_corpus_is_named_by_file_part_and_hash() -> None:
     facts = {"valid": ["data/a.txt", "b.txt"], "valid_is": "given", "valid_sha256": "0123456789abcdef"}
-    assert part_name(facts) == "a.txt+b.txt#01234567"
-    assert part_name({**facts, "valid": ["a.txt"], "valid_is": "held out"}) == "a.txt:held-out#01234567"
+    assert text_name(facts) == "a.txt+b.txt#01234567"
+    assert text_name({**facts, "valid": ["a.txt"], "valid_is": "held out"}) == "a.txt:held-out#01234567"

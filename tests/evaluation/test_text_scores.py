@@ -67,8 +67,8 @@ def test_a_model_may_not_know_its_text(model_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["char", "bpe"])
 def test_the_end_of_a_corpus_is_cut_as_in_training(corpus: str, kind: str) -> None:
     text = held_out_text([corpus], kind)
-    end = "".join(text.part.pieces())
-    assert text.part_is == "held out"
+    end = "".join(text.span.pieces())
+    assert text.origin == "held out"
     assert (TEXT * 5).endswith(end)
     assert len(end) == pytest.approx(len(TEXT) / 2, abs=60)
     assert kind == "char" or (TEXT * 5)[: -len(end)].endswith("\n")
@@ -76,7 +76,7 @@ def test_the_end_of_a_corpus_is_cut_as_in_training(corpus: str, kind: str) -> No
 
 def test_a_short_corpus_has_no_end_to_hold_out(tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text("too short\n")
-    with pytest.raises(CorpusError, match="too short to hold a part of it out: 10 characters"):
+    with pytest.raises(CorpusError, match="too short to hold out a part of it: 10 characters"):
         held_out_text([str(tmp_path / "short.txt")], "char")
 
 

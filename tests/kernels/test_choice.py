@@ -11,7 +11,9 @@ from nlpseq.errors import BackendError
 from nlpseq.kernels import choice
 from nlpseq.kernels.choice import choose, refuse
 from nlpseq.kernels.cpu import compiled as native_recurrence
+from nlpseq.kernels.cpu import eager, recurrence
 from nlpseq.kernels.gpu import recurrence as gpu_recurrence
+from nlpseq.kernels.torch_layers import TorchLayers
 from nlpseq.native.memory import keep_freed_memory
 
 
@@ -118,3 +120,90 @@ def test_the_eager_loop_has_no_parallel_cells() -> None:
 def test_keeping_freed_memory_is_possible_or_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.libc_ver", lambda: ("", ""))
     assert keep_freed_memory() is False
+
+
+@pytest.mark.parametrize(
+    ("backend", "exact"),
+    [
+        ("auto", recurrence.unroll),
+        ("native", native_recurrence.unroll),
+        ("eager", eager.unroll),
+        ("torch", TorchLayers(torch.float32)),
+        ("plain", plain_unroll),
+    ],
+)
+def test_final_scores_are_made_by_the_backend_that_trained(backend: str, exact: object) -> None:
+    if backend == "native" and native_recurrence.unavailable():
+        pytest.skip("no compiled loop")
+    assert choose(backend, "auto", "cpu").exact == exact
+
+
+def test_a_cell_without_a_kernel_runs_on_the_plain_loop_and_the_line_says_so() -> None:
+    made = choose("auto", "auto", "cpu", "lstm-peephole")
+    assert made.run_layer is made.exact is plain_unroll
+    assert made.operands == torch.float32
+    assert made.reason == "plain loop, fp32: no compiled kernel for lstm-peephole"
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "where", "reason", "hint"),
+    [
+        ("native", "auto", "backend", "native has no kernel for the cell lstm-peephole", "--backend auto"),
+        ("eager", "auto", "backend", "eager has no kernel for the cell lstm-peephole", "--backend auto"),
+        ("torch", "auto", "backend", "torch has no operator with the cell lstm-peephole", "--backend auto"),
+        ("auto", "bf16", "precision", "the plain loop runs in fp32 only", "--precision auto"),
+    ],
+)
+def test_what_lacks_the_cell_is_refused(backend: str, precision: str, where: str, reason: str, hint: str) -> None:
+    with pytest.raises(BackendError, match=reason) as refused:
+        choose(backend, precision, "cpu", "lstm-peephole")
+    assert (refused.value.where, refused.value.hint) == (where, hint)
+
+
+def test_without_compiled_code_a_parallel_cell_runs_on_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native_recurrence, "unavailable", lambda: "nobody compiled it")
+    assert choose("auto", "auto", "cpu", "mingru").reason == "plain loop, fp32: nobody compiled it"
+    assert "eager loop (nobody compiled it)" in choose("auto", "fp32", "cpu", "gru").reason
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A GPU that torch and Triton seem to be able to use."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(gpu_recurrence, "unavailable", lambda: None)
+    monkeypatch.setattr(gpu_recurrence, "has_cell", lambda cell: cell in ("gru", "rnn-sigmoid"))
+    return monkeypatch
+
+
+def test_on_a_gpu_a_cell_runs_on_what_has_it(gpu: pytest.MonkeyPatch) -> None:
+    assert "Triton's kernels, bf16" in choose("auto", "auto", "auto", "gru").reason
+    assert "Triton's kernels, bf16" in choose("auto", "auto", "cuda", "mingru").reason
+    assert choose("auto", "auto", "cuda", "lstm").reason.endswith("no Triton: no kernel for lstm"), "torch has it"
+    made = choose("auto", "auto", "cuda", "lstm-peephole")
+    assert (made.reason, made.device.type) == ("plain loop, fp32: no kernel for lstm-peephole", "cuda")
+    assert made.run_layer is made.exact is plain_unroll
+    assert choose("auto", "auto", "auto", "lstm-peephole").device.type == "cpu", "a GPU is not worth it for the loop"
+    with pytest.raises(BackendError, match="triton cannot run here: no kernel for lstm-peephole") as refused:
+        choose("triton", "auto", "cuda", "lstm-peephole")
+    assert refused.value.hint == "--backend auto"
+
+
+def test_on_a_gpu_without_triton_what_torch_lacks_runs_on_the_plain_loop(gpu: pytest.MonkeyPatch) -> None:
+    gpu.setattr(gpu_recurrence, "unavailable", lambda: "Triton is not installed")
+    assert choose("auto", "auto", "cuda", "gru").reason.startswith("torch's operators, bf16")
+    for settings in ({"layer_normalisation": True}, {"zoneout": 0.1}):
+        made = choose("auto", "auto", "cuda", "gru", **settings)
+        assert made.reason == "plain loop, fp32: Triton is not installed"
+    with pytest.raises(BackendError, match="layer normalisation") as refused:
+        choose("torch", "auto", "cuda", "gru", layer_normalisation=True)
+    assert refused.value.hint == "--backend auto"
+
+
+def test_the_layers_of_a_gpu_run_a_cell_without_a_kernel_by_the_plain_loop(gpu: pytest.MonkeyPatch) -> None:
+    """A trained model is used on a GPU by these layers, whatever its cell."""
+    layers, cell = choose("triton", "fp32", "cuda").run_layer, CELLS["lstm"]
+    weights = LayerWeights(torch.ones(8, 3), torch.ones(8, 2), torch.ones(8), torch.ones(8))
+    state = cell.state(torch.zeros(1, 2), torch.zeros(1, 2))
+    found, _ = layers(cell, weights, torch.ones(4, 1, 3), state)
+    expected, _ = plain_unroll(cell, weights, torch.ones(4, 1, 3), state)
+    assert torch.equal(found, expected)

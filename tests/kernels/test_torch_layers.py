@@ -14,11 +14,12 @@ from nlpseq.cells import CELLS
 from nlpseq.cells import unroll as plain
 from nlpseq.errors import BackendError
 from nlpseq.kernels.choice import choose, refuse
+from nlpseq.kernels.cpu import compiled
 from nlpseq.kernels.torch_layers import OPERATORS, TorchLayers, unroll
 from nlpseq.models.language_model import LanguageModelOptions
-from nlpseq.training.options import TrainingOptions
+from nlpseq.training.options import LanguageModelTraining, TrainingOptions
 from nlpseq.training.requests import LanguageModelRequest
-from nlpseq.training.tasks.language_model_run import LanguageModelRun
+from nlpseq.training.tasks.language_model import LanguageModelRun
 
 Close = Callable[..., None]
 
@@ -147,3 +148,25 @@ def test_training_on_a_gpu_that_is_not_there_is_refused_with_torch_too(
     with pytest.raises(BackendError, match="cuda cannot be used") as refused:
         LanguageModelRun(LanguageModelRequest(corpus=("no-such-file",), out=tmp_path / "run", training=training))
     assert refused.value.hint == "--device cpu"
+
+
+@pytest.mark.parametrize("backend", ["torch", "eager", "plain"])
+def test_a_run_trains_and_scores_on_its_own_backend(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_nothing(*arguments: object, **settings: object) -> None:
+        raise AssertionError("another backend was asked for")
+
+    monkeypatch.setattr(compiled, "unroll", run_nothing)
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("the cat sat on the mat. " * 100)
+    request = LanguageModelRequest(
+        corpus=(str(corpus),),
+        out=tmp_path / "run",
+        model=LanguageModelOptions(cell="gru", hidden_size=8, embedding_size=4),
+        training=LanguageModelTraining(backend=backend, steps=2, batch_size=2, sequence_length=5),
+    )
+    run = LanguageModelRun(request)
+    for _ in run.progress():
+        pass
+    assert run.finish()["valid"]["loss"] > 0

@@ -316,7 +316,7 @@ def test_losses_may_stay_where_the_weights_are(rows: int, assert_close: Close) -
     features = generator.standard_normal((9, options.hidden_size or 0)).astype(np.float32)
     targets = generator.integers(0, WORDS, 9)
     tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
-    found = lm.placed_losses(tensors, torch.from_numpy(features), torch.from_numpy(targets), rows)
+    found = lm.losses_on_device(tensors, torch.from_numpy(features), torch.from_numpy(targets), rows)
     assert isinstance(found, torch.Tensor)
     assert_close(found, lm.token_losses(weights, features, targets), "float32")
-    assert lm.placed_losses(tensors, torch.from_numpy(features[:0]), torch.from_numpy(targets[:0])).shape == (0,)
+    assert lm.losses_on_device(tensors, torch.from_numpy(features[:0]), torch.from_numpy(targets[:0])).shape == (0,)

@@ -49,14 +49,21 @@ def test_noun_phrases_are_declined(
     grammar: ModuleType, kind: str, place: int, article: str, adjective: str, plural: bool, expected: tuple[str, ...]
 ) -> None:
     noun = grammar.NOUNS[kind][place]
-    assert tuple(grammar._german(noun, article, adjective, plural, case) for case in ("nom", "acc", "dat")) == expected
+    assert tuple(grammar.decline(noun, article, adjective, plural, case) for case in ("nom", "acc", "dat")) == expected
 
 
 def test_verbs_stand_where_german_wants_them(grammar: ModuleType) -> None:
     verb = next(one for one in grammar.VERBS if one.english == "follow")
     child = grammar.Phrase("the child", "the child", {"nom": "das Kind", "acc": "das Kind", "dat": "dem Kind"}, "he")
     clause = grammar.Clause(
-        grammar._pronoun("you"), verb, "past", None, child, ("yesterday", "gestern"), ("in the forest", "im Wald"), True
+        grammar.pronoun_phrase("you"),
+        verb,
+        "past",
+        None,
+        child,
+        ("yesterday", "gestern"),
+        ("in the forest", "im Wald"),
+        True,
     )
     assert clause.english() == "you did not follow the child in the forest yesterday"
     assert clause.german() == "du bist gestern dem Kind nicht im Wald gefolgt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import lzma
 import os
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -33,6 +35,14 @@ CONTENTS = st.lists(
 ).map("".join)
 
 
+def zstd(data: bytes) -> bytes:
+    """Data compressed by zstd."""
+    packed = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(packed, "zstd") as stream:
+        stream.write(data)
+    return bytes(packed.getvalue())
+
+
 def naive(data: bytes) -> str:
     """What `read_text` should give, in one go."""
     text = data.decode("utf-8").removeprefix("\ufeff")
@@ -41,7 +51,15 @@ def naive(data: bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "pack"), [(".txt", bytes), (".gz", gzip.compress), (".xz", lzma.compress), ("", bytes)]
+    ("suffix", "pack"),
+    [
+        (".txt", bytes),
+        (".gz", gzip.compress),
+        (".XZ", lzma.compress),
+        ("", bytes),
+        (".zst", zstd),
+        (".bz2", bz2.compress),
+    ],
 )
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(contents=CONTENTS, piece_bytes=st.integers(4, 30))
@@ -151,6 +169,7 @@ def test_an_empty_file_is_refused(tmp_path: Path, data: bytes) -> None:
             "t:2: it is binary: a NUL byte at offset 3",
             "a corpus is a text file in UTF-8",
         ),
+        (b"\x28\xb5\x2f\xfd\xff", "this is zstd-compressed, a corpus is text", "ends in .zst"),
         (gzip.compress(b"text"), "this is gzip-compressed, a corpus is text", "ends in .gz"),
         (lzma.compress(b"text"), "this is xz-compressed, a corpus is text", "ends in .xz"),
         (b"PK\3\4\0\0", "this is a zip archive", "unzip"),
@@ -179,11 +198,14 @@ def test_the_remedy_quotes_the_name_and_unpacks(tmp_path: Path) -> None:
     assert f"gzip -dc '{path}' | iconv -f WINDOWS-1252 -t UTF-8 > 'my file.utf8.txt'" in caught.value.hint
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
-def test_damaged_compression_is_refused(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
-    path = tmp_path / ("corpus.gz" if pack is gzip.compress else "corpus.xz")
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [(".gz", gzip.compress), (".xz", lzma.compress), (".zst", zstd), (".bz2", bz2.compress)]
+)
+def test_damaged_compression_is_refused(suffix: str, tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / f"corpus{suffix}"
     whole = pack(os.urandom(5000).hex().encode())
-    for data in (whole[:-6], whole[: len(whole) // 2], b"plain text", whole[:400] + b"????" + whole[404:]):
+    changed = () if suffix == ".zst" else (whole[:400] + b"????" + whole[404:],)  # pyarrow writes no checksum
+    for data in (whole[:-6], whole[: len(whole) // 2], b"plain text", *changed):
         path.write_bytes(data)
         with pytest.raises(CorpusError, match="its compressed data is damaged"):
             list(read_text(path))

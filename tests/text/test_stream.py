@@ -67,7 +67,7 @@ def test_a_slice_within_a_piece_copies_nothing(tmp_path: Path) -> None:
 def test_pieces_on_disk_are_even(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_module, "PIECE", 10)
     stream = write_stream(tmp_path / "tokens.arrow", [np.arange(3), np.arange(25), np.arange(4)], 100)
-    assert [len(piece) for piece in stream._pieces] == [10, 10, 10, 2]
+    assert stream.piece_lengths == [10, 10, 10, 2]
 
 
 def test_the_hash_does_not_depend_on_the_type(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_file_that_another_writer_made_of_the_same_column_is_read(tmp_path: Pa
     _write_arrow(tmp_path / "tokens.arrow", table, rows=300)
     stream = TokenStream(tmp_path / "tokens.arrow")
     assert stream[:].tolist() == list(range(700))
-    assert [len(piece) for piece in stream._pieces] == [300, 300, 100]
+    assert stream.piece_lengths == [300, 300, 100]
 
 
 def _write_arrow(path: Path, table: Any, rows: int | None = None) -> None:

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from nlpseq.errors import CorpusError
+from nlpseq.text.bundled import BUNDLED
 from nlpseq.timing import filters
-from nlpseq.timing.filters import Throughput
+from nlpseq.timing.throughput import Throughput
 
 LINES = ["the cat sat on the mat", "a dog", "the dog sat on the log and barked"]
 MEASURES = {
@@ -29,7 +31,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     def seconds(turns: list[Callable[[], object]], repeats: int) -> list[float]:
         for turn in turns:
             turn()
-        return [0.5 * (1 + place) for place in range(len(turns))]
+        return [0.5 * (1 + index) for index in range(len(turns))]
 
     monkeypatch.setattr(filters, "median_seconds", seconds)
 
@@ -67,6 +69,25 @@ def test_both_sides_classify_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     filters.classify_on_torch(ours, filters.tensors_of(model), LINES)
     order = np.argsort([len(ours.ids(line)) for line in LINES], kind="stable")
     assert abs(torch.cat(found).numpy() - expected[order]).max() < 1e-5
+
+
+@pytest.mark.parametrize(("name", "first"), [("translate", 0), ("score", None), ("classify", 1)])
+def test_lines_of_a_bundled_corpus_are_texts(name: str, first: int | None) -> None:
+    timed = filters.FILTERS[name]
+    corpus = "".join(BUNDLED[timed.corpus].read()).split("\n")
+    lines = timed.bundled_lines()
+    assert len(lines) == 256
+    assert all(line.strip() and "\t" not in line for line in lines)
+    assert lines[0] == (corpus[0] if first is None else corpus[0].split("\t")[first])
+
+
+def test_lines_of_a_file_are_those_that_are_not_blank(tmp_path: Path) -> None:
+    path = tmp_path / "lines.txt"
+    path.write_text("a cat\n \n\na dog", encoding="utf-8")
+    assert filters.read_lines(path) == ["a cat", "a dog"]
+    path.write_text("\n \n", encoding="utf-8")
+    with pytest.raises(CorpusError, match="there is no text in it"):
+        filters.read_lines(path)
 
 
 def test_without_a_neighbour_there_is_no_ratio() -> None:

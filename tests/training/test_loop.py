@@ -39,7 +39,7 @@ class Bowl:
     def steps_in_epoch(self) -> int:
         return 7
 
-    def rate_scales(self, share: float) -> tuple[float, ...]:
+    def rate_scales(self, fraction: float) -> tuple[float, ...]:
         return (1.0,)
 
     def start_step(self, step: int) -> None:
@@ -123,7 +123,7 @@ def test_minutes_become_a_number_of_steps(tmp_path: Path) -> None:
     run = _run(Bowl(), tmp_path, minutes=0.5 / 60, validations=2)
     records = list(run.progress())
     assert records[0].total is None
-    assert records[-1].total == records[-1].step == run.total
+    assert records[-1].total == records[-1].step == run.counters.total
     assert records[-1].validation is not None
     assert records[-1].rate < 0.1 * max(record.rate for record in records), "it ends annealed"
 
@@ -185,7 +185,7 @@ def test_the_best_model_may_be_chosen_by_another_score(tmp_path: Path) -> None:
     run = _run(task, tmp_path, steps=4, validations=4)
     records = [r for r in run.progress() if r.validation is not None]
     assert [(record.score, record.best) for record in records] == [(10, True), (30, True), (40, True), (35, False)]
-    assert (tmp_path / "model.safetensors").read_text() == "3 4.0" and run.best_loss == 4.0
+    assert (tmp_path / "model.safetensors").read_text() == "3 4.0" and run.counters.best_loss == 4.0
 
 
 def test_patience_ends_a_run_that_makes_no_progress(tmp_path: Path) -> None:
@@ -319,7 +319,7 @@ def test_a_step_that_cannot_be_recorded_is_said_once(tmp_path: Path) -> None:
     def refuse(body: Callable[[], tuple[Tensor, ...]]) -> Any:
         raise RuntimeError("operation not permitted")
 
-    run.taker.replay.recorder.record = refuse  # type: ignore[attr-defined]
+    run.step_taker.replay.recorder.record = refuse  # type: ignore[attr-defined]
     notes = [record.note for record in run.progress() if record.note]
     assert notes == ["steps are launched kernel by kernel, which is slower: operation not permitted"]
 

@@ -22,13 +22,13 @@ def _parameters() -> dict[str, Tensor]:
     return {name: torch.randn(shape, generator=generator).requires_grad_() for name, shape in shapes.items()}
 
 
-def _step(updates: Updates, seed: int, share: float = 1.0) -> None:
+def _step(updates: Updates, seed: int, fraction: float = 1.0) -> None:
     generator = torch.Generator().manual_seed(seed)
     updates.clear()
     for value in updates.parameters.values():
         value.grad = torch.randn(value.shape, generator=generator)
     updates.gradient_norm()
-    updates.step(share)
+    updates.step(fraction)
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
@@ -75,7 +75,7 @@ def test_decay_shrinks_matrices_and_nothing_else() -> None:
     with_decay, without = (Updates("adamw", _parameters(), 0.01, decay, 1e9) for decay in (0.5, 0.0))
     begun = _parameters()
     for updates in (with_decay, without):
-        _step(updates, 0, share=0.5)
+        _step(updates, 0, fraction=0.5)
     for name, value in begun.items():
         difference = (without.parameters[name] - with_decay.parameters[name]).detach()
         expected = 0.005 * 0.5 * value.detach() if value.ndim > 1 else torch.zeros_like(value)
@@ -83,15 +83,15 @@ def test_decay_shrinks_matrices_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
-def test_a_share_of_nothing_changes_nothing(name: str) -> None:
+def test_a_rate_of_zero_changes_nothing(name: str) -> None:
     updates = Updates(name, _parameters(), None, 0.1, 1.0)
-    _step(updates, 0, share=0.0)
+    _step(updates, 0, fraction=0.0)
     assert all(torch.equal(value, updates.parameters[key]) for key, value in _parameters().items())
 
 
 def test_sgd_is_its_formula(assert_close: Close) -> None:
     updates = Updates("sgd", _parameters(), 2.0, 0.0, 1e9)
-    _step(updates, 3, share=0.25)
+    _step(updates, 3, fraction=0.25)
     generator = torch.Generator().manual_seed(3)
     for name, value in _parameters().items():
         expected = value.detach() - 0.5 * torch.randn(value.shape, generator=generator)

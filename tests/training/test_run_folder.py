@@ -57,7 +57,7 @@ def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
 def test_a_run_that_was_killed_early_is_not_called_finished(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run")
     folder.resume.unlink()
-    with pytest.raises(RunError, match="was killed before it was saved for that") as refused:
+    with pytest.raises(RunError, match="was killed before it was first saved") as refused:
         folder.open(resume=True, overwrite=False)
     assert refused.value.hint.startswith("--overwrite")
 
@@ -69,7 +69,7 @@ def test_what_is_not_there_cannot_be_resumed(tmp_path: Path, finished: bool) -> 
     folder.tokens.rmdir()
     if not finished:
         folder.model.unlink()
-    with pytest.raises(RunError, match="finished" if finished else "no run was found"):
+    with pytest.raises(RunError, match="finished" if finished else "it holds no run"):
         folder.open(resume=True, overwrite=False)
 
 

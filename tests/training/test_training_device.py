@@ -25,9 +25,9 @@ from nlpseq.training.data.feed import Feed, rounded_up
 from nlpseq.training.loop import Run
 from nlpseq.training.optimisers import Updates
 from nlpseq.training.step import DeviceStep, Plan
-from nlpseq.training.tasks.classification_run import ClassificationRun
-from nlpseq.training.tasks.language_model_run import LanguageModelRun
-from nlpseq.training.tasks.translation_run import TranslationRun
+from nlpseq.training.tasks.classification import ClassificationRun
+from nlpseq.training.tasks.language_model import LanguageModelRun
+from nlpseq.training.tasks.translation import TranslationRun
 from tests.kernels.replayed import StandInRecorder
 from tests.training.tasks import test_classification_run, test_language_model_run, test_translation_run
 
@@ -83,10 +83,10 @@ def test_a_whole_step_stays_on_its_device(kind: str, settings: dict[str, Any], t
     taker = DeviceStep(task, updates, averages, 1, task.feed.place)
     task.start_step(0)
     batch, count = task.next_batch()
-    steering = taker.steering(Plan(0, 1.0, task.rate_scales(0.0), 0.9), count, count)
-    assert all(value.is_meta for value in (*batch, steering))
+    settings = taker.settings(Plan(0, 1.0, task.rate_scales(0.0), 0.9), count, count)
+    assert all(value.is_meta for value in (*batch, settings))
     with _OneDevice():
-        (numbers,) = taker.replay(*batch, steering)
+        (numbers,) = taker.replay(*batch, settings)
         task.loss_of_first(2, *batch)
     assert numbers.is_meta and numbers.shape == (2,)
     assert all(value.grad is not None and value.grad.is_meta for value in task.parameters.values())

@@ -1,9 +1,9 @@
-"""A step of beam search on a device: the search of `beam`, as tensor operations of fixed shapes.
+"""A step of beam search on a device: the search of `nlpseq.decoding.beam`, as tensor operations of fixed shapes.
 
-A step reads no value on the host, makes no tensor from the host's memory, and changes everything in place, so it can be
-recorded as a graph and replayed. Hypotheses are kept as one token and one parent for each step, so that nothing of a
-text is copied when its beam is reordered; the host follows the parents back at the end. A text that is done stays where
-it is and takes part in nothing. The price is the work that its rows cost until the others move to a smaller beam.
+A step reads no value on the host, makes no tensor from the host's memory and changes everything in place, so it can be
+recorded as a graph and replayed. Hypotheses are kept as one token and one parent for each step, so no text is copied
+when its beam is reordered; the host follows the parents back at the end. A text that is done keeps its rows and is
+ignored. The cost is the work on these rows until the other texts move to a smaller beam.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ if TYPE_CHECKING:
 
 
 class DeviceDecoder(Protocol):
-    """What goes on with hypotheses: K for each of B texts, those of a text side by side; all as tensors."""
+    """A model that reads hypotheses: K for each of B texts, those of a text side by side; all as tensors."""
 
     def step(self, ids: Tensor) -> Tensor:
-        """Read the tokens `ids` [B * K]; log-probabilities [B * K, V] of what follows, the search's to change."""
+        """Read the tokens `ids` [B * K]; log-probabilities [B * K, V] of the next token, free to be changed."""
 
     def select(self, rows: Tensor) -> None:
-        """Go on with the hypotheses `rows` [B * K] of all, in place."""
+        """Keep the hypotheses in `rows` [B * K], in place."""
 
     def coverage(self) -> Tensor:
         """As `Decoder.coverage` of `beam`."""
 
 
 class Ended(NamedTuple):
-    """Hypotheses that were set aside, up to K of each text; one more column takes what is not kept."""
+    """Hypotheses that were set aside, up to K of each text; slot K takes those that are dropped."""
 
-    totals: Tensor  # [B, K + 1], float64, -inf in an empty place
-    covered: Tensor  # [B, K + 1], float64, what coverage adds to the score
+    totals: Tensor  # [B, K + 1], float64, -inf in an empty slot
+    covered: Tensor  # [B, K + 1], float64, added to the score for coverage
     times: Tensor  # [B, K + 1], the step in which it ended, from 0
-    parents: Tensor  # [B, K + 1], the hypothesis that it was before
+    parents: Tensor  # [B, K + 1], its slot in the step before
 
 
 class GivenUp(NamedTuple):
-    """The likeliest hypothesis of each text that went round in circles."""
+    """The likeliest hypothesis of each text that looped."""
 
     totals: Tensor  # [B], float64, -inf if no hypothesis was given up
     times: Tensor  # [B], the step of its last token
-    slots: Tensor  # [B], the hypothesis that it was
+    slots: Tensor  # [B], its slot in that step
     periods: Tensor  # [B]
 
 
@@ -59,8 +59,8 @@ class DeviceBeam:
         self,
         decoder: DeviceDecoder,
         options: BeamOptions,
-        shape: tuple[int, int],  # B texts, and the steps that there is room for
-        ends: tuple[int, int],  # the token that begins a text, and the one that ends it
+        shape: tuple[int, int],  # B texts, and the most steps
+        ends: tuple[int, int],  # the token that starts a text, and the token that ends it
         like: Tensor,  # on the device
     ) -> None:
         import torch
@@ -70,28 +70,28 @@ class DeviceBeam:
         self.start, self.end = ends
         batch, width = self.texts, options.beam
         whole = torch.int64
-        self.time = like.new_zeros(1, dtype=whole)  # steps made
+        self.time = like.new_zeros(1, dtype=whole)  # number of steps so far
         self.alive = like.new_zeros(batch, dtype=torch.bool)  # texts that are not done
         self.limits = like.new_zeros(batch, dtype=whole)
         self.may_loop = like.new_zeros(batch, dtype=torch.bool)
-        self.totals = like.new_zeros((batch, width), dtype=torch.float64)  # -inf in an empty place
+        self.totals = like.new_zeros((batch, width), dtype=torch.float64)  # -inf in an empty slot
         self.last = like.new_zeros(batch * width, dtype=whole)
         self.tokens = like.new_zeros((self.capacity, batch, width), dtype=torch.int32)
         self.parents = like.new_zeros((self.capacity, batch, width), dtype=torch.int32)
         self.loops = DeviceLoops(batch * width, like)
-        self.count = like.new_zeros(batch, dtype=whole)  # of the hypotheses set aside
-        numbers = (torch.float64, torch.float64, whole, whole)
-        self.ended = Ended(*(like.new_zeros((batch, width + 1), dtype=one) for one in numbers))
-        self.given_up = GivenUp(*(like.new_zeros(batch, dtype=one) for one in (torch.float64, whole, whole, whole)))
+        self.count = like.new_zeros(batch, dtype=whole)  # number of hypotheses set aside
+        kinds = (torch.float64, torch.float64, whole, whole)
+        self.ended = Ended(*(like.new_zeros((batch, width + 1), dtype=kind) for kind in kinds))
+        self.given_up = GivenUp(*(like.new_zeros(batch, dtype=kind) for kind in (torch.float64, whole, whole, whole)))
         self.first = torch.arange(batch, device=like.device)[:, None] * width  # rows of the texts
 
     def reset(self, limits: Sequence[int], may_loop: Sequence[bool]) -> None:
-        """Begin with texts of at most `limits` tokens, up to B; there is nothing to be found for the rest of B."""
+        """Start with up to B texts of at most `limits` tokens; the other rows stay without hypotheses."""
         import torch
 
         count = len(limits)
-        for place, values in ((self.limits, np.array(limits, np.int64)), (self.may_loop, np.array(may_loop, np.bool_))):
-            place[:count].copy_(torch.from_numpy(values))
+        self.limits[:count].copy_(torch.from_numpy(np.array(limits, np.int64)))
+        self.may_loop[:count].copy_(torch.from_numpy(np.array(may_loop, np.bool_)))
         self.totals.fill_(NEVER)
         self.totals[:count, 0] = 0.0
         self.last.fill_(self.start)
@@ -102,27 +102,27 @@ class DeviceBeam:
         self.given_up.totals.fill_(NEVER)
 
     def take(self, other: DeviceBeam, texts: Tensor, count: int, steps: int) -> Tensor:
-        """Go on with some texts [B] of another beam after `steps` steps; only the first `count` of them are wanted.
+        """Take over some texts [B] of another beam after `steps` steps; only the first `count` of them are needed.
 
-        The rows [B * K] of their hypotheses in the other beam.
+        Returns the rows [B * K] of their hypotheses in the other beam.
         """
         import torch
 
         rows = (other.first[texts] + torch.arange(self.options.beam, device=texts.device)).flatten()
-        for place, value in zip(self._of_texts(), other._of_texts(), strict=True):
-            place.copy_(value[texts])
-        for place, value in zip(self._of_rows(), other._of_rows(), strict=True):
-            place.copy_(value[rows])
+        for own, value in zip(self._by_text(), other._by_text(), strict=True):
+            own.copy_(value[texts])
+        for own, value in zip(self._by_row(), other._by_row(), strict=True):
+            own.copy_(value[rows])
         self.tokens[:steps] = other.tokens[:steps, texts]
         self.parents[:steps] = other.parents[:steps, texts]
         self.time.copy_(other.time)
         self.totals[count:] = NEVER
         return rows
 
-    def _of_texts(self) -> list[Tensor]:
+    def _by_text(self) -> list[Tensor]:
         return [self.limits, self.may_loop, self.totals, self.count, *self.ended, *self.given_up]
 
-    def _of_rows(self) -> list[Tensor]:
+    def _by_row(self) -> list[Tensor]:
         return [self.last, self.loops.recent, self.loops.runs]
 
     def step(self, ids: Tensor) -> None:
@@ -150,9 +150,10 @@ class DeviceBeam:
         self.time += 1
 
     def _set_aside(self, summed: Tensor, parents: Tensor, tokens: Tensor) -> Tensor:
-        """Keep the hypotheses that end, of continuations [B, N], best first; which of all go on [B, N].
+        """Keep the hypotheses that end, of continuations [B, N], best first; returns which of all go on [B, N].
 
-        The best go on or are set aside until there are K of a text; one that ends must be among as many as are missing.
+        The best go on or are set aside until a text has K; of those that end, only the best are set aside, as many as
+        are missing.
         """
         import torch
 
@@ -162,13 +163,13 @@ class DeviceBeam:
         ending = finite & ends & (ranks < width - self.count[:, None])
         counted = (finite & ~ends) | ending
         before = self.count[:, None] + counted.cumsum(1) - counted.long()
-        places = torch.where(ending, self.count[:, None] + ending.cumsum(1) - 1, width)
-        self.ended.totals.scatter_(1, places, summed)
-        self.ended.times.scatter_(1, places, self.time.expand_as(places))
-        self.ended.parents.scatter_(1, places, parents)
+        slots = torch.where(ending, self.count[:, None] + ending.cumsum(1) - 1, width)
+        self.ended.totals.scatter_(1, slots, summed)
+        self.ended.times.scatter_(1, slots, self.time.expand_as(slots))
+        self.ended.parents.scatter_(1, slots, parents)
         if self.options.coverage_penalty:
             covered = self.options.coverage_penalty * self.decoder.coverage().view(-1, width)
-            self.ended.covered.scatter_(1, places, covered.double().gather(1, parents))
+            self.ended.covered.scatter_(1, slots, covered.double().gather(1, parents))
         self.count += ending.sum(1)
         return finite & ~ends & (before < width)
 
@@ -177,7 +178,7 @@ class DeviceBeam:
         self.parents.index_copy_(0, self.time, parents.int()[None])
 
     def _give_up(self, totals: Tensor, periods: Tensor) -> None:
-        """End the hypotheses that go round in circles; `totals` [B, K] of the others are those to go on with."""
+        """End the hypotheses that loop; `totals` [B, K] are those of all."""
         import torch
 
         periods = periods.view_as(totals)
@@ -185,12 +186,12 @@ class DeviceBeam:
         best, slots = torch.where(looping, totals, NEVER).max(1)
         better = best > self.given_up.totals
         found = GivenUp(best, self.time, slots, periods.gather(1, slots[:, None])[:, 0])
-        for place, value in zip(self.given_up, found, strict=True):
-            place.copy_(torch.where(better, value, place))
+        for own, value in zip(self.given_up, found, strict=True):
+            own.copy_(torch.where(better, value, own))
         self.totals.copy_(torch.where(looping, NEVER, totals))
 
 
 def _scattered(slots: Tensor, values: Tensor, width: int, empty: float) -> Tensor:
-    """Values [B, N] put into slots [B, N] of [B, width]; a slot beyond is dropped, one that is left is `empty`."""
-    room = values.new_full((values.shape[0], width + 1), empty)
-    return room.scatter_(1, slots, values)[:, :width]
+    """Values [B, N] in slots [B, N] of [B, width]; those in slot `width` are dropped, and unused slots are `empty`."""
+    slotted = values.new_full((values.shape[0], width + 1), empty)
+    return slotted.scatter_(1, slots, values)[:, :width]

@@ -1,10 +1,10 @@
 """Translators as the decoder of a search on a device, in memory that never moves.
 
-The members are those of `ensemble`, with the mean of their probabilities. A step is the plain equations of the cells on
-tensors: some dozens of small kernels, which a graph makes cheap, and which are the same for every cell. Sources are
-read outside the graph, by the kernels that run whole texts.
+The members are those of an ensemble, with the mean of their probabilities. A step runs the plain equations of the cells
+on tensors: dozens of small kernels, which a graph makes cheap and which are the same for every cell. Sources are read
+outside the graph, by the kernels that run whole texts.
 
-The output's matrix is filled up with tokens that are impossible, so that the ranking finds whole chunks.
+The output matrix is padded with impossible tokens, so that the ranking works on whole chunks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class DeviceMember:
-    """A translator on a device, and what of its weights is made once for all steps."""
+    """A translator on a device, with the values that all steps share."""
 
     def __init__(self, member: Member) -> None:
         import torch
@@ -44,14 +44,14 @@ class DeviceMember:
         self.products = _token_products(member.weights)
 
     def log_probabilities(self, features: Tensor) -> Tensor:
-        """Of features [R, E] the log-probabilities [R, V'] of all tokens, and of those that fill up the vocabulary."""
+        """The log-probabilities [R, V'] of all tokens, padding included, of features [R, E]."""
         import torch
 
         return torch.nn.functional.linear(features, self.weight, self.bias).log_softmax(-1)
 
 
 def _token_products(weights: translator.Weights) -> Callable[[Array], Array] | None:
-    """The first layer's products of tokens, from a table, or None if there is no room for one."""
+    """The first layer's products of tokens, from a table; None if the table would be too large."""
     query, embedding = translator.query_layer(weights), weights["embedding.weight"]
     if 4 * len(embedding) * query.width > KEPT_BYTES:
         return None
@@ -60,7 +60,7 @@ def _token_products(weights: translator.Weights) -> Callable[[Array], Array] | N
 
 
 class TensorDecoder:
-    """The members' decoders of B texts, K hypotheses of each, as `nlpseq.decoding.device.beam` asks for them."""
+    """The members' decoders of B texts, K hypotheses of each: a `DeviceDecoder`."""
 
     def __init__(self, members: Sequence[DeviceMember], width: int, *, coverage: bool = False) -> None:
         self.members = members
@@ -72,31 +72,31 @@ class TensorDecoder:
         self._fresh: list[StackState] = []  # between a step and the selection that ends it
 
     def read(self, columns: Rows, lengths: Rows) -> None:
-        """Begin with source texts, ids [S, B] of lengths [B]: always of the same S and B."""
-        sources = [one.member.encode(columns, lengths) for one in self.members]
-        memories = [one.memory for one in sources]
-        self._hold(memories, [_mapped(self._repeated, one.state) for one in sources])
+        """Start with source texts, ids [S, B] of lengths [B]: always of the same S and B."""
+        sources = [device_member.member.encode(columns, lengths) for device_member in self.members]
+        memories = [source.memory for source in sources]
+        self._hold(memories, [_mapped(self._repeated, source.state) for source in sources])
         if self.covered is not None:
             self.covered.zero_()
 
     def take(self, other: TensorDecoder, texts: Tensor, rows: Tensor) -> None:
-        """Go on with some texts [B] of another decoder, and their hypotheses `rows` [B * K]."""
-        memories = [Memory(*(value[texts] for value in one)) for one in other.memories]
-        self._hold(memories, [_mapped(lambda value: value[rows], one) for one in other.states])
+        """Take over some texts [B] of another decoder, with their hypotheses in `rows` [B * K]."""
+        memories = [Memory(*(value[texts] for value in memory)) for memory in other.memories]
+        self._hold(memories, [_mapped(lambda value: value[rows], state) for state in other.states])
         if self.covered is not None:
             self.covered.copy_(other.covered[rows])
 
     def _hold(self, memories: Sequence[Memory], states: Sequence[StackState]) -> None:
-        """Keep what a search begins with, where that of the last one was."""
+        """Keep the values that a search starts with, in the memory of those of the last search."""
         if not self.memories:
-            self.memories = [Memory(*map(_kept, one)) for one in memories]
-            self.states = [_mapped(_kept, one) for one in states]
+            self.memories = [Memory(*map(_kept, memory)) for memory in memories]
+            self.states = [_mapped(_kept, state) for state in states]
             if self.counts_coverage:
                 batch, positions = memories[0].values.shape[:2]
                 self.covered = memories[0].values.new_zeros((batch * self.width, positions))
             return
-        for place, memory in zip(self.memories, memories, strict=True):
-            for old, new in zip(place, memory, strict=True):
+        for own, memory in zip(self.memories, memories, strict=True):
+            for old, new in zip(own, memory, strict=True):
                 old.copy_(new)
         for old, new in zip(_tensors(self.states), _tensors(states), strict=True):
             old.copy_(new)
@@ -110,23 +110,23 @@ class TensorDecoder:
 
         found: list[Tensor] = []
         self._fresh = []
-        for one, memory, state in zip(self.members, self.memories, self.states, strict=True):
-            weights, options = one.member.weights, one.member.options
-            features, after, shares = translator.decode(
-                weights, options, ids[None], memory, state, products=one.products
+        for device_member, memory, state in zip(self.members, self.memories, self.states, strict=True):
+            member = device_member.member
+            features, after, attention = translator.decode(
+                member.weights, member.options, ids[None], memory, state, products=device_member.products
             )
             self._fresh.append(after)
-            found.append(one.log_probabilities(features[0]))
+            found.append(device_member.log_probabilities(features[0]))
             if self.covered is not None:
-                self.covered += shares.reshape(self.covered.shape) / len(self.members)
+                self.covered += attention.reshape(self.covered.shape) / len(self.members)
         if len(found) == 1:
             return found[0]
         return (reduce(torch.logaddexp, found) - float(np.log(len(found)))).log_softmax(-1)
 
     def select(self, rows: Tensor) -> None:
         """As `DeviceDecoder.select`."""
-        for place, fresh in zip(_tensors(self.states), _tensors(self._fresh), strict=True):
-            place.copy_(fresh[rows])
+        for own, fresh in zip(_tensors(self.states), _tensors(self._fresh), strict=True):
+            own.copy_(fresh[rows])
         self._fresh = []
         if self.covered is not None:
             self.covered.copy_(self.covered[rows])
@@ -140,15 +140,15 @@ class TensorDecoder:
 
 
 def _kept(value: Array) -> Array:
-    """A copy whose memory nothing else uses, row after row."""
+    """A contiguous copy whose memory nothing else uses."""
     import torch
 
     return value.clone(memory_format=torch.contiguous_format)
 
 
 def _mapped(function: Callable[[Array], Array], state: StackState) -> StackState:
-    return tuple(tuple(type(one)(*map(function, one)) for one in layer) for layer in state)
+    return tuple(tuple(type(direction)(*map(function, direction)) for direction in layer) for layer in state)
 
 
 def _tensors(states: Sequence[StackState]) -> list[Tensor]:
-    return [value for state in states for layer in state for one in layer for value in one]
+    return [value for state in states for layer in state for direction in layer for value in direction]

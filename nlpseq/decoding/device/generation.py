@@ -1,10 +1,10 @@
-"""Many texts in the making on a device: blocks of tokens come from there, and the host makes text of them.
+"""Many texts in the making on a device, which draws blocks of tokens while the host turns them into text.
 
-While the host spells one block, the device makes the next. Stop strings and lengths are the host's business: it cuts a
-text inside a block, and takes texts that have stopped out of the batch once they are half of it, for every change of
-the batch is a new graph. Where memory does not hold all texts, they go on in halves, one after the other.
+While the host spells a block, the device draws the next. The host watches stop strings and lengths: it cuts a text
+inside a block, and removes texts that have stopped once they are half of the batch, since every change of the batch
+needs a new graph. If memory does not hold all texts, they go on in halves, one after the other.
 
-What a text draws depends on the random seed and the text's number, not on the texts beside it.
+The tokens of a text depend on the random seed and on the number of the text, not on the texts beside it.
 """
 
 from __future__ import annotations
@@ -26,62 +26,63 @@ from nlpseq.models.language_model import LanguageModelOptions, LanguageModelStat
 
 BLOCK = 16  # tokens of each text between two transfers
 SIDE_BY_SIDE = 1024  # texts
-EVEN = 64  # beyond it batches are multiples of it, up to there powers of two
+EVEN = 64  # larger batches are multiples of it, smaller ones powers of two
 
 
 @dataclass(frozen=True)
-class Part:
-    """Some of the texts, in the first rows of a batch; the rows after them are there for the batch's size only."""
+class PaddedBatch:
+    """Some of the texts, in the first rows of a batch; its other rows are padding."""
 
     texts: tuple[int, ...]
     batch: Batch
 
-    def take(self, rows: Sequence[int]) -> Part:
-        """Those of the texts that stand in some rows."""
-        return Part(tuple(self.texts[row] for row in rows), self.batch.take(filled_up(rows)))
+    def take(self, rows: Sequence[int]) -> PaddedBatch:
+        """The texts in some rows."""
+        return PaddedBatch(tuple(self.texts[row] for row in rows), self.batch.take(filled_up(rows)))
 
 
 def filled_up(rows: Sequence[int]) -> list[int]:
-    """Rows, one or more, and the last of them again and again, up to a size that batches have."""
+    """Rows, at least one, with the last of them repeated up to a size that batches have."""
     size = len(rows)
     even = 1 << (size - 1).bit_length() if size <= EVEN else -(-size // EVEN) * EVEN
     return [*rows, *[rows[-1]] * (even - size)]
 
 
 class BatchedTexts:
-    """B texts on a device, each as far as its prompt."""
+    """B texts on a device, each at the end of its prompt."""
 
     def __init__(self, steps: BatchedSteps, state: LanguageModelState) -> None:
         self.steps = steps
-        self._begun = state
-        self._parts: list[Part] = []
+        self._start = state
+        self._batches: list[PaddedBatch] = []
         self._first: list[int] = []  # tokens of the first text
 
     @property
     def state(self) -> LanguageModelState:
-        """The state of the first text after all its tokens: it is read again, for blocks end elsewhere."""
-        one = language_model.take_texts(self._begun, slice(1))
-        return read_prompts(self.steps.weights, self.steps.options, [np.array(self._first, np.int64)], one)
+        """The state of the first text after all its tokens, which are read again, since blocks end elsewhere."""
+        first = language_model.take_texts(self._start, slice(1))
+        return read_prompts(self.steps.weights, self.steps.options, [np.array(self._first, np.int64)], first)
 
     def lengthen(self, texts: Sequence[Continuation], length: int, block: int = BLOCK) -> Iterator[None]:
         """Lengthen each text by `block` tokens at a time until it stops or is `length` long; yields after each block.
 
-        Raises BackendError where the device's memory does not hold a single text.
+        Raises BackendError if the device's memory does not hold a single text.
         """
-        recent = arrays.from_numpy(self._recent(texts, length), self._begun.recent)
-        self._parts = [Part(tuple(range(len(texts))), Batch(self._begun, recent)).take(range(len(texts)))]
+        recent = arrays.from_numpy(self._recent(texts, length), self._start.recent)
+        everything = PaddedBatch(tuple(range(len(texts))), Batch(self._start, recent))
+        self._batches = [everything.take(range(len(texts)))]
         launched = block
         coming = self._launch(texts, block)
         while coming:
             following = self._launch(texts, block) if launched < length else []
             launched += block
-            for part, one in coming:
-                self._hand_out(part, one.wait(), texts, length)
+            for batch, tokens in coming:
+                self._hand_out(batch, tokens.wait(), texts, length)
             yield
             coming = [] if all(text.stopped for text in texts) else following
 
     def _recent(self, texts: Sequence[Continuation], length: int) -> np.ndarray:
-        """The tokens [B, W] that a repetition penalty begins with; the size of the vocabulary fills up a row."""
+        """The tokens [B, W] that a repetition penalty starts with, padded with the size of the vocabulary."""
         known = [text.sampler.recent for text in texts]
         options = self.steps.sampling
         widest = 0 if options.repetition_penalty == 1 else max(map(len, known)) + length
@@ -90,47 +91,51 @@ class BatchedTexts:
             row[len(row) - len(tokens) :] = tokens
         return recent
 
-    def _launch(self, texts: Sequence[Continuation], block: int) -> list[tuple[Part, Coming]]:
-        """Have the device make the next block of all texts that go on."""
-        made: list[tuple[Part, Coming]] = []
-        for part in self._parts:
-            rows = [row for row, text in enumerate(part.texts) if not texts[text].stopped]
+    def _launch(self, texts: Sequence[Continuation], block: int) -> list[tuple[PaddedBatch, Coming]]:
+        """Let the device draw the next block of all texts that have not stopped."""
+        launched: list[tuple[PaddedBatch, Coming]] = []
+        for batch in self._batches:
+            rows = [row for row, text in enumerate(batch.texts) if not texts[text].stopped]
             if rows:
-                going = part.take(rows) if 2 * len(rows) <= len(part.texts) else part
-                made += self._advance(going, texts, block)
-        self._parts = [part for part, _ in made]
-        return made
+                smaller = batch.take(rows) if 2 * len(rows) <= len(batch.texts) else batch
+                launched += self._advance(smaller, texts, block)
+        self._batches = [batch for batch, _ in launched]
+        return launched
 
-    def _advance(self, part: Part, texts: Sequence[Continuation], block: int) -> list[tuple[Part, Coming]]:
-        uniforms = np.zeros((block, len(part.batch.recent)))
-        for row, text in enumerate(part.texts):
+    def _advance(
+        self, batch: PaddedBatch, texts: Sequence[Continuation], block: int
+    ) -> list[tuple[PaddedBatch, Coming]]:
+        uniforms = np.zeros((block, len(batch.batch.recent)))
+        for row, text in enumerate(batch.texts):
             uniforms[:, row] = texts[text].sampler.uniforms(block)
-        return in_halves(partial(self._advance_some, part, uniforms), range(len(part.texts)))
+        return in_halves(partial(self._advance_rows, batch, uniforms), range(len(batch.texts)))
 
-    def _advance_some(self, part: Part, uniforms: np.ndarray, rows: Sequence[int]) -> tuple[Part, Coming]:
-        if len(rows) < len(part.texts):  # memory did not hold them all
+    def _advance_rows(
+        self, batch: PaddedBatch, uniforms: np.ndarray, rows: Sequence[int]
+    ) -> tuple[PaddedBatch, Coming]:
+        if len(rows) < len(batch.texts):  # memory did not hold them all
             self.steps.forget()
-            part, uniforms = part.take(rows), uniforms[:, filled_up(rows)]
-        batch, coming = self.steps.advance(part.batch, uniforms)
-        return Part(part.texts, batch), coming
+            batch, uniforms = batch.take(rows), uniforms[:, filled_up(rows)]
+        after, coming = self.steps.advance(batch.batch, uniforms)
+        return PaddedBatch(batch.texts, after), coming
 
-    def _hand_out(self, part: Part, drawn: Drawn, texts: Sequence[Continuation], length: int) -> None:
-        """Give each text its tokens of a block, up to where it stops."""
-        columns = zip(part.texts, drawn.tokens.T.tolist(), drawn.log_probabilities.T.tolist(), strict=False)
-        for place, tokens, likely in columns:
-            text = texts[place]
+    def _hand_out(self, batch: PaddedBatch, drawn: Drawn, texts: Sequence[Continuation], length: int) -> None:
+        """Give each text its tokens of a block, up to the token at which it stops."""
+        columns = zip(batch.texts, drawn.tokens.T.tolist(), drawn.log_probabilities.T.tolist(), strict=False)
+        for index, tokens, log_probabilities in columns:
+            text = texts[index]
             if text.stopped:
                 continue
             left = length - text.tokens
-            taken = text.add_all(tokens[:left], likely[:left])
-            if not place:
+            taken = text.add_all(tokens[:left], log_probabilities[:left])
+            if index == 0:
                 self._first += tokens[:taken]
             if not text.stopped and text.tokens == length:
                 text.finish()
 
 
 class DeviceEngine:
-    """How texts are made on a device: what `nlpseq.decoding.generation` asks for."""
+    """How texts grow on a device: an `Engine` of `nlpseq.decoding.engine`."""
 
     side_by_side = SIDE_BY_SIDE
 
@@ -151,5 +156,5 @@ class DeviceEngine:
     def lengthen(
         self, steps: BatchedTexts, texts: Sequence[Continuation], length: int, *, at_once: bool
     ) -> Iterator[None]:
-        """As `BatchedTexts.lengthen`, a token at a time where each is to be seen `at_once`."""
+        """As `BatchedTexts.lengthen`, with blocks of a single token if each is to be shown `at_once`."""
         return steps.lengthen(texts, length, 1 if at_once else BLOCK)

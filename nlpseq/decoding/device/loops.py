@@ -1,7 +1,7 @@
-"""Hypotheses that go round in circles, noticed on a device step by step.
+"""Hypotheses that loop, noticed on a device step by step.
 
-For every period the number of the last tokens is counted that each equal the token one period before. A loop is a count
-that is long enough, so no step has to look back further than the longest period.
+For every period the run of last tokens is counted that each equal the token one period before. A loop is a run that is
+long enough, so no step has to look back further than the longest period.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ class DeviceLoops:
     def __init__(self, rows: int, like: Tensor) -> None:
         import torch
 
-        self.recent = like.new_full((rows, LONGEST_PERIOD), NO_TOKEN, dtype=torch.int64)  # the last one first
+        self.recent = like.new_full((rows, LONGEST_PERIOD), NO_TOKEN, dtype=torch.int64)  # the last token first
         self.runs = like.new_zeros((rows, LONGEST_PERIOD), dtype=torch.int64)
         spans = [period * (copies(period) - 1) for period in range(1, LONGEST_PERIOD + 1)]
         self.needed = torch.tensor(spans, device=like.device)
 
     def reset(self) -> None:
-        """Begin again with empty texts."""
+        """Start again with empty texts."""
         self.recent.fill_(NO_TOKEN)
         self.runs.zero_()
 
     def add(self, rows: Tensor, tokens: Tensor) -> Tensor:
-        """Go on with the hypotheses `rows` [R] and a token for each [R]: as `loop_periods`, the periods [R]."""
+        """Keep the hypotheses in `rows` [R] and add a token to each [R]; returns periods [R] as `loop_periods` does."""
         import torch
 
         recent = self.recent[rows]

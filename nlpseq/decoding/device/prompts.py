@@ -1,8 +1,8 @@
-"""What a language model knows after prompts of unequal length that are read side by side on a device.
+"""The states of a language model after prompts of unequal length, which are read side by side on a device.
 
-Prompts of about one length go together, so that little is computed for padding; a long one goes alone and is read in
-stretches. The cost is a sort of the prompts, and a second look at them on the host for the tokens that n-grams go on
-from.
+Prompts of about the same length are read together, so that little is computed for padding; a long prompt is read alone,
+in stretches. The cost is a sort of the prompts, and a second pass over them on the host for the last tokens that
+n-grams need.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from nlpseq.models.language_model import LanguageModelOptions, LanguageModelStat
 from nlpseq.text.padding import Ids, side_by_side, together
 
 TOKENS_AT_ONCE = 1 << 17  # padding included
-STEPS = 1024  # of a long prompt at once
-FEW = 16  # steps that the plain loop takes: a device's kernels would first have to be compiled
+STEPS = 1024  # tokens of a long prompt at once
+FEW = 16  # tokens that the plain loop reads: a device's kernels would have to be compiled first
 
 
 def read_prompts(
@@ -30,11 +30,11 @@ def read_prompts(
 ) -> LanguageModelState:
     """The state of B texts after prompts of ids, each from the state `start` of one text; weights are tensors.
 
-    Raises BackendError where the device's memory does not hold a single prompt.
+    Raises BackendError if the device's memory does not hold a single prompt.
     """
     states: list[LanguageModelState] = []
     order: list[int] = []
-    for group in _groups(np.array([len(one) for one in prompts], np.int64)):
+    for group in _groups(np.array([len(prompt) for prompt in prompts], np.int64)):
         read = partial(_read_some, weights, options, prompts, start)
         states += in_halves(read, group.tolist())
         order += group.tolist()
@@ -43,11 +43,11 @@ def read_prompts(
 
 
 def _groups(lengths: Ids) -> Iterator[Ids]:
-    """Places of prompts that are read together, the longest first; those without a token apart."""
-    empty, some = np.flatnonzero(lengths == 0), np.flatnonzero(lengths)
+    """Indices of prompts that are read together, the longest first; those without a token by themselves."""
+    empty, others = np.flatnonzero(lengths == 0), np.flatnonzero(lengths)
     if len(empty):
         yield empty
-    yield from (some[places[::-1]] for places in together(lengths[some], TOKENS_AT_ONCE))
+    yield from (others[batch[::-1]] for batch in together(lengths[others], TOKENS_AT_ONCE))
 
 
 def _read_some(
@@ -55,17 +55,17 @@ def _read_some(
     options: LanguageModelOptions,
     prompts: Sequence[np.ndarray],
     start: LanguageModelState,
-    places: Sequence[int],
+    indices: Sequence[int],
 ) -> LanguageModelState:
     like = weights["embedding.weight"]
-    state = language_model.take_texts(start, arrays.from_numpy(np.zeros(len(places), np.int64), like))
-    columns, lengths = side_by_side([prompts[place] for place in places])
+    state = language_model.take_texts(start, arrays.from_numpy(np.zeros(len(indices), np.int64), like))
+    columns, lengths = side_by_side([prompts[index] for index in indices])
     run_layer = unroll if len(columns) <= FEW else run_layer_for(like)
-    given = None if len(places) == 1 else arrays.from_numpy(lengths, like)
-    steps = STEPS if given is None else max(1, len(columns))
+    padded = None if len(indices) == 1 else arrays.from_numpy(lengths, like)
+    steps = STEPS if padded is None else max(1, len(columns))
     for first in range(0, len(columns), steps):
         ids = arrays.from_numpy(columns[first : first + steps], like)
-        _, state = language_model.forward(weights, options, ids, state, lengths=given, run_layer=run_layer)
+        _, state = language_model.forward(weights, options, ids, state, lengths=padded, run_layer=run_layer)
     return state._replace(recent=arrays.from_numpy(_recent(start, columns, lengths), like))
 
 
@@ -73,5 +73,5 @@ def _recent(start: LanguageModelState, columns: Ids, lengths: Ids) -> Ids:
     """The last tokens [n - 1, B] of each text."""
     before = arrays.to_numpy(start.recent)
     texts = np.concatenate([before.repeat(len(lengths), 1), columns])
-    places = lengths + np.arange(len(before))[:, None]
-    return np.take_along_axis(texts, places, 0)
+    times = lengths + np.arange(len(before))[:, None]
+    return np.take_along_axis(texts, times, 0)

@@ -1,8 +1,8 @@
 """The likeliest continuations of a beam, as tensors of fixed shapes.
 
-The vocabulary is looked at in chunks, as on the host: only the chunks with the largest maxima are looked into, so that
-what has to be sorted is the square root of a vocabulary for each hypothesis. Ties go to the lowest place, which torch's
-own top-k does not promise: both sorts are stable, and the price is that they sort more than they keep.
+The vocabulary is divided into chunks, as on the host: only the chunks with the largest maxima are searched, so that
+about the square root of the vocabulary is sorted for each hypothesis. Ties go to the lowest index, which torch's own
+top-k does not promise: both sorts are stable, and the cost is that they sort more than they keep.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NEVER = float("-inf")
-MULTIPLE = 64  # of tokens, that a vocabulary is filled up to
+MULTIPLE = 64  # a vocabulary is padded to a multiple of this
 
 
 def chunk_size(vocabulary: int) -> int:
@@ -25,8 +25,8 @@ def chunk_size(vocabulary: int) -> int:
 
 
 def likeliest(
-    values: Tensor,  # [B * K, V], log-probabilities of what follows
-    totals: Tensor,  # [B, K], float64, -inf in an empty place
+    values: Tensor,  # [B * K, V], log-probabilities of the next token
+    totals: Tensor,  # [B, K], float64, -inf in an empty slot
     full: Tensor,  # [B], the texts that have to end
     end: int,
     count: int,
@@ -39,9 +39,9 @@ def likeliest(
     chunk = chunk or chunk_size(values.shape[1])
     chunks = values.shape[1] // chunk
     grouped = values.view(texts, width, chunks, chunk)
-    places = torch.arange(chunks, device=values.device)
+    numbers = torch.arange(chunks, device=values.device)
     maxima = grouped.amax(-1)
-    ends = torch.where(places == end // chunk, grouped[:, :, end // chunk, end % chunk, None], NEVER)
+    ends = torch.where(numbers == end // chunk, grouped[:, :, end // chunk, end % chunk, None], NEVER)
     maxima = torch.where(full[:, None, None], ends, maxima)
     chosen = _largest(_added(maxima, totals[:, :, None]).flatten(1), count).sort(1).values
     parents, within = chosen // chunks, chosen % chunks
@@ -54,12 +54,12 @@ def likeliest(
 
 
 def _added(values: Tensor, totals: Tensor) -> Tensor:
-    """Sums as float64; what is no hypothesis stays none, whatever its values are."""
+    """Sums as float64; an empty slot stays empty, whatever its values are."""
     import torch
 
     return torch.where(totals == NEVER, NEVER, values.double() + totals)
 
 
 def _largest(values: Tensor, count: int) -> Tensor:
-    """Places of the `count` largest values of each row [B, N], or of all, the largest first."""
+    """Indices of the `count` largest values of each row [B, N], or of all, the largest first."""
     return values.sort(dim=1, descending=True, stable=True).indices[:, :count]

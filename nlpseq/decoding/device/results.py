@@ -1,7 +1,7 @@
 """From a search on a device to hypotheses on the host: one transfer, and the parents followed back.
 
-Everything that a search found comes in one piece of 32-bit numbers. Whole texts are made here, on the host and for all
-of a batch at once, and only of the hypotheses that are given: the price is that the tokens of all steps travel.
+All results of a search come as one array of 32-bit numbers. Texts are put together here on the host, for a whole batch
+at once, and only for the hypotheses that are returned: the cost is that the tokens of all steps travel.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Choice(NamedTuple):
-    """A hypothesis that is given: its text's row, its tokens' number, and where the last of them is."""
+    """A hypothesis that is returned: the row of its text, its number of tokens, and the slot of the last token."""
 
     row: int
     length: int
@@ -33,8 +33,8 @@ class _Choice(NamedTuple):
     cut: bool
 
 
-class Part(NamedTuple):
-    """Texts whose search ended in a beam: their rows there, which they are of all, and the steps made."""
+class Finished(NamedTuple):
+    """Texts whose search ended in a beam: their rows there, their indices among all texts, and the steps made."""
 
     beam: DeviceBeam
     rows: NDArray[np.int64]
@@ -42,74 +42,74 @@ class Part(NamedTuple):
     steps: int
 
 
-def hypotheses(parts: Sequence[Part], limits: Sequence[int], options: BeamOptions) -> list[list[Hypothesis]]:
+def hypotheses(finished: Sequence[Finished], limits: Sequence[int], options: BeamOptions) -> list[list[Hypothesis]]:
     """The best hypotheses of each text, best first; the only wait for the device."""
-    made: list[list[Hypothesis]] = [[] for _ in limits]
-    for part, (tokens, parents, *rest) in zip(parts, _fetched(parts, options.beam), strict=True):
+    found: list[list[Hypothesis]] = [[] for _ in limits]
+    for group, (tokens, parents, *rest) in zip(finished, _fetched(finished, options.beam), strict=True):
         ended, given_up = (
-            list(zip(*(one.tolist() for one in fields), strict=True))
+            list(zip(*(values.tolist() for values in fields), strict=True))
             for fields in (rest[: len(Ended._fields)], rest[len(Ended._fields) :])
         )
+        text_of = dict(zip(group.rows.tolist(), group.texts.tolist(), strict=True))
         chosen: list[_Choice] = []
-        for row, text in zip(part.rows.tolist(), part.texts.tolist(), strict=True):
+        for row, text in text_of.items():
             best = _ended(row, limits[text], zip(*ended[row], strict=True), options)
             chosen += best or _given_up(row, given_up[row], options)
-        text_of = dict(zip(part.rows.tolist(), part.texts.tolist(), strict=True))
-        for one, text_tokens in zip(chosen, _traced(tokens, parents, chosen), strict=True):
-            kept = without_repeats(text_tokens, one.period) if one.period else text_tokens
-            made[text_of[one.row]].append(Hypothesis(kept, one.total, one.score, one.cut))
-    return made
+        for choice, text_tokens in zip(chosen, _traced(tokens, parents, chosen), strict=True):
+            kept = without_repeats(text_tokens, choice.period) if choice.period else text_tokens
+            found[text_of[choice.row]].append(Hypothesis(kept, choice.total, choice.score, choice.cut))
+    return found
 
 
-def _fetched(parts: Sequence[Part], width: int) -> list[list[NDArray[Any]]]:
-    """What beams hold, in one transfer: of each tokens and parents, and the fields of the other two."""
+def _fetched(finished: Sequence[Finished], width: int) -> list[list[NDArray[Any]]]:
+    """The contents of beams, in one transfer: tokens, parents, and the fields of `Ended` and `GivenUp`."""
     import torch
 
     tensors: list[list[Tensor]] = []
-    for beam, rows, _, steps in parts:
+    for beam, rows, _, steps in finished:
         texts = int(rows.max(initial=-1)) + 1
         tensors.append(
             [
                 beam.tokens[:steps, :texts],
                 beam.parents[:steps, :texts],
-                *(one[:texts, :width] for one in beam.ended),
-                *(one[:texts] for one in beam.given_up),
+                *(field[:texts, :width] for field in beam.ended),
+                *(field[:texts] for field in beam.given_up),
             ]
         )
-    packed = [[one if one.is_floating_point() else one.int() for one in group] for group in tensors]
-    flat = torch.cat([one.contiguous().view(torch.int32).flatten() for group in packed for one in group]).cpu().numpy()
-    values, start = [], 0
+    packed = [[tensor if tensor.is_floating_point() else tensor.int() for tensor in group] for group in tensors]
+    words = [tensor.contiguous().view(torch.int32).flatten() for group in packed for tensor in group]
+    flat = torch.cat(words).cpu().numpy()
+    found, start = [], 0
     for group in packed:
-        values.append([_array(flat, one, start + sum(map(_size, group[:place]))) for place, one in enumerate(group)])
-        start += sum(map(_size, group))
-    return values
-
-
-def _size(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+        arrays = []
+        for tensor in group:
+            arrays.append(_array(flat, tensor, start))
+            start += tensor.numel() * tensor.element_size()
+        found.append(arrays)
+    return found
 
 
 def _array(flat: NDArray[np.int32], like: Tensor, start: int) -> NDArray[Any]:
-    """The array of a tensor's shape that begins `start` bytes after the others."""
+    """The array of a tensor's shape that starts at byte `start`."""
     dtype = np.float64 if like.is_floating_point() else np.int32
     found: NDArray[Any] = np.frombuffer(flat.data, dtype, like.numel(), start).reshape(like.shape)
     return found
 
 
 def _ended(row: int, limit: int, set_aside: Iterable[Any], options: BeamOptions) -> list[_Choice]:
-    """The best of the hypotheses of a text that ended, each a total, what coverage adds, its step and its parent."""
+    """The best hypotheses of a text that ended, of the fields of `Ended`."""
     found = []
     for total, covered, time, parent in set_aside:
         if total > -inf:
             score = total / length_divisor(time + 1, options.length_penalty) + covered
             found.append(_Choice(row, time, parent, total, score, 0, time + 1 > limit))
-    found.sort(key=lambda one: -one.score)
+    found.sort(key=lambda choice: -choice.score)
     return found[: options.n_best]
 
 
-def _given_up(row: int, circle: Any, options: BeamOptions) -> list[_Choice]:
-    """What a text has if nothing ended, of the fields of `GivenUp`."""
-    total, time, slot, period = circle
+def _given_up(row: int, fields: Any, options: BeamOptions) -> list[_Choice]:
+    """The hypothesis of a text that looped, of the fields of `GivenUp`; none if no hypothesis was given up."""
+    total, time, slot, period = fields
     if total == -inf:
         return []
     score = total / length_divisor(time + 1, options.length_penalty)
@@ -117,10 +117,10 @@ def _given_up(row: int, circle: Any, options: BeamOptions) -> list[_Choice]:
 
 
 def _traced(tokens: NDArray[Any], parents: NDArray[Any], chosen: Sequence[_Choice]) -> list[list[int]]:
-    """The tokens of hypotheses, followed from the last one back, by tokens and parents [T, B, K] of all steps."""
+    """The tokens of hypotheses, followed from the last token back through the parents [T, B, K] of all steps."""
     if not chosen:
         return []
-    rows, lengths, slots = (np.array([one[field] for one in chosen]) for field in range(3))
+    rows, lengths, slots = (np.array([choice[field] for choice in chosen]) for field in range(3))
     found = np.zeros((len(chosen), int(lengths.max())), np.int64)
     for time in reversed(range(found.shape[1])):
         going = np.flatnonzero(lengths > time)

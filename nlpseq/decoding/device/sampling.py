@@ -1,9 +1,8 @@
-"""The next tokens of many texts at once on a device: what `nlpseq.decoding.sampling` draws for one text on the host.
+"""The next tokens of many texts at once on a device, as `nlpseq.decoding.sampling` draws those of one text on the host.
 
-Every operation has a fixed shape and reads nothing back, so that a step can be recorded as a CUDA graph. The uniform
-numbers come from the texts' own generators on the host, so a seed means the same text here as there, up to the
-rounding of the model's arithmetic. The cost is a sort of the whole vocabulary for top-p and a sum in 64 bits over it
-in every step.
+Every operation has a fixed shape and reads nothing back, so a step can be recorded as a CUDA graph. The uniform numbers
+come from the texts' own generators on the host, so a seed means the same text on both, up to the rounding of the
+model's arithmetic. The cost in every step is a sort of the whole vocabulary for top-p, and a sum over it in 64 bits.
 
 torch is reached through the tensors: nothing here imports it.
 """
@@ -18,7 +17,7 @@ def draw_together(
     options: SamplingOptions,
     log_probabilities: Array,  # [B, V] in nats
     uniforms: Array,  # [B], from 0 to 1, as float64
-    recent: Array,  # [B, W], the last tokens before; V fills up a row
+    recent: Array,  # [B, W], the tokens before; padded with V
 ) -> Array:
     """The next token of each text, [B] as int64."""
     if options.repetition_penalty != 1:
@@ -39,7 +38,7 @@ def _penalised(log_probabilities: Array, recent: Array, penalty: float) -> Array
 
 
 def _narrowed(weights: Array, options: SamplingOptions) -> Array:
-    """Weights [B, V] with zero for what top-k, top-p and min-p drop."""
+    """Weights [B, V] with zero for tokens that top-k, top-p or min-p drops."""
     if not (options.top_k or options.top_p < 1 or options.min_p):
         return weights
     return weights.masked_fill(weights < least_kept_together(weights, options), 0.0)
@@ -54,16 +53,16 @@ def least_kept_together(weights: Array, options: SamplingOptions) -> Array:
         least = likeliest[:, -1:]
     if options.top_p < 1:
         falling = likeliest.sort(-1, descending=True).values
-        place = _search(_cumulative(falling), options.top_p, right=False)
-        least = falling.gather(1, place)
+        rank = _search(_cumulative(falling), options.top_p, right=False)
+        least = falling.gather(1, rank)
     if options.min_p:
-        share = weights.amax(-1, keepdim=True).double() * options.min_p
-        least = library(weights).maximum(least, share.to(weights.dtype))
+        minimum = weights.amax(-1, keepdim=True).double() * options.min_p
+        least = library(weights).maximum(least, minimum.to(weights.dtype))
     return least
 
 
 def _invert(weights: Array, uniforms: Array) -> Array:
-    """The token [B] at a random place of the cumulative distribution; the weights [B, V] need not sum to one."""
+    """The token [B] at a random point of the cumulative distribution; the weights [B, V] need not sum to one."""
     return _search(_cumulative(weights), uniforms[:, None], right=True)[:, 0]
 
 
@@ -71,8 +70,8 @@ def _cumulative(weights: Array) -> Array:
     return weights.cumsum(-1, dtype=library(weights).float64)
 
 
-def _search(cumulative: Array, shares: Array | float, *, right: bool) -> Array:
-    """Where [B, 1] a share of the last sum stands among sums [B, V]."""
-    wanted = cumulative[:, -1:] * shares
-    places = library(cumulative).searchsorted(cumulative, wanted, right=right)
-    return places.clamp(max=cumulative.shape[1] - 1)
+def _search(cumulative: Array, fractions: Array | float, *, right: bool) -> Array:
+    """The index [B, 1] of a fraction of the last sum among sums [B, V]."""
+    wanted = cumulative[:, -1:] * fractions
+    indices = library(cumulative).searchsorted(cumulative, wanted, right=right)
+    return indices.clamp(max=cumulative.shape[1] - 1)

@@ -1,9 +1,9 @@
 """Beam search on a device: batches of sources in, hypotheses out, with one transfer a batch.
 
-The steps of a search are replayed as a graph, one for each shape of a batch, and the host never waits for a step: every
-LOOK steps it looks at what the look before has found. The price is up to two times as many steps that nothing is left
-to do in. When half of them are, the others move to a smaller beam: few texts are much longer than the rest. For
-each shape there is memory of its own, up to MOST_SHAPES of them; beyond that all is given back.
+The steps of a search are replayed as a graph, one for each shape of a batch. The host never waits for a step: every
+LOOK steps it reads which texts were done at the look before. The cost is up to 2 * LOOK steps without work at the end.
+When half of the texts are done, the others move to a smaller beam, since few texts are much longer than the rest. Each
+shape has memory of its own, up to MOST_SHAPES shapes; beyond that all memory is released.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nlpseq.decoding.beam import BeamOptions, Hypothesis, Rows
-from nlpseq.decoding.device.batches import POSITIONS, Room, batches, free_bytes, room_in, roomy
+from nlpseq.decoding.device.batches import POSITIONS, Capacity, batches, capacity_of, free_bytes, rounded_up
 from nlpseq.decoding.device.beam import DeviceBeam
 from nlpseq.decoding.device.decoder import DeviceMember, TensorDecoder
-from nlpseq.decoding.device.results import Part, hypotheses
+from nlpseq.decoding.device.results import Finished, hypotheses
 from nlpseq.decoding.ensemble import Member
 from nlpseq.device import in_halves
 from nlpseq.text.padding import side_by_side
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 LOOK = 4  # steps
 MOST_SHAPES = 40
-FEWEST = 64  # texts of a beam that is left for a smaller one
-CAPACITY = 64  # steps that the room for them is at least rounded to
-ON_A_CPU = Room(2048, 4096)
+FEWEST = 64  # texts of a beam that texts leave for a smaller one
+STEPS = 64  # the most steps of a beam are rounded up to a multiple of this
+ON_A_CPU = Capacity(2048, 4096)
 
 
 class Shape(NamedTuple):
@@ -48,7 +48,7 @@ Advance = Callable[[DeviceBeam], None]
 
 
 class Watch:
-    """Looks at which texts are not done yet, without waiting for the step that was launched last."""
+    """Reads which texts are not done yet, without waiting for the step that was launched last."""
 
     def __init__(self, alive: Tensor) -> None:
         self.alive = alive
@@ -56,7 +56,7 @@ class Watch:
         self.copied: Any = None
 
     def look(self) -> Rows | None:
-        """The rows of those that were not: on a GPU at the look before this one, if there was one; elsewhere now."""
+        """The rows of these texts: on a GPU as of the look before, None at the first look; elsewhere as of now."""
         import torch
 
         if not self.alive.is_cuda:
@@ -74,9 +74,9 @@ class Watch:
 
 
 def run(beam: DeviceBeam, steps: tuple[int, int], advance: Advance, few: int = 0) -> tuple[int, Rows]:
-    """Go on from `steps` made to the most, until all texts are done or no more than `few` are left.
+    """Make steps, from a number made up to a greatest number, until at most `few` texts are not done.
 
-    How many steps were made, and the rows of the texts that are left.
+    Returns the number of steps made, and the rows of the texts that are not done.
     """
     watch = Watch(beam.alive)
     made, most = steps
@@ -100,18 +100,18 @@ class DeviceSearch:
         self.options = options
         self.recorder = recorder
         with torch.no_grad():
-            self.members = [DeviceMember(one) for one in members]
+            self.members = [DeviceMember(member) for member in members]
         self.like: Tensor = self.members[0].bias
         free = free_bytes(self.like)
-        models = [(one.weights, one.options) for one in members]
-        self.room = ON_A_CPU if free is None else room_in(free, models, options.beam)
-        self._beams: dict[Shape, tuple[TensorDecoder, DeviceBeam]] = {}
+        models = [(member.weights, member.options) for member in members]
+        self.capacity = ON_A_CPU if free is None else capacity_of(free, models, options.beam)
+        self.beams: dict[Shape, tuple[TensorDecoder, DeviceBeam]] = {}
         self._replay = self._new_replay()
         self._current: DeviceBeam | None = None
 
     def batches(self, lengths: Rows) -> Iterator[Rows]:
-        """The places of sources of these lengths that go together."""
-        return batches(lengths, lambda: self.room)
+        """The indices of sources of these lengths that are searched together."""
+        return batches(lengths, lambda: self.capacity)
 
     def search(
         self, sources: Sequence[Rows], limits: Sequence[int], may_loop: Sequence[bool]
@@ -122,7 +122,7 @@ class DeviceSearch:
         not hold a single one.
         """
         items = list(zip(sources, limits, may_loop, strict=True))
-        return [one for part in in_halves(self._try, items) for one in part]
+        return [found for half in in_halves(self._try, items) for found in half]
 
     def _try(self, items: Sequence[tuple[Rows, int, bool]]) -> list[list[Hypothesis]]:
         import torch
@@ -130,18 +130,18 @@ class DeviceSearch:
         sources, limits, may_loop = zip(*items, strict=True)
         try:
             with torch.no_grad():
-                return self._search(sources, limits, may_loop)
+                return self.search_batch(sources, limits, may_loop)
         except RuntimeError:
-            self.room = self.room.halved()
+            self.capacity = self.capacity.halved()
             self.forget()
             raise
 
     def forget(self) -> None:
-        """Give all memory back."""
+        """Release all memory."""
         import torch
 
         self._replay = self._new_replay()
-        self._beams.clear()
+        self.beams.clear()
         self._current = None
         if self.like.is_cuda:
             torch.cuda.empty_cache()
@@ -151,37 +151,38 @@ class DeviceSearch:
 
         return Replay(self._step, recorder=self.recorder)
 
-    def _search(
+    def search_batch(
         self, sources: Sequence[Rows], limits: Sequence[int], may_loop: Sequence[bool]
     ) -> list[list[Hypothesis]]:
+        """As `search`, of sources that the device's memory holds together."""
         columns, lengths = side_by_side(sources)
-        shape = Shape(roomy(len(columns), POSITIONS), roomy(len(sources)), roomy(max(limits) + 1, CAPACITY))
+        shape = Shape(rounded_up(len(columns), POSITIONS), rounded_up(len(sources)), rounded_up(max(limits) + 1, STEPS))
         decoder, beam = self._beam(shape)
         decoder.read(*_filled_up(columns, lengths, shape))
         beam.reset(limits, may_loop)
         return hypotheses(self._run(shape, np.array(limits)), limits, self.options)
 
-    def _run(self, shape: Shape, limits: Rows) -> list[Part]:
-        """Search until all texts are done, in ever smaller beams."""
-        parts: list[Part] = []
+    def _run(self, shape: Shape, limits: Rows) -> list[Finished]:
+        """Search until all texts are done, in smaller and smaller beams."""
+        finished: list[Finished] = []
         texts, made, left = np.arange(len(limits)), 0, np.arange(len(limits))
         while len(left):
             self._current = beam = self._beam(shape)[1]
             steps = made, int(limits[texts].max()) + 1
             made, left = run(beam, steps, partial(self._advance, shape), self._few(shape))
             ended = np.delete(np.arange(len(texts)), left)
-            parts.append(Part(beam, ended, texts[ended], made))
+            finished.append(Finished(beam, ended, texts[ended], made))
             if len(left):
                 shape = self._move(shape, left, made)
                 texts = texts[left]
-        return parts
+        return finished
 
     def _few(self, shape: Shape) -> int:
-        """How few texts have to be left for a move to a smaller beam; 0: they do not move."""
-        return shape.texts // 2 if shape.texts > FEWEST and len(self._beams) < MOST_SHAPES else 0
+        """The number of texts from which on they move to a smaller beam; 0: they do not move."""
+        return shape.texts // 2 if shape.texts > FEWEST and len(self.beams) < MOST_SHAPES else 0
 
     def _move(self, shape: Shape, left: Rows, steps: int) -> Shape:
-        """Take the texts that are left to a smaller beam, of a power of two of them; its shape."""
+        """Move the texts that are left to a smaller beam, for a power of two of them; returns its shape."""
         import torch
 
         texts = 1 << (len(left) - 1).bit_length()
@@ -192,14 +193,14 @@ class DeviceSearch:
         return smaller
 
     def _beam(self, shape: Shape) -> tuple[TensorDecoder, DeviceBeam]:
-        """What searches batches of a shape."""
-        if shape not in self._beams:
-            if len(self._beams) == MOST_SHAPES:
+        """The decoder and the beam for batches of a shape."""
+        if shape not in self.beams:
+            if len(self.beams) == MOST_SHAPES:
                 self.forget()
             decoder = TensorDecoder(self.members, self.options.beam, coverage=self.options.coverage_penalty > 0)
             beam = DeviceBeam(decoder, self.options, (shape.texts, shape.steps), (NEWLINE, NEWLINE), self.like)
-            self._beams[shape] = decoder, beam
-        return self._beams[shape]
+            self.beams[shape] = decoder, beam
+        return self.beams[shape]
 
     def _advance(self, shape: Shape, beam: DeviceBeam) -> None:
         self._replay(beam.last, key=shape)
@@ -211,7 +212,7 @@ class DeviceSearch:
 
 
 def _filled_up(columns: Rows, lengths: Rows, shape: Shape) -> tuple[Rows, Rows]:
-    """Sources of more positions and more texts than there are: empty lines."""
+    """Sources padded with newlines to the positions and with empty lines to the texts of a shape."""
     positions, texts, _ = shape
     filled = np.full((positions, texts), NEWLINE, np.int64)
     filled[: columns.shape[0], : columns.shape[1]] = columns

@@ -1,12 +1,12 @@
-"""A language model that makes many texts on a device, a block of tokens in all of them at once.
+"""A language model that lengthens many texts on a device, all of them by a block of tokens at once.
 
-A block is one function of tensors: predict, draw, read the token, and so on for each of its steps. It reads nothing
-back and its shapes are fixed, so that on a GPU it is one CUDA graph. The host sends the uniform numbers of a block
-beforehand and fetches its tokens afterwards, while the next block runs already. The cost is that a text that stops
-inside a block is made up to the block's end, and that what is launched for the last block is wasted.
+A block is one function of tensors that predicts, draws and reads a token in each of its steps. It reads nothing back
+and its shapes are fixed, so on a GPU it is one CUDA graph. The host sends the uniform numbers of a block beforehand and
+fetches its tokens afterwards, while the next block already runs. The cost is that a text that stops inside a block is
+continued to the end of the block, and that the block launched after the last one is wasted.
 
-Layers take a single step here, so they run by the plain equations, not by the kernels over time: in a graph their
-small launches cost little.
+Layers take single steps here, so they run the plain equations and not the kernels over time: in a graph their small
+launches cost little.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """B texts side by side on a device: all that the next block depends on."""
+    """B texts side by side on a device: everything that the next block depends on."""
 
     state: LanguageModelState
     recent: Array  # [B, W], the last tokens, for the repetition penalty
 
     def take(self, rows: Sequence[int]) -> Batch:
-        """Some of the texts, or some of them several times."""
-        places = arrays.from_numpy(np.array(rows, np.int64), self.recent)
-        return Batch(language_model.take_texts(self.state, places), self.recent[places])
+        """The texts in some rows, which may repeat."""
+        chosen = arrays.from_numpy(np.array(rows, np.int64), self.recent)
+        return Batch(language_model.take_texts(self.state, chosen), self.recent[chosen])
 
 
 class Coming:
@@ -51,11 +51,11 @@ class Coming:
     def __init__(self, tokens: Array, log_probabilities: Array) -> None:
         from nlpseq.kernels.transfer import Arriving
 
-        self._values = [Arriving(one) for one in (tokens, log_probabilities)]
+        self._values = [Arriving(values) for values in (tokens, log_probabilities)]
 
     def wait(self) -> Drawn:
-        """The tokens, once they are there."""
-        return Drawn(*(one.wait() for one in self._values))
+        """The tokens, once they have arrived."""
+        return Drawn(*(values.wait() for values in self._values))
 
 
 class BatchedSteps:
@@ -79,13 +79,13 @@ class BatchedSteps:
         from nlpseq.kernels.transfer import to_device
 
         numbers = to_device(np.ascontiguousarray(uniforms), batch.recent.device)
-        made = self._replay(numbers, batch.recent, *language_model.flatten_state(batch.state).values())
-        tokens, log_probabilities, recent, *values = made
-        after = Batch(self._restored([one.clone() for one in values]), recent.clone())
+        replayed = self._replay(numbers, batch.recent, *language_model.flatten_state(batch.state).values())
+        tokens, log_probabilities, recent, *values = replayed
+        after = Batch(self._restored([value.clone() for value in values]), recent.clone())
         return after, Coming(tokens, log_probabilities)
 
     def forget(self) -> None:
-        """Give back the memory of what was recorded."""
+        """Release the memory of the recorded graphs."""
         self._replay.forget()
 
     def _restored(self, values: Sequence[Array]) -> LanguageModelState:
@@ -94,7 +94,7 @@ class BatchedSteps:
         return language_model.restore_state(named, language_model.begin(self.weights, self.options, texts))
 
     def block(self, uniforms: Array, recent: Array, *values: Array) -> tuple[Array, ...]:
-        """A block of S steps for numbers [S, B]; the results of each step, and what to go on from."""
+        """A block of S steps for uniform numbers [S, B]: tokens, log-probabilities [S, B], `recent` and the state."""
         state = self._restored(values)
         drawn, likely = [], []
         for numbers in uniforms:

@@ -31,7 +31,7 @@ class Row(NamedTuple):
     held: Tensor  # [n, H], kept for the backward pass, or empty
 
 
-class SentRow(NamedTuple):
+class RowGradients(NamedTuple):
     """The gradients that one step sends out."""
 
     gates: Tensor  # [n, G*H], of the input's product
@@ -45,24 +45,24 @@ class Pointwise:
 
     `forward(row, new)` turns the row's products into activations and fills the new state [n, H] and `row.held`.
 
-    `backward(row, grads, sent)` takes the gradients [n, H] of the state after the step, fills `sent`, and leaves in
-    `grads` the direct part of those of the state before it.
+    `backward(row, grads, outgoing)` takes the gradients [n, H] of the state after the step and fills `outgoing`. In
+    `grads` it leaves the direct part of the gradients of the state before the step.
     """
 
     forward: Callable[[Row, list[Tensor]], None]
-    backward: Callable[[Row, list[Tensor], SentRow], None]
+    backward: Callable[[Row, list[Tensor], RowGradients], None]
     additive: bool = True
     extra: bool = False  # whether `held` is used
     reset: Callable[[Row], None] | None = None
-    reset_backward: Callable[[Row, Tensor, Tensor, SentRow], None] | None = None
+    reset_backward: Callable[[Row, Tensor, Tensor, RowGradients], None] | None = None
 
 
 def _rnn(activate: Callable[[Tensor], Tensor], differentiate: Callable[..., Tensor]) -> Pointwise:
     def forward(row: Row, new: list[Tensor]) -> None:
         new[0].copy_(activate(row.gates))
 
-    def backward(row: Row, grads: list[Tensor], sent: SentRow) -> None:
-        differentiate(grads[0], row.gates, grad_input=sent.gates)
+    def backward(row: Row, grads: list[Tensor], outgoing: RowGradients) -> None:
+        differentiate(grads[0], row.gates, grad_input=outgoing.gates)
         grads[0].zero_()
 
     return Pointwise(forward, backward)
@@ -85,11 +85,11 @@ def _lstm_forward(row: Row, new: list[Tensor]) -> None:
     torch.mul(shown, row.held, out=hidden)
 
 
-def _lstm_backward(row: Row, grads: list[Tensor], sent: SentRow) -> None:
+def _lstm_backward(row: Row, grads: list[Tensor], outgoing: RowGradients) -> None:
     admitted, kept, candidate, shown = row.gates.chunk(4, 1)
-    grad_admitted, grad_kept, grad_candidate, grad_shown = sent.gates.chunk(4, 1)
+    grad_admitted, grad_kept, grad_candidate, grad_shown = outgoing.gates.chunk(4, 1)
     grad_hidden, grad_memory = grads
-    scratch = sent.scratch
+    scratch = outgoing.scratch
     torch.mul(grad_hidden, row.held, out=scratch)
     sigmoid_backward(scratch, shown, grad_input=grad_shown)
     torch.mul(grad_hidden, shown, out=scratch)
@@ -111,11 +111,11 @@ def _blend(row: Row, new: list[Tensor]) -> None:
     new[0].mul_(update).add_(candidate)
 
 
-def _blend_backward(row: Row, grads: list[Tensor], sent: SentRow) -> None:
+def _blend_backward(row: Row, grads: list[Tensor], outgoing: RowGradients) -> None:
     """Through `_blend`: fills the gradients of z and n before their activations, and leaves that of h'."""
     _, update, candidate = row.gates.chunk(3, 1)
-    _, grad_update, grad_candidate = sent.gates.chunk(3, 1)
-    grad_hidden, scratch = grads[0], sent.scratch
+    _, grad_update, grad_candidate = outgoing.gates.chunk(3, 1)
+    grad_hidden, scratch = grads[0], outgoing.scratch
     torch.sub(row.previous[0], candidate, out=scratch)
     scratch.mul_(grad_hidden)
     sigmoid_backward(scratch, update, grad_input=grad_update)
@@ -133,15 +133,15 @@ def _gru_forward(row: Row, new: list[Tensor]) -> None:
     _blend(row, new)
 
 
-def _gru_backward(row: Row, grads: list[Tensor], sent: SentRow) -> None:
-    size = sent.scratch.shape[1]
+def _gru_backward(row: Row, grads: list[Tensor], outgoing: RowGradients) -> None:
+    size = outgoing.scratch.shape[1]
     reset = row.gates[:, :size]
-    _blend_backward(row, grads, sent)
-    grad_candidate = sent.gates[:, 2 * size :]
-    torch.mul(grad_candidate, row.product[:, 2 * size :], out=sent.scratch)
-    sigmoid_backward(sent.scratch, reset, grad_input=sent.gates[:, :size])
-    sent.product[:, : 2 * size].copy_(sent.gates[:, : 2 * size])
-    torch.mul(grad_candidate, reset, out=sent.product[:, 2 * size :])
+    _blend_backward(row, grads, outgoing)
+    grad_candidate = outgoing.gates[:, 2 * size :]
+    torch.mul(grad_candidate, row.product[:, 2 * size :], out=outgoing.scratch)
+    sigmoid_backward(outgoing.scratch, reset, grad_input=outgoing.gates[:, :size])
+    outgoing.product[:, : 2 * size].copy_(outgoing.gates[:, : 2 * size])
+    torch.mul(grad_candidate, reset, out=outgoing.product[:, 2 * size :])
 
 
 def _reset(row: Row) -> None:
@@ -151,13 +151,13 @@ def _reset(row: Row) -> None:
     torch.mul(row.gates[:, :size], row.previous[0], out=row.held)
 
 
-def _reset_backward(row: Row, grad_held: Tensor, grad_hidden: Tensor, sent: SentRow) -> None:
+def _reset_backward(row: Row, grad_held: Tensor, grad_hidden: Tensor, outgoing: RowGradients) -> None:
     """Through r * h: adds to `grad_hidden` [n, H], and fills the gradient of r before its activation."""
     size = row.held.shape[1]
     reset = row.gates[:, :size]
     grad_hidden.addcmul_(grad_held, reset)
-    torch.mul(grad_held, row.previous[0], out=sent.scratch)
-    sigmoid_backward(sent.scratch, reset, grad_input=sent.gates[:, :size])
+    torch.mul(grad_held, row.previous[0], out=outgoing.scratch)
+    sigmoid_backward(outgoing.scratch, reset, grad_input=outgoing.gates[:, :size])
 
 
 def _reset_before_forward(row: Row, new: list[Tensor]) -> None:

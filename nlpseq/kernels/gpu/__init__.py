@@ -11,8 +11,8 @@ graph.py        many small launches as one
 cache.py        where Triton keeps what it has compiled
 column.py steps.py rows.py
                 the other kernels: all of time in one program; a step spread over many; a step in several launches
-pointwise.py tiles.py arguments.py
-                what they are made of: each cell's gates; loads, products, normalisation; records of arguments
+pointwise.py tiles.py normalisation.py arguments.py
+                what they are made of: each cell's gates; loads and products; layer normalisation; records of arguments
 scan.py         linear recurrences
 parallel.py     the parallel cells round them
 """

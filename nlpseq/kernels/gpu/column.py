@@ -11,43 +11,23 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from nlpseq.kernels.gpu.normalisation import finish, through_normalisation
 from nlpseq.kernels.gpu.pointwise import reset_hidden, reset_hidden_backward
 from nlpseq.kernels.gpu.tiles import (
-    finish,
     keep_for_backward,
-    load_before,
     load_blocks,
     load_input,
     load_vectors,
+    load_weight,
+    load_weights,
     multiply,
     places_at,
     row_lengths,
     share_kept,
+    states_before,
     store_blocks,
-    through_normalisation,
+    zoned,
 )
-
-
-@triton.jit
-def _load_weight(
-    given: tl.tuple, block: tl.constexpr, size: tl.tensor, S: tl.constexpr, ACROSS: tl.constexpr
-) -> tl.tensor:
-    """One block [H, H] of the recurrent weights as a tile, turned over where a hidden state is to be multiplied."""
-    UNITS: tl.constexpr = S.units
-    one, other = tl.arange(0, UNITS)[:, None], tl.arange(0, UNITS)[None, :]
-    address = (block * size + other) * size + one if ACROSS else (block * size + one) * size + other
-    return tl.load(given.weight + address, mask=(one < size) & (other < size), other=0.0)
-
-
-@triton.jit
-def _load_weights(given: tl.tuple, size: tl.tensor, S: tl.constexpr, ACROSS: tl.constexpr) -> tl.tuple:
-    """All blocks of the recurrent weights, where they are to be held over all steps."""
-    BLOCKS: tl.constexpr = S.gates
-    blocks = ()
-    if S.held:
-        for block in tl.static_range(BLOCKS):
-            blocks += (_load_weight(given, block, size, S, ACROSS),)
-    return blocks
 
 
 @triton.jit
@@ -64,12 +44,13 @@ def _product(
 ) -> tl.tuple:
     """Blocks FIRST to LAST of the hidden state's product; what they were before gain and bias, and the deviations."""
     BLOCKS: tl.constexpr = LAST - FIRST
+    UNITS: tl.constexpr = S.units
+    depth, units = tl.arange(0, UNITS)[:, None], tl.arange(0, UNITS)[None, :]
     bare = ()
     for block in tl.static_range(FIRST, LAST):
-        tile = weights[block] if S.held else _load_weight(given, block, size, S, True)
+        tile = weights[block] if S.held else load_weight(given, block, depth, units, size, True)
         bare += (multiply(hidden, tile, S),)
-    UNITS: tl.constexpr = S.units
-    return finish(bare, biases, gains, tl.arange(0, UNITS)[None, :] < size, size, S, FIRST, BLOCKS)
+    return finish(bare, biases, gains, units < size, size, S, FIRST, BLOCKS)
 
 
 @triton.jit
@@ -103,7 +84,7 @@ def column_forward(given: tl.tuple, room: tl.tuple, sizes: tl.tuple, FORWARD: tl
     rows, units = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, UNITS)[None, :]
     length = row_lengths(rows, given, sizes)
     limit = tl.max(length)
-    weights = _load_weights(given, size, S, True)
+    weights = load_weights(given, tl.arange(0, UNITS)[:, None], units, size, S, True)
     biases, gains = load_vectors(given.bias, units, size, GATES), load_vectors(given.gain, units, size, GATES)
     input_biases = load_vectors(given.input_bias, units, size, GATES)
     own, owned = rows[:, None] * size + units, (rows[:, None] < sizes.batch) & (units < size)
@@ -117,10 +98,7 @@ def column_forward(given: tl.tuple, room: tl.tuple, sizes: tl.tuple, FORWARD: tl
         x = load_input(given, input_biases, places, units, mask, size, GATES)
         q, normalised, deviations = _hidden_product(x, hidden, weights, biases, gains, given, size, S)
         new, new_memory, saved = FORWARD(x, q, hidden, memory)
-        if S.zoneout:
-            share = share_kept(places, units, mask, given, sizes)
-            new += share * (hidden - new)
-            new_memory += share * (memory - new_memory)
+        new, new_memory = zoned(new, hidden, new_memory, memory, places, units, mask, given, sizes, S)
         hidden = tl.where(mask, new, hidden)
         memory = tl.where(mask, new_memory, memory) if S.memory else hidden
         tl.store(room.outputs + places * size + units, hidden, mask=mask)
@@ -150,8 +128,10 @@ def _product_backward(
     """Through blocks FIRST to LAST of the hidden state's product: `total` and what goes back to the hidden state."""
     BLOCKS: tl.constexpr = LAST - FIRST
     bare = through_normalisation(grads, given, room, sent, places, units, mask, size, S, FIRST, BLOCKS)
+    UNITS: tl.constexpr = S.units
+    depth = tl.arange(0, UNITS)[:, None]
     for block in tl.static_range(BLOCKS):
-        tile = weights[FIRST + block] if S.held else _load_weight(given, FIRST + block, size, S, False)
+        tile = weights[FIRST + block] if S.held else load_weight(given, FIRST + block, depth, units, size, False)
         total += multiply(bare[block], tile, S)
     return total
 
@@ -178,10 +158,7 @@ def _retreat(
     size = sizes.size
     mask = (time < length)[:, None] & (units < size)
     places = places_at(time, rows, sizes)
-    hidden = load_before(room.outputs, given.first_hidden, time, rows, units, length, given, sizes, S)
-    memory = hidden
-    if S.memory:
-        memory = load_before(room.memories, given.first_memory, time, rows, units, length, given, sizes, S)
+    hidden, memory = states_before(time, rows, units, length, given, room, sizes, S)
     saved = load_blocks(room.saved, places, units, mask, size, SAVED)
     share = share_kept(places, units, mask, given, sizes) if S.zoneout else 0.0
     grad_hidden, grad_memory = grads[0] * (1.0 - share), grads[1] * (1.0 - share)
@@ -211,7 +188,7 @@ def column_backward(
     rows, units = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, UNITS)[None, :]
     length = row_lengths(rows, given, sizes)
     limit = tl.max(length)
-    weights = _load_weights(given, size, S, False)
+    weights = load_weights(given, tl.arange(0, UNITS)[:, None], units, size, S, False)
     own, owned = rows[:, None] * size + units, (rows[:, None] < sizes.batch) & (units < size)
     grad_hidden = tl.load(sent.hidden + own, mask=owned, other=0.0)
     grad_memory = tl.load(sent.memory + own, mask=owned, other=0.0) if S.memory else tl.zeros_like(grad_hidden)

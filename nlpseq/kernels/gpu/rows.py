@@ -10,9 +10,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from nlpseq.kernels.gpu.normalisation import finish, through_normalisation
 from nlpseq.kernels.gpu.pointwise import reset_hidden, reset_hidden_backward
 from nlpseq.kernels.gpu.tiles import (
-    finish,
     keep_for_backward,
     load_before,
     load_blocks,
@@ -22,8 +22,9 @@ from nlpseq.kernels.gpu.tiles import (
     places_at,
     row_lengths,
     share_kept,
+    states_before,
     store_blocks,
-    through_normalisation,
+    zoned,
 )
 
 
@@ -143,10 +144,7 @@ def rows_forward(
     hidden = tl.load(room.last_hidden + own, mask=mask, other=0.0)
     memory = tl.load(room.last_memory + own, mask=mask, other=0.0) if S.memory else hidden
     new, new_memory, saved = FORWARD(x, q, hidden, memory)
-    if S.zoneout:
-        share = share_kept(places, units, mask, given, sizes)
-        new += share * (hidden - new)
-        new_memory += share * (memory - new_memory)
+    new, new_memory = zoned(new, hidden, new_memory, memory, places, units, mask, given, sizes, S)
     tl.store(room.outputs + places * size + units, new, mask=mask)
     tl.store(room.last_hidden + own, new, mask=mask)
     if S.memory:
@@ -198,10 +196,7 @@ def rows_backward(
     rows, units, length, time = _place(begin, given, sizes, True, S)
     mask = (time < length)[:, None] & (units < size)
     places = places_at(time, rows, sizes)
-    hidden = load_before(room.outputs, given.first_hidden, time, rows, units, length, given, sizes, S)
-    memory = hidden
-    if S.memory:
-        memory = load_before(room.memories, given.first_memory, time, rows, units, length, given, sizes, S)
+    hidden, memory = states_before(time, rows, units, length, given, room, sizes, S)
     saved = load_blocks(room.saved, places, units, mask, size, SAVED)
     own = rows[:, None] * size + units
     grad = tl.load(sent.hidden + own, mask=mask, other=0.0)

@@ -24,11 +24,15 @@ from nlpseq.kernels.gpu.tiles import (
     load_blocks,
     load_input,
     load_vectors,
+    load_weight,
+    load_weights,
     multiply,
     places_at,
     row_lengths,
     share_kept,
+    states_before,
     store_blocks,
+    zoned,
 )
 
 PATIENCE: tl.constexpr = tl.constexpr(1 << 22)  # looks at the counter, each about a microsecond, before giving up
@@ -50,29 +54,6 @@ def _wait(signal: tl.tuple, tile: tl.tensor, turn: tl.tensor) -> None:
         tl.atomic_add(signal.failed, 1, sem="relaxed")
         tl.atomic_max(counter, 1 << 30, sem="relaxed")
     tl.debug_barrier()
-
-
-@triton.jit
-def _load_weight(
-    given: tl.tuple, block: tl.constexpr, depth: tl.tensor, units: tl.tensor, size: tl.tensor, ACROSS: tl.constexpr
-) -> tl.tensor:
-    """A part of a block of the recurrent weights, turned over for a hidden state; depth is [DEPTH, 1]."""
-    address = (block * size + units) * size + depth if ACROSS else (block * size + depth) * size + units
-    return tl.load(given.weight + address, mask=(depth < size) & (units < size), other=0.0)
-
-
-@triton.jit
-def _load_weights(
-    given: tl.tuple, units: tl.tensor, size: tl.tensor, S: tl.constexpr, ACROSS: tl.constexpr
-) -> tl.tuple:
-    """All weights of a program's units, where they are to be held over all steps."""
-    BLOCKS: tl.constexpr = S.gates
-    DEPTH: tl.constexpr = S.depth
-    blocks = ()
-    if S.held:
-        for block in tl.static_range(BLOCKS):
-            blocks += (_load_weight(given, block, tl.arange(0, DEPTH)[:, None], units, size, ACROSS),)
-    return blocks
 
 
 @triton.jit
@@ -108,7 +89,7 @@ def _product(
         hidden = load_before(room.outputs, given.first_hidden, time, rows, depth[None, :], length, given, sizes, S)
         sums = ()
         for block in tl.static_range(BLOCKS):
-            tile = weights[block] if S.held else _load_weight(given, block, depth[:, None], units, sizes.size, True)
+            tile = weights[block] if S.held else load_weight(given, block, depth[:, None], units, sizes.size, True)
             sums += (total[block] + multiply(hidden, tile, S),)
         total = sums
     return total
@@ -141,10 +122,7 @@ def _forward_step(
     for block in tl.static_range(BLOCKS):
         q += (bare[block] + biases[0][block],)
     new, new_memory, saved = FORWARD(x, q, hidden, memory)
-    if S.zoneout:
-        share = share_kept(places, units, mask, given, sizes)
-        new += share * (hidden - new)
-        new_memory += share * (memory - new_memory)
+    new, new_memory = zoned(new, hidden, new_memory, memory, places, units, mask, given, sizes, S)
     tl.store(room.outputs + places * sizes.size + units, new, mask=mask)
     if S.training:
         keep_for_backward(room, new_memory, saved, (), (), places, units, mask, active, sizes.size, S)
@@ -178,12 +156,13 @@ def steps_forward(
     BLOCKS: tl.constexpr = S.gates
     ROWS: tl.constexpr = S.rows
     UNITS: tl.constexpr = S.units
+    DEPTH: tl.constexpr = S.depth
     size = sizes.size
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     units = (tl.program_id(0) * UNITS + tl.arange(0, UNITS))[None, :]
     length = row_lengths(rows, given, sizes)
     biases = load_vectors(given.bias, units, size, BLOCKS), load_vectors(given.input_bias, units, size, BLOCKS)
-    weights = _load_weights(given, units, size, S, True)
+    weights = load_weights(given, tl.arange(0, DEPTH)[:, None], units, size, S, True)
     own, owned = rows[:, None] * size + units, (rows[:, None] < sizes.batch) & (units < size)
     hidden = tl.load(room.last_hidden + own, mask=owned, other=0.0)
     memory = tl.load(room.last_memory + own, mask=owned, other=0.0) if S.memory else hidden
@@ -231,7 +210,7 @@ def _product_backward(
                 grad = tl.load(address, mask=mask, other=0.0, cache_modifier=".cg")
             else:
                 grad = tl.load(address, mask=mask, other=0.0)
-            tile = weights[block] if S.held else _load_weight(given, block, depth[:, None], units, size, False)
+            tile = weights[block] if S.held else load_weight(given, block, depth[:, None], units, size, False)
             total += multiply(grad, tile, S)
     return total
 
@@ -259,10 +238,7 @@ def _backward_step(
     places = places_at(time, rows, sizes)
     after = grads[0] + tl.load(sent.outputs + places * size + units, mask=mask, other=0.0)
     after += _product_backward(time, rows, units, length, weights, given, sent, sizes, S)
-    hidden = load_before(room.outputs, given.first_hidden, time, rows, units, length, given, sizes, S)
-    memory = hidden
-    if S.memory:
-        memory = load_before(room.memories, given.first_memory, time, rows, units, length, given, sizes, S)
+    hidden, memory = states_before(time, rows, units, length, given, room, sizes, S)
     saved = load_blocks(room.saved, places, units, mask, size, SAVED)
     share = share_kept(places, units, mask, given, sizes) if S.zoneout else 0.0
     x, q, grad_hidden, grad_memory = BACKWARD(saved, hidden, memory, after * (1.0 - share), grads[1] * (1.0 - share))
@@ -289,11 +265,12 @@ def steps_backward(
     """
     ROWS: tl.constexpr = S.rows
     UNITS: tl.constexpr = S.units
+    DEPTH: tl.constexpr = S.depth
     size = sizes.size
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     units = (tl.program_id(0) * UNITS + tl.arange(0, UNITS))[None, :]
     length = row_lengths(rows, given, sizes)
-    weights = _load_weights(given, units, size, S, False)
+    weights = load_weights(given, tl.arange(0, DEPTH)[:, None], units, size, S, False)
     own, owned = rows[:, None] * size + units, (rows[:, None] < sizes.batch) & (units < size)
     grad_hidden = tl.load(sent.hidden + own, mask=owned, other=0.0)
     grad_memory = tl.load(sent.memory + own, mask=owned, other=0.0) if S.memory else tl.zeros_like(grad_hidden)

@@ -12,8 +12,6 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-EPSILON: tl.constexpr = tl.constexpr(1e-5)  # as in nlpseq.arrays.normalise
-
 
 @triton.jit
 def load_blocks(
@@ -147,6 +145,71 @@ def load_before(
 
 
 @triton.jit
+def states_before(
+    time: tl.tensor,
+    rows: tl.tensor,
+    units: tl.tensor,
+    length: tl.tensor,
+    given: tl.tuple,
+    room: tl.tuple,
+    sizes: tl.tuple,
+    S: tl.constexpr,
+) -> tl.tuple:
+    """Hidden state and memory before the step at `time`; without a memory the hidden state twice."""
+    hidden = load_before(room.outputs, given.first_hidden, time, rows, units, length, given, sizes, S)
+    if S.memory:
+        return hidden, load_before(room.memories, given.first_memory, time, rows, units, length, given, sizes, S)
+    else:
+        return hidden, hidden
+
+
+@triton.jit
+def load_weight(
+    given: tl.tuple, block: tl.constexpr, depth: tl.tensor, units: tl.tensor, size: tl.tensor, ACROSS: tl.constexpr
+) -> tl.tensor:
+    """A part of a block of the recurrent weights: depth [DEPTH, 1], units [1, UNITS].
+
+    ACROSS transposes it, to multiply a hidden state.
+    """
+    address = (block * size + units) * size + depth if ACROSS else (block * size + depth) * size + units
+    return tl.load(given.weight + address, mask=(depth < size) & (units < size), other=0.0)
+
+
+@triton.jit
+def load_weights(
+    given: tl.tuple, depth: tl.tensor, units: tl.tensor, size: tl.tensor, S: tl.constexpr, ACROSS: tl.constexpr
+) -> tl.tuple:
+    """That part of all blocks, if they are held over all steps."""
+    BLOCKS: tl.constexpr = S.gates
+    blocks = ()
+    if S.held:
+        for block in tl.static_range(BLOCKS):
+            blocks += (load_weight(given, block, depth, units, size, ACROSS),)
+    return blocks
+
+
+@triton.jit
+def zoned(
+    new: tl.tensor,
+    old: tl.tensor,
+    new_memory: tl.tensor,
+    old_memory: tl.tensor,
+    places: tl.tensor,
+    units: tl.tensor,
+    mask: tl.tensor,
+    given: tl.tuple,
+    sizes: tl.tuple,
+    S: tl.constexpr,
+) -> tl.tuple:
+    """Hidden state and memory after a step, with what zoneout keeps of the old ones."""
+    if S.zoneout:
+        share = share_kept(places, units, mask, given, sizes)
+        return new + share * (old - new), new_memory + share * (old_memory - new_memory)
+    else:
+        return new, new_memory
+
+
+@triton.jit
 def share_kept(places: tl.tensor, units: tl.tensor, mask: tl.tensor, given: tl.tuple, sizes: tl.tuple) -> tl.tensor:
     """The share of the old state that zoneout keeps: of each unit, or the same of all."""
     if given.masks is None:
@@ -159,105 +222,3 @@ def share_kept(places: tl.tensor, units: tl.tensor, mask: tl.tensor, given: tl.t
 def multiply(left: tl.tensor, right: tl.tensor, S: tl.constexpr) -> tl.tensor:
     """A product of tiles, its left side in the right one's type, summed in fp32."""
     return tl.dot(left.to(right.dtype), right, input_precision=S.precision, out_dtype=tl.float32)
-
-
-@triton.jit
-def normalise(
-    blocks: tl.tuple, known: tl.tensor, size: tl.tensor, EPSILON: tl.constexpr, BLOCKS: tl.constexpr
-) -> tl.tuple:
-    """Layer normalisation of rows over all blocks, no gain (Ba et al., 2016); and one over the deviation [rows]."""
-    total = tl.sum(blocks[0], 1)
-    for block in tl.static_range(1, BLOCKS):
-        total += tl.sum(blocks[block], 1)
-    mean = (total / (BLOCKS * size))[:, None]
-    squares = tl.zeros_like(total)
-    for block in tl.static_range(BLOCKS):
-        centred = tl.where(known, blocks[block] - mean, 0.0)
-        squares += tl.sum(centred * centred, 1)
-    deviation = 1.0 / tl.sqrt(squares / (BLOCKS * size) + EPSILON)
-    normalised = ()
-    for block in tl.static_range(BLOCKS):
-        normalised += (tl.where(known, blocks[block] - mean, 0.0) * deviation[:, None],)
-    return normalised, deviation
-
-
-@triton.jit
-def normalise_backward(
-    grads: tl.tuple,
-    normalised: tl.tuple,
-    deviation: tl.tensor,
-    known: tl.tensor,
-    size: tl.tensor,
-    BLOCKS: tl.constexpr,
-) -> tl.tuple:
-    """Through `normalise`, from gradients of its results that have the gain in them to those of what it was given."""
-    total = tl.sum(grads[0], 1)
-    shared = tl.sum(grads[0] * normalised[0], 1)
-    for block in tl.static_range(1, BLOCKS):
-        total += tl.sum(grads[block], 1)
-        shared += tl.sum(grads[block] * normalised[block], 1)
-    mean = (total / (BLOCKS * size))[:, None]
-    shared = (shared / (BLOCKS * size))[:, None]
-    bare = ()
-    for block in tl.static_range(BLOCKS):
-        centred = grads[block] - mean - normalised[block] * shared
-        bare += (tl.where(known, centred, 0.0) * deviation[:, None],)
-    return bare
-
-
-@triton.jit
-def finish(
-    bare: tl.tuple,
-    biases: tl.tuple,
-    gains: tl.tuple,
-    known: tl.tensor,
-    size: tl.tensor,
-    S: tl.constexpr,
-    FIRST: tl.constexpr,
-    BLOCKS: tl.constexpr,
-) -> tl.tuple:
-    """Products of blocks from FIRST on, normalised where asked for, with their bias; what they were before gain and
-    bias, and one over the deviation.
-    """
-    deviation = ()
-    if S.normalised:
-        bare, inverse = normalise(bare, known, size, EPSILON, BLOCKS)
-        deviation = (inverse,)
-    finished = ()
-    for block in tl.static_range(BLOCKS):
-        scaled = bare[block] * gains[FIRST + block] if S.normalised else bare[block]
-        finished += (scaled + biases[FIRST + block],)
-    return finished, bare, deviation
-
-
-@triton.jit
-def through_normalisation(
-    grads: tl.tuple,
-    given: tl.tuple,
-    room: tl.tuple,
-    sent: tl.tuple,
-    places: tl.tensor,
-    units: tl.tensor,
-    mask: tl.tensor,
-    size: tl.tensor,
-    S: tl.constexpr,
-    FIRST: tl.constexpr,
-    BLOCKS: tl.constexpr,
-) -> tl.tuple:
-    """Through `finish`, to the gradients of the bare products, which are stored where they are others'."""
-    if S.normalised:
-        address = places * (S.gates * size) + FIRST * size + units
-        normalised = ()
-        scaled = ()
-        for block in tl.static_range(BLOCKS):
-            gain = tl.load(given.gain + (FIRST + block) * size + units, mask=units < size, other=0.0)
-            scaled += (grads[block] * gain,)
-            normalised += (tl.load(room.normalised + address + block * size, mask=mask, other=0.0),)
-        active = tl.max(mask.to(tl.int32), 1)[:, None] > 0
-        inverse = tl.load(room.deviations + places * 2 + (FIRST > 0), mask=active, other=0.0)
-        bare = normalise_backward(scaled, normalised, tl.sum(inverse, 1), units < size, size, BLOCKS)
-        for block in tl.static_range(BLOCKS):
-            tl.store(sent.bare + address + block * size, bare[block], mask=mask)
-        return bare
-    else:
-        return grads

@@ -444,14 +444,10 @@ FINISH(reset_backward, NAME(reset_backward)(&here))
 FINISH(carry, NAME(store)(here.grad_hidden, NAME(load)(here.grad_hidden, here.used) +
                                                 NAME(load)(here.product, here.used), here.used))
 
-/* In the order of enum cell. */
-static const NAME(finish) NAME(forward_of)[] = {
-    NAME(finish_rnn_tanh), NAME(finish_rnn_relu), NAME(finish_rnn_sigmoid),
-    NAME(finish_lstm),     NAME(finish_gru),      NAME(finish_gru_reset_before),
-    NAME(finish_mingru),   NAME(finish_minlstm),
-};
-LOCAL const NAME(finish) NAME(backward_of)[] = {
-    NAME(finish_rnn_tanh_backward), NAME(finish_rnn_relu_backward), NAME(finish_rnn_sigmoid_backward),
-    NAME(finish_lstm_backward),     NAME(finish_gru_backward),      NAME(finish_gru_reset_before_backward),
-    NAME(finish_mingru_backward),   NAME(finish_minlstm_backward),
-};
+/* A function of each cell, in the order of enum cell. */
+#define FORWARD_OF(number, name) NAME(finish_##name),
+#define BACKWARD_OF(number, name) NAME(finish_##name##_backward),
+static const NAME(finish) NAME(forward_of)[] = {EACH_CELL(FORWARD_OF)};
+LOCAL const NAME(finish) NAME(backward_of)[] = {EACH_CELL(BACKWARD_OF)};
+#undef FORWARD_OF
+#undef BACKWARD_OF

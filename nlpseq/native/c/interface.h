@@ -17,7 +17,20 @@ struct threads {
     int64_t wanted;
 };
 
-enum cell { RNN_TANH, RNN_RELU, RNN_SIGMOID, LSTM, GRU, GRU_RESET_BEFORE, MINGRU, MINLSTM };
+/* The cells: the number of each, and its name in the functions of cells.h. In the order of CELLS in
+   nlpseq/native/recurrence.py. */
+#define EACH_CELL(CELL)                        \
+    CELL(RNN_TANH, rnn_tanh)                   \
+    CELL(RNN_RELU, rnn_relu)                   \
+    CELL(RNN_SIGMOID, rnn_sigmoid)             \
+    CELL(LSTM, lstm)                           \
+    CELL(GRU, gru)                             \
+    CELL(GRU_RESET_BEFORE, gru_reset_before)   \
+    CELL(MINGRU, mingru)                       \
+    CELL(MINLSTM, minlstm)
+
+#define CELL_NUMBER(number, name) number,
+enum cell { EACH_CELL(CELL_NUMBER) };
 
 /* ---- one layer over time ----
 

@@ -12,7 +12,8 @@ from nlpseq.text.checks.labels import check_labelled
 from nlpseq.text.checks.pairs import check_pairs
 from nlpseq.text.checks.text import check_text
 from nlpseq.text.compression import format_suffix
-from nlpseq.text.readers.rows import FORMATS, open_table
+from nlpseq.text.readers import FORMATS
+from nlpseq.text.readers.rows import open_table
 from nlpseq.text.tables.columns import is_named
 from nlpseq.text.tables.label_tables import LABELS, LabelColumns
 from nlpseq.text.tables.pair_tables import PAIRS, Columns
@@ -21,19 +22,21 @@ NO_COLUMNS = LabelColumns()
 
 
 def corpus_kind(name: str) -> Kind:
-    """What a corpus is, by its format and its header; a table whose header does not say is text."""
+    """What a corpus is, by its format and its header; a table of text whose header does not say is text."""
     path = Path(name)
     if name in BUNDLED and not path.is_file():
         return BUNDLED[name].kind
-    if not path.is_dir() and not (path.is_file() and format_suffix(name) in FORMATS):
+    if not path.exists():
         return "text"
+    table_format = FORMATS.get(format_suffix(name))
     try:
         if is_named(open_table(name), LABELS):
             return "labels"
-        return "pairs" if is_named(open_table(name), PAIRS) else "text"
-    except CorpusError:
-        table_format = FORMATS.get(format_suffix(name))
-        return "pairs" if table_format and not table_format.text_command else "text"
+        if is_named(open_table(name), PAIRS):
+            return "pairs"
+    except CorpusError:  # it is no table that can be read, which the check finds again
+        return "pairs" if table_format else "text"
+    return "pairs" if table_format and not table_format.text_command else "text"
 
 
 def check_corpus(
@@ -77,3 +80,29 @@ def check_two_files(source: str, target: str, *, against: Sequence[str] = ()) ->
         yield name, faults
     if sound:
         yield f"{source} {target}", check_pairs((source, target), two_files=True, against=against)
+
+
+def check_corpora(
+    names: Sequence[str],
+    files: tuple[str, str] | None = None,
+    *,
+    kind: Kind | None = None,
+    columns: Columns | None = None,
+    label_columns: LabelColumns = NO_COLUMNS,
+    against: Sequence[str] = (),
+) -> Iterator[tuple[str, list[Finding]]]:
+    """Look corpora through, or two files in step: the names, each with its findings, as they are found.
+
+    Raises OptionError unless it is either, and as `check_corpus` and `check_two_files`.
+    """
+    if bool(names) == (files is not None):
+        hint = f"nlpseq corpus check {'--labels ' * (kind == 'labels')}FILE"
+        raise OptionError("CORPUS", "must be corpora, or --source and --target", hint)
+    if files is None:
+        return (
+            (name, check_corpus(name, kind, columns=columns, label_columns=label_columns, against=against))
+            for name in names
+        )
+    if kind == "labels" or columns or any(label_columns):
+        raise OptionError("source", "is for two files, which have no columns and no labels", "name a table as CORPUS")
+    return check_two_files(*files, against=against)

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from nlpseq.errors import CorpusError
 
 Level = Literal["fault", "note"]
-OVERLAP_FAULT = 0.01  # share of the other text's lines; a smaller overlap is a note
+OVERLAP_FAULT = 0.01  # fraction of the other text's lines; a smaller overlap is a note
 
 
 class Finding(NamedTuple):

@@ -15,7 +15,7 @@ from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.labelled import LabelledTexts, label_names, read_labelled, repeated, shared
 
 UNBALANCED = 10  # times as many texts of the most frequent label as of the rarest
-CONTRADICTING_FAULT = 0.02  # share of the texts
+CONTRADICTING_FAULT = 0.02  # fraction of the texts
 LONG_TEXT = 20_000  # characters
 SHOWN = 12  # labels
 
@@ -23,7 +23,7 @@ SHOWN = 12  # labels
 def check_labelled(
     names: Sequence[str], *, columns: LabelColumns | None = None, against: Sequence[str] = ()
 ) -> list[Finding]:
-    """Look labelled texts through, and count those that stand in `against`, the test side say, too.
+    """Look labelled texts through, and count those that are in `against` too, the test side say.
 
     First comes a note of what labels there are, then the faults, then the notes. Raises CorpusError if `against` cannot
     be read; what cannot be read of the texts themselves is a fault.
@@ -57,7 +57,7 @@ def _labels(texts: LabelledTexts, name: str) -> Iterator[Finding]:
         what = f"there are {many / few:.0f} times as many texts of {most!r} as of {rarest!r}"
         yield Finding("note", 0, what, "--class-weights balanced, and --criterion macro-f1")
     for label in [label for label, count in counts.items() if count == 1][:SHOWN]:
-        what = f"the label {label!r} is seen once: it cannot be learned"
+        what = f"the label {label!r} is seen once, and cannot be learned"
         yield Finding("note", _line(texts, texts.labels.index(label)), what)
     alike: dict[str, str] = {}
     for label in counts:
@@ -72,37 +72,37 @@ def _repeated(texts: LabelledTexts) -> Iterator[Finding]:
     same, other = repeated(texts)
     yield from _tally("note", same, texts, "were there before", "a repeated text counts for more")
     level: Level = "fault" if len(other) > CONTRADICTING_FAULT * len(texts) else "note"
-    yield from _tally(level, other, texts, "were there before with another label", "nobody can get both right")
+    yield from _tally(level, other, texts, "were there before with another label", "no model can get both right")
 
 
 def _blank_and_long(texts: LabelledTexts) -> Iterator[Finding]:
     if texts.blank:
         what = "1 row has" if texts.blank == 1 else f"{texts.blank:,} rows have"
         yield Finding("note", 0, f"{what} a blank label or text", "training leaves such rows out")
-    long = [place for place, text in enumerate(texts.texts) if len(text) > LONG_TEXT]
-    hint = "--longest says how much of a text training reads, from its begin and its end"
+    long = [index for index, text in enumerate(texts.texts) if len(text) > LONG_TEXT]
+    hint = "--longest says how much of a text training reads, from its start and its end"
     yield from _tally("note", long, texts, f"have more than {LONG_TEXT:,} characters", hint)
 
 
 def _shared(texts: LabelledTexts, other: LabelledTexts, name: str) -> Iterator[Finding]:
-    """Texts that stand in the other texts too, and labels that only those have."""
-    places = shared(texts, other)
-    if places:
-        share = len(shared(other, texts)) / len(other)
-        level: Level = "fault" if share >= OVERLAP_FAULT else "note"
-        what = f"{share:.1%} of the texts of {name} stand here too"
-        yield Finding(level, _line(texts, places[0]), what, "take them out, or scores are too good")
+    """Texts that are among the other texts too, and labels that only those have."""
+    indices = shared(texts, other)
+    if indices:
+        overlap = len(shared(other, texts)) / len(other)
+        level: Level = "fault" if overlap >= OVERLAP_FAULT else "note"
+        what = f"{overlap:.1%} of the texts of {name} are here too"
+        yield Finding(level, _line(texts, indices[0]), what, "take them out, or scores are too good")
     if unknown := sorted(set(other.labels) - set(texts.labels)):
         yield Finding("fault", 0, f"{name} has labels that are not here: {', '.join(unknown[:SHOWN])}")
 
 
-def _tally(level: Level, places: Sequence[int], texts: LabelledTexts, what: str, hint: str) -> Iterator[Finding]:
-    if places:
-        share = f"{len(places):,} of {len(texts):,} texts ({len(places) / len(texts):.1%})"
-        yield Finding(level, _line(texts, places[0]), f"{share} {what}", hint)
+def _tally(level: Level, indices: Sequence[int], texts: LabelledTexts, what: str, hint: str) -> Iterator[Finding]:
+    if indices:
+        counted = f"{len(indices):,} of {len(texts):,} texts ({len(indices) / len(texts):.1%})"
+        yield Finding(level, _line(texts, indices[0]), f"{counted} {what}", hint)
 
 
-def _line(texts: LabelledTexts, place: int) -> int:
-    """The line of a text in its file; 0 where it is a file of its own."""
-    number = texts.places[place].rpartition(":")[2]
+def _line(texts: LabelledTexts, index: int) -> int:
+    """The line of a text in its file; 0 if it is a file of its own."""
+    number = texts.origins[index].rpartition(":")[2]
     return int(number) if number.isdecimal() else 0

@@ -24,11 +24,11 @@ from nlpseq.text.tables.parallel import Pairs, read_parallel
 
 WINDOW = 200  # pairs whose lengths are compared with those of their neighbours
 SHIFTS = (-3, -2, -1, 1, 2, 3)  # lines that one side may be ahead
-CLEARER = 0.3  # what the correlation of shifted lengths must have over that of the lengths in place
+CLEARER = 0.3  # by which the correlation of shifted lengths must exceed that of unshifted ones
 UNEQUAL = 4  # times as long as usual, beside the other side
 FEW_LETTERS = 5  # in which a script is not looked for
 LONG_TEXT = 800  # characters; about what training leaves out
-IDENTICAL_FAULT = 0.2  # share of the pairs
+IDENTICAL_FAULT = 0.2  # fraction of the pairs
 PASSES = 20  # over the pairs, for the estimate
 BYTES_PER_TOKEN = 4  # of text cut into a few thousand pieces of words
 OPERATIONS_PER_TOKEN = 20e6  # of a target, with the model that training chooses by itself
@@ -44,7 +44,7 @@ def check_pairs(
     columns: Columns | None = None,
     against: Sequence[str] = (),
 ) -> list[Finding]:
-    """Look parallel text through, which `read_parallel` reads, and count the sources that stand in `against`, too.
+    """Look parallel text through, which `read_parallel` reads, and count the sources that are in `against`, too.
 
     First comes a note of how much there is, then the faults, then the notes, and last about how long training takes.
     Raises CorpusError if `against` cannot be read; what cannot be read of the pairs themselves is a fault.
@@ -83,17 +83,17 @@ def _pairs(count: int) -> str:
 
 
 def _tally(
-    level: Level, places: Sequence[int] | NDArray[np.int64], total: int, what: str, hint: str = ""
+    level: Level, indices: Sequence[int] | NDArray[np.int64], total: int, what: str, hint: str = ""
 ) -> Iterator[Finding]:
-    """A finding on the pairs at some places, if there are any."""
-    if len(places):
+    """A finding on the pairs with some indices, if there are any."""
+    if len(indices):
         yield Finding(
-            level, int(places[0]) + 1, f"{len(places):,} of {_pairs(total)} ({len(places) / total:.1%}) {what}", hint
+            level, int(indices[0]) + 1, f"{len(indices):,} of {_pairs(total)} ({len(indices) / total:.1%}) {what}", hint
         )
 
 
 def _steps(pairs: Pairs, names: str) -> Iterator[Finding]:
-    """Where the lengths of one side agree better with those of other lines than with those of their own."""
+    """A shift of lines that makes the lengths of both sides agree better."""
     lengths = [np.log([len(text) + 5 for text in side]) for side in (pairs.sources, pairs.targets)]
     window = min(WINDOW, len(pairs) - 2 * max(SHIFTS))
     if window < WINDOW // 4:
@@ -103,7 +103,7 @@ def _steps(pairs: Pairs, names: str) -> Iterator[Finding]:
         ours = lengths[0][start : start + window]
         in_place = _correlation(ours, lengths[1][start : start + window])
         shifted = {shift: _correlation(ours, lengths[1][start + shift : start + shift + window]) for shift in SHIFTS}
-        best = max(shifted, key=lambda one: shifted[one])
+        best = max(shifted, key=lambda shift: shifted[shift])
         if shifted[best] < in_place + CLEARER or best != before:
             before = best if shifted[best] >= in_place + CLEARER else 0
             continue
@@ -121,32 +121,30 @@ def _correlation(first: Values, second: Values) -> float:
 
 def _blank(pairs: Pairs) -> Iterator[Finding]:
     both = zip(pairs.sources, pairs.targets, strict=True)
-    places = [place for place, (source, target) in enumerate(both) if not (source.strip() and target.strip())]
-    yield from _tally("note", places, len(pairs), "with a blank side", "training drops them, in pairs")
+    indices = [index for index, (source, target) in enumerate(both) if not (source.strip() and target.strip())]
+    yield from _tally("note", indices, len(pairs), "with a blank side", "training drops them, in pairs")
 
 
 def _equal(pairs: Pairs) -> Iterator[Finding]:
     both = zip(pairs.sources, pairs.targets, strict=True)
-    places = [
-        place for place, (source, target) in enumerate(both) if source.strip() and source.strip() == target.strip()
+    indices = [
+        index for index, (source, target) in enumerate(both) if source.strip() and source.strip() == target.strip()
     ]
-    level: Level = "fault" if len(places) > IDENTICAL_FAULT * len(pairs) else "note"
-    yield from _tally(
-        level, places, len(pairs), "with two equal sides", "text that nobody translated teaches a model to copy"
-    )
+    level: Level = "fault" if len(indices) > IDENTICAL_FAULT * len(pairs) else "note"
+    yield from _tally(level, indices, len(pairs), "with two equal sides", "untranslated text teaches a model to copy")
 
 
 def _repeated(pairs: Pairs) -> Iterator[Finding]:
     seen: set[tuple[str, str]] = set()
     sources: dict[str, str] = {}
     again, otherwise = [], []
-    for place, pair in enumerate(zip(pairs.sources, pairs.targets, strict=True)):
+    for index, pair in enumerate(zip(pairs.sources, pairs.targets, strict=True)):
         if not pair[0].strip():
             continue
         if pair in seen:
-            again.append(place)
+            again.append(index)
         elif sources.setdefault(*pair) != pair[1]:
-            otherwise.append(place)
+            otherwise.append(index)
         seen.add(pair)
     yield from _tally("note", again, len(pairs), "that were there before", "repeated text is learned by heart")
     yield from _tally("note", otherwise, len(pairs), "whose source was there before, with another target")
@@ -179,8 +177,8 @@ def _scripts(pairs: Pairs) -> Iterator[Finding]:
             continue
         usual = total.most_common(1)[0][0]
         odd = [
-            place
-            for place, count in enumerate(counted)
+            index
+            for index, count in enumerate(counted)
             if sum(count.values()) >= FEW_LETTERS and 2 * count[usual] < sum(count.values())
         ]
         hint = "they may be in the wrong language, or their sides exchanged"
@@ -207,14 +205,14 @@ def _script(character: str) -> str:
 
 
 def _shared(pairs: Pairs, other: Pairs, name: str) -> Iterator[Finding]:
-    """Sources that stand in the other pairs, too."""
+    """Sources that are in the other pairs, too."""
     theirs = {text.strip() for text in other.sources}
-    places = [place for place, text in enumerate(pairs.sources) if text.strip() in theirs]
-    if places:
-        share = len({pairs.sources[place].strip() for place in places}) / len(theirs)
-        level: Level = "fault" if share >= OVERLAP_FAULT else "note"
-        what = f"{share:.1%} of the sources of {name} stand here too"
-        yield Finding(level, places[0] + 1, what, "take them out, or scores are too good")
+    indices = [index for index, text in enumerate(pairs.sources) if text.strip() in theirs]
+    if indices:
+        overlap = len({pairs.sources[index].strip() for index in indices}) / len(theirs)
+        level: Level = "fault" if overlap >= OVERLAP_FAULT else "note"
+        what = f"{overlap:.1%} of the sources of {name} are here too"
+        yield Finding(level, indices[0] + 1, what, "take them out, or scores are too good")
 
 
 def _estimate(pairs: Pairs) -> Finding:

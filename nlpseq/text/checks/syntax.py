@@ -10,7 +10,8 @@ from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.compression import format_suffix, new_name, shell_input
 from nlpseq.text.formats import open_corpus
 from nlpseq.text.hub import HUB
-from nlpseq.text.readers.rows import FORMATS, open_table, refuse_markup
+from nlpseq.text.readers import FORMATS
+from nlpseq.text.readers.rows import open_table, refuse_markup
 from nlpseq.text.readers.table import Row
 from nlpseq.text.tables.headers import TEXT_NAMES, usual_index
 

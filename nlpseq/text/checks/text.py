@@ -1,11 +1,11 @@
 """Faults in a plain-text corpus, found before hours are spent on it.
 
-A fault stops training or spoils it: bytes that are not UTF-8, mixed line ends, lines that stand in the
+A fault stops training or spoils it: bytes that are not UTF-8, mixed line ends, lines that are in the
 validation text too. A note is worth knowing: blank lines, long lines, odd characters. Whatever the
-contents, the result is a list of findings; only a corpus that is not there raises.
+contents, the result is a list of findings; only a corpus that does not exist raises.
 
 The corpus is read once, in constant memory. Lines are compared by 64-bit hashes, of which at most
-MOST_HASHES are kept (about 100 MB); a finding that rests on part of the lines says so.
+MOST_HASHES are kept (about 100 MB); a finding that rests on some of the lines says so.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _NFC = "import sys, unicodedata as u; sys.stdout.writelines(u.normalize('NFC', l
 def check_text(name: str, other: str | None = None) -> list[Finding]:
     """Look a plain-text corpus through: a path, a bundled name or `hf:NAME[:CONFIG]`.
 
-    With `other` (the validation text, say) the long lines that stand in both are counted too. First comes a
-    note of how much text there is, then the faults, then the notes. Raises CorpusError if a corpus is not
-    there.
+    With `other` (the validation text, say) the long lines that are in both are counted too. First comes a
+    note of how much text there is, then the faults, then the notes. Raises CorpusError if a corpus does not
+    exist.
     """
     blocks = _blocks(name)
     look = _Look(name, other)
@@ -63,7 +63,9 @@ def _syntax(name: str) -> Iterator[Finding]:
     except CorpusError:  # it cannot be read, which is a finding already
         return
     if found:
-        yield Finding("note", 0, *found)
+        what, hint = found
+        beside = "" if "markup" in what else "; as a table it is checked with --pairs or --labels"
+        yield Finding("note", 0, what + beside, hint)
 
 
 class _Tally:
@@ -245,15 +247,15 @@ class _Look:
             yield Finding("note", again.first, what + self.ours.scope, "repeated text is learned by heart")
 
     def shared(self) -> Iterator[Finding]:
-        """Long lines that stand in the other text as well."""
+        """Long lines that are in the other text as well."""
         if not self.other:
             return
         if not len(self.theirs):
             yield Finding("note", 0, f"{self.other} has no line of {TELLING_LINE} bytes or more to compare")
         elif len(self.common):
-            share = len(self.common) / len(self.theirs)
-            what = f"{share:.1%} of the long lines of {self.other} stand here too{self.theirs.scope}"
-            level: Level = "fault" if share >= OVERLAP_FAULT else "note"
+            overlap = len(self.common) / len(self.theirs)
+            what = f"{overlap:.1%} of the long lines of {self.other} are here too{self.theirs.scope}"
+            level: Level = "fault" if overlap >= OVERLAP_FAULT else "note"
             yield Finding(level, self.seen["common"].first, what, "take them out, or scores are too good")
 
 

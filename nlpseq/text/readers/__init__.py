@@ -1,6 +1,6 @@
-"""Files to rows of cells, one file a family of formats.
+"""Files to rows of cells, one file a family of formats. A format is its file and a line in FORMATS.
 
-rows.py         a name to its rows: the table of formats
+rows.py         a name to its rows
 table.py        what a table is, and the record of a format
 delimited.py    .tsv and .csv
 json_lines.py   .jsonl
@@ -9,3 +9,18 @@ po.py           .po, gettext catalogues
 tmx.py          .tmx, translation memories
 fasttext.py     fastText's lines, and folders of a folder for each label
 """
+
+from nlpseq.text.readers.delimited import CSV, TSV
+from nlpseq.text.readers.json_lines import JSON_LINES
+from nlpseq.text.readers.parquet import PARQUET
+from nlpseq.text.readers.po import PO
+from nlpseq.text.readers.table import TableFormat
+from nlpseq.text.readers.tmx import TMX
+
+__all__ = ["FORMATS"]
+
+FORMATS: dict[str, TableFormat] = {
+    suffix: table_format
+    for table_format in (TSV, CSV, JSON_LINES, PARQUET, PO, TMX)
+    for suffix in table_format.suffixes
+}

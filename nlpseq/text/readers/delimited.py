@@ -77,7 +77,8 @@ def is_quoted(lines: Sequence[str], *, whole: bool) -> bool:
         (bare if cell[1] is None else quoted).append(cell[2] if cell[1] is None else cell[1])
         width, position = width + 1, cell.end()
         if cell[3] == "\n":
-            widths.add(width)
+            if width > 1 or cell[2] != "":
+                widths.add(width)  # of a row that is not blank
             width = 0
     if len(widths) != 1 or widths == {1}:
         return False
@@ -94,7 +95,7 @@ def _only_comma(cell: str) -> bool:
 
 def csv_rows(name: str, lines: Iterable[str], notes: Notes) -> Rows:
     """The rows of lines of CSV."""
-    lines = (line.replace("\r", " ") for line in lines)
+    lines = iter(lines)
     first, start = next(lines, ""), 1
     if first.lower().startswith("sep=") and len(first) == 5:
         delimiter, start = first[4], 2
@@ -126,7 +127,7 @@ def _delimiter(lines: Sequence[str]) -> str:
 def _csv_reader(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
     if csv.field_size_limit() < LONGEST_CELL:
         csv.field_size_limit(LONGEST_CELL)
-    return csv.reader((line + "\n" for line in lines), delimiter=delimiter, strict=True)
+    return csv.reader((line.replace("\r", " ") + "\n" for line in lines), delimiter=delimiter, strict=True)
 
 
 def _quoted_rows(name: str, lines: Iterable[str], delimiter: str, start: int) -> Rows:

@@ -1,4 +1,4 @@
-"""A file, a folder, a bundled corpus or a hub data set as rows. A format of tables is one line in FORMATS.
+"""A file, a folder, a bundled corpus or a hub data set as rows.
 
     .tsv           cells between tabs, quoted only if all that need it are
     .csv           cells between commas, semicolons or tabs, quoted as spreadsheets do
@@ -25,19 +25,11 @@ from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.compression import format_suffix, new_name, shell_input
 from nlpseq.text.formats import need_path, split_lines
 from nlpseq.text.hub import HUB, hub_rows
-from nlpseq.text.readers.delimited import CSV, TSV, tsv_rows
+from nlpseq.text.readers import FORMATS
+from nlpseq.text.readers.delimited import tsv_rows
 from nlpseq.text.readers.fasttext import PREFIX, fasttext_rows, folder_rows
-from nlpseq.text.readers.json_lines import JSON_LINES, object_rows
-from nlpseq.text.readers.parquet import PARQUET
-from nlpseq.text.readers.po import PO
-from nlpseq.text.readers.table import Rows, Table, TableFormat, table_lines
-from nlpseq.text.readers.tmx import TMX
-
-FORMATS: dict[str, TableFormat] = {
-    suffix: table_format
-    for table_format in (TSV, CSV, JSON_LINES, PARQUET, PO, TMX)
-    for suffix in table_format.suffixes
-}
+from nlpseq.text.readers.json_lines import object_rows
+from nlpseq.text.readers.table import Rows, Table, table_lines
 
 _MARKUP = re.compile(r"\s*<(\?xml|!doctype|srcset|refset|tstset|mteval|html|tmx|xliff|dataset)\b", re.IGNORECASE)
 _SEGMENTS = r"""sed -n 's/.*<seg[^>]*>\(.*\)<\/seg>.*/\1/p'"""

@@ -63,9 +63,9 @@ def clean_lines(name: str, lines: Iterable[str]) -> Iterator[str]:
         hint = f"{shell_input(name, CR_TO_LF)} > {new_name(name, '.lf' + format_suffix(name))}"
         raise CorpusError(f"{name}:1", "its lines end in CR alone: all of it is one line", hint)
     for line in chain([one for one in (first, second) if one is not None], lines):
-        yield line.removesuffix("\r")
+        yield line.rstrip("\r")
 
 
 def one_line(text: str) -> str:
     """A text with a space for each CRLF, CR or LF in it."""
-    return re.sub("\r\n|\r|\n", " ", text) if "\n" in text or "\r" in text else text
+    return re.sub("\r*\n|\r", " ", text) if "\n" in text or "\r" in text else text

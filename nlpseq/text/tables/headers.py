@@ -1,8 +1,8 @@
 """Whether the first row of a table is a header: by the names that columns usually have, and by how it departs.
 
-A name tells by itself. Without one that is known, a first row is taken for a header if its cells look like names and
-each departs from its column: alone without the spaces, digits or full stops that nearly all others have, or alone in
-a column of few values. If only some cells depart, it may be a header, and that is said.
+A name tells by itself. Without one that is known, a first row is taken for a header if its cells look like identifiers
+and each departs from its column: it has none of the spaces, digits or full stops that nearly all others have, or is new
+in a column of few values. If only some cells depart, or they could be a title, it may be a header, and that is said.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Literal
 FEWEST_ROWS = 20  # to compare the first one with
 NEARLY_ALL = 0.9
 LONGEST_NAME = 40  # characters
+MOST_WORDS = 3  # of a name
 
 SOURCE_NAMES = ("source", "src", "source_text", "original", "input")
 TARGET_NAMES = ("target", "tgt", "trg", "target_text", "translation", "output")
@@ -99,11 +100,12 @@ def looks_like_header(rows: Sequence[Sequence[str]], *, few_values_tell: bool) -
         return "no"
     columns = [[row[index].strip() for row in rest] for index in indices]
     alone = [_is_alone(name, column) for name, column in zip(names, columns, strict=True)]
-    departs = [_departs(name, column) for name, column in zip(names, columns, strict=True)]
-    either = [any(pair) for pair in zip(alone, departs, strict=True)]
-    if either and (all(either) or (few_values_tell and any(alone))):
+    if few_values_tell and any(alone):
         return "yes"
-    return "maybe" if any(either) else "no"
+    departs = [_departs(name, column) or lone for name, column, lone in zip(names, columns, alone, strict=True)]
+    if any(" " in name for name in names) or not any(departs):
+        return "no"
+    return "yes" if all(departs) and all(map(_is_identifier, names)) else "maybe"
 
 
 def filled_columns(rows: Sequence[Sequence[str]]) -> list[int]:
@@ -118,7 +120,12 @@ def is_number(cell: str) -> bool:
 
 
 def _is_name(cell: str) -> bool:
-    return len(cell) <= LONGEST_NAME and _NAME.fullmatch(cell) is not None
+    return len(cell) <= LONGEST_NAME and len(cell.split()) <= MOST_WORDS and _NAME.fullmatch(cell) is not None
+
+
+def _is_identifier(name: str) -> bool:
+    """Whether a name is unlike the title of a text, which starts with a capital: `text`, `v1`, `German_text`."""
+    return name[:1].islower() or re.search(r"[\d_]", name) is not None
 
 
 def _is_alone(name: str, column: Sequence[str]) -> bool:

@@ -1,7 +1,7 @@
 """Labelled texts: a label and a text each, read from tables, and how some are held out.
 
 What is held out depends on the texts alone, not on their order or on chance: of each label those whose hashes are the
-smallest. So the same corpus is always split the same way, a text that stands there twice is on one side, and adding
+smallest. So the same corpus is always split the same way, equal texts are on the same side, and adding
 texts moves few of the others. Texts are held in memory.
 """
 
@@ -19,13 +19,13 @@ from nlpseq.text.signature import rows_sha256
 from nlpseq.text.tables.label_tables import LabelColumns, read_labelled_table
 from nlpseq.text.tables.notes import gather
 
-HELD_OUT = 0.1  # of each label's texts, where no others are given for validation
+HELD_OUT = 0.1  # of each label's texts, unless others are named for validation
 MOST_HELD_OUT = 5000
 MOST_LABELS = 1000
 LONGEST_LABEL = 200  # characters
 FEWEST = 20  # texts
 SHOWN = 8  # labels
-WITHOUT_SPACES = 15  # characters from one space to the next, from which on a text is taken to be written without
+WITHOUT_SPACES = 15  # characters between two spaces on average, in texts that are written without spaces
 
 
 @dataclass
@@ -37,7 +37,7 @@ class LabelledTexts:
 
     labels: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    places: list[str] = field(default_factory=list)  # FILE:LINE of each
+    origins: list[str] = field(default_factory=list)  # FILE:LINE of each
     blank: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -55,17 +55,17 @@ class LabelledTexts:
         return rows_sha256(zip(self.labels, self.texts, strict=True))
 
     def chosen(self, which: Iterable[int]) -> LabelledTexts:
-        """Some of them."""
+        """The texts with some indices."""
         kept = list(which)
-        labels, texts, places = ([side[one] for one in kept] for side in (self.labels, self.texts, self.places))
-        return LabelledTexts(labels, texts, places)
+        labels, texts, origins = ([side[index] for index in kept] for side in (self.labels, self.texts, self.origins))
+        return LabelledTexts(labels, texts, origins)
 
 
 def read_labelled(names: Sequence[str], columns: LabelColumns | None = None) -> LabelledTexts:
     """All labelled texts of the tables `names`, but for those with a blank label or text.
 
     Raises CorpusError for a file that cannot be read or is no such table, for a label that no line could hold, and
-    where no text is left.
+    if no text is left.
     """
     found = LabelledTexts()
     notes: dict[str, list[str]] = {name: [] for name in names}
@@ -77,9 +77,9 @@ def read_labelled(names: Sequence[str], columns: LabelColumns | None = None) -> 
             _check_label(label, where)
             found.labels.append(label)
             found.texts.append(text)
-            found.places.append(where)
+            found.origins.append(where)
     if not found:
-        blank = f", only {found.blank:,} where one is blank" if found.blank else ""
+        blank = f", only {found.blank:,} rows with a blank label or text" if found.blank else ""
         raise CorpusError(names[0], f"it holds no text with a label{blank}", "a label and a text in each row")
     found.notes = gather(notes)
     return found
@@ -87,8 +87,8 @@ def read_labelled(names: Sequence[str], columns: LabelColumns | None = None) -> 
 
 def _check_label(label: str, where: str) -> None:
     if "\t" in label or "\n" in label:
-        what = f"its label {label[:40]!r} holds a tab or a line end, which part the columns of what `classify` writes"
-        raise CorpusError(where, what, "put a space in its place")
+        what = f"its label {label[:40]!r} holds a tab or a line end, which separate the columns that `classify` writes"
+        raise CorpusError(where, what, "write a space instead")
     if any(category(character) in ("Cc", "Cs") for character in label):
         what = f"its label {label[:40]!r} holds a control character or half of a character, which no line shows"
         raise CorpusError(where, what, "leave such characters out")
@@ -113,16 +113,16 @@ def label_names(texts: LabelledTexts, name: str) -> list[str]:
 
 
 def split(texts: LabelledTexts) -> tuple[LabelledTexts, LabelledTexts]:
-    """What is trained on, and what is held out of it: a tenth of each label's texts, one at least if there are two."""
-    share = min(HELD_OUT, MOST_HELD_OUT / len(texts))
+    """The texts to train on, and those held out: a tenth of each label's texts, at least one if there are two."""
+    fraction = min(HELD_OUT, MOST_HELD_OUT / len(texts))
     by_label: dict[str, list[int]] = {}
-    for place, label in enumerate(texts.labels):
-        by_label.setdefault(label, []).append(place)
+    for index, label in enumerate(texts.labels):
+        by_label.setdefault(label, []).append(index)
     held_out: set[int] = set()
-    for places in by_label.values():
-        wanted = max(round(share * len(places)), min(1, len(places) - 1))
-        held_out.update(sorted(places, key=lambda place: _rank(texts.texts[place]))[:wanted])
-    kept = [place for place in range(len(texts)) if place not in held_out]
+    for indices in by_label.values():
+        wanted = max(round(fraction * len(indices)), min(1, len(indices) - 1))
+        held_out.update(sorted(indices, key=lambda index: _rank(texts.texts[index]))[:wanted])
+    kept = [index for index in range(len(texts)) if index not in held_out]
     train = texts.chosen(kept)
     train.blank, train.notes = texts.blank, texts.notes
     return train, texts.chosen(sorted(held_out))
@@ -131,7 +131,7 @@ def split(texts: LabelledTexts) -> tuple[LabelledTexts, LabelledTexts]:
 def read_parts(
     names: Sequence[str], valid: Sequence[str], columns: LabelColumns | None
 ) -> tuple[LabelledTexts, LabelledTexts]:
-    """What is trained on, and what is validated on. Raises CorpusError where there is too little of either."""
+    """The texts to train on, and those to validate on. Raises CorpusError if there are too few of either."""
     texts = read_labelled(names, columns)
     if not valid:
         label_names(texts, names[0])
@@ -142,10 +142,10 @@ def read_parts(
 
 
 def check_known(texts: LabelledTexts, known: Sequence[str]) -> None:
-    """Raises CorpusError for a text whose label is not one of those known."""
+    """Raises CorpusError for a text whose label is not known."""
     unknown = {label: count for label, count in texts.counts.items() if label not in known}
     if unknown:
-        first = next(place for label, place in zip(texts.labels, texts.places, strict=True) if label in unknown)
+        first = next(origin for label, origin in zip(texts.labels, texts.origins, strict=True) if label in unknown)
         what = f"labels that were not trained on: {_listed(unknown)}; known are {', '.join(map(repr, known))[:200]}"
         raise CorpusError(first, what, "take such texts out; or --label-column NAME, if that is not the label")
 
@@ -160,23 +160,23 @@ def _rank(text: str) -> bytes:
 
 
 def repeated(texts: LabelledTexts) -> tuple[list[int], list[int]]:
-    """Places of texts that were there before, with the same label and with another."""
+    """Indices of texts that were there before, with the same label and with another."""
     first: dict[str, int] = {}
     same: list[int] = []
     other: list[int] = []
-    for place, text in enumerate(texts.texts):
-        before = first.setdefault(text.strip(), place)
-        if before != place:
-            (same if texts.labels[before] == texts.labels[place] else other).append(place)
+    for index, text in enumerate(texts.texts):
+        before = first.setdefault(text.strip(), index)
+        if before != index:
+            (same if texts.labels[before] == texts.labels[index] else other).append(index)
     return same, other
 
 
 def shared(texts: LabelledTexts, others: LabelledTexts) -> list[int]:
-    """Places of the texts that stand among the others, too."""
+    """Indices of the texts that are among the others, too."""
     theirs = {text.strip() for text in others.texts}
-    return [place for place, text in enumerate(texts.texts) if text.strip() in theirs]
+    return [index for index, text in enumerate(texts.texts) if text.strip() in theirs]
 
 
 def has_no_spaces(texts: Sequence[str]) -> bool:
-    """Whether texts are of a script that parts no words, as Chinese."""
+    """Whether texts are in a script without spaces between words, as Chinese."""
     return sum(map(len, texts)) > WITHOUT_SPACES * sum(text.count(" ") + 1 for text in texts)

@@ -11,3 +11,8 @@ def gather(notes: Mapping[str, Sequence[str]]) -> list[str]:
     shared = [note for note in tables[0] if all(note in table for table in tables)]
     own = [f"{name}: {note}" for name, table in notes.items() for note in table if note not in shared]
     return shared + own
+
+
+def joined(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """The notes of training and of validation texts, each once."""
+    return list(dict.fromkeys([*first, *second]))

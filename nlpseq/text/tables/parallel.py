@@ -39,7 +39,7 @@ class Pairs:
         """A hash of all pairs."""
         return rows_sha256(zip(self.sources, self.targets, strict=True))
 
-    def part(self, start: int, stop: int) -> Pairs:
+    def span(self, start: int, stop: int) -> Pairs:
         """The pairs from `start` up to `stop`."""
         return Pairs(self.sources[start:stop], self.targets[start:stop])
 

@@ -86,7 +86,7 @@ def one_column(where: str, purpose: Purpose) -> CorpusError:
 def no_such_column(where: str, missing: str, wanted: Wanted, names: Sequence[str], purpose: Purpose) -> CorpusError:
     """The refusal of a column that a table has not."""
     shown = ", ".join(filter(None, names))[:200] or "none"
-    near = get_close_matches(missing, names, 1, 0.5)
+    near = get_close_matches(missing, [name for name in names if name not in wanted], 1, 0.5)
     hint = f"by number: {purpose.flags('1', '2')}"
     if near:
         hint = purpose.flags(*(near[0] if column == missing else column for column in wanted))

@@ -40,10 +40,10 @@ class SubwordTokeniser(Tokeniser):
         return base64.b64encode(self._model.model).decode("ascii")
 
     def encode(self, text: str, *, exact: bool = True) -> NDArray[np.int32]:
-        parts = self._model.split(text)
-        spelled: list[Iterable[int]] = [()] * len(parts)
-        spelled[0::2] = self._model.encode(parts[0::2])
-        spelled[1::2] = [to_utf8(part) for part in parts[1::2]]
+        runs = self._model.split(text)
+        spelled: list[Iterable[int]] = [()] * len(runs)
+        spelled[0::2] = self._model.encode(runs[0::2])
+        spelled[1::2] = [to_utf8(run) for run in runs[1::2]]
         return np.fromiter(chain.from_iterable(spelled), np.int32)
 
 

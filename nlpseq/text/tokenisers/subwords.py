@@ -30,8 +30,8 @@ LONGEST_RUN = 300  # characters shown to sentencepiece at once in training; long
 COVERAGE = 0.9995  # share of the corpus' characters that the alphabet must cover, if half the units can
 
 _NUM_BYTES = 256
-_MOST_WORDS = 100_000  # that are remembered
-_LONGEST_WORD = 32  # characters of such a word, the spaces before it included
+MOST_REMEMBERED = 100_000  # whose ids are remembered
+LONGEST_REMEMBERED = 32  # characters of such a word, the spaces before it included
 _RESERVED = "\x00-\x1f\x7f-\x9f\u2581\u2585\ud800-\udfff"
 _WORD = re.compile(" *[^ ]+| +")
 _RESERVED_RUN = re.compile(f"([{_RESERVED}]+)")
@@ -54,26 +54,26 @@ class SubwordModel:
         from sentencepiece import SentencePieceProcessor
 
         try:
-            self._processor = SentencePieceProcessor(model_proto=model)
+            self.processor = SentencePieceProcessor(model_proto=model)
         except (RuntimeError, ValueError) as error:
             raise TokeniserError("tokeniser", f"it is damaged: sentencepiece says {error}") from None
-        pieces = [self._processor.IdToPiece(token) for token in range(self._processor.GetPieceSize())]
+        pieces = [self.processor.IdToPiece(token) for token in range(self.processor.GetPieceSize())]
         if pieces[1 : 1 + _NUM_BYTES] != [f"<0x{value:02X}>" for value in range(_NUM_BYTES)]:
             raise TokeniserError("tokeniser", "its sentencepiece model does not begin with the 256 bytes")
         if SPACE_MARK not in pieces:
             raise TokeniserError("tokeniser", "its sentencepiece model has no piece for a space")
-        self._words = _Words(self._processor)
+        self.words = _Words(self.processor)
         self.units = [piece.replace(SPACE_MARK, " ") for piece in pieces[1 + _NUM_BYTES :]]
 
     def split(self, text: str) -> list[str]:
-        """Runs for `encode` at even places, runs that must be spelled in bytes at odd ones."""
+        """Runs for `encode` at even indices, runs that must be spelled in bytes at odd ones."""
         return _RESERVED_RUN.split(text) if self.model else ["", text, ""]
 
     def encode(self, runs: list[str]) -> list[list[int]]:
         """The ids of each run; no run may hold a reserved character."""
         if not self.model:
             return [[] for _ in runs]
-        return [[token for word in _WORD.findall(run) for token in self._words[word]] for run in runs]
+        return [[token for word in _WORD.findall(run) for token in self.words[word]] for run in runs]
 
 
 class _Words(dict[str, list[int]]):
@@ -84,9 +84,9 @@ class _Words(dict[str, list[int]]):
 
     def __missing__(self, word: str) -> list[int]:
         ids = [token - 1 for token in self._processor.Encode(word, out_type=int)]
-        if len(self) >= _MOST_WORDS:
+        if len(self) >= MOST_REMEMBERED:
             self.clear()
-        if len(word) <= _LONGEST_WORD:
+        if len(word) <= LONGEST_REMEMBERED:
             self[word] = ids
         return ids
 
@@ -97,7 +97,7 @@ def train_subword_model(kind: str, lines: Iterable[str], num_units: int) -> byte
     The alphabet (one unit a character, the space always) takes at most half of the units; the rarest
     characters are left to bytes. The same lines give the same model.
     """
-    sample = list(_sample(lines))
+    sample = list(sample_lines(lines))
     alphabet = _alphabet(sample, max(1, num_units // 2))
     if num_units < 1 or not alphabet:
         return b""
@@ -137,12 +137,12 @@ def _train(kind: str, runs: list[str], num_units: int) -> bytes:
     return model.getvalue()
 
 
-def _sample(lines: Iterable[str]) -> list[str]:
+def sample_lines(lines: Iterable[str]) -> list[str]:
     """Lines evenly over the corpus, together at most SAMPLE_CHARACTERS (or one longer line)."""
     kept: list[str] = []
     stride, characters = 1, 0
-    for place, line in enumerate(lines):
-        if place % stride:
+    for number, line in enumerate(lines):
+        if number % stride:
             continue
         kept.append(line)
         characters += len(line)
@@ -153,7 +153,7 @@ def _sample(lines: Iterable[str]) -> list[str]:
 
 
 def _alphabet(sample: list[str], at_most: int) -> list[str]:
-    """The space and the most frequent characters until COVERAGE is reached; empty if there is none."""
+    """The space and the most frequent characters until COVERAGE is reached; empty if there are no characters."""
     counts: Counter[str] = Counter()
     for line in sample:
         counts.update(line)

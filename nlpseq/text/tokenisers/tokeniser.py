@@ -56,7 +56,7 @@ class Tokeniser(ABC):
     @classmethod
     @abstractmethod
     def from_payload(cls, payload: Any) -> Self:
-        """Rebuild from what `payload` returned; raise TokeniserError where it cannot be."""
+        """Rebuild from what `payload` returned; raise TokeniserError if it cannot be."""
 
     @abstractmethod
     def payload(self) -> Any:
@@ -64,7 +64,7 @@ class Tokeniser(ABC):
 
     @abstractmethod
     def encode(self, text: str, *, exact: bool = True) -> NDArray[np.int32]:
-        """Ids [T] of any text; only the word tokeniser knows an inexact way, the others are always exact."""
+        """Ids [T] of any text; only the word tokeniser can be inexact."""
 
     @property
     def size(self) -> int:
@@ -144,7 +144,7 @@ def checked_units(payload: Any, is_unit: Callable[[str], bool]) -> list[str]:
     if not isinstance(payload, list) or not all(isinstance(unit, str) and is_unit(unit) for unit in payload):
         raise damaged("something that cannot be a unit is among its units")
     if len(set(payload)) != len(payload):
-        raise damaged("a unit stands in it twice")
+        raise damaged("a unit is in it twice")
     return payload
 
 

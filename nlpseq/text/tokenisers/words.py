@@ -31,7 +31,7 @@ class WordTokeniser(Tokeniser):
 
     def __init__(self, units: Sequence[str]) -> None:
         super().__init__(units)
-        self._ids = {"\n": NEWLINE} | {unit: NUM_BYTES + place for place, unit in enumerate(units)}
+        self._ids = {"\n": NEWLINE} | {unit: NUM_BYTES + index for index, unit in enumerate(units)}
 
     @classmethod
     def train(cls, lines: Iterable[str], vocabulary_size: int) -> Self:
@@ -51,7 +51,7 @@ class WordTokeniser(Tokeniser):
     def encode(self, text: str, *, exact: bool = True) -> NDArray[np.int32]:
         """Ids [T]; with `exact` every space is kept, without it spacing is first made regular.
 
-        The inexact way is that of language models: runs of spaces become one and lines lose the spaces at
+        Without `exact` text is cut as language models do: runs of spaces become one and lines lose the spaces at
         both ends, so that `" = Title = \\n"` is four tokens and counts agree with WikiText's published
         ones.
         """
@@ -82,17 +82,17 @@ def _spell_unknown_words(words: list[str], ids: list[int | None]) -> list[int]:
     """
     spelled: list[int] = []
     done = 0
-    for place in _places_of_none(ids):
-        spelled.extend(ids[done:place])  # type: ignore[arg-type]  # none of these is None
-        if place and words[place - 1] != "\n":
+    for index in _indices_of_none(ids):
+        spelled.extend(ids[done:index])  # type: ignore[arg-type]  # none of these is None
+        if index and words[index - 1] != "\n":
             spelled.append(SPACE)
-        spelled.extend(to_utf8(words[place]))
-        done = place + 1
+        spelled.extend(to_utf8(words[index]))
+        done = index + 1
         if done < len(ids) and words[done] != "\n" and ids[done] is not None:
             spelled.append(SPACE)
     spelled.extend(ids[done:])  # type: ignore[arg-type]
     return spelled
 
 
-def _places_of_none(ids: list[int | None]) -> list[int]:
-    return [place for place, token in enumerate(ids) if token is None] if None in ids else []
+def _indices_of_none(ids: list[int | None]) -> list[int]:
+    return [index for index, token in enumerate(ids) if token is None] if None in ids else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +18,11 @@ from nlpseq.models.classifier import text_ids
 from nlpseq.text.padding import Ids, together
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.labelled import LabelledTexts, has_no_spaces, label_names, read_parts, repeated, shared
+from nlpseq.text.tables.notes import joined
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 from nlpseq.training.data.sentences import Sentences
 
+SHOWN_LABELS = 6
 VOCABULARY = {"word": 30_000, "bpe": 8192, "unigram": 8192, "byte": 256, "char": 16_384}
 
 
@@ -88,13 +90,30 @@ def tokenise_labelled(
     labels = label_names(train, names[0])
     if tokeniser is None:
         tokeniser = _learn_tokeniser(train, tokens, vocabulary_size, lowercase=lowercase)
-    whole, valid_part = (_encode(tokeniser, one, labels, lowercase=lowercase) for one in (train, held_out))
-    train_part, cut = _cut(whole, longest)
-    same, other = repeated(train)
-    counts = train.counts
+    whole, valid_texts = (_encode(tokeniser, texts, labels, lowercase=lowercase) for texts in (train, held_out))
+    train_texts, cut = _cut(whole, longest)
     facts = {
         "corpus": list(names),
         "columns": None if columns is None else list(columns),
+        **_facts(train, held_out, labels),
+        "valid": list(valid or names),
+        "valid_is": "given" if valid else "held out",
+        "cut": cut,
+    }
+    replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
+    for name, tokenised in (("train", train_texts), ("valid", valid_texts)):
+        packed = io.BytesIO()
+        texts = tokenised.texts
+        np.savez(packed, allow_pickle=False, ids=texts.ids, starts=texts.starts, labels=tokenised.labels)
+        replace_file(folder / f"{name}.npz", packed.getvalue())
+    replace_file(folder / "corpus.json", json.dumps(facts).encode())
+    return open_labelled(folder)
+
+
+def _facts(train: LabelledTexts, held_out: LabelledTexts, labels: Sequence[str]) -> dict[str, Any]:
+    """What the texts are: hashes and counts, and how they were read."""
+    counts, (same, other) = train.counts, repeated(train)
+    facts = {
         "sha256": train.sha256,
         "texts": len(train),
         "labels": labels,
@@ -102,22 +121,12 @@ def tokenise_labelled(
         "repeated": len(same),
         "contradicting": len(other),
         "in_both_parts": len(shared(train, held_out)),
-        "valid": list(valid or names),
-        "valid_is": "given" if valid else "held out",
         "valid_texts": len(held_out),
         "valid_sha256": held_out.sha256,
         "blank": train.blank + held_out.blank,
-        "cut": cut,
     }
-    if notes := [*train.notes, *(note for note in held_out.notes if note not in train.notes)]:
-        facts["notes"] = notes
-    replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
-    for name, part in (("train", train_part), ("valid", valid_part)):
-        packed = io.BytesIO()
-        np.savez(packed, allow_pickle=False, ids=part.texts.ids, starts=part.texts.starts, labels=part.labels)
-        replace_file(folder / f"{name}.npz", packed.getvalue())
-    replace_file(folder / "corpus.json", json.dumps(facts).encode())
-    return open_labelled(folder)
+    notes = joined(train.notes, held_out.notes)
+    return {**facts, "notes": notes} if notes else facts
 
 
 def _learn_tokeniser(texts: LabelledTexts, tokens: str, vocabulary_size: int | None, *, lowercase: bool) -> Tokeniser:
@@ -161,3 +170,28 @@ def open_labelled(folder: Path) -> LabelledCorpus:
 def _read(path: Path) -> TokenisedTexts:
     with np.load(path, allow_pickle=False) as found:
         return TokenisedTexts(Sentences(found["ids"], found["starts"]), found["labels"])
+
+
+def text_notes(facts: Mapping[str, Any], longest: int) -> list[str]:
+    """What a user should know of the texts: their labels, and what was left out, repeated, contradicting or cut."""
+    counted = sorted(zip(facts["label_counts"], facts["labels"], strict=True), reverse=True)
+    shown = ", ".join(f"{label!r} {count:,}" for count, label in counted[:SHOWN_LABELS])
+    more = f" and {len(counted) - SHOWN_LABELS:,} more labels" if len(counted) > SHOWN_LABELS else ""
+    valid = f"{facts['valid_texts']:,} {'given' if facts['valid_is'] == 'given' else 'held out'} for validation"
+    notes = [f"{_texts(facts['texts'])} to train on: {shown}{more}; {valid}"]
+    for fact, what in (
+        ("blank", "left out, because the label or the text is blank"),
+        ("repeated", "that were there before"),
+        ("contradicting", "that were there before with another label"),
+        ("in_both_parts", "that are in the validation part too: its scores are too good"),
+        ("cut", f"of more than {longest:,} tokens, whose middle is left out (--longest)"),
+    ):
+        if facts[fact]:
+            notes.append(f"{_texts(facts[fact])} {what}")
+    if rare := [label for count, label in counted if count == 1]:
+        notes.append(f"labels with a single text: {', '.join(map(repr, rare[:SHOWN_LABELS]))}")
+    return notes
+
+
+def _texts(count: int) -> str:
+    return "1 text" if count == 1 else f"{count:,} texts"

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from nlpseq.errors import CorpusError, RunError
 from nlpseq.files import replace_file
-from nlpseq.models.translator import begun
+from nlpseq.models.translator import decoder_inputs
 from nlpseq.text.padding import Ids
-from nlpseq.text.tables.pair_tables import Columns, is_table
+from nlpseq.text.readers.rows import is_table
+from nlpseq.text.tables.notes import joined
+from nlpseq.text.tables.pair_tables import Columns
 from nlpseq.text.tables.parallel import Pairs, read_parallel
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 from nlpseq.training.data.sentences import Sentences
@@ -57,7 +59,7 @@ class TokenisedPairs(NamedTuple):
         """Chosen pairs as a batch."""
         sources, source_lengths = self.sources.columns(chosen)
         targets, target_lengths = self.targets.columns(chosen)
-        return Batch(sources, source_lengths, begun(targets), targets, target_lengths)
+        return Batch(sources, source_lengths, decoder_inputs(targets), targets, target_lengths)
 
     def in_order(self, batch_size: int, count: int | None = None) -> Iterator[Batch]:
         """The first `count` pairs in batches, short targets first."""
@@ -98,19 +100,7 @@ def tokenise_pairs(
     Without `valid` some pairs from the end are held out. Raises CorpusError if a source cannot be read or too little
     is left to learn from.
     """
-    train = read_parallel(names, two_files=two_files, columns=columns)
-    blank, notes = train.blank, train.notes
-    if valid:
-        texts = len(valid) == 2 and not any(is_table(name) for name in valid)
-        held_out = read_parallel(valid, two_files=texts, columns=columns)
-        blank += held_out.blank
-        notes = notes + [note for note in held_out.notes if note not in notes]
-    else:
-        count = min(MOST_HELD_OUT, int(len(train) * HELD_OUT))
-        if not count:
-            hint = "--valid FILE --valid FILE, source and target" if two_files else "--valid FILE"
-            raise CorpusError(names[0], f"needs at least {int(1 / HELD_OUT)} pairs, has {len(train)}", hint)
-        held_out, train = train.part(len(train) - count, len(train)), train.part(0, len(train) - count)
+    train, held_out = _read_split(names, valid, two_files=two_files, columns=columns)
     if tokeniser is None:
         tokeniser = _learn_tokeniser(train, tokens, vocabulary_size)
     pairs = _encode_fitting(tokeniser, train, names[0], longest)
@@ -122,16 +112,33 @@ def tokenise_pairs(
         "valid": list(valid or names),
         "valid_is": "given" if valid else "held out",
         "valid_sha256": held_out.sha256,
-        "blank": blank,
+        "blank": train.blank + held_out.blank,
         "too_long": len(train) + len(held_out) - len(pairs) - len(valid_pairs),
     }
-    if notes:
+    if notes := joined(train.notes, held_out.notes):
         facts["notes"] = notes
     replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
-    for name, part in (("train", pairs), ("valid", valid_pairs)):
-        _write(folder / f"{name}.npz", part)
+    for name, tokenised in (("train", pairs), ("valid", valid_pairs)):
+        _write(folder / f"{name}.npz", tokenised)
     replace_file(folder / "corpus.json", json.dumps(facts).encode())
     return open_pairs(folder)
+
+
+def _read_split(
+    names: Sequence[str], valid: Sequence[str], *, two_files: bool, columns: Columns | None
+) -> tuple[Pairs, Pairs]:
+    """The pairs to train on, and those to validate on. Raises CorpusError if they cannot be read or are too few."""
+    pairs = read_parallel(names, two_files=two_files, columns=columns)
+    if valid:
+        texts = len(valid) == 2 and not any(is_table(name) for name in valid)
+        return pairs, read_parallel(valid, two_files=texts, columns=columns)
+    count = min(MOST_HELD_OUT, int(len(pairs) * HELD_OUT))
+    if not count:
+        hint = "--valid FILE --valid FILE, source and target" if two_files else "--valid FILE"
+        raise CorpusError(names[0], f"needs at least {int(1 / HELD_OUT)} pairs, has {len(pairs)}", hint)
+    train, held_out = pairs.span(0, len(pairs) - count), pairs.span(len(pairs) - count, len(pairs))
+    train.blank, train.notes = pairs.blank, pairs.notes
+    return train, held_out
 
 
 def _learn_tokeniser(pairs: Pairs, tokens: str, vocabulary_size: int | None) -> Tokeniser:
@@ -156,7 +163,7 @@ def _encode_fitting(tokeniser: Tokeniser, pairs: Pairs, name: str, longest: int)
     if fits.all():
         return encoded
     kept = np.flatnonzero(fits)
-    return _encode(tokeniser, Pairs([pairs.sources[one] for one in kept], [pairs.targets[one] for one in kept]))
+    return _encode(tokeniser, Pairs([pairs.sources[index] for index in kept], [pairs.targets[index] for index in kept]))
 
 
 def _encode(tokeniser: Tokeniser, pairs: Pairs) -> TokenisedPairs:

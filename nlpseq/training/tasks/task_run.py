@@ -144,14 +144,14 @@ class TaskRun(ABC):
             weights.pop(TOKENISER)
             self.task.load(weights)
         scores = self.task.scores()
-        self.task.save(self.folder.model, self.run.step, self.run.best_loss, scores)
+        self.task.save(self.folder.model, self.run.step, self.run.counters.best_loss, scores)
         self.folder.finish()
         return {
             "model": str(self.folder.model),
             "task": self.name,
             "steps": self.run.step,
             "seconds": round(time.monotonic() - self.started, 2),
-            "tokens_per_second": round(self.run.tokens / max(self.run.seconds, 1e-9), 1),
+            "tokens_per_second": round(self.run.counters.tokens / max(self.run.counters.seconds, 1e-9), 1),
             "valid": _valid(scores),
         }
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nlpseq.decoding.beam import BeamOptions, Hypothesis, search
 from nlpseq.decoding.device.beam import DeviceBeam
-from nlpseq.decoding.device.results import Part, hypotheses
+from nlpseq.decoding.device.results import Finished, hypotheses
 from nlpseq.decoding.device.search import run
 from nlpseq.native.output import Logits, chunk_maxima
 
@@ -104,7 +104,7 @@ def _hypotheses(beam: DeviceBeam, limits: list[int], most: int) -> list[list[Hyp
     made, left = run(beam, (0, most), lambda one: one.step(one.last.clone()))
     assert not len(left)
     rows = np.arange(len(limits))
-    return hypotheses([Part(beam, rows, rows, made)], limits, beam.options)
+    return hypotheses([Finished(beam, rows, rows, made)], limits, beam.options)
 
 
 def _both(machine: Machine, limits: list[int], may_loop: list[bool], options: BeamOptions, spare: int = 0) -> Any:

@@ -152,12 +152,12 @@ class Repeating:
     def __init__(self) -> None:
         self.recorded = self.replayed = 0
 
-    def record(self, body: Callable[[], tuple[torch.Tensor, ...]]) -> tuple[Repeating._Graph, tuple[torch.Tensor, ...]]:
+    def record(self, body: Callable[[], tuple[torch.Tensor, ...]]) -> tuple[Repeating.Graph, tuple[torch.Tensor, ...]]:
         self.recorded += 1
         results = tuple(torch.zeros_like(one) for one in body())
-        return self._Graph(self, body, results), results
+        return self.Graph(self, body, results), results
 
-    class _Graph:
+    class Graph:
         def __init__(self, owner: Repeating, body: Callable[[], Any], results: Sequence[torch.Tensor]) -> None:
             self.owner, self.body, self.results = owner, body, results
 

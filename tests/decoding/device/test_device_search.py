@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nlpseq.cells import CELLS
 from nlpseq.decoding.beam import BeamOptions, Hypothesis, search
 from nlpseq.decoding.device import search as device_search
-from nlpseq.decoding.device.batches import MOST_TEXTS, MOST_TOKENS, Room, batches, room_in, roomy
+from nlpseq.decoding.device.batches import MOST_TEXTS, MOST_TOKENS, Capacity, batches, capacity_of, rounded_up
 from nlpseq.decoding.device.search import DeviceSearch, Shape, Watch
 from nlpseq.decoding.ensemble import Ensemble, Member
 from nlpseq.decoding.sampling import SamplingOptions
@@ -82,7 +82,7 @@ def _compare(
     for _ in range(2):
         _assert_same(found.search(sources, limits, may_loop), wanted)
     _assert_same(found.search(sources[::-1], limits[::-1], may_loop[::-1]), wanted[::-1])
-    return found._beams
+    return found.beams
 
 
 BEAMS = [
@@ -247,7 +247,7 @@ def test_shapes_that_come_again_are_kept_and_too_many_are_given_back(
     for texts in (1, 2, 1, 3, 1):
         (first, *rest) = device.search([source] * texts, [20] * texts, [False] * texts)
         assert all(one == first for one in rest)
-        kept.append(len(device._beams))
+        kept.append(len(device.beams))
     assert kept == [1, 2, 2, 1, 2]
 
 
@@ -257,7 +257,7 @@ def test_what_does_not_fit_goes_in_halves_and_a_single_line_is_told(
     device, sources = _device(tokeniser, BeamOptions(beam=2)), _sources(tokeniser)
     limits, may_loop = [30] * len(sources), [False] * len(sources)
     wanted, tried = device.search(sources, limits, may_loop), []
-    inner = DeviceSearch._search
+    inner = DeviceSearch.search_batch
 
     def small(self: DeviceSearch, some: Any, *rest: Any) -> Any:
         tried.append(len(some))
@@ -265,11 +265,11 @@ def test_what_does_not_fit_goes_in_halves_and_a_single_line_is_told(
             raise torch.OutOfMemoryError("too much")
         return inner(self, some, *rest)
 
-    monkeypatch.setattr(DeviceSearch, "_search", small)
-    room, before = 2, device.room
+    monkeypatch.setattr(DeviceSearch, "search_batch", small)
+    room, before = 2, device.capacity
     _assert_same(device.search(sources, limits, may_loop), wanted)
     assert tried == [5, 2, 3, 1, 2]
-    assert device.room == before.halved().halved()
+    assert device.capacity == before.halved().halved()
     room = 0
     with pytest.raises(BackendError, match="the GPU's memory does not hold a single text"):
         device.search(sources[:1], limits[:1], may_loop[:1])
@@ -281,7 +281,7 @@ def test_what_fails_for_another_reason_is_not_tried_again(
     def fail(*_: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(DeviceSearch, "_search", fail)
+    monkeypatch.setattr(DeviceSearch, "search_batch", fail)
     sources = _sources(tokeniser)
     with pytest.raises(RuntimeError, match="broken"):
         _device(tokeniser, BeamOptions()).search(sources, [9] * len(sources), [False] * len(sources))
@@ -290,28 +290,28 @@ def test_what_fails_for_another_reason_is_not_tried_again(
 @pytest.mark.parametrize("texts", [1, 5, 700])
 def test_batches_hold_every_text_once_and_no_more_than_there_is_room_for(texts: int) -> None:
     lengths = np.random.default_rng(1).integers(1, 90, texts)
-    found = list(batches(lengths, lambda: Room(512, 40)))
+    found = list(batches(lengths, lambda: Capacity(512, 40)))
     assert sorted(np.concatenate(found).tolist()) == list(range(texts))
     for group in found:
         assert len(group) <= 40
-        assert len(group) == 1 or len(group) * roomy(int(lengths[group].max()), 8) <= 512
-    assert all(roomy(len(group)) == len(group) for group in found[:-1])
+        assert len(group) == 1 or len(group) * rounded_up(int(lengths[group].max()), 8) <= 512
+    assert all(rounded_up(len(group)) == len(group) for group in found[:-1])
 
 
 def test_numbers_are_rounded_up_to_few() -> None:
-    rounded = {roomy(one) for one in range(1, 4097)}
+    rounded = {rounded_up(one) for one in range(1, 4097)}
     assert len(rounded) == 44
-    assert all(one <= roomy(one) <= 1.25 * one for one in range(1, 5000))
-    assert [roomy(one, 8) for one in (1, 8, 9, 33, 70)] == [8, 8, 16, 40, 80]
+    assert all(one <= rounded_up(one) <= 1.25 * one for one in range(1, 5000))
+    assert [rounded_up(one, 8) for one in (1, 8, 9, 33, 70)] == [8, 8, 16, 40, 80]
 
 
 def test_room_is_found_by_the_memory_that_is_free(tokeniser: Tokeniser) -> None:
     models = [_member(tokeniser, 1)]
-    assert room_in(1 << 40, models, 5) == Room(MOST_TOKENS, MOST_TEXTS)
-    little = room_in(1 << 22, models, 5)
+    assert capacity_of(1 << 40, models, 5) == Capacity(MOST_TOKENS, MOST_TEXTS)
+    little = capacity_of(1 << 22, models, 5)
     assert 1 < little.texts < MOST_TEXTS and 1 < little.tokens < MOST_TOKENS
-    assert room_in(1 << 22, models * 2, 5).tokens <= little.tokens // 2
-    assert room_in(0, models, 5) == Room(1, 1)
+    assert capacity_of(1 << 22, models * 2, 5).tokens <= little.tokens // 2
+    assert capacity_of(0, models, 5) == Capacity(1, 1)
 
 
 def test_a_look_off_a_gpu_is_at_once() -> None:

@@ -111,7 +111,7 @@ def test_beyond_the_most_hashes_the_finding_says_so(check, monkeypatch: pytest.M
     found = check(b"".join(LONG + LONG), b"".join(LONG[:20]))
     again = next(each for each in found if "there before" in each.what)
     assert again.what == "not blank, and there before: 10 of 400 lines (2.5%) (among the first 10 different ones)"
-    assert any("stand here too (among the first 10 different ones)" in each.what for each in found)
+    assert any("are here too (among the first 10 different ones)" in each.what for each in found)
 
 
 def test_a_line_beyond_the_limit_is_checked_in_part(check, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

@@ -104,4 +104,4 @@ def test_sources_of_the_test_text_are_a_fault(tmp_path: Path) -> None:
     table.write_text("".join(f"{a}\t{b}\n" for a, b in zip(sources, targets, strict=True)))
     test.write_text(f"{sources[9]}\tx\nnew\ty\n")
     (fault,) = (one for one in check_pairs([str(table)], two_files=False, against=[str(test)]) if one.level == "fault")
-    assert (fault.line, fault.what) == (10, f"50.0% of the sources of {test} stand here too")
+    assert (fault.line, fault.what) == (10, f"50.0% of the sources of {test} are here too")

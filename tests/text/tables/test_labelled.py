@@ -90,7 +90,7 @@ def test_a_folder_for_each_label(tmp_path: Path) -> None:
     (tmp_path / "good" / "empty.txt").write_text("")
     found = read_labelled([str(tmp_path)])
     assert sorted(zip(found.labels, found.texts, strict=True)) == sorted(ROWS)
-    assert found.blank == 1 and found.places[0].endswith("bad/1.txt")
+    assert found.blank == 1 and found.origins[0].endswith("bad/1.txt")
 
 
 def test_a_parquet_file_is_read(tmp_path: Path) -> None:
@@ -159,7 +159,12 @@ def test_columns_are_found_or_named(
         ("a.txt", "__label__a x\nno label\n", {}, "a.txt:2: it must begin with a label, as `__label__good`"),
         ("a.txt", "__label__a __label__b x\n", {}, "it has 2 labels"),
         ("a.txt", "__label__a x\n", {"label": "mood"}, "it has no column `mood`, only label, text"),
-        ("a.tsv", "label\ttext\n\tx\n1\t \n", {}, "it holds no text with a label, only 2 where one is blank"),
+        (
+            "a.tsv",
+            "label\ttext\n\tx\n1\t \n",
+            {},
+            "it holds no text with a label, only 2 rows with a blank label or text",
+        ),
         ("a.tsv", "", {}, "it is empty"),
     ],
 )

@@ -252,27 +252,27 @@ def _spaced_model(kind: str) -> bytes:
 def test_words_that_are_remembered_are_spelled_as_in_a_whole_text(kind: str, texts: list[str]) -> None:
     """Or as likely: of two unigram spellings with the same pieces in another order neither is the right one."""
     trained = _spaced_model(kind)
-    model, processor = SubwordModel(trained), SubwordModel(trained)._processor
+    model, processor = SubwordModel(trained), SubwordModel(trained).processor
     for _ in range(2):
         for found, text in zip(model.encode(texts), texts, strict=True):
             whole = [token - 1 for token in processor.Encode(text)]
             as_likely = kind == "unigram" and sorted(found) == sorted(whole)
             assert found == whole or as_likely
             assert processor.Decode([token + 1 for token in found]) == processor.Decode([token + 1 for token in whole])
-    assert all(len(word) <= subwords._LONGEST_WORD for word in model._words)
+    assert all(len(word) <= subwords.LONGEST_REMEMBERED for word in model.words)
 
 
 def test_only_so_many_words_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subwords, "_MOST_WORDS", 3)
+    monkeypatch.setattr(subwords, "MOST_REMEMBERED", 3)
     model = SubwordModel(train_subword_model("bpe", ["aa ab ba bb " * 9], 20))
     ids = model.encode(["aa ab ba bb aaa"])
-    assert list(model._words) == [" bb", " aaa"]
+    assert list(model.words) == [" bb", " aaa"]
     assert model.encode(["aa ab ba bb aaa"]) == ids
 
 
 def test_a_large_corpus_is_sampled_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subwords, "SAMPLE_CHARACTERS", 100)
-    sample = subwords._sample(f"{number:04}" for number in range(1000))
+    sample = subwords.sample_lines(f"{number:04}" for number in range(1000))
     assert len(sample) <= 25
     assert {int(after) - int(before) for before, after in pairwise(sample)} == {64}
 

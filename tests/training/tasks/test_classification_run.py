@@ -23,7 +23,7 @@ from nlpseq.training.data.labels import tokenise_labelled
 from nlpseq.training.data.sentences import Shuffled
 from nlpseq.training.options import ClassifierTraining, CorpusOptions
 from nlpseq.training.tasks.adversaries import divergence, scaled
-from nlpseq.training.tasks.classification_run import ClassificationRun, Request
+from nlpseq.training.tasks.classification import ClassificationRun, Request
 
 GOOD, BAD, FILLER = ["fine", "lovely", "warm"], ["dull", "cold", "grim"], ["film", "plot", "song", "tale", "end"]
 MODEL: dict[str, Any] = {"hidden_size": 12, "embedding_size": 8, "ngrams": 1}

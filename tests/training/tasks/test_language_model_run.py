@@ -24,7 +24,7 @@ from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.model_file import NAME, Model, load_model, read_tensors
 from nlpseq.models.options import CELL_CHOICES
 from nlpseq.training.options import CorpusOptions, LanguageModelTraining
-from nlpseq.training.tasks.language_model_run import LanguageModelRun, Request
+from nlpseq.training.tasks.language_model import LanguageModelRun, Request
 
 SENTENCE = "hello world, how are"
 TEXT = "".join(f"{number} bottles stand on the wall, and {number % 7} of them fall.\n" for number in range(300))

@@ -23,7 +23,7 @@ from nlpseq.training.data import pairs as pairs_module
 from nlpseq.training.data.pairs import TokenisedPairs, tokenise_pairs
 from nlpseq.training.data.sentences import Sentences, Shuffled
 from nlpseq.training.options import CorpusOptions, TranslationTraining
-from nlpseq.training.tasks.translation_run import Request, TranslationRun
+from nlpseq.training.tasks.translation import Request, TranslationRun
 
 WORDS = ["ab", "cd", "ef", "gh", "ij", "kl"]
 MODEL: dict[str, Any] = {"hidden_size": 12, "embedding_size": 8}

@@ -1,6 +1,7 @@
 """The persistent kernels, for Hopper: one launch runs all steps of a layer, forward or backward.
 
 recurrence.py      the kernels under autograd, and their launch
+gradients.py       the products over all steps that make the gradients
 arrays.py          what a layer is to them, and its matrices and states in their order
 kernel.py          the loop over time
 product.py         its waits and products

@@ -189,6 +189,9 @@ class Frame:
     weight_shared: Any
 
 
+FIXED = ("real", "reverse", "zoneout", "lengths", "save", "normalised", "directions")  # fields of both records
+
+
 @lru_cache(maxsize=256)
 def frame_of(fixed: Fixed) -> Frame:
     """Everything that a kernel is compiled with. Imports Triton."""
@@ -196,13 +199,14 @@ def frame_of(fixed: Fixed) -> Frame:
     width = gates * tiles.units
     wide = tiles.split * tiles.units if fixed.backward else width
     chunks = (gates * size // tiles.split if fixed.backward else size) // DEPTH
+    weight_width, across, resets = wide if fixed.backward else DEPTH, size // tiles.units, fixed.cell == RESETS
     sums, columns = _sums_layout(wide, tiles), _columns_layout(width, tiles, 1)
     return Frame(
+        **{name: getattr(fixed, name) for name in FIXED},
         cell=fixed.cell,
         gates=gates,
         memory=fixed.cell == "lstm",
         size=size,
-        real=fixed.real,
         rows=tiles.rows,
         units=tiles.units,
         split=tiles.split,
@@ -211,26 +215,20 @@ def frame_of(fixed: Fixed) -> Frame:
         buffers=min(tiles.buffers, chunks),
         chunks=chunks,
         streamed=min(tiles.buffers, chunks) if tiles.held < chunks else 0,
-        reverse=fixed.reverse,
-        zoneout=fixed.zoneout,
-        lengths=fixed.lengths,
-        save=fixed.save,
-        normalised=fixed.normalised,
-        directions=fixed.directions,
-        resets=fixed.cell == RESETS,
-        adds_up=not fixed.normalised and fixed.cell != RESETS,
+        resets=resets,
+        adds_up=not fixed.normalised and not resets,
         count=float(BLOCKS.get(fixed.cell, 1) * fixed.real),
-        across=size // tiles.units,
-        partners=1 << (size // tiles.units - 1).bit_length(),
+        across=across,
+        partners=1 << (across - 1).bit_length(),
         parts=_parts_layout(tiles),
-        late=fixed.directions == 2 or fixed.cell == RESETS or (fixed.lengths and not fixed.reverse),
+        late=fixed.directions == 2 or resets or (fixed.lengths and not fixed.reverse),
         sums=sums,
         columns=columns,
         tile=columns if gates == 1 else _columns_layout(width, tiles, 4),
         load=_load_layout(tiles.warps, DEPTH),
         shared=_shared_layout(DEPTH),
-        weight_load=_load_layout(tiles.warps, wide if fixed.backward else DEPTH),
-        weight_shared=_shared_layout(wide if fixed.backward else DEPTH),
+        weight_load=_load_layout(tiles.warps, weight_width),
+        weight_shared=_shared_layout(weight_width),
     )
 
 

@@ -1,0 +1,71 @@
+"""How a language model makes texts grow side by side: on the CPU here, for a device in `nlpseq.decoding.device`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from nlpseq import arrays
+from nlpseq.decoding.continuation import Continuation, lengthen
+from nlpseq.decoding.sampling import SamplingOptions
+from nlpseq.device import on_device
+from nlpseq.models import language_model
+from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
+from nlpseq.models.stepper import Stepper
+
+SIDE_BY_SIDE = 32  # texts; with more the speed hardly rises, and they hold more memory
+
+
+class Engine(Protocol):
+    """How texts grow side by side on some device; what `begin` makes is for `lengthen` and knows its `state`."""
+
+    side_by_side: int
+    weights: Weights
+
+    def read(self, prompts: Sequence[np.ndarray], start: LanguageModelState) -> LanguageModelState:
+        """The state after each prompt's ids, each from the state `start` of one text."""
+
+    def begin(self, state: LanguageModelState) -> Any:
+        """Texts that go on from a state."""
+
+    def lengthen(self, steps: Any, texts: Sequence[Continuation], length: int, *, at_once: bool) -> Iterator[None]:
+        """Lengthen each text until it stops or has `length` tokens; yields now and then, `at_once` after each token."""
+
+
+class HostEngine:
+    """On the CPU, by NumPy and compiled code."""
+
+    side_by_side = SIDE_BY_SIDE
+
+    def __init__(self, weights: Weights, options: LanguageModelOptions) -> None:
+        self.weights = weights
+        self.options = options
+
+    def read(self, prompts: Sequence[np.ndarray], start: LanguageModelState) -> LanguageModelState:
+        """As `Engine.read`, one after the other."""
+        states = []
+        for ids in prompts:
+            steps = Stepper(self.weights, self.options, start)
+            steps.read(ids[:, None])
+            states.append(steps.state)
+        return language_model.join_states(states)
+
+    def begin(self, state: LanguageModelState) -> Stepper:
+        """As `Engine.begin`."""
+        return Stepper(self.weights, self.options, state)
+
+    def lengthen(self, steps: Stepper, texts: Sequence[Continuation], length: int, *, at_once: bool) -> Iterator[None]:
+        """As `Engine.lengthen`; yields after each token."""
+        return lengthen(steps, texts, length)
+
+
+def engine_on(device: str, weights: Weights, options: LanguageModelOptions, sampling: SamplingOptions) -> Engine:
+    """How texts grow on a device, as `on_device` names it. Raises BackendError if there is no such device."""
+    placed = on_device(weights, device)
+    if arrays.is_numpy(placed["embedding.weight"]):
+        return HostEngine(placed, options)
+    from nlpseq.decoding.device.generation import DeviceEngine
+
+    return DeviceEngine(placed, options, sampling)

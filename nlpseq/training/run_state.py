@@ -1,0 +1,105 @@
+"""The state of a run: everything that its next step depends on, to be saved and restored to the last bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nlpseq.arrays import to_numpy
+from nlpseq.kernels.masks import restore_generator
+from nlpseq.training.optimisers import Updates
+
+SavedState = tuple[dict[str, Any], dict[str, np.ndarray]]  # the header of a resume file and its arrays
+
+
+class SavedTask(Protocol):
+    """What the saved state needs of a task."""
+
+    parameters: dict[str, Tensor]
+    generator: torch.Generator  # of all noise
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The task's own state: its position in the data, carried hidden states."""
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Restore the state that `arrays` returned."""
+
+
+@dataclass
+class Counters:
+    """The numbers of a run that change from step to step."""
+
+    step: int = 0
+    total: int | None = None  # number of steps of the whole run, None until it is known
+    best: float = math.inf  # loss or negative selection score of the best model
+    best_loss: float = math.inf  # loss of the best model
+    without_progress: int = 0  # validations since the best model
+    rate_scale: float = 1.0  # halved each time the loss becomes non-finite
+    retries: int = 0
+    tokens: int = 0
+    seconds: float = 0.0  # spent in steps, in earlier sessions too
+
+    def as_json(self) -> dict[str, Any]:
+        """The counters as a JSON object; null for an infinite loss."""
+        return {name: None if value == math.inf else value for name, value in asdict(self).items()}
+
+    def restore(self, header: Mapping[str, Any]) -> None:
+        """Set all counters from a header that contains `as_json`."""
+        for field in fields(self):
+            setattr(self, field.name, header[field.name])
+        self.best = math.inf if self.best is None else self.best
+        self.best_loss = math.inf if self.best_loss is None else self.best_loss
+
+
+class RunState:
+    """Parameters, their averages, the optimiser, the task's own state, random numbers and counters."""
+
+    def __init__(self, task: SavedTask, updates: Updates, *, average: bool) -> None:
+        """With `average`, moving averages of the parameters are kept."""
+        self.task = task
+        self.updates = updates
+        self.averages = {k: v.detach().clone() for k, v in task.parameters.items()} if average else {}
+        self.counters = Counters()
+
+    def capture(self) -> SavedState:
+        """A copy of the whole state."""
+        arrays = {f"parameter/{k}": to_numpy(v).copy() for k, v in self.task.parameters.items()}
+        arrays |= {f"average/{k}": to_numpy(v).copy() for k, v in self.averages.items()}
+        arrays |= {f"optimiser/{k}": v for k, v in self.updates.arrays().items()}
+        arrays |= {f"task/{k}": v for k, v in self.task.arrays().items()}
+        arrays["random"] = self.task.generator.get_state().numpy().copy()
+        return self.counters.as_json(), arrays
+
+    def restore(self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Restore the state that `capture` returned."""
+
+        def under(prefix: str) -> dict[str, np.ndarray]:
+            return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+        self._assign({k: torch.from_numpy(v) for k, v in under("parameter/").items()})
+        for name, value in under("average/").items():
+            self.averages[name].copy_(torch.from_numpy(value))
+        self.updates.restore(under("optimiser/"))
+        self.task.restore(under("task/"))
+        restore_generator(self.task.generator, arrays["random"])
+        self.counters.restore(header)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the task's parameters are their moving averages, if those are kept."""
+        held = {name: self.task.parameters[name].detach().clone() for name in self.averages}
+        self._assign(self.averages)
+        yield
+        self._assign(held)
+
+    @torch.no_grad()
+    def _assign(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            self.task.parameters[name].copy_(value)

@@ -1,0 +1,108 @@
+"""A corpus is looked through as what it is, and the commands of the hints do good."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nlpseq.errors import OptionError
+from nlpseq.text.checks.corpus import check_corpus, corpus_kind
+from nlpseq.text.checks.syntax import syntax_note
+from nlpseq.text.formats import read_text
+from nlpseq.text.tables.label_tables import LabelColumns
+
+KINDS = [
+    ("a.txt", "one\ntwo\n", "text"),
+    ("a.txt", "__label__a one\n", "labels"),
+    ("a.txt", "one\ttwo\n", "text"),
+    ("a.tsv", "one\teins\n", "text"),
+    ("a.tsv", "en\tde\none\teins\n", "pairs"),
+    ("a.csv", "source,target\none,eins\n", "pairs"),
+    ("a.csv", "label,text\ngood,fine\n", "labels"),
+    ("a.csv", "id,text\n1,fine\n", "text"),
+    ("a.jsonl", '{"text": "fine"}\n', "text"),
+    ("a.jsonl", '{"text": "fine", "label": 1}\n', "labels"),
+    ("a.jsonl", '{"translation": {"en": "one", "de": "eins"}}\n', "pairs"),
+    ("a.jsonl", '[{"text": "fine"}]\n', "pairs"),
+    ("a.po", 'msgid "a"\nmsgstr "b"\n', "pairs"),
+    ("a.po", 'msgid "a\n', "pairs"),
+    ("a.tmx", "<tmx><body></body></tmx>", "pairs"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "kind"), KINDS)
+def test_a_corpus_says_what_it_is(name: str, text: str, kind: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    assert corpus_kind(str(tmp_path / name)) == kind
+
+
+def test_bundled_corpora_and_folders_say_what_they_are(tmp_path: Path) -> None:
+    assert [corpus_kind(name) for name in ("stories", "english-german", "reviews")] == ["text", "pairs", "labels"]
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good" / "a.txt").write_text("fine")
+    assert corpus_kind(str(tmp_path)) == "labels"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"kind": "labels", "columns": ("a", "b")}, "is for pairs"),
+        ({"kind": "pairs", "label_columns": LabelColumns("a")}, "is for texts with labels"),
+        ({"columns": ("a", "b"), "label_columns": LabelColumns("a")}, "is for pairs"),
+        ({"kind": "text", "against": ("a", "b")}, "is one text for a text"),
+    ],
+)
+def test_options_of_another_kind_are_refused(options: dict[str, object], said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("a\tb\n")
+    with pytest.raises(OptionError, match=said):
+        check_corpus(str(tmp_path / "a.tsv"), **options)  # type: ignore[arg-type]
+
+
+SYNTAX = [
+    ("tweets.csv", 'id,text\n1,"one, ""two"""\n2,"three\nfour"\n', 'text\none, "two"\nthree four\n', None),
+    ("my tweets.tsv", "id\ttext\n1\tone\n2\ttwo\n", "text\none\ntwo\n", None),
+    ("lm.jsonl", '{"id": 1, "text": "one\\ntwo"}\n{"id": 2, "text": "three"}\n', "one two\nthree\n", "jq"),
+    (
+        "src.sgm",
+        '<srcset setid="x">\n<seg id="1">A &amp; B</seg>\n<seg id="2">C</seg>\n</srcset>\n',
+        "A & B\nC\n",
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "plain", "tool"), SYNTAX, ids=[row[0] for row in SYNTAX])
+@pytest.mark.skipif(shutil.which("sh") is None or shutil.which("sed") is None, reason="there is no shell")
+def test_the_command_of_the_hint_makes_text(name: str, text: str, plain: str, tool: str | None, tmp_path: Path) -> None:
+    if tool and shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed")
+    path = tmp_path / "here" / name
+    path.parent.mkdir()
+    path.write_text(text)
+    note = syntax_note(str(path))
+    assert note is not None and "learned" in note[0]
+    (tmp_path / "python").symlink_to(sys.executable)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(note[1], shell=True, check=True, cwd=tmp_path, env=environment)
+    assert "".join(read_text(tmp_path / f"{path.stem}.txt")) == plain
+    findings = check_corpus(str(path), "text")
+    assert any(finding.what.startswith(note[0]) and finding.hint == note[1] for finding in findings)
+
+
+@pytest.mark.parametrize("text", ["plain\n", "1 < 2\n", "<s> a </s>\n"])
+def test_plain_text_has_no_syntax(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(text)
+    assert syntax_note(str(tmp_path / "a.txt")) is None
+
+
+def test_what_was_chosen_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("1\ta\t2\tb\n3\tc\t4\td\n")
+    found = check_corpus(str(tmp_path / "a.tsv"), columns=("2", "4"))
+    assert "source: column 2, target: column 4" in [finding.what for finding in found if finding.level == "note"]
+    (fault,) = check_corpus(str(tmp_path / "a.tsv"), "pairs")
+    assert (fault.level, fault.line, fault.hint) == ("fault", 1, "--columns 2,4")
