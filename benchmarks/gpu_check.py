@@ -1,11 +1,15 @@
 """Whether the GPU's kernels are right: every cell, option, way and type of operands against a loop in double precision.
 
-Outputs, last states and all gradients are compared. Operands of 16 bits are held to a loop in double precision that
-rounds where the kernels round (`tests/kernels/gpu/rounded.py`), to 1e-4 of the largest value; without that file they
-are held to the plain loop, whose distance from them is mostly rounding, to 3e-2; so are those with layer normalisation
-or a reset before the product, which that loop lacks. Cases are shared out to processes, as
-nearly all their time is the compilation of kernels on the host. The price is that each process has a context on the
-GPU, half a gigabyte each.
+Outputs, last states and all gradients are compared, each tensor by itself. In fp32 no value may be off by 1e-4 of the
+largest. Operands of 16 bits are held to a loop that rounds where the kernels round (`tests/kernels/gpu/rounded.py`), by
+the norm of the difference over the norm of the tensor: 1e-2 in bf16, 5e-3 in fp16, and 5e-2 with layer normalisation or
+a relu. The largest difference says nothing there: a value halfway between two numbers of 16 bits may be rounded to the
+other one, which changes its sequence in every later step. Only parallel cells, whose input's product alone is rounded,
+are held to the plain loop in every type. The price of a norm is that a fault in very few numbers is not seen:
+`2026-11-28-on-an-h100.md` says what was tried.
+
+Cases are shared out to processes, as nearly all their time is the compilation of kernels on the host. The price is that
+each process has a context on the GPU, half a gigabyte each.
 """
 
 from __future__ import annotations
@@ -36,15 +40,10 @@ from nlpseq.kernels.gpu.ways import WAYS
 OPTIONS = ("plain", "normalised", "zoneout", "masks", "lengths", "all")
 SHAPES = ((7, 3, 5, 20), (20, 37, 30, 150))  # T, B, I, H
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-TOLERANCE = 1e-4  # of the largest value
-APPROXIMATE = 2e-3  # the same for the persistent way, whose tanh is the processor's own, with an error of 5e-4
-UNROUNDED = {
-    "fp32": 1e-4,
-    "bf16": 3e-2,
-    "fp16": 6e-3,
-}  # where the reference does not round: operands carry 8 or 11 bits
+LARGEST = 1e-4  # in fp32: the largest difference over the largest value
+NORM = {"bf16": 1e-2, "fp16": 5e-3}  # the norm of the difference over that of the tensor
+GROWS = 5e-2  # the same with layer normalisation or a relu, where one value that is rounded otherwise moves many far
 ROUNDED = Path(__file__).parents[1] / "tests" / "kernels" / "gpu" / "rounded.py"
-ROUNDED_CELLS = ("rnn", "rnn-relu", "rnn-sigmoid", "lstm", "gru")  # that it has, without layer normalisation
 
 
 class Case(NamedTuple):
@@ -135,11 +134,9 @@ def results(unroll: Callable[..., Any], name: str, layer: dict[str, Any], dtype:
     return [value.detach().double().cpu() for value in (outputs, *last, *torch.autograd.grad(total, leaves))]
 
 
-@lru_cache(maxsize=1)
-def rounded_module() -> ModuleType | None:
-    """The loop that rounds as the kernels do, if it is there."""
-    if not ROUNDED.exists():
-        return None
+@cache
+def rounded_module() -> ModuleType:
+    """The loop that rounds as the kernels do."""
     spec = importlib.util.spec_from_file_location("rounded", ROUNDED)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -147,52 +144,40 @@ def rounded_module() -> ModuleType | None:
     return module
 
 
-def _rounds(case: Case) -> bool:
-    """Whether the reference of a case rounds."""
-    plain_products = case.cell in ROUNDED_CELLS and case.option not in ("normalised", "all")
-    return case.kind != "fp32" and plain_products and rounded_module() is not None
-
-
 def tolerance(case: Case) -> float:
-    """How far a result may be from its reference, of the largest value."""
-    if not _rounds(case):
-        return UNROUNDED[case.kind]
-    return APPROXIMATE if case.way == "persistent" else TOLERANCE
+    """How far a result may be from its reference."""
+    if case.kind == "fp32":
+        return LARGEST
+    grows = case.option in ("normalised", "all") or case.cell == "rnn-relu"
+    return GROWS if grows else NORM[case.kind]
+
+
+def expected_of(case: Case) -> list[Tensor]:
+    """What a case is held to; it is made once for all cases that are held to the same."""
+    if CELLS[case.cell].parallel:
+        return _expected(case._replace(way="any", kind="fp32"))
+    return _expected(case if case.way == "persistent" else case._replace(way="any"))
 
 
 @lru_cache(maxsize=256)
-def expected_of(case: Case) -> list[Tensor]:
+def _expected(case: Case) -> list[Tensor]:
     loop: Callable[..., Any] = plain
-    module = rounded_module() if case.kind != "fp32" else None
-    if module is not None:
-        loop = partial(module.rounded_unroll, operands=TYPES[case.kind], rounds_gates=case.way == "persistent")
+    if case.kind != "fp32":
+        rounds = {"operands": TYPES[case.kind], "rounds_gates": case.way == "persistent"}
+        loop = partial(rounded_module().rounded_unroll, **rounds)
     layer = draw_layer(case.cell, case.option, case.shape)
     return results(partial(loop, reverse=case.reverse), case.cell, layer, torch.float64)
 
 
-def _reference(case: Case) -> Case:
-    """The same for all cases that are held to the same reference."""
-    if not _rounds(case):
-        return case._replace(way="any", kind="fp32")
-    return case if case.way == "persistent" else case._replace(way="any")
-
-
-def difference(found: Sequence[Tensor], expected: Sequence[Tensor], rounded: float = 0.0, strict: int = 0) -> float:
-    """The largest of all differences, each of the largest value of its tensor; infinite if a number is not finite.
-
-    Tensors of two and more dimensions, after the first `strict`, may be off by `rounded`, which is then not counted.
-    """
+def difference(found: Sequence[Tensor], expected: Sequence[Tensor], kind: str) -> float:
+    """How far the worst tensor is off, as its type is held; infinite if a number is not finite."""
+    order = float("inf") if kind == "fp32" else 2
     worst = 0.0
-    for place, (one, other) in enumerate(zip(found, expected, strict=True)):
-        far = float((one - other).abs().max() / other.abs().max().clamp(min=1e-6))
-        allowed = rounded if place >= strict and one.ndim > 1 else 0.0
-        worst = max(worst, max(0.0, far - allowed) if far == far else float("inf"))
+    for one, other in zip(found, expected, strict=True):
+        size = torch.linalg.vector_norm(other, order).clamp(min=1e-6)
+        far = float(torch.linalg.vector_norm(one - other, order) / size)
+        worst = max(worst, far if far == far else float("inf"))
     return worst
-
-
-def _last_rounding(case: Case) -> float:
-    """The ways in Triton's language make gradients of weights, inputs and states in the operands' type: half a unit."""
-    return torch.finfo(TYPES[case.kind]).eps / 2 if _rounds(case) and case.way != "persistent" else 0.0
 
 
 def check(case: Case) -> Result:
@@ -202,10 +187,10 @@ def check(case: Case) -> Result:
     unroll = partial(run, reverse=case.reverse, operands=TYPES[case.kind])
     worst = 0.0
     try:
-        expected = expected_of(_reference(case))
+        expected = expected_of(case)
         for _ in range(3 if case.option == "plain" else 1):
             found = results(unroll, case.cell, layer, torch.float32)
-            worst = max(worst, difference(found, expected, _last_rounding(case), 1 + len(layer["state"])))
+            worst = max(worst, difference(found, expected, case.kind))
             raise_if_stuck(wait=True)
     except BackendError as error:
         stuck = "waited too long" in str(error)
@@ -216,19 +201,17 @@ def check(case: Case) -> Result:
 
 
 def passes(result: Result) -> bool:
-    """Whether a case is right; a relu of 16 bits may open by rounding alone, so it is not held to any number."""
-    if result.case.cell == "rnn-relu" and result.case.kind != "fp32" and not result.failed:
-        return True
+    """Whether a case is right, or refused."""
     return not result.failed and (result.worst is None or result.worst <= tolerance(result.case))
 
 
 def summarise(found: Sequence[Result], asked: int, took: float) -> Iterator[Row]:
-    """A row for each way and type, then one for each case that is wrong, and how many were left out."""
-    groups: dict[tuple[str, str, bool], list[Result]] = {}
+    """A row for each way, type and tolerance, then one for each case that is wrong, and how many were left out."""
+    groups: dict[tuple[str, str, float], list[Result]] = {}
     for result in found:
-        groups.setdefault((result.case.way, result.case.kind, _rounds(result.case)), []).append(result)
-    for (way, kind, rounds), results in sorted(groups.items()):
-        held = [one.worst for one in results if one.worst is not None and one.case.cell != "rnn-relu"]
+        groups.setdefault((result.case.way, result.case.kind, tolerance(result.case)), []).append(result)
+    for (way, kind, allowed), results in sorted(groups.items()):
+        held = [one.worst for one in results if one.worst is not None]
         yield {
             "table": "Kernels against a loop in double precision",
             "way": way,
@@ -236,19 +219,23 @@ def summarise(found: Sequence[Result], asked: int, took: float) -> Iterator[Row]
             "cases": len(results),
             "wrong": sum(not passes(one) for one in results),
             "refused": sum(bool(one.refused) for one in results),
-            "worst difference": f"{max(held):.1e}" if held else None,
-            "allowed": f"{tolerance(results[0].case):.0e}",
-            "reference rounds": rounds,
+            "worst": f"{max(held):.1e}" if held else None,
+            "allowed": f"{allowed:.0e}",
+            "of the": _held_by(kind),
         }
     for result in found:
         if not passes(result):
-            what = result.failed or f"differs by {result.worst:.1e} of the largest value"
+            what = result.failed or f"differs by {result.worst:.1e} of the {_held_by(result.case.kind)}"
             yield {"failure": f"{result.case}: {what}"}
     refusals = Counter(result.refused for result in found if result.refused)
     yield from ({"note": f"refused {count} times: {reason}"} for reason, count in refusals.items())
     yield {"note": f"{len(found)} of {asked} cases in {took:.0f} s"}
     if len(found) < asked:
         yield {"left out": f"{asked - len(found)} of {asked} cases for want of time"}
+
+
+def _held_by(kind: str) -> str:
+    return "largest value" if kind == "fp32" else "norm"
 
 
 def measure(deadline: float, processes: int) -> Iterator[Row]:

@@ -179,7 +179,10 @@ def score_rows(name: str, scores: Sequence[dict[str, Any]]) -> Iterator[Row]:
 
 
 def resume(deadline: float, folder: Path) -> Iterator[Row]:
-    """A run that is killed and taken up again, and one that is not: whether both end in the same weights."""
+    """A run that is killed and taken up again, and one that is not: whether both end in the same weights.
+
+    The one that is killed begins when the other has saved itself, so that it finds its kernels compiled.
+    """
     whole, broken = folder / "whole", folder / "broken"
     words = ["train", "lm", "stories", "--device", DEVICE, "--steps", STEPS, "--save-every", SAVE_EVERY]
     words += [
@@ -195,7 +198,9 @@ def resume(deadline: float, folder: Path) -> Iterator[Row]:
         "--json",
         "--out",
     ]
-    first, second = start([*words, whole]), start([*words, broken])
+    first = start([*words, whole])
+    wait_for_step(first, whole / "resume.safetensors", 1, deadline)
+    second = start([*words, broken])
     step = kill_within(second, broken / "resume.safetensors", deadline)
     finish(first, deadline)
     if step is None:
@@ -210,13 +215,16 @@ def resume(deadline: float, folder: Path) -> Iterator[Row]:
 
 def kill_within(process: subprocess.Popen[str], saved: Path, deadline: float) -> int | None:
     """Kill a run that has saved itself in its second half; the step that it will go on from, None if it has ended."""
-    step = None
-    while process.poll() is None and time.monotonic() < deadline and (step or 0) < STEPS // 2:
-        time.sleep(0.002)
-        step = saved_step(saved)
+    wait_for_step(process, saved, STEPS // 2, deadline)
     process.kill()
     process.communicate()
     return saved_step(saved)
+
+
+def wait_for_step(process: subprocess.Popen[str], saved: Path, step: int, deadline: float) -> None:
+    """Wait until a run has saved itself at a step or later, has ended, or its time is over."""
+    while process.poll() is None and time.monotonic() < deadline and (saved_step(saved) or 0) < step:
+        time.sleep(0.002)
 
 
 def saved_step(saved: Path) -> int | None:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from nlpseq.models.language_model import LanguageModelOptions
-from nlpseq.training.data.batches import Columns
+from nlpseq.training.data.batches import StreamBatches
 from nlpseq.training.data.corpus import TokenisedCorpus
 from nlpseq.training.options import CorpusOptions, LanguageModelTraining
 from nlpseq.training.tasks.language_model import LanguageModelRun, Request
@@ -50,12 +50,12 @@ class TorchModel(nn.Module):
 def torch_step(corpus: TokenisedCorpus) -> Callable[[], None]:
     """One training step of the example, as it is written there."""
     model = TorchModel(corpus.tokeniser.size)
-    columns = Columns(corpus.train, BATCH, STEPS, 1)
+    batches = StreamBatches(corpus.train, BATCH, STEPS, 1)
     state = torch.zeros(LAYERS, BATCH, SIZE), torch.zeros(LAYERS, BATCH, SIZE)
 
     def step() -> None:
         nonlocal state
-        ids, targets = (torch.from_numpy(values) for values in columns.next())
+        ids, targets = (torch.from_numpy(values) for values in batches.next())
         model.zero_grad()
         predicted, new = model(ids, state)
         state = new[0].detach(), new[1].detach()

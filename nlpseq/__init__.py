@@ -4,7 +4,7 @@
 
     model = nlpseq.train("sentiment", "reviews.tsv", out="checkpoints/sentiment", minutes=5)
     model = nlpseq.load("checkpoints/sentiment")
-    model.classify("a dull film with a wonderful end").labels[0]
+    model.classify("a dull film with a wonderful end").label
 
 Importing nlpseq imports neither NumPy nor torch; each function imports its own needs when it is called. Running a model
 needs no torch, training does.
@@ -71,6 +71,9 @@ def train(
     Raises OptionError for an unknown option or a value that is not allowed, CorpusError for a corpus that cannot be
     read, RunError if the run folder cannot be used.
     """
+    from nlpseq import process
+
+    process.wait_without_spinning()
     from nlpseq.api import training
 
     return training.train(task, *corpora, progress=progress, note=note or (lambda text: None), **options)

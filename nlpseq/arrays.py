@@ -1,7 +1,7 @@
 """The few operations that models are written in, for NumPy arrays and torch tensors alike.
 
-A model is written once, as functions of arrays; which library does the work is decided by what it is given. torch
-is never imported here: a tensor can only exist where somebody else imported it. The cost is one look at the type in
+A model is written once, as functions of arrays; the library that does the work follows from its arguments. torch
+is never imported here: a tensor can only exist if torch has been imported. The cost is one look at the type in
 each call, a few hundred nanoseconds, and a vocabulary kept as small as the models allow.
 """
 
@@ -25,12 +25,12 @@ def library(array: Array) -> Any:
 
 
 def is_numpy(array: Array) -> bool:
-    """Whether NumPy made `array`; torch did otherwise."""
+    """Whether NumPy made `array`; otherwise torch did."""
     return isinstance(array, np.ndarray)
 
 
 def to_numpy(array: Array) -> np.ndarray:
-    """`array` as a NumPy array on the host, without a copy where that is possible."""
+    """`array` as a NumPy array on the host, without a copy if possible."""
     return array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
 
 

@@ -39,7 +39,7 @@ def on_device(weights: Weights, device: str) -> Weights:
 
 
 def in_halves(function: Callable[[Sequence[Item]], Made], items: Sequence[Item]) -> list[Made]:
-    """What `function` makes of items, one or more, or of parts of them in order if memory does not hold all.
+    """What `function` makes of items, one or more, or of halves of them in order if memory does not hold all.
 
     How much memory a batch needs is known only when it is tried, since other programs may share the device. `function`
     is called again with the same items, so it must leave what it reads as it is. Raises BackendError if memory does not
@@ -57,7 +57,7 @@ def in_halves(function: Callable[[Sequence[Item]], Made], items: Sequence[Item])
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether a device's memory was full; while a graph is recorded that error stands behind another one.
+    """Whether a device's memory was full; while a graph is recorded, that error is the context of another.
 
     torch says so in a class, Triton and CUDA's allocator of host memory in words.
     """

@@ -1,8 +1,9 @@
 """What every test can rely on, whatever the machine and the shell, and fixtures that several test files share.
 
 This file is read before any test imports NumPy or torch. It removes variables that change what a program prints or
-computes. With pytest-xdist the processes are as many as the cores, so each has one thread for its matrix products, and
-those that a test asks for.
+computes, and gives the matrix products of both one thread: products in tests are small, and with a process for each
+core (pytest-xdist) more threads would only wait for each other. Our own compiled code still has a thread for each core,
+and a test that is about torch's threads sets their number.
 """
 
 from __future__ import annotations
@@ -15,14 +16,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
-
-from nlpseq.models import language_model
-from nlpseq.models.language_model import LanguageModelOptions
-from nlpseq.models.model_file import save_model
-from nlpseq.text.tokenisers import train_tokeniser
-
 # Variables of Python itself that a test may not see: all but those that say where modules are.
 KEPT = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "PYTHONNOUSERSITE", "PYTHONPYCACHEPREFIX", "PYTHONHASHSEED")
 REMOVED = ("NLPSEQ_INSTRUCTIONS", "NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "LINES", "TERMINAL_WIDTH")
@@ -30,8 +23,16 @@ REMOVED_BEGINNINGS = ("_NLPSEQ_", "TYPER_", "_TYPER_", "COMP_", "PYTHON")
 for _variable in list(os.environ):
     if _variable in REMOVED or (_variable.startswith(REMOVED_BEGINNINGS) and _variable not in KEPT):
         del os.environ[_variable]
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ["OMP_NUM_THREADS"] = "1"
+for _variable in ("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+from nlpseq.models import language_model  # noqa: E402
+from nlpseq.models.language_model import LanguageModelOptions  # noqa: E402
+from nlpseq.models.model_file import save_model  # noqa: E402
+from nlpseq.text.tokenisers import train_tokeniser  # noqa: E402
 
 TEXT = "the cat sat on the mat, où es-tu?\nthe dog sat on the log.\n\nöl 猫\n" * 40
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -259,37 +260,86 @@ def test_a_layer_in_single_precision_is_near_and_a_wrong_one_is_not() -> None:
     layer = gpu_check.draw_layer(case.cell, case.option, case.shape)
     expected = gpu_check.expected_of(case)
     found = gpu_check.results(unroll, "gru", layer, torch.float32)
-    assert gpu_check.difference(found, expected) < 1e-5
+    assert gpu_check.difference(found, expected, "fp32") < 1e-5
     found[0] = found[0] + 0.1
-    assert gpu_check.difference(found, expected) > 1e-2
-    assert gpu_check.difference(found, expected, rounded=10.0) < 1e-5, "what is rounded last may be off by that"
-    assert gpu_check.difference(found, expected, rounded=10.0, strict=1) > 1e-2
-    found[0][0, 0, 0] = float("nan")
-    assert gpu_check.difference(found, expected) == float("inf")
+    assert gpu_check.difference(found, expected, "fp32") > 1e-2
+    for kind in ("fp32", "bf16"):
+        found[0][0, 0, 0] = float("nan")
+        assert gpu_check.difference(found, expected, kind) == float("inf")
+
+
+def in_single_precision(case: gpu_check.Case, spoil: Callable[[Any], None] = lambda layer: None) -> list[torch.Tensor]:
+    """What a kernel without a fault might find: the loop that rounds, with sums in fp32."""
+    drawn = gpu_check.draw_layer(case.cell, case.option, case.shape)
+    layer = {**drawn, "inputs": drawn["inputs"].clone()}
+    spoil(layer)
+    loop = partial(gpu_check.rounded_module().rounded_unroll, operands=gpu_check.TYPES[case.kind], reverse=case.reverse)
+    return gpu_check.results(partial(loop, rounds_gates=case.way == "persistent"), case.cell, layer, torch.float32)
+
+
+@pytest.mark.parametrize("way", ["rows", "persistent"])
+@pytest.mark.parametrize("kind", ["bf16", "fp16"])
+@pytest.mark.parametrize(("cell", "option"), [("rnn", "plain"), ("lstm", "normalised"), ("rnn-relu", "masks")])
+def test_sums_that_round_the_other_way_are_no_fault(cell: str, option: str, kind: str, way: str) -> None:
+    case = gpu_check.Case(cell, option, gpu_check.SHAPES[1], True, way, kind)
+    found, expected = in_single_precision(case), gpu_check.expected_of(case)
+    assert gpu_check.difference(found, expected, "fp32") > 1e-4, "the largest difference would call it one"
+    assert gpu_check.difference(found, expected, kind) < gpu_check.tolerance(case)
+
+
+def read_another_step(layer: dict[str, Any]) -> None:
+    layer["inputs"][2, 1] = layer["inputs"][3, 1]
+
+
+def lose_the_bias(layer: dict[str, Any]) -> None:
+    layer["weights"] = layer["weights"]._replace(bias_hh=0 * layer["weights"].bias_hh)
+
+
+def swap_gates_of_a_tile(layer: dict[str, Any]) -> None:
+    weight = layer["weights"].weight_hh.clone()
+    size = weight.shape[1]
+    weight[:16], weight[size : size + 16] = weight[size : size + 16].clone(), weight[:16].clone()
+    layer["weights"] = layer["weights"]._replace(weight_hh=weight)
+
+
+@pytest.mark.parametrize("spoil", [read_another_step, lose_the_bias, swap_gates_of_a_tile])
+@pytest.mark.parametrize("kind", ["bf16", "fp16"])
+@pytest.mark.parametrize(("cell", "option"), [("lstm", "plain"), ("gru", "all")])
+def test_faults_in_16_bits_are_seen(cell: str, option: str, kind: str, spoil: Callable[[Any], None]) -> None:
+    case = gpu_check.Case(cell, option, gpu_check.SHAPES[1], False, "rows", kind)
+    found, expected = in_single_precision(case, spoil), gpu_check.expected_of(case)
+    assert gpu_check.difference(found, expected, kind) > gpu_check.tolerance(case)
 
 
 def test_the_check_is_summed_up_and_what_is_wrong_is_named() -> None:
-    right, wrong, refused, failed, open_relu = (
+    right, wrong, refused, failed, half, grown = (
         gpu_check.Case(cell, "plain", (1, 2, 3, 4), False, "rows", kind)
-        for cell, kind in (("lstm", "fp32"), ("gru", "fp32"), ("rnn", "fp32"), ("rnn", "bf16"), ("rnn-relu", "bf16"))
+        for cell, kind in (
+            *(("lstm", "fp32"), ("gru", "fp32"), ("rnn", "fp32")),
+            *(("rnn", "bf16"), ("gru", "bf16"), ("rnn-relu", "bf16")),
+        )
     )
     found = [
         gpu_check.Result(right, 1e-6),
         gpu_check.Result(wrong, 0.5),
         gpu_check.Result(refused, refused="it cannot"),
         gpu_check.Result(failed, failed="it broke"),
-        gpu_check.Result(open_relu, 0.5),
+        gpu_check.Result(half, 0.02),
+        gpu_check.Result(grown, 0.02),
     ]
-    rows = list(gpu_check.summarise(found, 7, 1.0))
-    tables = {row["operands"]: row for row in rows if "table" in row}
-    assert (tables["fp32"]["cases"], tables["fp32"]["wrong"], tables["fp32"]["refused"]) == (3, 1, 1)
-    assert tables["fp32"]["worst difference"] == "5.0e-01"
-    assert (tables["bf16"]["cases"], tables["bf16"]["wrong"]) == (2, 1)
+    rows = list(gpu_check.summarise(found, 8, 1.0))
+    tables = {(row["operands"], row["allowed"]): row for row in rows if "table" in row}
+    single, plain, relu = (tables[key] for key in (("fp32", "1e-04"), ("bf16", "1e-02"), ("bf16", "5e-02")))
+    assert (single["cases"], single["wrong"], single["refused"]) == (3, 1, 1)
+    assert (single["worst"], single["of the"]) == ("5.0e-01", "largest value")
+    assert (plain["cases"], plain["wrong"], plain["of the"]) == (2, 2, "norm")
+    assert (relu["cases"], relu["wrong"]) == (1, 0)
     assert [row["failure"].split(":")[1] for row in rows if "failure" in row] == [
         " differs by 5.0e-01 of the largest value",
         " it broke",
+        " differs by 2.0e-02 of the norm",
     ]
-    assert {"left out": "2 of 7 cases for want of time"} in rows
+    assert {"left out": "2 of 8 cases for want of time"} in rows
 
 
 def test_training_runs_are_left_out_with_the_reason(tmp_path: Path) -> None:
@@ -331,6 +381,17 @@ def test_weights_are_compared_to_the_last_bit(tmp_path: Path) -> None:
     assert (found["same bits"], found["largest difference"]) == (False, 2**-23)
     assert gpu_runs.saved_step(tmp_path / "one") == 7
     assert gpu_runs.saved_step(tmp_path / "none") is None
+
+
+def test_a_run_is_waited_for_until_it_is_saved_or_has_ended(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "saved", {"format": 1, "step": 7}, {})
+    waits = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], text=True)
+    begun = time.monotonic()
+    gpu_runs.wait_for_step(waits, tmp_path / "saved", 7, begun + 60)
+    gpu_runs.wait_for_step(waits, tmp_path / "saved", 8, begun + 0.1)
+    waits.kill()
+    gpu_runs.wait_for_step(waits, tmp_path / "none", 1, begun + 60)
+    assert waits.wait() and time.monotonic() - begun < 30
 
 
 def test_a_command_that_fails_says_why() -> None:

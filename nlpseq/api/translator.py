@@ -105,5 +105,5 @@ class Translator(TrainedModel):
         search, bleu = make_options([BeamOptions, BleuOptions], options, "evaluation")
         references = as_names(target if isinstance(target, list | tuple) else [target])
         source_name = None if source is None else as_names([source])[0]
-        pairs = read_evaluation_pairs(as_names(corpora), source_name, references, read_pair_columns(columns))
+        pairs = read_evaluation_pairs(as_names(corpora), source_name, references, read_pair_columns(columns), note)
         return translator_scores(self.models, pairs, search, bleu, device=self.device, note=note)

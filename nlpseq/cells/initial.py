@@ -69,8 +69,8 @@ def layer_values(
 ) -> dict[str, Matrix]:
     """Initial weights of one layer in one direction, by the names of `LayerWeights`, as float32.
 
-    `initial` names the recurrent weights' values; the input's weights are `normal` where that is `orthogonal`, and the
-    same otherwise. Biases are the cell's own, by default zero. Peepholes are zero.
+    `initial` names the recurrent weights' values; the input's weights are drawn alike, or as `normal` if
+    that is `orthogonal`. Biases are the cell's own, by default zero. Peepholes are zero.
     """
     recurrent = INITIAL_VALUES[initial]
     from_input = normal if initial == "orthogonal" else recurrent
@@ -91,7 +91,7 @@ def layer_values(
 
 
 def log_frequencies(frequencies: Matrix | None, size: int) -> Matrix:
-    """An output's bias [size] to start from: the logarithms of smoothed shares, or zeros, as float32."""
+    """An output's bias [size] to start from: the logarithms of smoothed frequencies, or zeros, as float32."""
     if frequencies is None:
         return np.zeros(size, np.float32)
     smoothed = frequencies.astype(np.float64) + 0.1

@@ -1,7 +1,7 @@
-"""The plain loop over time: the definition of what every faster way must compute.
+"""The plain loop over time: the definition of what every faster kernel must compute.
 
 It runs one step after another, on NumPy or on torch, and torch can differentiate through it. That makes it slow in
-training and good as an oracle; where no gradient is wanted it is what runs a model.
+training and good as an oracle; without gradients it runs any model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Unroll = Callable[..., tuple[Array, State]]  # what runs a layer over time: `unr
 
 
 def zero_state(cell: Cell, batch: int, size: int, like: Array) -> State:
-    """The state [batch, size] that a sequence starts from unless it is told another."""
+    """The state [batch, size] that a sequence starts from unless it is given another."""
     return cell.state(*(arrays.zeros((batch, size), like) for _ in cell.state._fields))  # type: ignore[attr-defined]
 
 
@@ -31,9 +31,9 @@ def project_inputs(weights: LayerWeights, inputs: Array) -> Array:
 
 
 def project_hidden(cell: Cell, weights: LayerWeights, from_input: Array, state: State) -> Array | None:
-    """The hidden state's product [B, G*H] for one step, normalised and reset where the layer asks for it.
+    """The hidden state's product [B, G*H] for one step, normalised and reset if the layer asks for it.
 
-    None for a parallel cell, which has none.
+    None for a parallel cell.
     """
     if cell.parallel:
         return None
@@ -78,13 +78,13 @@ def unroll(
     lengths: Array | None = None,  # [B], steps that are real; None: all
     *,
     reverse: bool = False,  # from the last step to the first
-    zoneout: float = 0.0,  # the share of the old state that is kept in each step
+    zoneout: float = 0.0,  # the fraction of the old state that is kept in each step
     masks: Array | None = None,  # [T, B, H] of 0 and 1: where zoneout keeps the old state in training
 ) -> tuple[Array, State]:
     """Run a cell over time: outputs [T, B, H], zero where padded, and the state after each sequence's last step.
 
     Zoneout (Krueger et al., 2017) keeps single units at their old value: those that `masks` names, and without masks
-    every unit by the share `zoneout`, which is its expectation.
+    every unit keeps the fraction `zoneout` of it, which is the expectation.
     """
     from_input = project_inputs(weights, inputs)
     steps = range(from_input.shape[0])
@@ -116,8 +116,8 @@ def run_directions(
     """Each direction of a layer after the other: outputs joined to [T, B, H] or [T, B, 2H], and the last states."""
     outputs: list[Array] = []
     last: list[State] = []
-    for reverse, (one, start, mask) in enumerate(zip(weights, states, masks, strict=True)):
-        output, end = run_layer(cell, one, inputs, start, lengths, reverse=bool(reverse), masks=mask, **settings)
+    for reverse, (direction, start, mask) in enumerate(zip(weights, states, masks, strict=True)):
+        output, end = run_layer(cell, direction, inputs, start, lengths, reverse=bool(reverse), masks=mask, **settings)
         outputs.append(output)
         last.append(end)
     return outputs[0] if len(outputs) == 1 else arrays.concatenate(outputs), last

@@ -66,14 +66,14 @@ class _Shown:
     def as_line(self, number: int, decision: Decision | None) -> str:
         if decision is None:
             return ""
-        label = decision.label(self.abstention)
+        label = decision.decide(self.abstention)
         if self.labels_only:
             return label
         pairs = zip(decision.labels if self.all else [label], decision.probabilities, strict=False)
         return "\t".join(f"{name}\t{probability:.6f}" for name, probability in pairs)
 
     def as_fields(self, decision: Decision | None) -> dict[str, Any]:
-        fields: dict[str, Any] = {"label": decision and decision.label(self.abstention)}
+        fields: dict[str, Any] = {"label": decision and decision.decide(self.abstention)}
         if not self.labels_only:
             fields["probability"] = decision and decision.probabilities[0]
         if self.all:

@@ -13,7 +13,6 @@ The library raises; only this file turns what it raises into an exit status:
 from __future__ import annotations
 
 import errno
-import os
 import re
 import signal
 import sys
@@ -27,7 +26,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from nlpseq import __version__
+from nlpseq import __version__, process
 from nlpseq.commands import output
 from nlpseq.commands.flags import SETTINGS
 from nlpseq.commands.parsing import Group
@@ -66,7 +65,7 @@ class Program(Group):
         if cmd_name not in COMMANDS:
             return None
         if cmd_name != "bench":
-            _leave_busy_cores(has_threads=cmd_name == "classify")
+            process.leave_busy_cores(has_threads=cmd_name == "classify")
         module = import_module(f"nlpseq.commands.{cmd_name}")
         return typer.main.get_command(module.app)
 
@@ -157,19 +156,6 @@ def _output_may_fail() -> Iterator[None]:
         raise
 
 
-def _leave_busy_cores(*, has_threads: bool) -> None:
-    """Keep NumPy's matrix products to one core if the others are busy; to be called before NumPy is imported.
-
-    So they are where a command has threads of its own.
-
-    Its threads wait for each other after each product. On a core that somebody else uses, that wait is a time
-    slice, and generating gets ten times slower instead of faster. torch keeps its own threads, and
-    OPENBLAS_NUM_THREADS its last word.
-    """
-    if has_threads or (hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.7 * (os.cpu_count() or 1)):
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-
 app = typer.Typer(
     name="nlpseq",
     cls=Program,
@@ -210,17 +196,8 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
     raise Interrupted(number)
 
 
-def _wait_without_spinning() -> None:
-    """Let torch's threads sleep soon when they wait for each other; to be called before torch is imported.
-
-    They would burn a core for milliseconds after each operation. On a core that somebody else uses that made a
-    training step 1.9 seconds long instead of 0.4; on a machine of one's own it makes no difference that was found.
-    """
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-
-
 def main() -> None:
     """The console entry `nlpseq`."""
-    _wait_without_spinning()
+    process.wait_without_spinning()
     signal.signal(signal.SIGTERM, _stop)
     typer.main.get_command(app).main(prog_name="nlpseq")

@@ -59,9 +59,6 @@ Device = Annotated[
     Literal["cpu", "cuda"],
     typer.Option(help="Compute on the processor, or on a GPU, which is for many texts at once and imports torch."),
 ]
-RandomSeed = Annotated[
-    int | None, typer.Option("--random-seed", metavar="N", min=0, help="Draw the same again. [default: by chance]")
-]
 Precision = Annotated[
     Literal["fp32", "bf16"],
     typer.Option(help="Numbers of the model's matrices; bf16 halves what each token of a text has to read."),

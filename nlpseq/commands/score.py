@@ -20,7 +20,7 @@ from nlpseq.commands.flags import (
     command,
 )
 from nlpseq.errors import OptionError
-from nlpseq.evaluation.line_scores import SCORE_FIELDS, LineScore, StreamScorer, load_scorer, score_fields
+from nlpseq.evaluation.line_scores import SCORE_FIELDS, LineScore, StreamScorer, load_scorer, score_fields, score_status
 from nlpseq.models.state_file import check_state_target
 
 app = application("How likely each line of standard input is.")
@@ -68,7 +68,7 @@ def score(
             raise OptionError("save_state", "is for lines that follow each other", "--follow")
     model = model or (LANGUAGE_MODEL if source is None else TRANSLATION)
     scorer = load_scorer(model, source, follow=follow, state=state, device=device)
-    answers = Answers(scorer.score_lines, _as_line, score_fields, SCORE_FIELDS)
+    answers = Answers(scorer.score_lines, _as_line, score_fields, SCORE_FIELDS, score_status)
     filter_texts(answers, objects_in=jsonl, objects_out=json or jsonl, quiet=quiet, every_byte=True)
     scorer.finish()
     if save_state is not None and isinstance(scorer, StreamScorer):

@@ -1,7 +1,6 @@
-"""What is seen of a training run, on standard error: a live line on a terminal, else a line now and then.
+"""Shows a training run on standard error: a live line on a terminal, else a line every ten seconds.
 
-A line is written at each validation and, where nobody watches a terminal, every ten seconds. The live line is rich's;
-texts that the model makes never go through its markup.
+A line is also written at each validation. The live line is rich's; generated text never goes through its markup.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ Sample = Callable[[], str | None]
 
 
 def show_training(run: TaskRun, *, quiet: bool) -> dict[str, Any]:
-    """Run to the end and show it; the run's result. Each validation shows a sample if the model makes text.
+    """Run to the end and show the progress; returns the run's result. Validations show a sample of generated text.
 
-    A signal is passed on once the run is saved.
+    Raises Interrupted after a signal, once the run is saved.
     """
     output.note(run.summary(), quiet=quiet)
     for note in run.notes:
@@ -42,9 +41,9 @@ def show_training(run: TaskRun, *, quiet: bool) -> dict[str, Any]:
 
 
 def _stopped(run: TaskRun) -> str:
-    """What a run that was stopped has left: a second signal may come before anything is saved."""
+    """How to continue a stopped run, if it was saved: a second signal may stop it before that."""
     if run.folder.resume.exists():
-        return f"stopped at step {run.run.step}; go on with --resume --out {run.folder.path}"
+        return f"stopped at step {run.run.step}; continue with --resume --out {run.folder.path}"
     return f"stopped at step {run.run.step}, before anything was saved for --resume"
 
 
@@ -56,10 +55,10 @@ def _display(sample: Sample, quiet: bool) -> Iterator[Callable[[Progress], None]
         with _live(sample) as show:
             yield show
     else:
-        yield _now_and_then(sample)
+        yield _every_ten_seconds(sample)
 
 
-def _now_and_then(sample: Sample) -> Callable[[Progress], None]:
+def _every_ten_seconds(sample: Sample) -> Callable[[Progress], None]:
     last = time.monotonic()
 
     def show(progress: Progress) -> None:
@@ -91,17 +90,17 @@ def _live(sample: Sample) -> Iterator[Callable[[Progress], None]]:
 
 
 def _lines(sample: Sample, progress: Progress) -> list[str]:
-    """The step in a line, and at a validation something short that the model writes in another."""
+    """The step in one line, and at a validation a sample of generated text in another."""
     text = None if progress.validation is None else sample()
     return [describe(progress)] if text is None else [describe(progress), f"  sample {text!r}"]
 
 
 def describe(progress: Progress) -> str:
-    """A step in one line: place, loss, perplexity, speed, gradient norm, time left; and what validation found."""
+    """A step in one line: number, loss, perplexity, speed, gradient norm, time left, results of a validation."""
     if progress.note:
         return progress.note
     total = "?" if progress.total is None else f"{progress.total:,}"
-    parts = [
+    items = [
         f"step {progress.step:,}/{total}",
         f"loss {progress.loss:.4f}",
         *([f"perplexity {_perplexity(progress.loss)}"] if progress.unit == "token" else []),
@@ -109,12 +108,12 @@ def describe(progress: Progress) -> str:
         f"gradient {progress.gradient_norm:.2f}",
     ]
     if progress.seconds_left is not None:
-        parts.append(f"{_clock(progress.seconds_left)} left")
+        items.append(f"{_clock(progress.seconds_left)} left")
     if progress.validation is not None:
         best = " (best)" if progress.best else ""
         score = "" if progress.score is None else f"  {progress.criterion} {progress.score:.2f}"
-        parts.append(f"quick valid {progress.validation:.4f}{score}{best}")
-    return "  ".join(parts)
+        items.append(f"quick valid {progress.validation:.4f}{score}{best}")
+    return "  ".join(items)
 
 
 def _perplexity(loss: float) -> str:

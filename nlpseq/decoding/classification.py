@@ -69,9 +69,19 @@ class Decision(NamedTuple):
     probabilities: list[float]
     cut: bool  # whether only the first LONGEST tokens were read
 
-    def label(self, abstention: AbstentionOptions) -> str:
-        """The best label, or the word for abstaining."""
-        return self.labels[0] if self.probabilities[0] >= abstention.threshold else abstention.abstain
+    @property
+    def label(self) -> str:
+        """The most probable label."""
+        return self.labels[0]
+
+    @property
+    def probability(self) -> float:
+        """The probability of that label."""
+        return self.probabilities[0]
+
+    def decide(self, abstention: AbstentionOptions) -> str:
+        """The most probable label, or the word for abstaining."""
+        return self.label if self.probability >= abstention.threshold else abstention.abstain
 
     def by_label(self) -> dict[str, float]:
         """The probability of each label."""

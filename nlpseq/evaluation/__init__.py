@@ -8,7 +8,7 @@
     classifier_report.py  a classifier's scores, confusion table and baselines on labelled texts
     label_scores.py accuracy, macro-F1 and calibration of a classifier, and its temperature
     baselines.py    linear models of the same texts, for comparison
-    translation_scores.py  BLEU, chrF, TER, exact matches, perplexity given the source
+    translation_scores.py  BLEU, chrF, TER, accuracy, and perplexity given the source
 
 Nothing here prints; the caller decides how a score is shown.
 """

@@ -76,6 +76,8 @@ def _texts(
     """The texts to evaluate on, and their name for the signature."""
     if corpora:
         texts = read_labelled(corpora, columns)
+        for sentence in texts.notes:
+            note(sentence)
         _note_training_texts(model, splits, texts, note)
         return texts, corpus_name(corpora, "given")
     facts = _facts(model)
@@ -123,7 +125,7 @@ def _baselines(
 ) -> dict[str, dict[str, float]]:
     """Accuracy and macro-F1 of linear models of the training texts. Raises ModelFileError if those have changed."""
     if train.sha256 != _facts(classifier.model)["sha256"]:
-        what = "was trained on other texts than are there now: a baseline of those says nothing"
+        what = "its training texts have changed: a baseline trained on them would say nothing"
         raise ModelFileError(str(classifier.model.path), what, "leave out --baseline")
     by_baseline = baseline_labels(train.texts, train.labels, texts.texts, lowercase=bool(classifier.options.lowercase))
     names = classifier.labels

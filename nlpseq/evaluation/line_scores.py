@@ -29,6 +29,7 @@ from nlpseq.models.translator import LONGEST, TranslatorOptions
 from nlpseq.native.extension import threads
 from nlpseq.native.layer import workers
 from nlpseq.text.formats import read_text, split_lines
+from nlpseq.text.lines import OK, TOO_LONG
 from nlpseq.text.padding import Ids, side_by_side, together
 from nlpseq.text.tokenisers import NEWLINE, to_utf8
 
@@ -68,6 +69,11 @@ SCORE_FIELDS = ("log_probability", "tokens", "perplexity", "bits_per_byte")
 def score_fields(score: LineScore | None) -> dict[str, float | int | None]:
     """The numbers of a line by name; all None if it has no score."""
     return {name: None if score is None else getattr(score, name) for name in SCORE_FIELDS}
+
+
+def score_status(score: LineScore | None) -> str:
+    """The status of a line: TOO_LONG if it, or its source, is too long to be scored."""
+    return OK if score is not None else TOO_LONG
 
 
 class Scorer(Protocol):

@@ -43,8 +43,8 @@ def signature(tokeniser: Tokeniser, text: str) -> str:
 def text_name(facts: Mapping[str, Any]) -> str:
     """The validation text in a signature: the names of its files, which part of them it is, and its hash."""
     names = "+".join(name.rsplit("/", 1)[-1] for name in facts["valid"])
-    part = "" if facts["valid_is"] == "given" else f":{facts['valid_is'].replace(' ', '-')}"
-    return f"{names}{part}#{facts['valid_sha256'][:8]}"
+    suffix = "" if facts["valid_is"] == "given" else f":{facts['valid_is'].replace(' ', '-')}"
+    return f"{names}{suffix}#{facts['valid_sha256'][:8]}"
 
 
 TotalLoss = Callable[[Array, Array], Any]  # (features [N, E or H], targets [N]) -> nats, a number or a scalar tensor

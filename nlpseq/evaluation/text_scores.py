@@ -6,7 +6,6 @@ reported. The tokens are held in memory, one or two bytes each; the text is not.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,9 +17,10 @@ from nlpseq.evaluation.reader import Reader
 from nlpseq.evaluation.scores import Note, Score, TextSize, language_model_scores, say_nothing
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.model_file import Model
+from nlpseq.text.signature import TextHash
 from nlpseq.text.splits import CorpusSpan, hold_out
 from nlpseq.text.stream import token_type
-from nlpseq.text.tokenisers import Tokeniser, to_utf8
+from nlpseq.text.tokenisers import Tokeniser
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ def text_scores(
 def _tokenised(tokeniser: Tokeniser, span: CorpusSpan) -> tuple[np.ndarray, TextSize, str]:
     """The tokens of a span of a corpus, its size and its SHA-256."""
     dtype = token_type(tokeniser.size)
-    pieces, size, digest = [np.empty(0, dtype)], TextSize(), hashlib.sha256()
+    pieces, size, digest = [np.empty(0, dtype)], TextSize(), TextHash()
     for piece in span.pieces():
         pieces.append(tokeniser.encode(piece, exact=False).astype(dtype))
         size.add(piece)
-        digest.update(to_utf8(piece))
+        digest.add(piece)
     tokens = np.concatenate(pieces)
     size.tokens = len(tokens)
     if not size.tokens:
         raise CorpusError(" ".join(span.names), "is empty: there is no text to evaluate")
-    return tokens, size, digest.hexdigest()
+    return tokens, size, digest.sha256

@@ -146,6 +146,9 @@ def translator_scores(
     if missing := sum(not best for best in translations):
         note(f"{missing} of {len(translations):,} sources are too long and have no translation")
     texts = [best[0].text if best else "" for best in translations]
+    suited = suited_tokens(pairs[0].targets)
+    if bleu.bleu_tokens == BleuOptions().bleu_tokens != suited:
+        note(f"BLEU of such texts is usually counted with --bleu-tokens {suited}, here with {bleu.bleu_tokens}")
     scores = reference_scores(texts, [reference.targets for reference in pairs], bleu)
     if len(models) > 1:
         return scores
@@ -154,7 +157,11 @@ def translator_scores(
 
 
 def read_evaluation_pairs(
-    corpora: Sequence[str], source: str | None, targets: Sequence[str], columns: tuple[str, str] | None
+    corpora: Sequence[str],
+    source: str | None,
+    targets: Sequence[str],
+    columns: tuple[str, str] | None,
+    note: Note = say_nothing,
 ) -> list[Pairs]:
     """Read tables of pairs, or a source file with one or more files of references: a list of pairs for each reference.
 
@@ -164,5 +171,8 @@ def read_evaluation_pairs(
     if bool(corpora) == (source is not None) or (source is None) != (not targets):
         raise OptionError("CORPUS", "must be tables of pairs, or two files", "--source FILE --target FILE")
     if source is None:
-        return [read_parallel(corpora, two_files=False, columns=columns, keep_blank=True)]
+        pairs = [read_parallel(corpora, two_files=False, columns=columns, keep_blank=True)]
+        for sentence in pairs[0].notes:
+            note(sentence)
+        return pairs
     return [read_parallel((source, target), two_files=True, keep_blank=True) for target in targets]

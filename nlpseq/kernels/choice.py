@@ -63,7 +63,7 @@ def rounded_products(choice: Choice) -> Iterator[None]:
 def has_fast_bf16() -> bool:
     """Whether bf16 matrices are multiplied in hardware: the processor can, and no setting keeps us from it.
 
-    Raises BackendError where NLPSEQ_INSTRUCTIONS asks for what cannot be had.
+    Raises BackendError if NLPSEQ_INSTRUCTIONS asks for instructions that this processor lacks.
     """
     if not torch.cpu._is_amx_tile_supported():
         return False

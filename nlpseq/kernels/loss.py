@@ -48,10 +48,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
         buffer = hidden.new_empty(rows, weight.shape[0], dtype=operands)
         total = hidden.new_zeros((), dtype=torch.float64)
         for start in range(0, hidden.shape[0], rows):
-            part = hidden[start : start + rows].to(operands)
+            features = hidden[start : start + rows].to(operands)
             target = targets[start : start + rows, None]
             counts = 1.0 if real is None else real[start : start + rows, None]
-            logits = torch.addmm(offset, part, matrix.t(), out=buffer[: part.shape[0]])
+            logits = torch.addmm(offset, features, matrix.t(), out=buffer[: features.shape[0]])
             chosen = logits.gather(1, target).double()
             if not training:
                 total += ((_precise(logits).logsumexp(1, keepdim=True) - chosen) * counts).sum()
@@ -62,9 +62,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 logits *= counts
             grad_hidden[start : start + rows] = logits @ matrix
             if operands == weight.dtype:
-                grad_weight.addmm_(logits.t(), part)
+                grad_weight.addmm_(logits.t(), features)
             else:
-                grad_weight.add_(logits.t() @ part)
+                grad_weight.add_(logits.t() @ features)
             grad_bias += logits.sum(0, dtype=grad_bias.dtype)
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         return total.to(hidden.dtype)
@@ -173,11 +173,11 @@ class Candidates:
     def _draw_fixed(
         self, probability: Tensor, targets: int, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
-        words, room = len(probability), min(len(probability), self.most + targets)
+        words, most = len(probability), min(len(probability), self.most + targets)
         drawn = torch.rand(words, generator=generator, device=probability.device) < probability
-        slots = (drawn.cumsum(0) - 1).where(drawn, room).clamp(max=room)
+        slots = (drawn.cumsum(0) - 1).where(drawn, most).clamp(max=most)
         every = torch.arange(words, device=probability.device)
-        ids = every.new_full((room + 1,), words).scatter(0, slots, every)[:room]
+        ids = every.new_full((most + 1,), words).scatter(0, slots, every)[:most]
         left_over = ids == words
         return ids, -probability[ids.clamp(max=words - 1)].log().masked_fill(left_over, torch.inf)
 
@@ -197,22 +197,22 @@ class _SampledCrossEntropy(torch.autograd.Function):
         count = len(rows) - len(hidden)
         drawn, targets = rows[:count].to(operands), rows[count:]
         mass = (hidden.to(operands) @ drawn.t()).to(hidden.dtype).add_(offsets[:count])
-        place = column.clamp(min=0)
-        mass.scatter_(1, place, mass.gather(1, place).masked_fill(column >= 0, -torch.inf))
+        index = column.clamp(min=0)
+        mass.scatter_(1, index, mass.gather(1, index).masked_fill(column >= 0, -torch.inf))
         own = (hidden * targets).sum(1) + offsets[count:]
         top = torch.maximum(mass.amax(1), own)
         mass.sub_(top[:, None]).exp_()
-        share = (own - top).exp_()
-        whole = mass.sum(1).add_(share)
+        own_mass = (own - top).exp_()
+        whole = mass.sum(1).add_(own_mass)
         loss = (whole.log() + top - own).sum()
         if any(ctx.needs_input_grad):
             mass.div_(whole[:, None])
-            share.div_(whole).sub_(1)
+            own_mass.div_(whole).sub_(1)
             low = mass.to(operands)
-            grad_hidden = (low @ drawn).to(hidden.dtype).addcmul_(share[:, None], targets)
+            grad_hidden = (low @ drawn).to(hidden.dtype).addcmul_(own_mass[:, None], targets)
             grad_drawn = (low.t() @ hidden.to(operands)).to(hidden.dtype)
-            grad_rows = torch.cat([grad_drawn, share[:, None] * hidden])
-            ctx.save_for_backward(grad_hidden, grad_rows, torch.cat([mass.sum(0), share]))
+            grad_rows = torch.cat([grad_drawn, own_mass[:, None] * hidden])
+            ctx.save_for_backward(grad_hidden, grad_rows, torch.cat([mass.sum(0), own_mass]))
         return loss
 
     @staticmethod
@@ -236,10 +236,10 @@ def sampled_cross_entropy(
     words = weight.shape[0]
     both = torch.cat([ids.clamp(max=words - 1), targets])
     rows = arrays.embed(weight, both)
-    place = targets.new_full((words + 1,), -1)  # the last is for what is left over
-    place[ids] = torch.arange(len(ids), device=ids.device)
+    index = targets.new_full((words + 1,), -1)  # the last is for what is left over
+    index[ids] = torch.arange(len(ids), device=ids.device)
     offsets = bias[both] + torch.cat([correction, correction.new_zeros(len(targets))])
     result: Tensor = _SampledCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden, rows, offsets, place[targets][:, None], operands
+        hidden, rows, offsets, index[targets][:, None], operands
     )
     return result

@@ -1,6 +1,6 @@
 """What a timing was taken on, in words: without it no figure means anything.
 
-The processor's name is the kernel's own, read from /proc/cpuinfo; where there is no such file it is what Python knows,
+The processor's name is the kernel's own, read from /proc/cpuinfo; without that file it is what Python knows,
 which is often only the architecture.
 """
 

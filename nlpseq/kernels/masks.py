@@ -23,8 +23,8 @@ LEVELS = 1 << 16
 
 def make_generator(device: torch.device, seed: int) -> torch.Generator:
     """A generator of all noise on a device. torch has none for some devices; they draw from the CPU's."""
-    place = device if device.type == "cuda" else torch.device("cpu")
-    return torch.Generator(place).manual_seed(seed)
+    source = device if device.type == "cuda" else torch.device("cpu")
+    return torch.Generator(source).manual_seed(seed)
 
 
 def start_step(generator: torch.Generator, seed: int, step: int) -> None:

@@ -2,8 +2,8 @@
 
 A step of a small model is some hundred kernels of a few microseconds each, and launching them one by one takes the
 processor longer than the GPU needs to run them. A graph is launched in one call. It always works on the same places in
-memory: inputs are copied into them, and results stay in them until the next replay of any graph. So whoever needs a
-result for longer copies it.
+memory: inputs are copied into them, and results stay in them until the next replay of any graph. A caller that
+needs a result for longer copies it.
 
 The first call with new shapes runs the function as it is, which also compiles its kernels; the second records it. The
 function must not wait for the device, read a value from it or make a tensor from host memory. If it does, CUDA refuses
@@ -93,14 +93,14 @@ def _uncollected() -> Iterator[None]:
 
 
 class Replay:
-    """A function of tensors that is recorded and replayed where its tensors are on a GPU."""
+    """A function of tensors that is recorded and replayed if its tensors are on a GPU."""
 
     def __init__(
         self, body: Body, generators: Sequence[torch.Generator] = (), recorder: Recorder | None = None
     ) -> None:
         """`recorder` makes the graphs, by default CUDA's for tensors on a GPU and none elsewhere."""
         self.body = body
-        self.recorder = self._given = recorder
+        self.recorder = self._first_recorder = recorder
         self._generators = generators
         self.usual = True  # whether the last call was one like all others: nothing was seen or recorded first
         self.refusal: str | None = None  # why the function cannot be recorded
@@ -120,38 +120,38 @@ class Replay:
         if found is None:
             self._seen.setdefault(shapes, None)
             return self.body(*inputs)
-        graph, places, results = found
-        for place, value in zip(places, inputs, strict=True):
-            place.copy_(value, non_blocking=True)
+        graph, buffers, results = found
+        for buffer, value in zip(buffers, inputs, strict=True):
+            buffer.copy_(value, non_blocking=True)
         graph.replay()
         return results
 
     def _may_record(self) -> bool:
-        return self.refusal is None and sum(one is not None for one in self._seen.values()) < MOST_GRAPHS
+        return self.refusal is None and sum(graph is not None for graph in self._seen.values()) < MOST_GRAPHS
 
     def _record(self, recorder: Recorder, inputs: Results) -> tuple[Graph, Results, Results] | None:
-        places = tuple(value.clone() for value in inputs)
+        buffers = tuple(value.clone() for value in inputs)
         try:
-            graph, results = recorder.record(lambda: self.body(*places))
+            graph, results = recorder.record(lambda: self.body(*buffers))
         except RuntimeError as error:
             self.refusal = str(error).strip().splitlines()[0]
             if is_out_of_memory(error):
-                self.refusal = "the device's memory does not hold graphs, too"
+                self.refusal = "the device's memory does not hold graphs as well"
                 self._give_back()
             return None
-        return graph, places, results
+        return graph, buffers, results
 
     @property
     def has_graphs(self) -> bool:
         """Whether graphs hold memory."""
-        return any(one is not None for one in self._seen.values())
+        return any(graph is not None for graph in self._seen.values())
 
     def _give_back(self) -> None:
         """Free all graphs, but know the shapes."""
         self._seen = dict.fromkeys(self._seen)
-        self.recorder = self._given
+        self.recorder = self._first_recorder
 
     def forget(self) -> None:
         """Free all graphs, and their memory."""
         self._seen.clear()
-        self.recorder = self._given
+        self.recorder = self._first_recorder

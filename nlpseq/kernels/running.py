@@ -1,7 +1,7 @@
-"""What runs a layer over time when a model is used on a device, not trained.
+"""The function that runs a layer over time when a model is used on a device, not trained.
 
-The GPU's kernels run it on a GPU, and the plain loop elsewhere. Without Triton the plain loop runs there, too: torch's
-operators lack some cells and options, and every model must run that was trained. torch is imported only for a GPU.
+The GPU's kernels run it on a GPU, and the plain loop elsewhere. Without Triton the plain loop runs there too: torch's
+operators lack some cells and options, and every trained model has to run. torch is imported only for a GPU.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """A layer over time run by torch's own fused operators: oneDNN or ATen on the CPU, cuDNN on CUDA.
 
-It is there to compare with, and for whoever trusts torch's operators more than ours. The weights have torch.nn's
+It is for comparison, and for users who trust torch's operators more than ours. The weights have torch.nn's
 layout, so they are handed over as they are. Sequences of different lengths are packed, longest first, by one selection
-of rows; running backwards is another order of the same selection. The cost is what torch lacks: its operators know
-neither layer normalisation nor zoneout nor every cell, which is refused and never worked around. In bf16 all they see
-is bf16, the state too, where our own kernels keep the state in fp32. An input's product that is given instead of inputs
+of rows; running backwards is another order of the same selection. The cost: torch's operators have
+neither layer normalisation nor zoneout nor every cell. These are refused and never worked around. In bf16 all they see
+is bf16, the state too, where our own kernels keep the state in fp32. An input's product instead of inputs
 goes through an identity matrix, a product that is wasted; `TorchLayers` says that it would rather have the inputs.
 """
 
@@ -48,7 +48,7 @@ class TorchLayers:
     """`unroll` with the type of its products' operands fixed, as the other kernels are called."""
 
     operands: torch.dtype
-    takes_products: ClassVar[bool] = False  # it would rather be given inputs than the input's product
+    takes_products: ClassVar[bool] = False  # it prefers inputs to the input's product
 
     def __call__(self, *arguments: Any, **settings: Any) -> tuple[Tensor, State]:
         """As `unroll`."""
@@ -72,8 +72,8 @@ def unroll(
     Raises BackendError for what torch's operators lack (see `refuse`). `masks` are zoneout's, so there are none.
     """
     refuse(cell.name, layer_normalisation=weights.gain_ih is not None, zoneout=zoneout)
-    given = state.hidden.dtype
-    lower = operands or given
+    own_type = state.hidden.dtype
+    lower = operands or own_type
     values = [value.to(lower) for value in state]
     matrices = [value.to(lower) for value in _all_weights(weights)]
     if lengths is None:
@@ -82,11 +82,11 @@ def unroll(
         outputs = outputs.flip(0) if reverse else outputs
     else:
         outputs, last = _run_packed(cell, inputs.to(lower), lengths, values, matrices, reverse)
-    return outputs.to(given), cell.state(*(value.to(given) for value in last))
+    return outputs.to(own_type), cell.state(*(value.to(own_type) for value in last))
 
 
 def _all_weights(weights: LayerWeights) -> tuple[Tensor, ...]:
-    """The four weights that torch's operators want; an input's product that is given passes through an identity."""
+    """The four weights that torch's operators want; an input's product passes through an identity."""
     if weights.weight_ih is not None and weights.bias_ih is not None:
         return weights.weight_ih, weights.weight_hh, weights.bias_ih, weights.bias_hh
     recurrent = weights.weight_hh
@@ -98,7 +98,7 @@ def _all_weights(weights: LayerWeights) -> tuple[Tensor, ...]:
 def _run(
     cell: Cell, inputs: Tensor, counts: Tensor | None, state: list[Tensor], matrices: list[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    """torch's operator on inputs [T, B, I], or on packed rows [N, I] of which `counts` [T] belong to each step."""
+    """torch's operator on inputs [T, B, I], or on packed rows [N, I], `counts` [T] for each step."""
     first = [value[None] for value in state]
     begun = first[0] if len(first) == 1 else first
     run = OPERATORS[cell.name]

@@ -5,8 +5,8 @@ Bojanowski et al., 2017, but over tokens). A recurrent layer needs many batches 
 together, and a table does not: on one megabyte of characters it took a language model's loss after 1.2 million of them
 from 1.59 to 1.52. Its cost is the table in the model file, and a state that also holds the last few tokens.
 
-The first layer's input product of a token alone depends on nothing else, so where the vocabulary is smaller than the
-batch it is made once per token of the vocabulary and looked up, which saves up to half of a small model's arithmetic.
+The first layer's input product of a token alone depends on nothing else. If the vocabulary is smaller than the batch,
+it is made once per token of the vocabulary and looked up, which saves up to half of a small model's arithmetic.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Weights = Mapping[str, Array]
 def embed_for(
     weights: Weights, first: Layer, ids: Array, recent: Array, noise: Noise | None, *, products: bool
 ) -> tuple[Array, Layer]:
-    """The first layer's inputs, or its input's product where that is cheaper; and the layer that takes them."""
+    """The first layer's inputs, or its input's product if that is cheaper; and the layer that takes them."""
     embedding = weights["embedding.weight"]
     small = embedding.shape[0] <= ids.shape[0] * ids.shape[1] and "ngrams.weight" not in weights
     noisy = noise is not None and noise.drops_inputs
@@ -52,11 +52,11 @@ class TokenProducts:
 
     @classmethod
     def of(cls, embedding: np.ndarray, layer: LayerWeights) -> TokenProducts | None:
-        """The products, or None where there is no room for those of all tokens."""
+        """The products, or None if those of all tokens would take too much memory."""
         return cls(embedding, layer) if 4 * len(embedding) * layer.width <= KEPT_BYTES else None
 
     def make(self, tokens: Sequence[int]) -> None:
-        """See to it that the rows [V, G*H] of these tokens are there, biases included."""
+        """Make the missing rows of these tokens in `rows` [V, G*H], biases included."""
         if not self._known.issuperset(tokens):
             fresh = sorted(set(tokens) - self._known)
             self.rows[fresh] = project_inputs(self._layer, self._embedding.take(fresh, 0))
@@ -89,7 +89,7 @@ def _embed_ngrams(table: Array, ids: Array, recent: Array) -> Array:
 
 
 def ngram_rows(backwards: Sequence[Any], buckets: int) -> list[Any]:
-    """The table's rows of the n-grams of 2, 3, .. tokens that end in `backwards[0]`, given token by token, last first.
+    """The table's rows of the n-grams of 2, 3, .. tokens that end in `backwards[0]`, token by token, last first.
 
     Tokens are numbers, or arrays of one shape. An n-gram's row is a multiplicative hash of its tokens.
     """

@@ -96,11 +96,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
 def _check_format(path: Path, header: Any) -> None:
     if not isinstance(header, dict):
         raise ModelFileError(str(path), "is a safetensors file, but not one of nlpseq's")
-    found = header.get("format")
-    if not isinstance(found, int) or found > FORMAT:
+    version = header.get("format")
+    if not isinstance(version, int) or version > FORMAT:
         raise ModelFileError(
             str(path),
-            f"is of format {found}, made by nlpseq {header.get('version')}; this version reads format {FORMAT}",
+            f"is of format {version}, made by nlpseq {header.get('version')}; this version reads format {FORMAT}",
             "pip install --upgrade nlpseq",
         )
 
@@ -157,13 +157,13 @@ def load_model(path: Path, task: str | None = None) -> Model:
     if not file.exists():
         raise ModelFileError(str(path), "no such model", _nearest(path) or f"nlpseq train {_verb(task)} --out {path}")
     header, tensors = read_tensors(file)
-    found = header.get("task")
-    if found is None or TOKENISER not in tensors:
+    own_task = header.get("task")
+    if own_task is None or TOKENISER not in tensors:
         raise ModelFileError(str(file), "is a file of nlpseq's, but not a model", f"use {NAME} of the run folder")
-    if task is not None and found != task:
-        raise ModelFileError(str(file), f"is a {found}, a {task} is needed", f"nlpseq train {_verb(task)}")
+    if task is not None and own_task != task:
+        raise ModelFileError(str(file), f"is a {own_task}, a {task} is needed", f"nlpseq train {_verb(task)}")
     tokeniser = load_tokeniser(tensors.pop(TOKENISER).tobytes())
-    return Model(found, header["options"], tensors, tokeniser, header, file)
+    return Model(own_task, header["options"], tensors, tokeniser, header, file)
 
 
 def read_options(model: Model, kind: type[Options]) -> Options:

@@ -34,7 +34,7 @@ class RecurrentOptions:
     hidden_size: int | None = option(None, "units in each layer [default: by corpus and budget]", minimum=1)
     embedding_size: int | None = option(None, "size of a token's vector [default: by vocabulary]", minimum=1)
     layer_normalisation: bool = option(False, "normalise the products of each layer")
-    zoneout: float = option(0.0, "share of units that keep their old state", minimum=0, below=1)
+    zoneout: float = option(0.0, "fraction of units that keep their old state", minimum=0, below=1)
     initial: str = option("orthogonal", "initial values of weights", choices=tuple(INITIAL_VALUES))
 
     def __post_init__(self) -> None:

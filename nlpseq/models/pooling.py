@@ -1,4 +1,4 @@
-"""Poolings: they turn the outputs over a text into one vector.
+"""Pooling: the outputs over a text become one vector.
 
     max        the largest value of each unit (Collobert et al., 2011)
     mean       the average

@@ -1,10 +1,10 @@
 """Layers of a recurrent cell, one on the other, in one direction or both.
 
 The stack is given the function that runs one layer over time, so the same lines serve the plain loop, the fast
-kernels and every device. Noise (the dropouts of training) is an object with four methods, given by the training road;
+kernels and every device. Noise (the dropouts of training) is an object with four methods, from the training road;
 without one nothing is dropped. Both directions of a layer have weights of their own and are joined by concatenation.
-They run one after the other, unless what runs a layer has a way of its own for both: a method `run_directions`, called
-as the function here. The noise of both is drawn first, so it is the same either way; that holds it for longer.
+They run one after the other, unless the object that runs a layer has a method `run_directions`, which is called like
+the function of that name. The noise of both is drawn first, so it is the same either way; that holds it for longer.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def read_layers(weights: Mapping[str, Array], layers: int, prefix: str = "layers
 def start_state(cell: Cell, layers: Sequence[Layer], batch: int) -> StackState:
     """The state of zeros that every sequence starts from."""
     return tuple(
-        tuple(zero_state(cell, batch, one.width // cell.gates, one.weight_ih) for one in layer) for layer in layers
+        tuple(zero_state(cell, batch, direction.width // cell.gates, direction.weight_ih) for direction in layer)
+        for layer in layers
     )
 
 
@@ -99,10 +100,9 @@ def run_stack(
             inputs = noise.between(inputs)
         directions: list[LayerWeights] = []
         masks: list[Array | None] = []
-        for one, start in zip(layer, before, strict=True):
-            weights = one
-            if noise is not None and one.weight_hh is not None:
-                weights = one._replace(weight_hh=noise.recurrent(one.weight_hh))
+        for weights, start in zip(layer, before, strict=True):
+            if noise is not None and weights.weight_hh is not None:
+                weights = weights._replace(weight_hh=noise.recurrent(weights.weight_hh))
             directions.append(weights)
             shape = (inputs.shape[0], *start.hidden.shape)
             masks.append(None if noise is None or not zoneout else noise.zoneout_masks(shape))

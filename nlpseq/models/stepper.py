@@ -1,11 +1,11 @@
-"""A language model bound to its weights, for one token after another: what generating text spends its time in.
+"""A language model bound to its weights, for one token after another: the inner loop of generating text.
 
 `language_model.forward` is right for stretches of text; for a single token it would look up, slice and stack
 far more than it computes. A Stepper looks everything up once and then calls the same equations, so that a step
 costs little more than its matrix-vector products. The first layer's product of a token alone is kept when it is
-first made, where there is room for all of them, so that nothing is computed for tokens that never come. A single
-text is advanced by the compiled step of `nlpseq.native` where there is one; several are, and everything else is,
-by NumPy. Not for a GPU: it would wait for Python, and there `nlpseq.decoding.device.steps` makes blocks of tokens.
+first made, if memory suffices for those of all tokens, so that nothing is computed for tokens that never come. A
+single text is advanced by the compiled step of `nlpseq.native` if that can run; NumPy does all else. A GPU would wait
+for Python here: `nlpseq.decoding.device.steps` makes blocks of tokens there.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Stepper:
         """All that is known of the texts so far."""
         states = self._states if self._native is None else self._native.stack.states
         recent = np.array(self._recent, np.int64).reshape(len(self._recent), len(states[0].hidden))
-        return LanguageModelState(tuple((one,) for one in states), recent)
+        return LanguageModelState(tuple((layer,) for layer in states), recent)
 
     @state.setter
     def state(self, state: LanguageModelState) -> None:
@@ -75,7 +75,7 @@ class Stepper:
         self._opened = False
 
     def _open_native(self) -> None:
-        """Hand a single text over to native code, where that is possible; when it is first advanced, not before."""
+        """Hand a single text over to native code if that is possible; only when it is first advanced."""
         self._opened = True
         if len(self._states[0].hidden) == 1:
             self._native = self._make_native()
@@ -94,8 +94,8 @@ class Stepper:
     def read(self, tokens: np.ndarray) -> None:
         """Go on by tokens [T, B], as a stretch."""
         for start in range(0, len(tokens), READ_STEPS):
-            part = tokens[start : start + READ_STEPS].astype(np.int64)
-            self.state = language_model.forward(self.weights, self.options, part, self.state)[1]
+            stretch = tokens[start : start + READ_STEPS].astype(np.int64)
+            self.state = language_model.forward(self.weights, self.options, stretch, self.state)[1]
 
     def advance(self, tokens: Tokens) -> None:
         """Go on by one token in each of the B texts."""
@@ -116,7 +116,7 @@ class Stepper:
             self._states[depth] = advance(self._cell, layer, product, self._states[depth], self.options.zoneout)
 
     def _inputs(self, tokens: Tokens) -> np.ndarray | None:
-        """What the first layer reads beside the products of tokens that are kept; sees to it that those are there."""
+        """What the first layer reads beside the products of tokens that are kept; makes those that are missing."""
         extra = None if self._ngrams is None else arrays.embed_sum(self._ngrams, self._ngram_rows(tokens))
         if self._products is None:
             embedded: np.ndarray = self._embedding.take(tokens, 0)
@@ -145,5 +145,5 @@ class Stepper:
         """Go on with some of the texts only, or with some of them several times."""
         rows = list(texts)
         state = self.state
-        layers = tuple((type(one)(*(values[rows] for values in one)),) for (one,) in state.layers)
+        layers = tuple((type(layer)(*(values[rows] for values in layer)),) for (layer,) in state.layers)
         self.state = LanguageModelState(layers, state.recent[:, rows])

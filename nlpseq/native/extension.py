@@ -27,7 +27,7 @@ class Unavailable(Exception):
 
 
 def threads() -> int:
-    """How many threads a step uses: OMP_NUM_THREADS where that is set, else the cores this process may run on."""
+    """How many threads a step uses: OMP_NUM_THREADS if it is set, else the cores this process may run on."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(int(wanted) if wanted.isdecimal() else allowed, MOST_THREADS))
@@ -80,9 +80,9 @@ def at_hand() -> tuple[str, ...]:
 
 
 def kind() -> int:
-    """The place in `at_hand` of the set to use.
+    """The index in `at_hand` of the set to use.
 
-    Raises Unavailable, and BackendError where NLPSEQ_INSTRUCTIONS asks for what cannot be had.
+    Raises Unavailable, and BackendError if NLPSEQ_INSTRUCTIONS asks for a set that this processor lacks.
     """
     wanted = os.environ.get(SETTING, "").strip().lower()
     if not wanted:

@@ -1,7 +1,7 @@
-"""A layer over time by the compiled loop, on NumPy arrays: what runs whole texts where no gradient is wanted.
+"""A layer over time by the compiled loop, on NumPy arrays: what runs whole texts if no gradient is wanted.
 
-The same loop as in training, without torch. It runs on one thread and lets go of the interpreter meanwhile, so whoever
-has many texts runs some of them on each of several threads, which needs no waiting in between.
+The same loop as in training, without torch. It runs on one thread and lets go of the interpreter meanwhile, so a
+caller with many texts runs some of them on each of several threads, which needs no waiting in between.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def unroll(
     zoneout: float = 0.0,
     masks: None = None,
 ) -> tuple[Values, State]:
-    """As `nlpseq.cells.unroll`, faster where the compiled loop can be had; zoneout by its expectation only."""
+    """As `nlpseq.cells.unroll`, faster if the compiled loop can run it; zoneout by its expectation only."""
     if cell.name not in recurrence.CELLS or not extension.is_available() or inputs.dtype != np.float32:
         return plain_unroll(cell, weights, inputs, state, lengths, reverse=reverse, zoneout=zoneout, masks=masks)
     lengths = np.full(inputs.shape[1], len(inputs)) if lengths is None else np.asarray(lengths)
@@ -47,7 +47,7 @@ def unroll(
     outputs = hidden[:-1] if reverse else hidden[1:]
     outputs[~active] = 0
     back = np.argsort(order)
-    return _taken(outputs, back), cell.state(*(one[back] for one in (final, *last)))
+    return _taken(outputs, back), cell.state(*(value[back] for value in (final, *last)))
 
 
 @cache
@@ -68,25 +68,26 @@ def unroll_shared(
     lengths: NDArray[np.int64] | None = None,  # [B]
     **settings: Any,
 ) -> tuple[Values, State]:
-    """As `unroll`, the sequences shared out among threads."""
+    """As `unroll`, with the sequences divided among threads."""
     count = min(extension.threads(), inputs.shape[1])
     if count < 2:
         return unroll(cell, weights, inputs, state, lengths, **settings)
-    parts = [np.arange(inputs.shape[1])[one::count] for one in range(count)]
+    parts = [np.arange(inputs.shape[1])[start::count] for start in range(count)]
 
-    def run(part: NDArray[np.int64]) -> tuple[Values, State]:
-        some = None if lengths is None else lengths[part]
-        return unroll(cell, weights, inputs[:, part], cell.state(*(one[part] for one in state)), some, **settings)
+    def run(rows: NDArray[np.int64]) -> tuple[Values, State]:
+        own_lengths = None if lengths is None else lengths[rows]
+        own_state = cell.state(*(value[rows] for value in state))
+        return unroll(cell, weights, inputs[:, rows], own_state, own_lengths, **settings)
 
     made = list(workers().map(run, parts))
     back = np.argsort(np.concatenate(parts))
-    outputs = arrays.concatenate([one for one, _ in made], 1)[:, back]
+    outputs = arrays.concatenate([outputs for outputs, _ in made], 1)[:, back]
     states = zip(*(last for _, last in made), strict=True)
-    return outputs, cell.state(*(arrays.concatenate(list(one), 0)[back] for one in states))
+    return outputs, cell.state(*(arrays.concatenate(list(values), 0)[back] for values in states))
 
 
 def _taken(values: Values, order: NDArray[np.int64]) -> Values:
-    """Sequences [T, B, ..] in this order; the same array where it is theirs already."""
+    """Sequences [T, B, ..] in this order; the same array if they are in this order already."""
     return values if (order == np.arange(len(order))).all() else values[:, order]
 
 
@@ -140,7 +141,7 @@ def _call(cell: Cell, values: Mapping[str, Values | None], settings: Mapping[str
 
 
 def _project(weights: LayerWeights, inputs: Values) -> Values:
-    """The input's product [N, G*H], its bias not yet added; that of padding, too, which is not worth sorting out."""
+    """The input's product [N, G*H], its bias not yet added; that of padding too, which would cost more to leave out."""
     if weights.weight_ih is None:
         return inputs
     product = inputs @ weights.weight_ih.T

@@ -1,8 +1,8 @@
 """Matrices that many rows are multiplied with, packed once for the compiled product.
 
 A search multiplies a few hundred rows with the same few matrices in every step. NumPy's own product leaves its threads
-waiting at full speed, in the way of whoever computes next, and packs the matrix anew each time. Here a matrix is held
-a second time, in the order in which it is read, and rows are shared out among the helpers of the compiled step. A row's
+spinning, which slows down what is computed next, and packs the matrix anew each time. Here a matrix is held
+a second time, in the order in which it is read, and rows are divided among the helpers of the compiled step. A row's
 product is the same to the bit whatever rows are beside it.
 
 It is used wherever it can be: `nlpseq bench products` shows that neither NumPy's product nor torch's is faster.
@@ -26,7 +26,7 @@ class Packed:
     """A matrix [O, I] of float32, packed for the instructions in use when it was made, and a bias [O]."""
 
     def __init__(self, weight: Values, bias: Values | None = None, beyond: float = 0.0) -> None:
-        """`beyond` is what stands for outputs that are none in sums. Raises Unavailable."""
+        """`beyond` is the bias of the outputs that fill the last chunk. Raises Unavailable."""
         self._kind = extension.kind()
         if weight.dtype != np.float32:
             raise Unavailable(f"it multiplies float32, not {weight.dtype}")
@@ -57,8 +57,8 @@ class Packed:
         made = np.empty((len(rows), self.outputs), np.float32)
         maxima, sums = np.empty((2, len(rows), self.chunks), np.float32)
         log_sums = np.empty(len(rows))
-        places = {"maxima": maxima, "sums": sums, "log_sums": log_sums, "out": made}
-        self._run(rows, {name: address(one) for name, one in places.items()})
+        results = {"maxima": maxima, "sums": sums, "log_sums": log_sums, "out": made}
+        self._run(rows, {name: address(array) for name, array in results.items()})
         return made, maxima, log_sums
 
     def losses(self, rows: Values, targets: NDArray[np.int64]) -> Values:
@@ -68,20 +68,19 @@ class Packed:
         self._run(rows, {"targets": address(targets), "losses": address(losses)})
         return losses
 
-    def _run(self, rows: Values, places: dict[str, int]) -> None:
+    def _run(self, rows: Values, results: dict[str, int]) -> None:
         rows = np.ascontiguousarray(rows, np.float32)
         left = {"rows": len(rows), "left": address(rows)}
-        product.run(self._kind, {**self._fixed, **left, **places})
+        product.run(self._kind, {**self._fixed, **left, **results})
 
 
 def address(array: Values) -> int:
     """Where an array's numbers begin."""
-    place: int = array.__array_interface__["data"][0]
-    return place
+    return int(array.__array_interface__["data"][0])
 
 
 class _Turned:
-    """A packed matrix, transposed: what stands on the right of an `@`."""
+    """A packed matrix, transposed: the right side of an `@`."""
 
     __array_ufunc__ = None  # so that an array leaves the product to __rmatmul__
 
@@ -94,13 +93,13 @@ class _Turned:
 
 
 class PackedMatrix(np.ndarray):
-    """An array [O, I] for whose transpose there is a compiled product; what is cut from it is an ordinary array."""
+    """An array [O, I] whose transpose is multiplied by the compiled product; a slice of it is an ordinary array."""
 
     _turned: _Turned | None = None
 
     @classmethod
     def of(cls, weight: Values) -> Values:
-        """The matrix, or `weight` itself where the compiled product cannot serve it."""
+        """The matrix, or `weight` itself if the compiled product cannot run."""
         try:
             turned = _Turned(Packed(weight))
         except Unavailable:

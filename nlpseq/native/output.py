@@ -1,7 +1,7 @@
 """An output layer for many texts at once, with what a search asks of its logits.
 
 A search needs the normaliser of each row and its best few tokens. The compiled layer finds both where the logits are
-made, chunk by chunk, so that nobody has to read them all again. Without it NumPy does the same in four passes.
+made, chunk by chunk, so that they are not all read again. Without it NumPy does the same in four passes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nlpseq.native.matrix import Packed, Values
 from nlpseq.native.product import CHUNK
 
 ROWS = 8  # of logits that are in the cache together
-NEVER = -1e30  # the logit of what is beyond the vocabulary
+NEVER = -1e30  # the logit of an output beyond the vocabulary
 
 
 class Logits(NamedTuple):
@@ -45,12 +45,12 @@ def chunk_maxima(values: Values) -> Values:
 
 
 def _log_sums(values: Values, largest: Values) -> Values:
-    """log(sum(exp(x))) of logits [R, V] whose largest are known, a few rows at a time so that they stay near."""
+    """log(sum(exp(x))) of logits [R, V] with known maxima, a few rows at a time so that they stay in the cache."""
     sums = np.empty(largest.shape)
     buffer = np.empty_like(values[:ROWS])
     for start in range(0, len(values), ROWS):
-        part = values[start : start + ROWS]
-        powers = np.subtract(part, largest[start : start + ROWS, None], out=buffer[: len(part)])
+        rows = values[start : start + ROWS]
+        powers = np.subtract(rows, largest[start : start + ROWS, None], out=buffer[: len(rows)])
         sums[start : start + ROWS] = np.exp(powers, out=powers).sum(-1)
     return np.log(sums) + largest
 

@@ -1,4 +1,4 @@
-"""The compiled product of matrices: what it is given, and running it.
+"""The compiled product of matrices: its arguments, and running it.
 
 Arrays come as addresses, as in `recurrence`. The caller keeps them alive; they hold 32-bit floats.
 """
@@ -28,7 +28,7 @@ class Product(ctypes.Structure):
 def run(kind: int, arguments: Mapping[str, Any]) -> None:
     """Make a product of the fields of Product: in the main thread with helpers, in any other alone.
 
-    Whoever works in several threads has given each core its work already.
+    Other threads exist only if each core has its work already.
     """
     made = Product(**arguments)
     main = threading.get_ident() == threading.main_thread().ident

@@ -1,7 +1,7 @@
-"""The compiled loop over time: what it is given, and its threads.
+"""The compiled loop over time: its arguments and its threads.
 
-Arrays come as addresses, so that this file knows neither torch nor NumPy; whoever calls sees to it that they live,
-are contiguous and of the type that is said. The threads are those of an OpenMP runtime that the process has anyway.
+Arrays come as addresses, so that this file needs neither torch nor NumPy. The caller keeps the arrays alive,
+contiguous and of the right type. The threads are those of an OpenMP runtime that the process has anyway.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from nlpseq.native import extension
 
 # in the order of EACH_CELL in interface.h
 CELLS = ("rnn", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before", "mingru", "minlstm")
-AUTOMATIC, UNITS, SEQUENCES = range(3)  # who does what: `enum share` of interface.h
+AUTOMATIC, UNITS, SEQUENCES = range(3)  # how threads divide the work: `enum share` of interface.h
 FULL, ROUNDED, TILES_IN_HARDWARE, TILES_IMITATED = range(4)  # what products are made of: `enum half`
 
 INTEGERS = ("cell", "gates", "steps", "batch", "size", "reverse", "training", "half", "share", "want_first")
@@ -42,19 +42,19 @@ class Threads(ctypes.Structure):
 
 
 def has_tiles() -> bool:
-    """Whether bf16 numbers are multiplied on matrix tiles (AMX), which were seen to do it right. Raises Unavailable."""
+    """Whether bf16 numbers are multiplied on matrix tiles (AMX) that gave right results. Raises Unavailable."""
     return extension.instructions() == "amx"
 
 
 @cache
 def openmp_threads(path: str | None, wanted: int) -> Threads:
-    """So many threads of the OpenMP runtime at `path`, or one where it is None or lacks what is needed."""
+    """The threads wanted, of the OpenMP runtime at `path`; a single one if it is None or misses a function."""
     try:
         runtime = ctypes.CDLL(path) if path else None
         functions = (runtime.GOMP_parallel, runtime.omp_get_thread_num, runtime.omp_get_num_threads)  # type: ignore[union-attr]
     except (OSError, AttributeError):
         return Threads(None, None, None, 1)
-    return Threads(*(ctypes.cast(one, ctypes.c_void_p) for one in functions), wanted)
+    return Threads(*(ctypes.cast(function, ctypes.c_void_p) for function in functions), wanted)
 
 
 def run(
@@ -67,7 +67,7 @@ def run(
 ) -> None:
     """Run a layer over time. Raises MemoryError and Unavailable.
 
-    `arguments` are the fields of Layer; `kind` is a place in `extension.at_hand()`, by default that of the set in use.
+    `arguments` are the fields of Layer; `kind` is an index of `extension.at_hand()`, by default that of the set in use.
     """
     library = extension.load_library()
     layer = Layer(**arguments)

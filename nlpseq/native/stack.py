@@ -1,8 +1,8 @@
 """A recurrent stack with one text in it, advanced by the compiled step.
 
 The state lives here and is changed in place, so that no array is made in a step. Weights stay where they are: this
-holds their addresses, and the arrays themselves so that they live as long. Asking an array for its address takes
-longer than a small product, so what changes in each step is copied to a place that is known.
+holds their addresses, and the arrays themselves to keep them alive. Asking an array for its address takes
+longer than a small product, so what changes in each step is copied to an array whose address is known.
 
 A matrix whose numbers are all bf16, as `models.language_model.rounded` makes them, is kept in 16 bits. Nothing is lost
 by that, and there is half as much to read.
@@ -56,13 +56,13 @@ class NativeStack:
     ) -> None:
         """Start from states of [1, H]; `products` [V, G*H] are those of tokens, for the first layer.
 
-        Raises Unavailable where the compiled step cannot run these layers.
+        Raises Unavailable if the compiled step cannot run these layers.
         """
         self._library, self._kind = extension.load_library(), extension.kind()
         if cell.name not in recurrence.CELLS:
             raise Unavailable(f"it has no {cell.name} cell")
         self._state = cell.state
-        self._states = [[np.array(value) for value in one] for one in states]
+        self._states = [[np.array(value) for value in state] for state in states]
         self._arrays: list[np.ndarray] = []  # kept alive
         described = [
             self._describe(recurrence.CELLS.index(cell.name), cell.gates, weights, state, zoneout)
@@ -117,11 +117,11 @@ class NativeStack:
     @property
     def states(self) -> list[Any]:
         """A copy of each layer's state."""
-        return [self._state(*(value.copy() for value in one)) for one in self._states]
+        return [self._state(*(value.copy() for value in state)) for state in self._states]
 
 
 class NativeLinear:
-    """A linear map of one vector, which always lies in the same place."""
+    """A linear map of one vector, which always lies at the same address."""
 
     def __init__(self, weight: np.ndarray, bias: np.ndarray | None, inputs: np.ndarray) -> None:
         """weight [O, I], bias [O], inputs [1, I]. Raises Unavailable."""
@@ -130,7 +130,10 @@ class NativeLinear:
         kept, self._matrix = describe_matrix(weight)
         vectors = (bias, inputs, self.outputs)
         self._arrays = (kept, *vectors)
-        self._arguments = [ctypes.addressof(self._matrix), *(None if one is None else address(one) for one in vectors)]
+        self._arguments = [
+            ctypes.addressof(self._matrix),
+            *(None if vector is None else address(vector) for vector in vectors),
+        ]
 
     def apply(self) -> None:
         """Make the outputs [1, O] of what the inputs are now."""
@@ -154,7 +157,7 @@ def describe_matrix(weight: np.ndarray) -> tuple[np.ndarray, _Matrix]:
 
 
 def upper_halves(weight: np.ndarray) -> np.ndarray | None:
-    """32-bit floats as bf16, the upper 16 of their bits, where the lower ones are all zero; else None."""
+    """32-bit floats as bf16, the upper 16 of their bits, if the lower ones are all zero; else None."""
     bits = weight.view(np.uint32)
     if sys.byteorder != "little" or (bits[0] & 0xFFFF).any() or (bits & 0xFFFF).any():  # the first row mostly decides
         return None
@@ -162,7 +165,7 @@ def upper_halves(weight: np.ndarray) -> np.ndarray | None:
 
 
 def pack(upper: np.ndarray) -> np.ndarray:
-    """bf16 [O, I] in the order of `struct matrix`: of each 32 columns, the first 16 and the others by turns."""
+    """bf16 [O, I] in the order of `struct matrix`: of each 32 columns, the first 16 alternate with the others."""
     rows, columns = upper.shape
     packed = upper.copy()
     whole = columns - columns % (2 * GROUP)
@@ -172,7 +175,7 @@ def pack(upper: np.ndarray) -> np.ndarray:
 
 
 def address(array: np.ndarray) -> int:
-    """Where an array's numbers begin. Raises Unavailable where they are not 32-bit floats in order."""
+    """Where an array's numbers begin. Raises Unavailable if they are not 32-bit floats in order."""
     if array.dtype != np.float32 or not array.flags.c_contiguous:
         raise Unavailable("it reads 32-bit floats only")
     return array.ctypes.data

@@ -1,8 +1,7 @@
-"""A layer over time on NumPy arrays, one step of all sequences after the other, on all threads.
+"""A layer over time on NumPy arrays, step by step for all sequences, on all threads.
 
-For a search, whose texts go on by one token at a time, and where few sequences have to share a machine's cores: the
-products are the packed ones, and what the cell makes of them is compiled. `layer` is for whole texts, a thread to each
-group of them.
+For a search, whose texts grow by a token at a time, and for few sequences on all cores: the products are the packed
+ones, and the cell's own arithmetic is compiled. `layer` is for whole texts, with a thread for each group of them.
 """
 
 from __future__ import annotations
@@ -31,23 +30,23 @@ def unroll(
     zoneout: float = 0.0,
     masks: None = None,
 ) -> tuple[Values, State]:
-    """As `nlpseq.cells.unroll`, faster where a compiled step can be had; zoneout by its expectation only."""
+    """As `nlpseq.cells.unroll`, faster if the compiled step can run it; zoneout by its expectation only."""
     if not _can_run(cell, weights, inputs):
         return plain_unroll(cell, weights, inputs, state, lengths, reverse=reverse, zoneout=zoneout, masks=masks)
     from_input = np.ascontiguousarray(inputs if weights.weight_ih is None else inputs @ weights.weight_ih.T)
     steps, shape = len(inputs), state.hidden.shape
-    step = _Step(cell, weights, shape, zoneout)
-    hidden = np.empty((steps + 1, *shape), np.float32)  # in the order of the turns
+    run_step = _Step(cell, weights, shape, zoneout)
+    hidden = np.empty((steps + 1, *shape), np.float32)  # in the order of running
     hidden[0] = state.hidden
     memory = [np.array(value, np.float32) for value in state[1:]]
     times = np.arange(steps)[::-1] if reverse else np.arange(steps)
-    for turn, time in enumerate(times):
-        product = None if cell.parallel else hidden[turn] @ weights.weight_hh.T
+    for step, time in enumerate(times):
+        product = None if cell.parallel else hidden[step] @ weights.weight_hh.T
         before = [value.copy() for value in memory] if lengths is not None else []
-        step(from_input[time], product, hidden[turn : turn + 2], memory)
+        run_step(from_input[time], product, hidden[step : step + 2], memory)
         if lengths is not None:
             ended = lengths <= time
-            for fresh, old in zip((hidden[turn + 1], *memory), (hidden[turn], *before), strict=True):
+            for fresh, old in zip((hidden[step + 1], *memory), (hidden[step], *before), strict=True):
                 fresh[ended] = old[ended]
     last = cell.state(hidden[-1].copy(), *memory)
     outputs = hidden[1:][::-1] if reverse else hidden[1:]
@@ -68,9 +67,9 @@ class _Step:
         self.kind = extension.kind()
         self.finish = extension.load_library().nlpseq_finish_step
         biases = {"bias": weights.bias_hh, "input_bias": None if weights.weight_ih is None else weights.bias_ih}
-        self.biases = {name: None if one is None else np.ascontiguousarray(one) for name, one in biases.items()}
+        self.biases = {name: None if array is None else np.ascontiguousarray(array) for name, array in biases.items()}
         self.fixed: dict[str, Any] = {
-            **{name: None if one is None else address(one) for name, one in self.biases.items()},
+            **{name: None if array is None else address(array) for name, array in self.biases.items()},
             "cell": recurrence.CELLS.index(cell.name),
             "gates": cell.gates,
             "steps": 1,

@@ -1,10 +1,10 @@
-"""What is chosen where the user left it open: sizes, rates and batches, from the corpus, the budget and the machine.
+"""Defaults for options that are left open: sizes, rates and batches, chosen by corpus, budget and machine.
 
-The choices come from runs on one megabyte of characters and two million words, recorded in benchmarks/. The rule
-behind them: a run's work is its time times the machine's speed, and the best model's parameters grow with the square
-root of the work, as its tokens do (Hoffmann et al., 2022). Small corpora are seen many times, so they want dropout.
-The machine's speed is measured on a recurrent layer, forward and backward, by the kernel that will train, and rounded,
-so that the same machine chooses the same.
+The choices come from runs on one megabyte of characters and two million words, recorded in benchmarks/. The rule behind
+them: the work of a run is its time times the machine's speed, and the best number of parameters grows with the square
+root of the work, as does the number of tokens (Hoffmann et al., 2022). A small corpus is read many times, so it needs
+dropout. The machine's speed is measured on a recurrent layer, forward and backward, with the kernel that will train. It
+is rounded, so that the same machine makes the same choices.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ from nlpseq.models.translator import TranslatorOptions
 from nlpseq.training.data.feed import Feed
 from nlpseq.training.options import ClassifierTraining, LanguageModelTraining, TrainingOptions, TranslationTraining
 
-PROBES = {"cpu": (16, 32, 384)}  # steps, batch and size of the layer whose speed is measured
-BATCHES = {"cpu": (32, 64), "cuda": (64, 128)}  # streams and steps; a GPU's kernels work on 64 streams at a time
-MEMORY_SHARE = 0.5  # of a GPU's free memory is planned for; the rest is for the allocator, graphs and validation
+PROBES = {"cpu": (16, 32, 384)}  # steps, batch size and layer size for measuring the speed
+BATCHES = {"cpu": (32, 64), "cuda": (64, 128)}  # streams and steps; GPU kernels work on 64 streams at a time
+MEMORY_FRACTION = 0.5  # of a GPU's free memory is used; the rest is for the allocator, graphs and validation
 HIDDEN_SIZES = (64, 96, 128, 192, 256, 320, 384, 448, 544, 640, 768, 896, 1056, 1280, 1536)
 LARGE_VOCABULARY = 8_192
 REFERENCE_SIZE = 384
-REFERENCE_WORK = 2.0e13  # floating-point operations that so many hidden units are right for
-MOST_EVIDENCE = 16  # labels, up to which weights of evidence are read
+REFERENCE_WORK = 2.0e13  # floating-point operations for which REFERENCE_SIZE hidden units are best
+MOST_EVIDENCE_LABELS = 16  # with more labels, weights of evidence are not used
 DEFAULT_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What the choices depend on."""
+    """The facts that the choices depend on."""
 
-    tokens: int  # in the training part
+    tokens: int  # for training
     vocabulary_size: int
-    seconds: float  # of training
-    speed: float  # floating-point operations a second, of a layer's products
+    seconds: float  # for training
+    speed: float  # floating-point operations per second, of a layer's products
     device: str = "cpu"
-    memory: float = math.inf  # bytes of the device that are free
+    memory: float = math.inf  # free bytes of the device
 
 
 def measure_speed(choice: Choice) -> float:
-    """Operations a second of a layer's matrix products, all else included; a power of the square root of two.
+    """Operations per second of a layer's matrix products, in the time of the whole layer; a power of the root of two.
 
-    The layer is large enough for the device: on a GPU a small one would only show how long a launch takes.
+    On a GPU the layer is large, because a small one would only measure the time of a launch.
     """
     steps, batch, size = PROBES.get(choice.device.type, (64, 128, 1024))
     cell = CELLS["lstm"]
@@ -66,25 +66,25 @@ def measure_speed(choice: Choice) -> float:
     state, leaves = zero_state(cell, batch, size, inputs.detach()), [inputs, *weights[:4]]
     times = []
     for _ in range(8):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         grads = torch.autograd.grad(choice.run_layer(cell, weights, inputs, state)[0].sum(), leaves)
         float(grads[0][0, 0, 0])  # waits for the device
-        times.append(time.perf_counter() - begun)
+        times.append(time.perf_counter() - start)
     speed = 3 * 2 * 2 * steps * batch * size * cell.gates * size / sorted(times)[2]
     return float(2 ** (round(2 * math.log2(speed)) / 2))
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes of a device that are free; of the CPU's no account is taken."""
+    """The free bytes of a GPU; infinite for the CPU, whose memory is not checked."""
     return float(torch.cuda.mem_get_info()[0]) if device.type == "cuda" else math.inf
 
 
 def complete(
     model: LanguageModelOptions, training: LanguageModelTraining, facts: Circumstances
 ) -> tuple[LanguageModelOptions, LanguageModelTraining]:
-    """The options with nothing left open; what the user has set stays. Raises OptionError where it has no effect."""
+    """Choose the options that are left open. Raises OptionError if an option that is set has no effect."""
     if training.steps is not None or training.epochs is not None:
-        facts = replace(facts, device="cpu", memory=math.inf)  # such a run is the same on every device
+        facts = replace(facts, device="cpu", memory=math.inf)  # so that the run is the same on every device
     large = facts.vocabulary_size > LARGE_VOCABULARY
     tied = large if model.tied is None else model.tied
     hidden = model.hidden_size or _hidden_size(facts, large)
@@ -98,11 +98,11 @@ def complete(
         ngrams=model.ngrams or (1 if large else 5),
     )
     if model.ngrams == 1 and model.ngram_buckets != NGRAM_BUCKETS:
-        raise OptionError("ngram_buckets", "is an option of n-grams, and there are none", "--ngrams 4")
+        raise OptionError("ngram_buckets", "is an option of n-grams, which are off", "--ngrams 4")
     _refuse_useless_drop(model, training)
     dropout = training.dropout if training.dropout is not None else _dropout(passes, large)
     streams, steps = BATCHES[facts.device]
-    while streams > 1 and _bytes(facts, model, streams * steps) > MEMORY_SHARE * facts.memory:
+    while streams > 1 and _bytes(facts, model, streams * steps) > MEMORY_FRACTION * facts.memory:
         streams //= 2
     training = replace(
         training,
@@ -118,7 +118,7 @@ def complete(
 def complete_translator(
     model: TranslatorOptions, training: TranslationTraining, pairs: int
 ) -> tuple[TranslatorOptions, TranslationTraining]:
-    """The options with nothing left open; what the user has set stays. Raises OptionError where it has no effect."""
+    """Choose the options that are left open. Raises OptionError if an option that is set has no effect."""
     _refuse_useless_drop(model, training)
     hidden = model.hidden_size or 256
     dropout = 0.3 if training.dropout is None else training.dropout
@@ -138,12 +138,12 @@ def complete_classifier(
     training: ClassifierTraining,
     texts: int,
     *,
-    taught: bool,
+    pretrained: bool,
     labels: int,
 ) -> tuple[ClassifierOptions, ClassifierTraining]:
-    """The options with nothing left open; what the user has set stays. Raises OptionError where it has no effect.
+    """Choose the options that are left open. Raises OptionError if an option that is set has no effect.
 
-    `texts` is the number of those to train on; `taught` says whether it starts from a model.
+    `texts` is the number of training texts; `pretrained` is whether the run starts from a model.
     """
     _refuse_useless_drop(model, training)
     hidden = model.hidden_size or 64
@@ -152,10 +152,10 @@ def complete_classifier(
         model,
         hidden_size=hidden,
         embedding_size=model.embedding_size or 128,
-        bidirectional=not taught if model.bidirectional is None else model.bidirectional,
-        pooling=model.pooling or ("attention," * taught + USUAL_POOLING),
-        ngrams=model.ngrams or (1 if taught else 2),
-        evidence=(2 if labels <= MOST_EVIDENCE else 0) if model.evidence is None else model.evidence,
+        bidirectional=not pretrained if model.bidirectional is None else model.bidirectional,
+        pooling=model.pooling or ("attention," * pretrained + USUAL_POOLING),
+        ngrams=model.ngrams or (1 if pretrained else 2),
+        evidence=(2 if labels <= MOST_EVIDENCE_LABELS else 0) if model.evidence is None else model.evidence,
     )
     return model, replace(
         training,
@@ -163,20 +163,20 @@ def complete_classifier(
         dropout=dropout,
         input_dropout=dropout / 2 if training.input_dropout is None else training.input_dropout,
         learning_rate=training.learning_rate or (2e-3 if training.optimiser.startswith("adam") else None),
-        layer_rates=training.layer_rates or (1.5 if taught else 1.0),
-        unfreeze=(0.1 if taught else 0.0) if training.unfreeze is None else training.unfreeze,
+        layer_rates=training.layer_rates or (1.5 if pretrained else 1.0),
+        unfreeze=(0.1 if pretrained else 0.0) if training.unfreeze is None else training.unfreeze,
     )
 
 
 def _refuse_useless_drop(model: RecurrentOptions, training: TrainingOptions) -> None:
     if training.weight_drop and model.recurrent_cell.parallel:
         raise OptionError(
-            "weight_drop", f"drops recurrent weights, and the cell {model.cell} has none", "--dropout 0.2"
+            "weight_drop", f"drops recurrent weights, but the cell {model.cell} has none", "--dropout 0.2"
         )
 
 
 def _bytes(facts: Circumstances, model: LanguageModelOptions, tokens: int) -> float:
-    """About what training takes: parameters four times over, a batch's values in the layers, and its logits."""
+    """An estimate of the bytes for training: four times the parameters, a batch's values in all layers, its logits."""
     hidden, embedding = model.hidden_size or 0, model.embedding_size or 0
     rows = facts.vocabulary_size + ((model.ngrams or 1) - 1) * model.ngram_buckets
     parameters = rows * embedding + facts.vocabulary_size * hidden + model.layers * 8 * hidden * hidden
@@ -184,12 +184,12 @@ def _bytes(facts: Circumstances, model: LanguageModelOptions, tokens: int) -> fl
 
 
 def _softmax(facts: Circumstances, large: bool) -> str:
-    """A large vocabulary's is estimated on a CPU; on a GPU all of it takes less time than the layers."""
+    """Sampled for a large vocabulary on a CPU; on a GPU even the full softmax takes less time than the layers."""
     return "sampled" if large and facts.device == "cpu" else "full"
 
 
 def _hidden_size(facts: Circumstances, large: bool) -> int:
-    """The reference size for the reference work; parameters, the square of it, with the square root of the work."""
+    """REFERENCE_SIZE for REFERENCE_WORK; its square, the number of parameters, grows with the root of the work."""
     wanted = REFERENCE_SIZE * (facts.seconds * facts.speed / REFERENCE_WORK) ** 0.25
     by_corpus = 32 + 0.6 * math.sqrt(facts.tokens)
     wanted = min(0.7 * wanted if large else wanted, by_corpus)
@@ -197,13 +197,13 @@ def _hidden_size(facts: Circumstances, large: bool) -> int:
 
 
 def _passes(facts: Circumstances, hidden: int, embedding: int, large: bool) -> float:
-    """About how many times the corpus will be seen."""
+    """An estimate of the number of passes over the corpus."""
     output = embedding * min(facts.vocabulary_size, 4096) if large else hidden * facts.vocabulary_size
     operations = 6 * (4 * hidden * (hidden + embedding) + output)
     return 0.6 * facts.seconds * facts.speed / operations / facts.tokens
 
 
 def _dropout(passes: float, large: bool) -> float:
-    """None for characters that are seen a few times, up to a half for a corpus that is seen over and over."""
-    share = 0.15 * math.log2(1 + passes) if large else 0.15 * math.log2(max(1.0, passes / 2.5))
-    return round(min(0.5, share), 2)
+    """Zero for characters that are read a few times, up to a half for a corpus that is read many times."""
+    dropout = 0.15 * math.log2(1 + passes) if large else 0.15 * math.log2(max(1.0, passes / 2.5))
+    return round(min(0.5, dropout), 2)

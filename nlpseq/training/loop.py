@@ -85,7 +85,7 @@ class Run:
         late: bool | None = None,
         recorder: Recorder | None = None,
     ) -> None:
-        """With `late`, the default on a GPU, steps are not waited for; `recorder` then records steps as graphs."""
+        """With `late`, the default on a GPU, the host reads a step's results late; `recorder` then records graphs."""
         self.task = task
         self.options = options
         self.folder = folder

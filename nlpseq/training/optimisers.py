@@ -74,7 +74,7 @@ class Updates:
     ) -> None:
         """`depths` by name choose a parameter's factor among the `scales` of `step`; the default is 0.
 
-        `late` is whether updates are made by `step_unless`, which is the default on a GPU.
+        With `late`, the default on a GPU, updates are made by `step_unless`, and the host reads their results late.
         """
         self.device = next(iter(parameters.values())).device
         self.late = self.device.type != "cpu" if late is None else late

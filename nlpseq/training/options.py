@@ -1,4 +1,4 @@
-"""What steers a training run. torch is not imported here, so that the command line can read it at no cost."""
+"""The options of a training run. torch is not imported here, so that the command line can read them at once."""
 
 from __future__ import annotations
 
@@ -10,109 +10,125 @@ from nlpseq.options import check, option
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """How a model is trained, whatever its task."""
+    """The training options of all tasks."""
 
-    epochs: float | None = option(None, "train for so many passes over the corpus", above=0)
-    steps: int | None = option(None, "train for so many steps", minimum=1)
-    minutes: float | None = option(None, "train for about so many minutes, all in all [default: 5]", above=0)
+    epochs: float | None = option(None, "number of passes over the corpus", above=0)
+    steps: int | None = option(None, "number of training steps", minimum=1)
+    minutes: float | None = option(
+        None, "budget in minutes for the whole run, preparation and evaluation included [default: 5]", above=0
+    )
     optimiser: str = option("adamw", "optimiser", choices=("adamw", "adam", "sgd", "rmsprop"))
     learning_rate: float | None = option(None, "highest learning rate [default: by optimiser]", above=0)
     warm_up: int = option(10, "steps over which the learning rate rises", minimum=0)
-    anneal: float = option(0.9, "share of the run over which the rate falls to zero", minimum=0, maximum=1)
-    weight_decay: float | None = option(
-        None, "decay of weights that are not tables [default: 0.01 for adamw]", minimum=0
-    )
+    anneal: float = option(0.9, "fraction of the run over which the learning rate falls to zero", minimum=0, maximum=1)
+    weight_decay: float | None = option(None, "weight decay of matrices [default: 0.01 for adamw, else 0]", minimum=0)
     clip: float = option(1.0, "largest gradient norm", above=0)
-    batch_size: int | None = option(None, "streams, or sequences, in a batch [default: by corpus]", minimum=1)
-    accumulate: int = option(1, "batches in one step", minimum=1)
+    batch_size: int | None = option(None, "number of streams or texts in a batch [default: by corpus]", minimum=1)
+    accumulate: int = option(1, "number of batches whose gradients make one step", minimum=1)
     dropout: float | None = option(
         None, "locked dropout between layers [default: by task and corpus]", minimum=0, below=1
     )
-    embedding_dropout: float = option(0.0, "share of tokens whose vectors are dropped", minimum=0, below=1)
+    embedding_dropout: float = option(0.0, "fraction of the vocabulary whose vectors are dropped", minimum=0, below=1)
     input_dropout: float | None = option(
         None, "locked dropout of embedded tokens [default: half of --dropout]", minimum=0, below=1
     )
     weight_drop: float = option(0.0, "dropout of recurrent weights", minimum=0, below=1)
-    average: float = option(0.0, "decay of a moving average of the weights, as 0.999; 0: none", minimum=0, below=1)
-    validations: int = option(8, "validations in a run", minimum=1)
-    patience: int = option(0, "stop after so many validations without progress; 0: never", minimum=0)
-    precision: str = option("auto", "operands of matrix products", choices=("auto", "fp32", "bf16", "fp16"))
+    average: float = option(0.0, "decay of a moving average of the weights, such as 0.999; 0: none", minimum=0, below=1)
+    validations: int = option(8, "number of validations in a run", minimum=1)
+    patience: int = option(0, "stop after this number of validations without a better model; 0: never", minimum=0)
+    precision: str = option(
+        "auto", "number format of matrix products' operands", choices=("auto", "fp32", "bf16", "fp16")
+    )
     device: str = option(
         "auto",
-        "where to train; auto: on a GPU that can run our kernels, if there is one",
+        "where to train; auto: on a GPU if one can run the kernels, else on the CPU",
         choices=("auto", "cpu", "cuda"),
     )
     backend: str = option(
-        "auto", "what runs layers over time", choices=("auto", "native", "eager", "triton", "torch", "plain")
+        "auto",
+        "implementation of the recurrent layers",
+        choices=("auto", "native", "eager", "triton", "torch", "plain"),
     )
-    random_seed: int = option(1, "seed of weights, dropout and order", minimum=0)
-    save_every: int | None = option(None, "save for resuming every so many steps [default: each 30 s]", minimum=1)
+    random_seed: int = option(1, "seed of initial weights, dropout and the order of texts", minimum=0)
+    save_every: int | None = option(
+        None, "number of steps between two saves for --resume [default: each 30 s]", minimum=1
+    )
 
     def __post_init__(self) -> None:
         check(self)
-        given = [name for name in ("epochs", "steps", "minutes") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise OptionError(" and ".join(given), "are different budgets: give one of them")
+        budgets = [name for name in ("epochs", "steps", "minutes") if getattr(self, name) is not None]
+        if len(budgets) > 1:
+            raise OptionError(" and ".join(budgets), "are different budgets: use one of them")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModelTraining(TrainingOptions):
-    """How a language model is trained."""
+    """The training options of a language model."""
 
     sequence_length: int | None = option(None, "steps of back-propagation through time", minimum=1)
     softmax: str = option(
         "auto",
-        "sampled: estimate a large vocabulary's softmax from some words",
+        "sampled: estimate the softmax of a large vocabulary from a sample of tokens",
         choices=("auto", "full", "sampled"),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationTraining(TrainingOptions):
-    """How a translator is trained."""
+    """The training options of a translator."""
 
-    label_smoothing: float = option(0.1, "share of each target that is spread over the vocabulary", minimum=0, below=1)
-    longest: int = option(200, "tokens beyond which a text is left out of training", minimum=1)
+    label_smoothing: float = option(
+        0.1, "probability of each target that is spread over the vocabulary", minimum=0, below=1
+    )
+    longest: int = option(200, "most tokens of a text; pairs with a longer text are left out of training", minimum=1)
     batch_tokens: int | None = option(
-        None, "target tokens in a batch, padding included, in place of a number of pairs", minimum=1
+        None, "most target tokens in a batch, padding included, instead of --batch-size", minimum=1
     )
     criterion: str = option(
-        "loss", "what the best model is chosen by, and --patience waits for", choices=("loss", "bleu")
+        "loss", "score that the best model is chosen by, and that --patience watches", choices=("loss", "bleu")
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.batch_tokens is not None and self.batch_size is not None:
-            raise OptionError("batch_tokens and batch_size", "are different measures of a batch: give one of them")
+            raise OptionError("batch_tokens and batch_size", "are different measures of a batch: use one of them")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierTraining(TrainingOptions):
-    """How a classifier is trained."""
+    """The training options of a classifier."""
 
-    embedding_dropout: float = option(0.2, "share of tokens whose vectors are dropped", minimum=0, below=1)
-    average: float = option(0.99, "decay of a moving average of the weights, as 0.999; 0: none", minimum=0, below=1)
-    label_smoothing: float = option(0.0, "share of each text that is spread over all labels", minimum=0, below=1)
-    class_weights: str = option("none", "balanced: count a rare label's texts for more", choices=("none", "balanced"))
-    longest: int = option(1000, "tokens of a text that are trained on, from its begin and its end", minimum=8)
+    embedding_dropout: float = option(0.2, "fraction of the vocabulary whose vectors are dropped", minimum=0, below=1)
+    average: float = option(
+        0.99, "decay of a moving average of the weights, such as 0.999; 0: none", minimum=0, below=1
+    )
+    label_smoothing: float = option(
+        0.0, "probability of each text's label that is spread over all labels", minimum=0, below=1
+    )
+    class_weights: str = option(
+        "none", "balanced: give the texts of rare labels more weight", choices=("none", "balanced")
+    )
+    longest: int = option(1000, "most tokens of a text in training; the middle of a longer one is left out", minimum=8)
     batch_tokens: int = option(16_384, "most tokens in a batch, padding included", minimum=1)
     criterion: str = option(
         "accuracy",
-        "what the best model is chosen by, and --patience waits for",
+        "score that the best model is chosen by, and that --patience watches",
         choices=("accuracy", "macro-f1", "loss"),
     )
     adversarial: float = option(
-        0.0, "size of a worst-case change of a text's vectors, in those of a token; 0: none", minimum=0
+        0.0, "adversarial training: size of the change, in lengths of a token's vector; 0: none", minimum=0
     )
-    virtual_adversarial: float = option(0.0, "the same, worst for what the model says and not for the label", minimum=0)
+    virtual_adversarial: float = option(
+        0.0, "virtual adversarial training: the same, without using the label", minimum=0
+    )
     layer_rates: float | None = option(
         None,
-        "by how much a layer learns more slowly than that above it [default: 1, or 1.5 from a model to start from]",
+        "factor by which each layer learns more slowly than the one above [default: 1; 1.5 with --init-from]",
         minimum=1,
     )
     unfreeze: float | None = option(
         None,
-        "share of the run over which layers begin to learn, the last first [default: 0, or 0.1 from a model]",
+        "fraction of the run after which all layers learn, the last layer first [default: 0; 0.1 with --init-from]",
         minimum=0,
         below=1,
     )
@@ -120,21 +136,21 @@ class ClassifierTraining(TrainingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.adversarial and self.virtual_adversarial:
-            raise OptionError("adversarial and virtual_adversarial", "are two kinds of one thing: give one of them")
+            raise OptionError("adversarial and virtual_adversarial", "are alternatives: use one of them")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusOptions:
-    """How a corpus becomes tokens."""
+    """How a corpus is tokenised."""
 
     tokens: str = option(
         "auto",
-        "what a token is [default: by task and corpus]",
+        "kind of tokens [default: by task and corpus]",
         choices=("auto", "char", "byte", "word", "unigram", "bpe"),
     )
     vocab_size: int | None = option(
         None,
-        "largest vocabulary, its 256 bytes included [default: by tokens]",
+        "largest size of the vocabulary, its 256 bytes included [default: by --tokens]",
         minimum=256,
         maximum=1_000_000,
     )

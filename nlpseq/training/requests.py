@@ -181,7 +181,8 @@ def read_pair_columns(names: str | None) -> tuple[str, str] | None:
         return None
     source, comma, target = names.partition(",")
     if not (source and comma and target) or "," in target:
-        raise OptionError("columns", f"must be two names with a comma between them, was {names!r}", "--columns en,de")
+        what = f"must be two names or numbers with a comma between them, was {names!r}"
+        raise OptionError("columns", what, "--columns en,de")
     return source, target
 
 

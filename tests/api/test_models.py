@@ -80,8 +80,8 @@ def test_a_classifier_labels_and_is_evaluated_as_by_the_command(trained: dict[st
     model = nlpseq.Classifier.load(trained["sentiment"])
     shown = run("classify", "-m", trained["sentiment"], input=REVIEWS)
     decisions = model.classify(REVIEWS)
-    assert [f"{one.labels[0]}\t{one.probabilities[0]:.6f}" for one in decisions] == shown.splitlines()
-    assert model.classify(REVIEWS[0]).labels == decisions[0].labels
+    assert [f"{decision.label}\t{decision.probability:.6f}" for decision in decisions] == shown.splitlines()
+    assert model.classify(REVIEWS[0]).label == decisions[0].labels[0]
     assert set(decisions[0].labels) == set(model.labels)
     evaluated = json.loads(run("evaluate", "-m", trained["sentiment"], "--json"))
     assert _scores(model) == evaluated["scores"]

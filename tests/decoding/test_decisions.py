@@ -45,10 +45,10 @@ def test_the_status_says_what_was_read(small: TextClassifier, monkeypatch: pytes
 
 def test_a_classifier_abstains_below_the_threshold() -> None:
     decision = Decision(["x", "y"], [0.7, 0.3], False)
-    assert decision.label(AbstentionOptions()) == "x"
-    assert decision.label(AbstentionOptions(threshold=0.7)) == "x"
-    assert decision.label(AbstentionOptions(threshold=0.71)) == "unsure"
-    assert decision.label(AbstentionOptions(threshold=0.71, abstain="?")) == "?"
+    assert decision.decide(AbstentionOptions()) == "x"
+    assert decision.decide(AbstentionOptions(threshold=0.7)) == "x"
+    assert decision.decide(AbstentionOptions(threshold=0.71)) == "unsure"
+    assert decision.decide(AbstentionOptions(threshold=0.71, abstain="?")) == "?"
     assert decision.by_label() == {"x": 0.7, "y": 0.3}
 
 

@@ -112,7 +112,7 @@ def test_any_number_of_threads_computes_the_same(count: int, assert_close: Close
 def test_without_an_openmp_runtime_one_thread_works(assert_close: Close, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = native.openmp_threads("/nowhere/libgomp.so", 2)
     assert (alone.parallel, alone.wanted) == (None, 1)
-    monkeypatch.setattr(native_recurrence, "_threads", lambda: alone)
+    monkeypatch.setattr(native_recurrence, "threads", lambda: alone)
     case = Case("lstm", "all", LARGE)
     expected, found = case.results(plain), case.results(native_recurrence.unroll)
     for what in expected:

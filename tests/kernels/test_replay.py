@@ -77,7 +77,7 @@ def test_graphs_that_memory_does_not_hold_are_given_back() -> None:
         if key == "a":
             had = doubled.has_graphs
     assert not had and not doubled.has_graphs
-    assert doubled.refusal == "the device's memory does not hold graphs, too"
+    assert doubled.refusal == "the device's memory does not hold graphs as well"
 
 
 def test_on_the_cpu_a_function_is_simply_called() -> None:

@@ -259,15 +259,15 @@ def test_the_loss_is_the_same_however_few_rows_at_once() -> None:
 @pytest.mark.parametrize(
     ("given", "name"),
     [
-        ({"activation": "relu"}, "--activation"),
-        ({"cell": "rnn", "reset_before": True}, "--reset-before"),
-        ({"cell": "elman"}, "--cell"),
-        ({"layers": 0}, "--layers"),
-        ({"hidden_size": 0}, "--hidden-size"),
-        ({"zoneout": 1.0}, "--zoneout"),
-        ({"zoneout": -0.1}, "--zoneout"),
-        ({"ngrams": 0}, "--ngrams"),
-        ({"initial": "ones"}, "--initial"),
+        ({"activation": "relu"}, "activation"),
+        ({"cell": "rnn", "reset_before": True}, "reset_before"),
+        ({"cell": "elman"}, "cell"),
+        ({"layers": 0}, "layers"),
+        ({"hidden_size": 0}, "hidden_size"),
+        ({"zoneout": 1.0}, "zoneout"),
+        ({"zoneout": -0.1}, "zoneout"),
+        ({"ngrams": 0}, "ngrams"),
+        ({"initial": "ones"}, "initial"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(given: dict[str, Any], name: str) -> None:
@@ -292,7 +292,7 @@ def test_options_name_the_cell_together(given: dict[str, Any], cell: str) -> Non
 
 
 def test_sizes_left_open_make_no_weights() -> None:
-    with pytest.raises(OptionError, match="known"):
+    with pytest.raises(OptionError, match="must be set"):
         lm.initial_weights(LanguageModelOptions(), WORDS, 1)
 
 

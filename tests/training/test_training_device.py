@@ -145,8 +145,8 @@ def test_lengths_are_rounded_up_by_about_a_sixteenth() -> None:
 
 def test_arrays_reach_a_device_padded_and_the_cpu_as_they_are() -> None:
     ids = np.arange(18).reshape(9, 2)
-    assert Feed(torch.device("cpu")).columns(ids).tolist() == ids.tolist()
-    far = Feed(torch.device("meta")).columns(ids)
+    assert Feed(torch.device("cpu")).token_ids(ids).tolist() == ids.tolist()
+    far = Feed(torch.device("meta")).token_ids(ids)
     assert far.is_meta and far.shape == (16, 2)
 
 

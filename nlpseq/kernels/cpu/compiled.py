@@ -3,11 +3,11 @@
 The input's product is made outside, for all steps at once, by autograd's own linear map, and the weights' gradients are
 each one product over all steps after the backward loop. Between them a call into C does everything: no time is spent
 on calls of torch, temporary arrays and waiting for threads, and the recurrent weights are packed once for all steps.
-Sequences of unequal length are sorted, and their real steps laid one after another, so that padding takes part in
-nothing. The price is a second statement of each cell, in C, which the tests hold against `nlpseq.cells`.
+Sequences of unequal length are sorted, and their real steps laid one after another, so that nothing is computed for
+padding. The price is a second statement of each cell, in C, which the tests hold against `nlpseq.cells`.
 
-In bf16 the products' operands are rounded and the state stays in fp32. Where the processor has no matrix tiles (AMX),
-they are made in fp32 of rounded numbers, which is four times faster than torch's emulation of bf16; gradients are then
+In bf16 the products' operands are rounded and the state stays in fp32. Without matrix tiles (AMX) in the processor they
+are made in fp32 of rounded numbers, which is four times faster than torch's emulation of bf16; gradients are then
 not rounded.
 """
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nlpseq.cells.cell import Cell, LayerWeights, State
-from nlpseq.kernels.cpu.packing import Places, places_of
+from nlpseq.kernels.cpu.packing import Packing, packing_of
 from nlpseq.kernels.products import Multiply, multiply_in, multiply_rounded, project_inputs, weight_gradient
 from nlpseq.native import extension
 from nlpseq.native import recurrence as native
@@ -44,11 +44,12 @@ def unavailable() -> str | None:
 
 def describe() -> str:
     """In a few words what the compiled loop uses here."""
-    threads = _threads().wanted
-    return f"compiled loop ({extension.instructions()}, {threads} thread{'s' * (threads > 1)})"
+    number = threads().wanted
+    return f"compiled loop ({extension.instructions()}, {number} thread{'s' * (number > 1)})"
 
 
-def _threads() -> native.Threads:
+def threads() -> native.Threads:
+    """The threads that run a layer: as many as torch uses, of the OpenMP runtime that it has loaded."""
     return native.openmp_threads(_openmp_library(), torch.get_num_threads())
 
 
@@ -64,12 +65,12 @@ class Loop:
     """How a recurrence runs, apart from its tensors."""
 
     cell: Cell
-    places: Places
+    packing: Packing
     reverse: bool
     zoneout: float
     half: int  # of native.FULL and so on
     gradients: bool  # whether any may be asked for
-    overwrite: bool  # whether from_input is nobody else's
+    overwrite: bool  # whether from_input may be overwritten
     kind: int | None  # of instructions
     share: int
 
@@ -85,8 +86,8 @@ class Loop:
                 **arguments,
                 "cell": native.CELLS.index(self.cell.name),
                 "gates": self.cell.gates,
-                "steps": self.places.steps,
-                "batch": self.places.batch,
+                "steps": self.packing.steps,
+                "batch": self.packing.batch,
                 "size": like.shape[2],
                 "reverse": self.reverse,
                 "training": training,
@@ -94,12 +95,12 @@ class Loop:
                 "share": self.share,
                 "want_first": want_first,
                 "zoneout": self.zoneout,
-                "rows": self.places.rows.data_ptr(),
-                "offsets": self.places.offsets.data_ptr(),
+                "rows": self.packing.rows.data_ptr(),
+                "offsets": self.packing.offsets.data_ptr(),
             },
             backward=backward,
             doubles=like.dtype == torch.float64,
-            threads=_threads(),
+            threads=threads(),
             kind=self.kind,
         )
 
@@ -119,12 +120,12 @@ class _Recurrence(torch.autograd.Function):
         gain: Tensor | None,
         *state: Tensor,
     ) -> tuple[Tensor, ...]:
-        places = loop.places
+        packing = loop.packing
         training = loop.gradients and any(ctx.needs_input_grad)
         tensors: dict[str, Tensor | None] = {"weight": weight, "bias": bias, "gain": gain, "masks": masks}
-        tensors |= _room(loop, from_input, gain, state, training=training)
-        given = {"from_input": from_input, "input_bias": input_bias}
-        loop.run({**tensors, **given}, training=training, backward=False)
+        tensors |= _buffers(loop, from_input, gain, state, training=training)
+        inputs_read = {"from_input": from_input, "input_bias": input_bias}
+        loop.run({**tensors, **inputs_read}, training=training, backward=False)
         hidden, memory = tensors["hidden"], tensors.get("memory")
         assert hidden is not None
         last = [_last(loop, hidden)]
@@ -136,7 +137,7 @@ class _Recurrence(torch.autograd.Function):
             ctx.save_for_backward(*(tensors[name] for name in names))
         after = hidden[:-1] if loop.reverse else hidden[1:]
         outputs = after.flatten(0, 1)
-        return (outputs if places.slots is None else outputs.index_select(0, places.slots), *last)
+        return (outputs if packing.slots is None else outputs.index_select(0, packing.slots), *last)
 
     @staticmethod
     @once_differentiable
@@ -150,10 +151,10 @@ class _Recurrence(torch.autograd.Function):
         grad_gates = torch.empty_like(activations)
         grad_product = grad_gates if loop.cell.name not in APART else torch.empty_like(activations)
         bare = grad_product if tensors.get("gain") is None else torch.empty_like(activations)
-        sent = {"grad_gates": grad_gates, "grad_product": grad_product, "grad_bare": bare}
+        outgoing = {"grad_gates": grad_gates, "grad_product": grad_product, "grad_bare": bare}
         carried = dict(zip(("grad_hidden", "grad_memory"), grads, strict=False))
         loop.run(
-            {**tensors, **sent, **carried, "grad_outputs": grad_outputs.contiguous()},
+            {**tensors, **outgoing, **carried, "grad_outputs": grad_outputs.contiguous()},
             training=True,
             backward=True,
             want_first=ctx.needs_input_grad[7],
@@ -163,7 +164,7 @@ class _Recurrence(torch.autograd.Function):
         grad_input_bias = None if not wanted else grad_bias if grad_product is grad_gates else grad_gates.sum(0)
         if loop.cell.parallel:
             return (None, None, grad_gates, grad_input_bias, None, None, None, *grads)
-        slots = loop.places.slots
+        slots = loop.packing.slots
         before = (hidden[1:] if loop.reverse else hidden[:-1]).flatten(0, 1)
         before = before if slots is None else before.index_select(0, slots)
         reset = tensors.get("held") if loop.cell.reset is not None else None
@@ -174,37 +175,37 @@ class _Recurrence(torch.autograd.Function):
         return (None, None, grad_gates, grad_input_bias, grad_weight, grad_bias, grad_gain, *grads)
 
 
-def _room(
+def _buffers(
     loop: Loop, from_input: Tensor, gain: Tensor | None, state: tuple[Tensor, ...], *, training: bool
 ) -> dict[str, Tensor | None]:
     """What the loop writes: states, and what the backward pass needs. Without training that is one step's, if any."""
-    places, (batch, size) = loop.places, state[0].shape
+    packing, (batch, size) = loop.packing, state[0].shape
     start = -1 if loop.reverse else 0
     kept = from_input.shape[0] if training else batch
     resets = loop.cell.reset is not None
-    room: dict[str, Tensor | None] = {}
+    buffers: dict[str, Tensor | None] = {}
     for name, value in zip(("hidden", "memory"), state, strict=False):
         if name == "memory" and not training:
-            room[name] = value.clone(memory_format=torch.contiguous_format)
+            buffers[name] = value.clone(memory_format=torch.contiguous_format)
             continue
-        slots = from_input.new_empty(places.steps + 1, batch, size)
+        slots = from_input.new_empty(packing.steps + 1, batch, size)
         slots[start] = value
-        room[name] = slots
+        buffers[name] = slots
     if training and loop.overwrite:
-        room["activations"] = from_input
+        buffers["activations"] = from_input
     elif training or resets:
-        room["activations"] = from_input.new_empty(kept, from_input.shape[1])
+        buffers["activations"] = from_input.new_empty(kept, from_input.shape[1])
     if resets or (training and loop.cell.name in APART):
-        room["held"] = from_input.new_empty(kept, size)
+        buffers["held"] = from_input.new_empty(kept, size)
     if training and gain is not None:
-        room["normalised"] = torch.empty_like(from_input)
-        room["deviation"] = from_input.new_empty(kept, 2)
-    return room
+        buffers["normalised"] = torch.empty_like(from_input)
+        buffers["deviation"] = from_input.new_empty(kept, 2)
+    return buffers
 
 
 def _last(loop: Loop, states: Tensor) -> Tensor:
     """The state after each sequence's last step, of states in all slots [T + 1, B, H]."""
-    lengths = loop.places.lengths
+    lengths = loop.packing.lengths
     if loop.reverse:
         return states[0].clone()
     if lengths is None:
@@ -229,23 +230,23 @@ def unroll(
 ) -> tuple[Tensor, State]:
     """As `nlpseq.cells.unroll`, faster; `operands` is the type of the products' operands, by default the state's.
 
-    `kind` (a place in `nlpseq.native.extension.at_hand`), `share` and `half` are the processor's to choose, and tests'.
+    `kind` (an index of `nlpseq.native.extension.at_hand`), `share` and `half` are chosen by processor; tests set them.
     """
     if half is None:
         low = operands not in (None, state.hidden.dtype)
         half = native.FULL if not low else native.TILES_IN_HARDWARE if native.has_tiles() else native.ROUNDED
     steps, batch = inputs.shape[:2]
-    places = places_of(steps, batch, lengths)
-    from_input = project_inputs(weights, places.gather(inputs), _multiply(half, inputs.dtype))
-    masks = None if masks is None else places.gather(masks.to(from_input.dtype)).contiguous()
+    packing = packing_of(steps, batch, lengths)
+    from_input = project_inputs(weights, packing.gather(inputs), _multiply(half, inputs.dtype))
+    masks = None if masks is None else packing.gather(masks.to(from_input.dtype)).contiguous()
     own = weights.weight_ih is not None
-    loop = Loop(cell, places, reverse, zoneout, half, torch.is_grad_enabled(), own, kind, share)
+    loop = Loop(cell, packing, reverse, zoneout, half, torch.is_grad_enabled(), own, kind, share)
     input_bias = weights.bias_ih if own else None
-    given = (from_input, input_bias, weights.weight_hh, weights.bias_hh, weights.gain_hh)
+    tensors = (from_input, input_bias, weights.weight_hh, weights.bias_hh, weights.gain_hh)
     outputs, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        loop, masks, *(None if one is None else one.contiguous() for one in given), *places.sort(state)
+        loop, masks, *(None if value is None else value.contiguous() for value in tensors), *packing.sort(state)
     )
-    return places.scatter(outputs), places.unsort(cell.state(*last))
+    return packing.scatter(outputs), packing.unsort(cell.state(*last))
 
 
 def _multiply(half: int, operands: torch.dtype) -> Multiply:

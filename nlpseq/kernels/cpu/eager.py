@@ -7,7 +7,7 @@ length, so a step works on the rows that are still active and padding costs noth
 both directions run in the same loop.
 
 In bf16 the operands of the matrix products are bf16 and everything else, the state above all, is fp32. The price of
-the loop being Python is some ten calls of torch a step: it is overhead-bound where batch * hidden_size is under a few
+the loop being Python is some ten calls of torch a step: it is bound by overhead if batch * hidden_size is under a few
 thousand.
 """
 
@@ -60,9 +60,9 @@ class _Recurrence(torch.autograd.Function):
             new = [values[after, :rows] for values in tape.states]
             tape.advance(row, new, from_input[time, :rows], bias, hidden_products, time)
             if loop.zoneout:
-                share = loop.zoneout if masks is None else masks[time, :rows]
+                fraction = loop.zoneout if masks is None else masks[time, :rows]
                 for fresh, old in zip(new, row.previous, strict=True):
-                    fresh.lerp_(old, share)
+                    fresh.lerp_(old, fraction)
             if rows < batch:
                 for values in tape.states:
                     values[after, rows:] = values[before, rows:]
@@ -113,11 +113,11 @@ class _Recurrence(torch.autograd.Function):
 
 
 def _split_zoneout(loop: Loop, masks: Tensor | None, grads: list[Tensor], time: int) -> list[Tensor]:
-    """Takes from `grads` what goes past the step, to the state before it, and returns that."""
+    """Subtract from `grads` the part that zoneout carries to the state before the step, and return that part."""
     if not loop.zoneout:
         return []
-    share = loop.zoneout if masks is None else masks[time, : grads[0].shape[0]]
-    kept = [value * share for value in grads]
+    fraction = loop.zoneout if masks is None else masks[time, : grads[0].shape[0]]
+    kept = [value * fraction for value in grads]
     for value, past in zip(grads, kept, strict=True):
         value.sub_(past)
     return kept

@@ -1,4 +1,4 @@
-"""Where the real steps of sequences of unequal length lie, so that padding takes part in nothing.
+"""Where the real steps of sequences of unequal length lie, so that nothing is computed for padding.
 
 Sequences are sorted, longest first, and their real steps laid one after another: all first steps, all second steps, and
 so on. A step of a loop is then a run of rows, and products over all steps are products of real rows only. The price is
@@ -19,7 +19,7 @@ from nlpseq.cells.cell import State
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class Packing:
     """Where each real step of each sequence lies: N of them, time after time, of sequences sorted by length."""
 
     steps: int
@@ -29,14 +29,14 @@ class Places:
     order: Tensor | None = None  # [B], the sequences, longest first; None: all are of one length
     lengths: Tensor | None = None  # [B], in that order
     slots: Tensor | None = None  # [N], in [T, B] of sorted sequences
-    given: Tensor | None = None  # [N], in [T, B] of sequences as they were given
+    positions: Tensor | None = None  # [N], in [T, B] of sequences in their own order
 
     def gather(self, array: Tensor) -> Tensor:
-        """Of [T, B, W], as it was given, the real steps [N, W]."""
+        """The real steps [N, W] of an array [T, B, W] in its own order."""
         flat = array.reshape(self.steps * self.batch, -1)
-        if self.given is None:
+        if self.positions is None:
             return flat
-        gathered: Tensor = _Gather.apply(flat, self.given)  # type: ignore[no-untyped-call]
+        gathered: Tensor = _Gather.apply(flat, self.positions)  # type: ignore[no-untyped-call]
         return gathered
 
     def sort(self, state: State) -> State:
@@ -44,13 +44,15 @@ class Places:
         return state if self.order is None else type(state)(*(value[self.order] for value in state))
 
     def scatter(self, outputs: Tensor) -> Tensor:
-        """Of the real steps [N, H] all steps [T, B, H] of the sequences as they were given, padding zero."""
-        if self.given is not None:
-            outputs = outputs.new_zeros(self.steps * self.batch, outputs.shape[1]).index_copy(0, self.given, outputs)
+        """All steps [T, B, H] of the sequences in their own order, from the real steps [N, H]; padding is zero."""
+        if self.positions is not None:
+            outputs = outputs.new_zeros(self.steps * self.batch, outputs.shape[1]).index_copy(
+                0, self.positions, outputs
+            )
         return outputs.view(self.steps, self.batch, -1)
 
     def unsort(self, state: State) -> State:
-        """What `sort` undid."""
+        """A sorted state in the sequences' own order: the inverse of `sort`."""
         if self.order is None:
             return state
         back = self.order.argsort()
@@ -58,20 +60,20 @@ class Places:
 
 
 @lru_cache(maxsize=64)
-def _full(steps: int, batch: int) -> Places:
-    return Places(steps, batch, torch.full((steps,), batch), torch.arange(steps) * batch)
+def _full(steps: int, batch: int) -> Packing:
+    return Packing(steps, batch, torch.full((steps,), batch), torch.arange(steps) * batch)
 
 
-def places_of(steps: int, batch: int, lengths: Tensor | None) -> Places:
-    """The places of a batch; on the device of its lengths, if it has any."""
+def packing_of(steps: int, batch: int, lengths: Tensor | None) -> Packing:
+    """The packing of a batch; on the device of its lengths, if it has any."""
     if lengths is None:
         return _full(steps, batch)
     lengths, order = lengths.sort(descending=True, stable=True)
     active = torch.arange(steps, device=lengths.device)[:, None] < lengths[None, :]
     rows = active.sum(1)
     time, sequence = active.nonzero(as_tuple=True)
-    slots, given = time * batch + sequence, time * batch + order[sequence]
-    return Places(steps, batch, rows, rows.cumsum(0) - rows, order, lengths, slots, given)
+    slots, positions = time * batch + sequence, time * batch + order[sequence]
+    return Packing(steps, batch, rows, rows.cumsum(0) - rows, order, lengths, slots, positions)
 
 
 class _Gather(torch.autograd.Function):

@@ -26,7 +26,7 @@ class Row(NamedTuple):
     """The tensors of one step."""
 
     gates: Tensor  # [n, G*H], the input's product, or the sum of both; becomes the activations
-    product: Tensor  # [n, G*H], the hidden state's product; the same as `gates` where the cell adds both
+    product: Tensor  # [n, G*H], the hidden state's product; the same as `gates` if the cell adds both
     previous: list[Tensor]  # [n, H] each, the state before the step
     held: Tensor  # [n, H], kept for the backward pass, or empty
 

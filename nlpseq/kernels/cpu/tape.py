@@ -45,7 +45,7 @@ class HiddenProduct:
         self.normalised: dict[int, tuple[Tensor, Tensor]] = {}
 
     def add_to(self, out: Tensor, hidden: Tensor, time: int) -> None:
-        """out [n, R] += hidden [n, H] times the weights, normalised where there is a gain."""
+        """out [n, R] += hidden [n, H] times the weights, normalised if there is a gain."""
         if self.gain is None and self.weight.dtype == out.dtype:
             out.addmm_(hidden, self.transposed)
             return
@@ -124,7 +124,7 @@ class Tape:
         cell.forward(row, new)
 
     def retreat(self, row: Row, grads: list[Tensor], outgoing: StepGradients, products: Products, time: int) -> None:
-        """One step back: fills the gradients that the step sends out, and turns `grads` into those before the step."""
+        """One step back: fills the gradients that the step sends out, and changes `grads` to those before the step."""
         cell, (first, last), rows = self.loop.pointwise, products, row.gates.shape[0]
         out = RowGradients(outgoing.gates[time, :rows], outgoing.product[time, :rows], outgoing.scratch[:rows])
         cell.backward(row, grads, out)
@@ -175,7 +175,7 @@ Products = tuple[HiddenProduct, HiddenProduct | None]
 
 
 def hidden_products_of(loop: Loop, weight: Tensor, gain: Tensor | None) -> Products:
-    """The hidden state's product, and that of the last block where the cell resets before it."""
+    """The hidden state's product, and that of the last block if the cell resets before it."""
     if loop.pointwise.reset is None:
         return HiddenProduct(weight, gain, loop), None
     size = weight.shape[1]
@@ -192,6 +192,6 @@ def gain_gradient(tape: Tape, grad_product: Tensor, products: Products) -> Tenso
         return None
     total = torch.zeros_like(grad_product[0, 0])
     for time in range(grad_product.shape[0]):
-        normalised = torch.cat([one.normalised[time][0] for one in products if one is not None], 1)
+        normalised = torch.cat([product.normalised[time][0] for product in products if product is not None], 1)
         total += (grad_product[time, : tape.rows(time)] * normalised).sum(0)
     return total

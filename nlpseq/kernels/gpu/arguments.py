@@ -20,7 +20,7 @@ class Settings:
     memory: bool  # whether the state has a second part
     additive: bool  # whether both products have the same gradient
     normalised: bool
-    zoneout: int  # 0 none, 1 a share, 2 masks
+    zoneout: int  # 0 none, 1 a fraction, 2 masks
     reverse: bool
     padded: bool  # whether lengths differ
     training: bool
@@ -33,7 +33,7 @@ class Settings:
 
 
 class Sizes(NamedTuple):
-    """Dimensions, and the share of the old state that zoneout keeps."""
+    """Dimensions, and the fraction of the old state that zoneout keeps."""
 
     steps: Any
     batch: Any
@@ -41,8 +41,8 @@ class Sizes(NamedTuple):
     zoneout: Any
 
 
-class Given(NamedTuple):
-    """What a recurrence reads: N = T * B places, padding included, B sequences, G blocks, H units."""
+class Inputs(NamedTuple):
+    """What a recurrence reads: N = T * B steps of all sequences, padding included, B sequences, G blocks, H units."""
 
     from_input: Any  # [N, G*H]
     weight: Any  # [G*H, H], of the products' type
@@ -62,8 +62,8 @@ class Signal(NamedTuple):
     failed: Any  # [1], the device's: more than zero once a wait was given up
 
 
-class Room(NamedTuple):
-    """What the forward pass writes. `last_*` hold the state on the way, and in the end the last one."""
+class Results(NamedTuple):
+    """What the forward pass writes. `last_*` hold the current state, and at the end the last one."""
 
     outputs: Any  # [N, H]
     last_hidden: Any  # [B, H]
@@ -74,10 +74,10 @@ class Room(NamedTuple):
     deviations: Any  # [N, 2] or None, one over the deviation of the first blocks' product, and of the last one's
 
 
-class Sent(NamedTuple):
+class Gradients(NamedTuple):
     """Gradients. `hidden` and `memory` are those of the last state, and in the end those of the first one."""
 
-    outputs: Any  # [N, H], given
+    outputs: Any  # [N, H], of the outputs
     hidden: Any  # [B, H]
     memory: Any  # [B, H] or None
     from_input: Any  # [N, G*H]

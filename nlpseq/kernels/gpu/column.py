@@ -1,6 +1,6 @@
 """One program runs its sequences through all of time: Triton's kernels for small hidden sizes.
 
-A program owns a tile of sequences and all hidden units, keeps their state in registers and, where they fit, the weights
+A program owns a tile of sequences and all hidden units, keeps their state in registers and, if they fit, the weights
 beside it, so that nothing waits for another program and a step reads only the input's product. The price is that a tile
 of sixteen sequences runs on one multiprocessor, however large a step is: beyond some hundred units, the ways of
 `steps` use the whole device.
@@ -15,6 +15,7 @@ from nlpseq.kernels.gpu.normalisation import finish, through_normalisation
 from nlpseq.kernels.gpu.pointwise import reset_hidden, reset_hidden_backward
 from nlpseq.kernels.gpu.tiles import (
     keep_for_backward,
+    kept_by_zoneout,
     load_blocks,
     load_input,
     load_vectors,
@@ -23,7 +24,6 @@ from nlpseq.kernels.gpu.tiles import (
     multiply,
     places_at,
     row_lengths,
-    share_kept,
     states_before,
     store_blocks,
     zoned,
@@ -36,7 +36,7 @@ def _product(
     weights: tl.tuple,
     biases: tl.tuple,
     gains: tl.tuple,
-    given: tl.tuple,
+    inputs: tl.tuple,
     size: tl.tensor,
     S: tl.constexpr,
     FIRST: tl.constexpr,
@@ -48,7 +48,7 @@ def _product(
     depth, units = tl.arange(0, UNITS)[:, None], tl.arange(0, UNITS)[None, :]
     bare = ()
     for block in tl.static_range(FIRST, LAST):
-        tile = weights[block] if S.held else load_weight(given, block, depth, units, size, True)
+        tile = weights[block] if S.held else load_weight(inputs, block, depth, units, size, True)
         bare += (multiply(hidden, tile, S),)
     return finish(bare, biases, gains, units < size, size, S, FIRST, BLOCKS)
 
@@ -60,53 +60,55 @@ def _hidden_product(
     weights: tl.tuple,
     biases: tl.tuple,
     gains: tl.tuple,
-    given: tl.tuple,
+    inputs: tl.tuple,
     size: tl.tensor,
     S: tl.constexpr,
 ) -> tl.tuple:
     """The hidden state's product in all blocks; what they were before gain and bias, and the deviations."""
     HEAD: tl.constexpr = S.gates - S.resets
-    q, bare, deviations = _product(hidden, weights, biases, gains, given, size, S, 0, HEAD)
+    q, bare, deviations = _product(hidden, weights, biases, gains, inputs, size, S, 0, HEAD)
     if S.resets:
         held = reset_hidden(x, q, hidden)
-        tail, bare_tail, deviation = _product(held, weights, biases, gains, given, size, S, HEAD, HEAD + 1)
+        tail, bare_tail, deviation = _product(held, weights, biases, gains, inputs, size, S, HEAD, HEAD + 1)
         q, bare, deviations = q + tail, bare + bare_tail, deviations + deviation
     return q, bare, deviations
 
 
 @triton.jit
-def column_forward(given: tl.tuple, room: tl.tuple, sizes: tl.tuple, FORWARD: tl.constexpr, S: tl.constexpr) -> None:
+def column_forward(
+    inputs: tl.tuple, results: tl.tuple, sizes: tl.tuple, FORWARD: tl.constexpr, S: tl.constexpr
+) -> None:
     """All steps of a tile of sequences."""
     GATES: tl.constexpr = S.gates
     ROWS: tl.constexpr = S.rows
     UNITS: tl.constexpr = S.units
     size = sizes.size
     rows, units = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, UNITS)[None, :]
-    length = row_lengths(rows, given, sizes)
+    length = row_lengths(rows, inputs, sizes)
     limit = tl.max(length)
-    weights = load_weights(given, tl.arange(0, UNITS)[:, None], units, size, S, True)
-    biases, gains = load_vectors(given.bias, units, size, GATES), load_vectors(given.gain, units, size, GATES)
-    input_biases = load_vectors(given.input_bias, units, size, GATES)
+    weights = load_weights(inputs, tl.arange(0, UNITS)[:, None], units, size, S, True)
+    biases, gains = load_vectors(inputs.bias, units, size, GATES), load_vectors(inputs.gain, units, size, GATES)
+    input_biases = load_vectors(inputs.input_bias, units, size, GATES)
     own, owned = rows[:, None] * size + units, (rows[:, None] < sizes.batch) & (units < size)
-    hidden = tl.load(given.first_hidden + own, mask=owned, other=0.0)
-    memory = tl.load(given.first_memory + own, mask=owned, other=0.0) if S.memory else hidden
+    hidden = tl.load(inputs.first_hidden + own, mask=owned, other=0.0)
+    memory = tl.load(inputs.first_memory + own, mask=owned, other=0.0) if S.memory else hidden
     for step in range(limit):
         time = limit - 1 - step if S.reverse else step
         active = (time < length)[:, None]
         mask = active & (units < size)
         places = places_at(time, rows, sizes)
-        x = load_input(given, input_biases, places, units, mask, size, GATES)
-        q, normalised, deviations = _hidden_product(x, hidden, weights, biases, gains, given, size, S)
+        x = load_input(inputs, input_biases, places, units, mask, size, GATES)
+        q, normalised, deviations = _hidden_product(x, hidden, weights, biases, gains, inputs, size, S)
         new, new_memory, saved = FORWARD(x, q, hidden, memory)
-        new, new_memory = zoned(new, hidden, new_memory, memory, places, units, mask, given, sizes, S)
+        new, new_memory = zoned(new, hidden, new_memory, memory, places, units, mask, inputs, sizes, S)
         hidden = tl.where(mask, new, hidden)
         memory = tl.where(mask, new_memory, memory) if S.memory else hidden
-        tl.store(room.outputs + places * size + units, hidden, mask=mask)
+        tl.store(results.outputs + places * size + units, hidden, mask=mask)
         if S.training:
-            keep_for_backward(room, memory, saved, normalised, deviations, places, units, mask, active, size, S)
-    tl.store(room.last_hidden + own, hidden, mask=owned)
+            keep_for_backward(results, memory, saved, normalised, deviations, places, units, mask, active, size, S)
+    tl.store(results.last_hidden + own, hidden, mask=owned)
     if S.memory:
-        tl.store(room.last_memory + own, memory, mask=owned)
+        tl.store(results.last_memory + own, memory, mask=owned)
 
 
 @triton.jit
@@ -114,9 +116,9 @@ def _product_backward(
     total: tl.tensor,
     grads: tl.tuple,
     weights: tl.tuple,
-    given: tl.tuple,
-    room: tl.tuple,
-    sent: tl.tuple,
+    inputs: tl.tuple,
+    results: tl.tuple,
+    gradients: tl.tuple,
     places: tl.tensor,
     units: tl.tensor,
     mask: tl.tensor,
@@ -127,11 +129,11 @@ def _product_backward(
 ) -> tl.tensor:
     """Through blocks FIRST to LAST of the hidden state's product: `total` and what goes back to the hidden state."""
     BLOCKS: tl.constexpr = LAST - FIRST
-    bare = through_normalisation(grads, given, room, sent, places, units, mask, size, S, FIRST, BLOCKS)
+    bare = through_normalisation(grads, inputs, results, gradients, places, units, mask, size, S, FIRST, BLOCKS)
     UNITS: tl.constexpr = S.units
     depth = tl.arange(0, UNITS)[:, None]
     for block in tl.static_range(BLOCKS):
-        tile = weights[FIRST + block] if S.held else load_weight(given, FIRST + block, depth, units, size, False)
+        tile = weights[FIRST + block] if S.held else load_weight(inputs, FIRST + block, depth, units, size, False)
         total += multiply(bare[block], tile, S)
     return total
 
@@ -144,9 +146,9 @@ def _retreat(
     units: tl.tensor,
     length: tl.tensor,
     weights: tl.tuple,
-    given: tl.tuple,
-    room: tl.tuple,
-    sent: tl.tuple,
+    inputs: tl.tuple,
+    results: tl.tuple,
+    gradients: tl.tuple,
     sizes: tl.tuple,
     BACKWARD: tl.constexpr,
     S: tl.constexpr,
@@ -158,50 +160,52 @@ def _retreat(
     size = sizes.size
     mask = (time < length)[:, None] & (units < size)
     places = places_at(time, rows, sizes)
-    hidden, memory = states_before(time, rows, units, length, given, room, sizes, S)
-    saved = load_blocks(room.saved, places, units, mask, size, SAVED)
-    share = share_kept(places, units, mask, given, sizes) if S.zoneout else 0.0
-    grad_hidden, grad_memory = grads[0] * (1.0 - share), grads[1] * (1.0 - share)
-    x, q, grad_hidden, grad_memory = BACKWARD(saved, hidden, memory, grad_hidden, grad_memory)
+    hidden, memory = states_before(time, rows, units, length, inputs, results, sizes, S)
+    saved = load_blocks(results.saved, places, units, mask, size, SAVED)
+    kept = kept_by_zoneout(places, units, mask, inputs, sizes) if S.zoneout else 0.0
+    x, q, grad_hidden, grad_memory = BACKWARD(saved, hidden, memory, grads[0] * (1.0 - kept), grads[1] * (1.0 - kept))
     if S.resets:
         held = _product_backward(
-            tl.zeros_like(hidden), (q[HEAD],), weights, given, room, sent, places, units, mask, size, S, HEAD, GATES
-        )
+            tl.zeros_like(hidden), (q[HEAD],), weights, inputs, results, gradients, places, units, mask, size, S,
+            HEAD, GATES
+        )  # fmt: skip
         grad_reset, through = reset_hidden_backward(saved, hidden, held)
         grad_hidden += through
         x, q = (grad_reset, x[1], x[2]), (grad_reset, q[1], q[2])
-    store_blocks(sent.from_input, x, places, units, mask, size, GATES)
+    store_blocks(gradients.from_input, x, places, units, mask, size, GATES)
     if not S.additive:
-        store_blocks(sent.product, q, places, units, mask, size, GATES)
-    grad_hidden = _product_backward(grad_hidden, q, weights, given, room, sent, places, units, mask, size, S, 0, HEAD)
-    return grad_hidden + grads[0] * share, grad_memory + grads[1] * share
+        store_blocks(gradients.product, q, places, units, mask, size, GATES)
+    grad_hidden = _product_backward(
+        grad_hidden, q, weights, inputs, results, gradients, places, units, mask, size, S, 0, HEAD
+    )
+    return grad_hidden + grads[0] * kept, grad_memory + grads[1] * kept
 
 
 @triton.jit
 def column_backward(
-    given: tl.tuple, room: tl.tuple, sent: tl.tuple, sizes: tl.tuple, BACKWARD: tl.constexpr, S: tl.constexpr
+    inputs: tl.tuple, results: tl.tuple, gradients: tl.tuple, sizes: tl.tuple, BACKWARD: tl.constexpr, S: tl.constexpr
 ) -> None:
     """All steps of a tile of sequences, backwards. The weights' gradients are made afterwards, of all steps at once."""
     ROWS: tl.constexpr = S.rows
     UNITS: tl.constexpr = S.units
     size = sizes.size
     rows, units = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, UNITS)[None, :]
-    length = row_lengths(rows, given, sizes)
+    length = row_lengths(rows, inputs, sizes)
     limit = tl.max(length)
-    weights = load_weights(given, tl.arange(0, UNITS)[:, None], units, size, S, False)
+    weights = load_weights(inputs, tl.arange(0, UNITS)[:, None], units, size, S, False)
     own, owned = rows[:, None] * size + units, (rows[:, None] < sizes.batch) & (units < size)
-    grad_hidden = tl.load(sent.hidden + own, mask=owned, other=0.0)
-    grad_memory = tl.load(sent.memory + own, mask=owned, other=0.0) if S.memory else tl.zeros_like(grad_hidden)
+    grad_hidden = tl.load(gradients.hidden + own, mask=owned, other=0.0)
+    grad_memory = tl.load(gradients.memory + own, mask=owned, other=0.0) if S.memory else tl.zeros_like(grad_hidden)
     for step in range(limit):
         time = step if S.reverse else limit - 1 - step
         mask = (time < length)[:, None] & (units < size)
         places = places_at(time, rows, sizes)
-        after = grad_hidden + tl.load(sent.outputs + places * size + units, mask=mask, other=0.0)
+        after = grad_hidden + tl.load(gradients.outputs + places * size + units, mask=mask, other=0.0)
         before, before_memory = _retreat(
-            (after, grad_memory), time, rows, units, length, weights, given, room, sent, sizes, BACKWARD, S
+            (after, grad_memory), time, rows, units, length, weights, inputs, results, gradients, sizes, BACKWARD, S
         )
         grad_hidden = tl.where(mask, before, grad_hidden)
         grad_memory = tl.where(mask, before_memory, grad_memory) if S.memory else grad_memory
-    tl.store(sent.hidden + own, grad_hidden, mask=owned)
+    tl.store(gradients.hidden + own, grad_hidden, mask=owned)
     if S.memory:
-        tl.store(sent.memory + own, grad_memory, mask=owned)
+        tl.store(gradients.memory + own, grad_memory, mask=owned)

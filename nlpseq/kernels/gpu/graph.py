@@ -4,7 +4,7 @@ A way that launches each step costs the processor some microseconds a launch, mo
 was launched once with the same arguments at the same addresses can be launched again as one graph, without a copy. In
 training torch's allocator hands out the same addresses step after step; so the first time launches are made one by one,
 the second time they are recorded, and from then on replayed. Where addresses never come again nothing is gained, and
-nothing lost but a look into a table. The price is the memory of the graphs, so there are only so many.
+nothing lost but a look into a table. The price is the memory of the graphs, so their number is limited.
 """
 
 from __future__ import annotations

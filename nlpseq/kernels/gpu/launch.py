@@ -1,7 +1,7 @@
 """How Triton's kernels are launched: the tiles of each way, and its launches forward and backward.
 
 `ways` says which of them runs a recurrence. Tiles are the largest tried of those that compile without spilling
-registers; few were timed. A way of several launches a step is recorded as a graph where its addresses come again.
+registers; few were timed. A way of several launches a step is recorded as a graph if its addresses recur.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nlpseq.kernels.gpu import graph
-from nlpseq.kernels.gpu.arguments import Given, Room, Sent, Settings, Sizes
+from nlpseq.kernels.gpu.arguments import Gradients, Inputs, Results, Settings, Sizes
 from nlpseq.kernels.gpu.column import column_backward, column_forward
 from nlpseq.kernels.gpu.pointwise import POINTWISE
 from nlpseq.kernels.gpu.products import multiply_in_full
@@ -61,74 +61,82 @@ def launch(kernel: Any, made: Plan, *arguments: Any) -> None:
     kernel[made.programs](*arguments, enable_fp_fusion=True, **made.options)
 
 
-def forward(cell: str, way: str, given: Given, room: Room, sizes: Sizes, settings: Settings) -> None:
-    """Run `cell` over time by one of the ways: fills `room`. Raises BackendError if a launch before this failed."""
-    made = plan(way, settings, sizes.size, sizes.batch, given.weight.element_size())
+def forward(cell: str, way: str, inputs: Inputs, results: Results, sizes: Sizes, settings: Settings) -> None:
+    """Run `cell` over time by one of the ways: fills `results`. Raises BackendError if a launch before this failed."""
+    made = plan(way, settings, sizes.size, sizes.batch, inputs.weight.element_size())
     function = POINTWISE[cell].forward
     raise_if_stuck()
 
     def every_step() -> None:
         for begin in range(sizes.steps):
-            launch(steps_forward, made, given, room, sizes, begin, None, function, made.settings)
+            launch(steps_forward, made, inputs, results, sizes, begin, None, function, made.settings)
 
     if way == "column":
-        launch(column_forward, made, given, room, sizes, function, made.settings)
+        launch(column_forward, made, inputs, results, sizes, function, made.settings)
     elif way == "grid":
-        signal = signal_for(given.weight.device, made.programs[1])
-        launch(steps_forward, made, given, room, sizes, 0, signal, function, made.settings)
+        signal = signal_for(inputs.weight.device, made.programs[1])
+        launch(steps_forward, made, inputs, results, sizes, 0, signal, function, made.settings)
         watch(signal)
     else:
-        body = every_step if way == "steps" else partial(_forward_by_rows, function, made, given, room, sizes)
-        graph.run(body, (*given, *room), "forward", way, cell, sizes, settings)
+        body = every_step if way == "steps" else partial(_forward_by_rows, function, made, inputs, results, sizes)
+        graph.run(body, (*inputs, *results), "forward", way, cell, sizes, settings)
 
 
-def backward(cell: str, way: str, given: Given, room: Room, sent: Sent, sizes: Sizes, settings: Settings) -> None:
-    """Run `cell` over time backwards: fills `sent`. Raises BackendError if a launch before this failed."""
-    made = plan(way, settings, sizes.size, sizes.batch, given.weight.element_size(), backward=True)
+def backward(
+    cell: str, way: str, inputs: Inputs, results: Results, gradients: Gradients, sizes: Sizes, settings: Settings
+) -> None:
+    """Run `cell` over time backwards: fills `gradients`. Raises BackendError if a launch before this failed."""
+    made = plan(way, settings, sizes.size, sizes.batch, inputs.weight.element_size(), backward=True)
     function = POINTWISE[cell].backward
     raise_if_stuck()
 
     def every_step() -> None:
         for begin in range(sizes.steps):
-            launch(steps_backward, made, given, room, sent, sizes, begin, None, function, made.settings)
+            launch(steps_backward, made, inputs, results, gradients, sizes, begin, None, function, made.settings)
 
     if way == "column":
-        launch(column_backward, made, given, room, sent, sizes, function, made.settings)
+        launch(column_backward, made, inputs, results, gradients, sizes, function, made.settings)
     elif way == "grid":
-        signal = signal_for(given.weight.device, made.programs[1])
-        launch(steps_backward, made, given, room, sent, sizes, 0, signal, function, made.settings)
+        signal = signal_for(inputs.weight.device, made.programs[1])
+        launch(steps_backward, made, inputs, results, gradients, sizes, 0, signal, function, made.settings)
         watch(signal)
     else:
-        body = every_step if way == "steps" else partial(_backward_by_rows, function, made, given, room, sent, sizes)
-        graph.run(body, (*given, *room, *sent), "backward", way, cell, sizes, settings)
+        body = (
+            every_step
+            if way == "steps"
+            else partial(_backward_by_rows, function, made, inputs, results, gradients, sizes)
+        )
+        graph.run(body, (*inputs, *results, *gradients), "backward", way, cell, sizes, settings)
     if way in ("grid", "steps"):
-        _through_first_product(given, sent, sizes, settings)
+        _through_first_product(inputs, gradients, sizes, settings)
 
 
-def _forward_by_rows(function: Any, made: Plan, given: Given, room: Room, sizes: Sizes) -> None:
+def _forward_by_rows(function: Any, made: Plan, inputs: Inputs, results: Results, sizes: Sizes) -> None:
     batch, size = sizes.batch, sizes.size
-    products = given.bias.new_empty(batch, given.weight.shape[0])
-    held = torch.zeros_like(room.last_hidden) if made.settings.resets else None
-    head = given.weight.shape[0] - (size if made.settings.resets else 0)
+    products = inputs.bias.new_empty(batch, inputs.weight.shape[0])
+    held = torch.zeros_like(results.last_hidden) if made.settings.resets else None
+    head = inputs.weight.shape[0] - (size if made.settings.resets else 0)
     for begin in range(sizes.steps):
-        _multiply(room.last_hidden, given.weight[:head].t(), products[:, :head], made.settings)
+        _multiply(results.last_hidden, inputs.weight[:head].t(), products[:, :head], made.settings)
         if held is not None:
-            launch(rows_reset, made, given, room, sizes, begin, products, held, made.settings)
-            _multiply(held, given.weight[head:].t(), products[:, head:], made.settings)
-        launch(rows_forward, made, given, room, sizes, begin, products, function, made.settings)
+            launch(rows_reset, made, inputs, results, sizes, begin, products, held, made.settings)
+            _multiply(held, inputs.weight[head:].t(), products[:, head:], made.settings)
+        launch(rows_forward, made, inputs, results, sizes, begin, products, function, made.settings)
 
 
-def _backward_by_rows(function: Any, made: Plan, given: Given, room: Room, sent: Sent, sizes: Sizes) -> None:
+def _backward_by_rows(
+    function: Any, made: Plan, inputs: Inputs, results: Results, gradients: Gradients, sizes: Sizes
+) -> None:
     batch, size = sizes.batch, sizes.size
-    grads = given.bias.new_empty(batch, given.weight.shape[0])
-    held = torch.zeros_like(sent.hidden) if made.settings.resets else None
-    head = given.weight.shape[0] - (size if made.settings.resets else 0)
+    grads = inputs.bias.new_empty(batch, inputs.weight.shape[0])
+    held = torch.zeros_like(gradients.hidden) if made.settings.resets else None
+    head = inputs.weight.shape[0] - (size if made.settings.resets else 0)
     for begin in range(sizes.steps):
-        launch(rows_backward, made, given, room, sent, sizes, begin, grads, function, made.settings)
+        launch(rows_backward, made, inputs, results, gradients, sizes, begin, grads, function, made.settings)
         if held is not None:
-            _multiply(grads[:, head:], given.weight[head:], held, made.settings)
-            launch(rows_reset_backward, made, given, room, sent, sizes, begin, held, grads, made.settings)
-        _multiply(grads[:, :head], given.weight[:head], sent.hidden, made.settings, add=True)
+            _multiply(grads[:, head:], inputs.weight[head:], held, made.settings)
+            launch(rows_reset_backward, made, inputs, results, gradients, sizes, begin, held, grads, made.settings)
+        _multiply(grads[:, :head], inputs.weight[:head], gradients.hidden, made.settings, add=True)
 
 
 def _multiply(left: Tensor, right: Tensor, out: Tensor, settings: Settings, *, add: bool = False) -> None:
@@ -140,13 +148,13 @@ def _multiply(left: Tensor, right: Tensor, out: Tensor, settings: Settings, *, a
     launch(product, made, left, right, out, (count, depth, width), strides, add, tiles)
 
 
-def _through_first_product(given: Given, sent: Sent, sizes: Sizes, settings: Settings) -> None:
+def _through_first_product(inputs: Inputs, gradients: Gradients, sizes: Sizes, settings: Settings) -> None:
     """Adds to the gradient of the first hidden state what the first step's product sends back to it."""
-    if settings.reverse and given.lengths is not None:
-        row = torch.arange(sizes.batch, device=given.lengths.device)
-        begin = (given.lengths - 1).clamp(min=0) * sizes.batch + row
-        grad = sent.product.index_select(0, begin) * (given.lengths > 0)[:, None]
+    if settings.reverse and inputs.lengths is not None:
+        row = torch.arange(sizes.batch, device=inputs.lengths.device)
+        begin = (inputs.lengths - 1).clamp(min=0) * sizes.batch + row
+        grad = gradients.product.index_select(0, begin) * (inputs.lengths > 0)[:, None]
     else:
         begin = (sizes.steps - 1) * sizes.batch if settings.reverse else 0
-        grad = sent.product[begin : begin + sizes.batch]
-    sent.hidden.add_(multiply_in_full(grad.to(given.weight.dtype), given.weight))
+        grad = gradients.product[begin : begin + sizes.batch]
+    gradients.hidden.add_(multiply_in_full(grad.to(inputs.weight.dtype), inputs.weight))

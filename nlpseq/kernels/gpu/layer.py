@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from nlpseq.cells import Cell, LayerWeights
 from nlpseq.cells.cell import State
-from nlpseq.kernels.gpu.arguments import Given, Room, Sent, Settings, Sizes
+from nlpseq.kernels.gpu.arguments import Gradients, Inputs, Results, Settings, Sizes
 from nlpseq.kernels.gpu.products import multiply_in_full, project
 from nlpseq.kernels.products import normalise, weight_gradient
 
@@ -59,15 +59,15 @@ class _Recurrence(torch.autograd.Function):
         training = loop.gradients and any(ctx.needs_input_grad)
         memory = state[1] if len(state) > 1 else None
         operand = weight.to(loop.operands)
-        given = Given(from_input, operand, input_bias, bias, gain, state[0], memory, masks, lengths)
+        inputs = Inputs(from_input, operand, input_bias, bias, gain, state[0], memory, masks, lengths)
         settings = replace(loop.settings, training=training)
-        room = _room(given, settings)
+        results = _empty_results(inputs, settings)
         sizes = Sizes(loop.steps, loop.batch, weight.shape[1], float(loop.zoneout))
-        launch.forward(loop.cell, loop.way, given, room, sizes, settings)
+        launch.forward(loop.cell, loop.way, inputs, results, sizes, settings)
         if training:
             ctx.loop, ctx.settings, ctx.sizes = loop, settings, sizes
-            ctx.save_for_backward(*given, *room)
-        return tuple(value for value in room[:3] if value is not None)
+            ctx.save_for_backward(*inputs, *results)
+        return tuple(value for value in results[:3] if value is not None)
 
     @staticmethod
     @once_differentiable
@@ -77,39 +77,39 @@ class _Recurrence(torch.autograd.Function):
         loop: Loop = ctx.loop
         settings: Settings = ctx.settings
         tensors = ctx.saved_tensors
-        given, room = Given(*tensors[: len(Given._fields)]), Room(*tensors[len(Given._fields) :])
-        sent = _sent(given, settings, grad_results)
-        launch.backward(loop.cell, loop.way, given, room, sent, ctx.sizes, settings)
-        grad_weight = _weight_gradient(loop, settings, given, room, sent)
-        grad_gain = None if given.gain is None else (sent.product * room.normalised).sum(0)
-        grad_bias = sent.product.sum(0)
+        inputs, results = Inputs(*tensors[: len(Inputs._fields)]), Results(*tensors[len(Inputs._fields) :])
+        gradients = _empty_gradients(inputs, settings, grad_results)
+        launch.backward(loop.cell, loop.way, inputs, results, gradients, ctx.sizes, settings)
+        grad_weight = _weight_gradient(loop, settings, inputs, results, gradients)
+        grad_gain = None if inputs.gain is None else (gradients.product * results.normalised).sum(0)
+        grad_bias = gradients.product.sum(0)
         grad_input_bias = None
-        if given.input_bias is not None:
-            grad_input_bias = grad_bias if settings.additive else sent.from_input.sum(0)
-        grad_input = sent.from_input.to(given.from_input.dtype)
-        grads = [value for value in (sent.hidden, sent.memory) if value is not None]
+        if inputs.input_bias is not None:
+            grad_input_bias = grad_bias if settings.additive else gradients.from_input.sum(0)
+        grad_input = gradients.from_input.to(inputs.from_input.dtype)
+        grads = [value for value in (gradients.hidden, gradients.memory) if value is not None]
         return (None, None, None, grad_input, grad_input_bias, grad_weight, grad_bias, grad_gain, *grads)
 
 
-def _room(given: Given, settings: Settings) -> Room:
+def _empty_results(inputs: Inputs, settings: Settings) -> Results:
     """What the forward pass writes; without training that is the hidden states and the last state alone.
 
     The kernels write no padding: it stays zero.
     """
-    count, width = given.from_input.shape
-    like, size = given.first_hidden, given.first_hidden.shape[1]
+    count, width = inputs.from_input.shape
+    like, size = inputs.first_hidden, inputs.first_hidden.shape[1]
     training = settings.training
 
     def make(wanted: bool, columns: int) -> Tensor | None:
         if not wanted:
             return None
-        room: Tensor = like.new_zeros(count, columns) if settings.padded else like.new_empty(count, columns)
-        return room
+        results: Tensor = like.new_zeros(count, columns) if settings.padded else like.new_empty(count, columns)
+        return results
 
-    return Room(
+    return Results(
         outputs=make(True, size),
         last_hidden=like.clone(memory_format=torch.contiguous_format),
-        last_memory=given.first_memory.clone(memory_format=torch.contiguous_format) if settings.memory else None,
+        last_memory=inputs.first_memory.clone(memory_format=torch.contiguous_format) if settings.memory else None,
         memories=make(training and settings.memory, size),
         saved=make(training, settings.saved * size),
         normalised=make(training and settings.normalised, width),
@@ -117,33 +117,33 @@ def _room(given: Given, settings: Settings) -> Room:
     )
 
 
-def _sent(given: Given, settings: Settings, grads: tuple[Tensor, ...]) -> Sent:
-    """Room for the gradients that the steps send out, and those that they start from."""
+def _empty_gradients(inputs: Inputs, settings: Settings, grads: tuple[Tensor, ...]) -> Gradients:
+    """Empty arrays for the gradients that the steps write, and copies of those that they start from."""
     outputs, *last = grads
     copies = [grad.clone(memory_format=torch.contiguous_format) for grad in last]
     make = torch.zeros_like if settings.padded else torch.empty_like  # the kernels write no padding
-    from_input = make(given.from_input, dtype=torch.float32)
+    from_input = make(inputs.from_input, dtype=torch.float32)
     product = from_input if settings.additive else make(from_input)
     bare = make(product) if settings.normalised else product
-    return Sent(outputs.contiguous(), copies[0], copies[1] if settings.memory else None, from_input, product, bare)
+    return Gradients(outputs.contiguous(), copies[0], copies[1] if settings.memory else None, from_input, product, bare)
 
 
-def _hidden_before(loop: Loop, given: Given, outputs: Tensor) -> Tensor:
-    """The hidden state before each step, [N, H]; before padding any."""
-    states, first = outputs.view(loop.steps, loop.batch, -1), given.first_hidden[None]
+def _hidden_before(loop: Loop, inputs: Inputs, outputs: Tensor) -> Tensor:
+    """The hidden state before each step, [N, H]; anything before padding."""
+    states, first = outputs.view(loop.steps, loop.batch, -1), inputs.first_hidden[None]
     if not loop.settings.reverse:
         return torch.cat([first, states[:-1]]).flatten(0, 1)
     before = torch.cat([states[1:], first])
-    if given.lengths is not None:
-        begins = torch.arange(loop.steps, device=outputs.device)[:, None] == given.lengths[None, :] - 1
+    if inputs.lengths is not None:
+        begins = torch.arange(loop.steps, device=outputs.device)[:, None] == inputs.lengths[None, :] - 1
         before = torch.where(begins[:, :, None], first, before)
     return before.flatten(0, 1)
 
 
-def _weight_gradient(loop: Loop, settings: Settings, given: Given, room: Room, sent: Sent) -> Tensor:
-    before, operands = _hidden_before(loop, given, room.outputs), loop.operands
-    reset = (room.saved[:, : before.shape[1]] * before).to(operands) if settings.resets else None
-    return weight_gradient(sent.bare.to(operands), before.to(operands), reset, multiply_in_full)
+def _weight_gradient(loop: Loop, settings: Settings, inputs: Inputs, results: Results, gradients: Gradients) -> Tensor:
+    before, operands = _hidden_before(loop, inputs, results.outputs), loop.operands
+    reset = (results.saved[:, : before.shape[1]] * before).to(operands) if settings.resets else None
+    return weight_gradient(gradients.bare.to(operands), before.to(operands), reset, multiply_in_full)
 
 
 def unroll(
@@ -167,7 +167,7 @@ def unroll(
         *state,
     )
     outputs, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        loop, *(None if one is None else one.contiguous() for one in tensors)
+        loop, *(None if tensor is None else tensor.contiguous() for tensor in tensors)
     )
     return outputs.view(loop.steps, loop.batch, -1), cell.state(*last)
 

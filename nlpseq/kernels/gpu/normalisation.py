@@ -65,7 +65,7 @@ def finish(
     FIRST: tl.constexpr,
     BLOCKS: tl.constexpr,
 ) -> tl.tuple:
-    """Products of blocks from FIRST on, normalised where asked for, with their bias; what they were before gain and
+    """Products of blocks from FIRST on, normalised if asked for, with their bias; what they were before gain and
     bias, and one over the deviation.
     """
     deviation = ()
@@ -82,9 +82,9 @@ def finish(
 @triton.jit
 def through_normalisation(
     grads: tl.tuple,
-    given: tl.tuple,
-    room: tl.tuple,
-    sent: tl.tuple,
+    inputs: tl.tuple,
+    results: tl.tuple,
+    gradients: tl.tuple,
     places: tl.tensor,
     units: tl.tensor,
     mask: tl.tensor,
@@ -93,20 +93,20 @@ def through_normalisation(
     FIRST: tl.constexpr,
     BLOCKS: tl.constexpr,
 ) -> tl.tuple:
-    """Through `finish`, to the gradients of the bare products, which are stored where they are others'."""
+    """Through `finish`, to the gradients of the bare products, which are stored if they differ."""
     if S.normalised:
         address = places * (S.gates * size) + FIRST * size + units
         normalised = ()
         scaled = ()
         for block in tl.static_range(BLOCKS):
-            gain = tl.load(given.gain + (FIRST + block) * size + units, mask=units < size, other=0.0)
+            gain = tl.load(inputs.gain + (FIRST + block) * size + units, mask=units < size, other=0.0)
             scaled += (grads[block] * gain,)
-            normalised += (tl.load(room.normalised + address + block * size, mask=mask, other=0.0),)
+            normalised += (tl.load(results.normalised + address + block * size, mask=mask, other=0.0),)
         active = tl.max(mask.to(tl.int32), 1)[:, None] > 0
-        inverse = tl.load(room.deviations + places * 2 + (FIRST > 0), mask=active, other=0.0)
+        inverse = tl.load(results.deviations + places * 2 + (FIRST > 0), mask=active, other=0.0)
         bare = normalise_backward(scaled, normalised, tl.sum(inverse, 1), units < size, size, BLOCKS)
         for block in tl.static_range(BLOCKS):
-            tl.store(sent.bare + address + block * size, bare[block], mask=mask)
+            tl.store(gradients.bare + address + block * size, bare[block], mask=mask)
         return bare
     else:
         return grads

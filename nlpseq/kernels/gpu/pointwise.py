@@ -146,7 +146,7 @@ def _reset_before_backward(
 
 @triton.jit
 def reset_hidden(x: tl.tuple, q: tl.tuple, hidden: tl.tensor) -> tl.tensor:
-    """r * h, which the last block of the weights is applied to where a cell resets before the product."""
+    """r * h, which the last block of the weights multiplies if a cell resets before the product."""
     return sigmoid(x[0] + q[0]) * hidden
 
 

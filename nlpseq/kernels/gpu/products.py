@@ -23,7 +23,7 @@ def multiply_in_full(left: Tensor, right: Tensor) -> Tensor:
 
 
 class _Projection(torch.autograd.Function):
-    """inputs [N, I] times weight [W, I] turned over, both rounded to `operands`, and so is the result."""
+    """inputs [N, I] times the transpose of weight [W, I], both rounded to `operands`, and so is the result."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, operands: torch.dtype) -> Tensor:
@@ -41,7 +41,7 @@ class _Projection(torch.autograd.Function):
 
 
 def project(inputs: Tensor, weight: Tensor, operands: torch.dtype) -> Tensor:
-    """inputs [..., I] times weight [W, I] turned over: [..., W] of the type `operands`; its gradients are in fp32."""
+    """inputs [..., I] times the transpose of weight [W, I]: [..., W] of type `operands`; its gradients are in fp32."""
     flat = inputs.reshape(-1, inputs.shape[-1])
     product: Tensor = _Projection.apply(flat, weight, operands)  # type: ignore[no-untyped-call]
     return product.view(*inputs.shape[:-1], -1)

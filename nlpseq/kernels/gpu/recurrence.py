@@ -132,20 +132,20 @@ def unroll_both(
 ) -> tuple[Tensor, list[State]] | None:
     """Both directions of a layer at once, forwards and backwards: outputs [T, B, 2H] and both last states.
 
-    None where one launch cannot have both: `unroll` for each is the way then.
+    None if one launch cannot run both: then each has to be run by `unroll`.
     """
-    one, state, mask = weights[0], states[0], masks[0]
+    first, state, mask = weights[0], states[0], masks[0]
     operands = operands or state.hidden.dtype
-    if one.weight_ih is None or state.hidden.dtype != torch.float32:
+    if first.weight_ih is None or state.hidden.dtype != torch.float32:
         return None
     lengths = None if lengths is None else lengths.to(inputs.device)
-    request = _request(cell, one, inputs, state, lengths, mask, zoneout, False, operands)
+    request = _request(cell, first, inputs, state, lengths, mask, zoneout, False, operands)
     device = ways.device_of(inputs.device)
     if not ways.both_at_once(request, device):
         return None
     from nlpseq.kernels.gpu.persistent import recurrence as persistent_recurrence
 
-    if one.gain_ih is not None:
+    if first.gain_ih is not None:
         inputs = torch.cat([_normalised_inputs(each, inputs, operands) for each in weights], -1)
         weights = [_without_inputs(each) for each in weights]
     joined = None if mask is None else torch.cat([each for each in masks if each is not None], -1)

@@ -14,6 +14,7 @@ from nlpseq.kernels.gpu.normalisation import finish, through_normalisation
 from nlpseq.kernels.gpu.pointwise import reset_hidden, reset_hidden_backward
 from nlpseq.kernels.gpu.tiles import (
     keep_for_backward,
+    kept_by_zoneout,
     load_before,
     load_blocks,
     load_input,
@@ -21,7 +22,6 @@ from nlpseq.kernels.gpu.tiles import (
     multiply,
     places_at,
     row_lengths,
-    share_kept,
     states_before,
     store_blocks,
     zoned,
@@ -63,13 +63,13 @@ def product(
 
 
 @triton.jit
-def _place(begin: tl.tensor, given: tl.tuple, sizes: tl.tuple, BACKWARD: tl.constexpr, S: tl.constexpr) -> tl.tuple:
+def _place(begin: tl.tensor, inputs: tl.tuple, sizes: tl.tuple, BACKWARD: tl.constexpr, S: tl.constexpr) -> tl.tuple:
     """A program's sequence and the time of the step `begin`, counted in the order of running."""
     ROWS: tl.constexpr = S.rows
     UNITS: tl.constexpr = S.units
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     time = begin if S.reverse == BACKWARD else sizes.steps - 1 - begin
-    return rows, tl.arange(0, UNITS)[None, :], row_lengths(rows, given, sizes), time
+    return rows, tl.arange(0, UNITS)[None, :], row_lengths(rows, inputs, sizes), time
 
 
 @triton.jit
@@ -78,7 +78,7 @@ def _finished(
     own: tl.tensor,
     units: tl.tensor,
     mask: tl.tensor,
-    given: tl.tuple,
+    inputs: tl.tuple,
     size: tl.tensor,
     S: tl.constexpr,
     FIRST: tl.constexpr,
@@ -87,7 +87,7 @@ def _finished(
     """Blocks FIRST to LAST of the products that were made, as `finish` leaves them."""
     GATES: tl.constexpr = S.gates
     BLOCKS: tl.constexpr = LAST - FIRST
-    biases, gains = load_vectors(given.bias, units, size, GATES), load_vectors(given.gain, units, size, GATES)
+    biases, gains = load_vectors(inputs.bias, units, size, GATES), load_vectors(inputs.gain, units, size, GATES)
     bare = ()
     for block in tl.static_range(FIRST, LAST):
         bare += (tl.load(made + own * (GATES * size) + (block * size + units), mask=mask, other=0.0),)
@@ -96,8 +96,8 @@ def _finished(
 
 @triton.jit(do_not_specialize=["begin"])
 def rows_reset(
-    given: tl.tuple,
-    room: tl.tuple,
+    inputs: tl.tuple,
+    results: tl.tuple,
     sizes: tl.tuple,
     begin: tl.tensor,
     made: tl.tensor,
@@ -107,20 +107,20 @@ def rows_reset(
     """Between two products of a step: from the first blocks `made` [B, G*H] to r * h in `held` [B, H]."""
     GATES: tl.constexpr = S.gates
     size = sizes.size
-    rows, units, length, time = _place(begin, given, sizes, False, S)
+    rows, units, length, time = _place(begin, inputs, sizes, False, S)
     mask = (time < length)[:, None] & (units < size)
-    input_biases = load_vectors(given.input_bias, units, size, GATES)
-    x = load_input(given, input_biases, places_at(time, rows, sizes), units, mask, size, GATES)
-    q, _, _ = _finished(made, rows[:, None], units, mask, given, size, S, 0, GATES - 1)
+    input_biases = load_vectors(inputs.input_bias, units, size, GATES)
+    x = load_input(inputs, input_biases, places_at(time, rows, sizes), units, mask, size, GATES)
+    q, _, _ = _finished(made, rows[:, None], units, mask, inputs, size, S, 0, GATES - 1)
     own = rows[:, None] * size + units
-    hidden = tl.load(room.last_hidden + own, mask=mask, other=0.0)
+    hidden = tl.load(results.last_hidden + own, mask=mask, other=0.0)
     tl.store(held + own, reset_hidden(x, q, hidden), mask=mask)
 
 
 @triton.jit(do_not_specialize=["begin"])
 def rows_forward(
-    given: tl.tuple,
-    room: tl.tuple,
+    inputs: tl.tuple,
+    results: tl.tuple,
     sizes: tl.tuple,
     begin: tl.tensor,
     made: tl.tensor,
@@ -131,26 +131,26 @@ def rows_forward(
     GATES: tl.constexpr = S.gates
     HEAD: tl.constexpr = S.gates - S.resets
     size = sizes.size
-    rows, units, length, time = _place(begin, given, sizes, False, S)
+    rows, units, length, time = _place(begin, inputs, sizes, False, S)
     active = (time < length)[:, None]
     mask = active & (units < size)
     places = places_at(time, rows, sizes)
-    x = load_input(given, load_vectors(given.input_bias, units, size, GATES), places, units, mask, size, GATES)
-    q, normalised, deviations = _finished(made, rows[:, None], units, mask, given, size, S, 0, HEAD)
+    x = load_input(inputs, load_vectors(inputs.input_bias, units, size, GATES), places, units, mask, size, GATES)
+    q, normalised, deviations = _finished(made, rows[:, None], units, mask, inputs, size, S, 0, HEAD)
     if S.resets:
-        tail, more, deviation = _finished(made, rows[:, None], units, mask, given, size, S, HEAD, GATES)
+        tail, more, deviation = _finished(made, rows[:, None], units, mask, inputs, size, S, HEAD, GATES)
         q, normalised, deviations = q + tail, normalised + more, deviations + deviation
     own = rows[:, None] * size + units
-    hidden = tl.load(room.last_hidden + own, mask=mask, other=0.0)
-    memory = tl.load(room.last_memory + own, mask=mask, other=0.0) if S.memory else hidden
+    hidden = tl.load(results.last_hidden + own, mask=mask, other=0.0)
+    memory = tl.load(results.last_memory + own, mask=mask, other=0.0) if S.memory else hidden
     new, new_memory, saved = FORWARD(x, q, hidden, memory)
-    new, new_memory = zoned(new, hidden, new_memory, memory, places, units, mask, given, sizes, S)
-    tl.store(room.outputs + places * size + units, new, mask=mask)
-    tl.store(room.last_hidden + own, new, mask=mask)
+    new, new_memory = zoned(new, hidden, new_memory, memory, places, units, mask, inputs, sizes, S)
+    tl.store(results.outputs + places * size + units, new, mask=mask)
+    tl.store(results.last_hidden + own, new, mask=mask)
     if S.memory:
-        tl.store(room.last_memory + own, new_memory, mask=mask)
+        tl.store(results.last_memory + own, new_memory, mask=mask)
     if S.training:
-        keep_for_backward(room, new_memory, saved, normalised, deviations, places, units, mask, active, size, S)
+        keep_for_backward(results, new_memory, saved, normalised, deviations, places, units, mask, active, size, S)
 
 
 @triton.jit
@@ -159,9 +159,9 @@ def _send(
     grads: tl.tuple,
     rows: tl.tensor,
     units: tl.tensor,
-    given: tl.tuple,
-    room: tl.tuple,
-    sent: tl.tuple,
+    inputs: tl.tuple,
+    results: tl.tuple,
+    gradients: tl.tuple,
     places: tl.tensor,
     mask: tl.tensor,
     sizes: tl.tuple,
@@ -169,9 +169,9 @@ def _send(
     FIRST: tl.constexpr,
     BLOCKS: tl.constexpr,
 ) -> None:
-    """Gradients of the bare products of some blocks into `out` [B, G*H], zero where a sequence has ended."""
+    """Gradients of the bare products of some blocks into `out` [B, G*H], zero if the sequence has ended."""
     size = sizes.size
-    bare = through_normalisation(grads, given, room, sent, places, units, mask, size, S, FIRST, BLOCKS)
+    bare = through_normalisation(grads, inputs, results, gradients, places, units, mask, size, S, FIRST, BLOCKS)
     known = (rows[:, None] < sizes.batch) & (units < size)
     for block in tl.static_range(BLOCKS):
         address = out + rows[:, None] * (S.gates * size) + ((FIRST + block) * size + units)
@@ -180,47 +180,47 @@ def _send(
 
 @triton.jit(do_not_specialize=["begin"])
 def rows_backward(
-    given: tl.tuple,
-    room: tl.tuple,
-    sent: tl.tuple,
+    inputs: tl.tuple,
+    results: tl.tuple,
+    gradients: tl.tuple,
     sizes: tl.tuple,
     begin: tl.tensor,
     out: tl.tensor,
     BACKWARD: tl.constexpr,
     S: tl.constexpr,
 ) -> None:
-    """One step back, up to its products: their gradients, or only the last block's where the cell resets before it."""
+    """One step back, up to its products: their gradients, or only the last block's if the cell resets before it."""
     GATES: tl.constexpr = S.gates
     SAVED: tl.constexpr = S.saved
     size = sizes.size
-    rows, units, length, time = _place(begin, given, sizes, True, S)
+    rows, units, length, time = _place(begin, inputs, sizes, True, S)
     mask = (time < length)[:, None] & (units < size)
     places = places_at(time, rows, sizes)
-    hidden, memory = states_before(time, rows, units, length, given, room, sizes, S)
-    saved = load_blocks(room.saved, places, units, mask, size, SAVED)
+    hidden, memory = states_before(time, rows, units, length, inputs, results, sizes, S)
+    saved = load_blocks(results.saved, places, units, mask, size, SAVED)
     own = rows[:, None] * size + units
-    grad = tl.load(sent.hidden + own, mask=mask, other=0.0)
-    grad += tl.load(sent.outputs + places * size + units, mask=mask, other=0.0)
-    past = tl.load(sent.memory + own, mask=mask, other=0.0) if S.memory else grad
-    share = share_kept(places, units, mask, given, sizes) if S.zoneout else 0.0
-    x, q, grad_hidden, grad_memory = BACKWARD(saved, hidden, memory, grad * (1.0 - share), past * (1.0 - share))
-    tl.store(sent.hidden + own, grad_hidden + grad * share, mask=mask)
+    grad = tl.load(gradients.hidden + own, mask=mask, other=0.0)
+    grad += tl.load(gradients.outputs + places * size + units, mask=mask, other=0.0)
+    past = tl.load(gradients.memory + own, mask=mask, other=0.0) if S.memory else grad
+    kept = kept_by_zoneout(places, units, mask, inputs, sizes) if S.zoneout else 0.0
+    x, q, grad_hidden, grad_memory = BACKWARD(saved, hidden, memory, grad * (1.0 - kept), past * (1.0 - kept))
+    tl.store(gradients.hidden + own, grad_hidden + grad * kept, mask=mask)
     if S.memory:
-        tl.store(sent.memory + own, grad_memory + past * share, mask=mask)
-    store_blocks(sent.from_input, x, places, units, mask, size, GATES)
+        tl.store(gradients.memory + own, grad_memory + past * kept, mask=mask)
+    store_blocks(gradients.from_input, x, places, units, mask, size, GATES)
     if not S.additive:
-        store_blocks(sent.product, q, places, units, mask, size, GATES)
+        store_blocks(gradients.product, q, places, units, mask, size, GATES)
     if S.resets:
-        _send(out, (q[GATES - 1],), rows, units, given, room, sent, places, mask, sizes, S, GATES - 1, 1)
+        _send(out, (q[GATES - 1],), rows, units, inputs, results, gradients, places, mask, sizes, S, GATES - 1, 1)
     else:
-        _send(out, q, rows, units, given, room, sent, places, mask, sizes, S, 0, GATES)
+        _send(out, q, rows, units, inputs, results, gradients, places, mask, sizes, S, 0, GATES)
 
 
 @triton.jit(do_not_specialize=["begin"])
 def rows_reset_backward(
-    given: tl.tuple,
-    room: tl.tuple,
-    sent: tl.tuple,
+    inputs: tl.tuple,
+    results: tl.tuple,
+    gradients: tl.tuple,
     sizes: tl.tuple,
     begin: tl.tensor,
     grad_held: tl.tensor,
@@ -231,15 +231,15 @@ def rows_reset_backward(
     GATES: tl.constexpr = S.gates
     SAVED: tl.constexpr = S.saved
     size = sizes.size
-    rows, units, length, time = _place(begin, given, sizes, True, S)
+    rows, units, length, time = _place(begin, inputs, sizes, True, S)
     mask = (time < length)[:, None] & (units < size)
     places = places_at(time, rows, sizes)
-    hidden = load_before(room.outputs, given.first_hidden, time, rows, units, length, given, sizes, S)
-    saved = load_blocks(room.saved, places, units, mask, size, SAVED)
+    hidden = load_before(results.outputs, inputs.first_hidden, time, rows, units, length, inputs, sizes, S)
+    saved = load_blocks(results.saved, places, units, mask, size, SAVED)
     own = rows[:, None] * size + units
     grad_reset, through = reset_hidden_backward(saved, hidden, tl.load(grad_held + own, mask=mask, other=0.0))
-    grad_hidden = tl.load(sent.hidden + own, mask=mask, other=0.0)
-    tl.store(sent.hidden + own, grad_hidden + through, mask=mask)
-    grads = load_blocks(sent.from_input, places, units, mask, size, GATES)
-    tl.store(sent.from_input + places * (GATES * size) + units, grad_reset, mask=mask)
-    _send(out, (grad_reset, grads[1]), rows, units, given, room, sent, places, mask, sizes, S, 0, GATES - 1)
+    grad_hidden = tl.load(gradients.hidden + own, mask=mask, other=0.0)
+    tl.store(gradients.hidden + own, grad_hidden + through, mask=mask)
+    grads = load_blocks(gradients.from_input, places, units, mask, size, GATES)
+    tl.store(gradients.from_input + places * (GATES * size) + units, grad_reset, mask=mask)
+    _send(out, (grad_reset, grads[1]), rows, units, inputs, results, gradients, places, mask, sizes, S, 0, GATES - 1)

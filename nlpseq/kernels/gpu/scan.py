@@ -114,7 +114,7 @@ def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any) -> None:
 
 
 def _run(a: Tensor, b: Tensor, first: Tensor | None, *, reverse: bool, late: bool, chunk: int) -> Tensor:
-    """The recurrence [T, N] of a and b, in chunks where there are more steps than one has."""
+    """The recurrence [T, N] of a and b, in chunks if there are more steps than a chunk has."""
     steps, count = b.shape
     chunks = -(-steps // chunk)
     grid = -(-count // UNITS), chunks

@@ -1,6 +1,6 @@
 """Counters that programs wait at, and what becomes of a wait that was given up.
 
-Programs of one launch count themselves and wait for each other, so a kernel could hang where some of them are not
+Programs of one launch count themselves and wait for each other, so a kernel could hang if some of them are not
 running. A wait is therefore bounded; who gives up says so in a flag, and the results are wrong. The flag belongs to the
 device and stays raised. After a launch it is copied to the host without waiting, and looked at before the next launch;
 inside a CUDA graph nothing can be copied or asked, so after replays only `raise_if_stuck(wait=True)` finds it.
@@ -85,6 +85,13 @@ def raise_if_stuck(*, wait: bool = False) -> None:
             "hold the GPU",
             "nvidia-smi",
         )
+
+
+def forget() -> None:
+    """Drop all flags and all launches that are watched."""
+    _flags.clear()
+    _recorded.clear()
+    _watched.clear()
 
 
 def _lower_flags() -> None:

@@ -3,11 +3,11 @@
 A program owns a tile of sequences and some hidden units with all their gates. It multiplies the whole hidden state with
 its units' weights and goes on to the gates at once, so that a step writes nothing but its results. What one step wrote
 all programs of the next one read: so either each step is a launch of its own, or all steps are one launch in which the
-programs of a tile of sequences wait for each other. Every step has its own place for its hidden states, so one wait a
-step is enough: nobody overwrites what another may still be reading.
+programs of a tile of sequences wait for each other. Every step writes its hidden states to an array of its own, so one
+wait a step is enough: nothing is overwritten that another program may still be reading.
 
-The wait is bounded. A program that waited too long says so in a flag and goes on without waiting; its numbers are
-wrong then, and whoever launched it has to look at the flag.
+The wait is bounded. A program that waited too long sets a flag and goes on without waiting; its numbers are then
+wrong, and the caller has to look at the flag.
 
 Cells that reset before a product, and layer normalisation, need a second wait inside the step: they are not for these
 kernels, but for those of `rows`.
@@ -20,6 +20,7 @@ import triton.language as tl
 
 from nlpseq.kernels.gpu.tiles import (
     keep_for_backward,
+    kept_by_zoneout,
     load_before,
     load_blocks,
     load_input,
@@ -29,7 +30,6 @@ from nlpseq.kernels.gpu.tiles import (
     multiply,
     places_at,
     row_lengths,
-    share_kept,
     states_before,
     store_blocks,
     zoned,
@@ -39,12 +39,12 @@ PATIENCE: tl.constexpr = tl.constexpr(1 << 22)  # looks at the counter, each abo
 
 
 @triton.jit
-def _wait(signal: tl.tuple, tile: tl.tensor, turn: tl.tensor) -> None:
-    """Until all programs of a tile of sequences have ended the step `turn`; the counters [tiles] are zero at first."""
+def _wait(signal: tl.tuple, tile: tl.tensor, step: tl.tensor) -> None:
+    """Until all programs of a tile of sequences have ended a step; the counters [tiles] are zero at first."""
     tl.debug_barrier()
     counter = signal.counters + tile
     tl.atomic_add(counter, 1, sem="release")
-    wanted = (turn + 1) * tl.num_programs(0)
+    wanted = (step + 1) * tl.num_programs(0)
     arrived = tl.atomic_add(counter, 0, sem="acquire")
     looks = 0
     while (arrived < wanted) & (looks < PATIENCE):
@@ -75,8 +75,8 @@ def _product(
     units: tl.tensor,
     length: tl.tensor,
     weights: tl.tuple,
-    given: tl.tuple,
-    room: tl.tuple,
+    inputs: tl.tuple,
+    results: tl.tuple,
     sizes: tl.tuple,
     S: tl.constexpr,
 ) -> tl.tuple:
@@ -86,10 +86,10 @@ def _product(
     total = _zeros(S)
     for begin in range(0, sizes.size, DEPTH):
         depth = begin + tl.arange(0, DEPTH)
-        hidden = load_before(room.outputs, given.first_hidden, time, rows, depth[None, :], length, given, sizes, S)
+        hidden = load_before(results.outputs, inputs.first_hidden, time, rows, depth[None, :], length, inputs, sizes, S)
         sums = ()
         for block in tl.static_range(BLOCKS):
-            tile = weights[block] if S.held else load_weight(given, block, depth[:, None], units, sizes.size, True)
+            tile = weights[block] if S.held else load_weight(inputs, block, depth[:, None], units, sizes.size, True)
             sums += (total[block] + multiply(hidden, tile, S),)
         total = sums
     return total
@@ -104,8 +104,8 @@ def _forward_step(
     length: tl.tensor,
     weights: tl.tuple,
     biases: tl.tuple,
-    given: tl.tuple,
-    room: tl.tuple,
+    inputs: tl.tuple,
+    results: tl.tuple,
     sizes: tl.tuple,
     FORWARD: tl.constexpr,
     S: tl.constexpr,
@@ -116,16 +116,16 @@ def _forward_step(
     active = (time < length)[:, None]
     mask = active & (units < sizes.size)
     places = places_at(time, rows, sizes)
-    x = load_input(given, biases[1], places, units, mask, sizes.size, BLOCKS)
-    bare = _product(time, rows, units, length, weights, given, room, sizes, S)
+    x = load_input(inputs, biases[1], places, units, mask, sizes.size, BLOCKS)
+    bare = _product(time, rows, units, length, weights, inputs, results, sizes, S)
     q = ()
     for block in tl.static_range(BLOCKS):
         q += (bare[block] + biases[0][block],)
     new, new_memory, saved = FORWARD(x, q, hidden, memory)
-    new, new_memory = zoned(new, hidden, new_memory, memory, places, units, mask, given, sizes, S)
-    tl.store(room.outputs + places * sizes.size + units, new, mask=mask)
+    new, new_memory = zoned(new, hidden, new_memory, memory, places, units, mask, inputs, sizes, S)
+    tl.store(results.outputs + places * sizes.size + units, new, mask=mask)
     if S.training:
-        keep_for_backward(room, new_memory, saved, (), (), places, units, mask, active, sizes.size, S)
+        keep_for_backward(results, new_memory, saved, (), (), places, units, mask, active, sizes.size, S)
     hidden = tl.where(mask, new, hidden)
     return hidden, tl.where(mask, new_memory, memory) if S.memory else hidden
 
@@ -144,8 +144,8 @@ def _bounds(begin: tl.tensor, length: tl.tensor, sizes: tl.tuple, BACKWARD: tl.c
 
 @triton.jit(do_not_specialize=["begin"])
 def steps_forward(
-    given: tl.tuple,
-    room: tl.tuple,
+    inputs: tl.tuple,
+    results: tl.tuple,
     sizes: tl.tuple,
     begin: tl.tensor,
     signal: tl.tuple,
@@ -160,23 +160,23 @@ def steps_forward(
     size = sizes.size
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     units = (tl.program_id(0) * UNITS + tl.arange(0, UNITS))[None, :]
-    length = row_lengths(rows, given, sizes)
-    biases = load_vectors(given.bias, units, size, BLOCKS), load_vectors(given.input_bias, units, size, BLOCKS)
-    weights = load_weights(given, tl.arange(0, DEPTH)[:, None], units, size, S, True)
+    length = row_lengths(rows, inputs, sizes)
+    biases = load_vectors(inputs.bias, units, size, BLOCKS), load_vectors(inputs.input_bias, units, size, BLOCKS)
+    weights = load_weights(inputs, tl.arange(0, DEPTH)[:, None], units, size, S, True)
     own, owned = rows[:, None] * size + units, (rows[:, None] < sizes.batch) & (units < size)
-    hidden = tl.load(room.last_hidden + own, mask=owned, other=0.0)
-    memory = tl.load(room.last_memory + own, mask=owned, other=0.0) if S.memory else hidden
+    hidden = tl.load(results.last_hidden + own, mask=owned, other=0.0)
+    memory = tl.load(results.last_memory + own, mask=owned, other=0.0) if S.memory else hidden
     first, last = _bounds(begin, length, sizes, False, S)
     for step in range(first, last):
         time = sizes.steps - 1 - step if S.reverse else step
         hidden, memory = _forward_step(
-            time, (hidden, memory), rows, units, length, weights, biases, given, room, sizes, FORWARD, S
+            time, (hidden, memory), rows, units, length, weights, biases, inputs, results, sizes, FORWARD, S
         )
         if S.barrier:
             _wait(signal, tl.program_id(1), step - first)
-    tl.store(room.last_hidden + own, hidden, mask=owned)
+    tl.store(results.last_hidden + own, hidden, mask=owned)
     if S.memory:
-        tl.store(room.last_memory + own, memory, mask=owned)
+        tl.store(results.last_memory + own, memory, mask=owned)
 
 
 @triton.jit
@@ -186,8 +186,8 @@ def _product_backward(
     units: tl.tensor,
     length: tl.tensor,
     weights: tl.tuple,
-    given: tl.tuple,
-    sent: tl.tuple,
+    inputs: tl.tuple,
+    gradients: tl.tuple,
     sizes: tl.tuple,
     S: tl.constexpr,
 ) -> tl.tensor:
@@ -205,12 +205,12 @@ def _product_backward(
         depth = begin + tl.arange(0, DEPTH)
         mask = ran & (depth < size)[None, :]
         for block in tl.static_range(BLOCKS):
-            address = sent.product + places + (block * size + depth[None, :])
+            address = gradients.product + places + (block * size + depth[None, :])
             if S.barrier:
                 grad = tl.load(address, mask=mask, other=0.0, cache_modifier=".cg")
             else:
                 grad = tl.load(address, mask=mask, other=0.0)
-            tile = weights[block] if S.held else load_weight(given, block, depth[:, None], units, size, False)
+            tile = weights[block] if S.held else load_weight(inputs, block, depth[:, None], units, size, False)
             total += multiply(grad, tile, S)
     return total
 
@@ -223,9 +223,9 @@ def _backward_step(
     units: tl.tensor,
     length: tl.tensor,
     weights: tl.tuple,
-    given: tl.tuple,
-    room: tl.tuple,
-    sent: tl.tuple,
+    inputs: tl.tuple,
+    results: tl.tuple,
+    gradients: tl.tuple,
     sizes: tl.tuple,
     BACKWARD: tl.constexpr,
     S: tl.constexpr,
@@ -236,31 +236,31 @@ def _backward_step(
     size = sizes.size
     mask = (time < length)[:, None] & (units < size)
     places = places_at(time, rows, sizes)
-    after = grads[0] + tl.load(sent.outputs + places * size + units, mask=mask, other=0.0)
-    after += _product_backward(time, rows, units, length, weights, given, sent, sizes, S)
-    hidden, memory = states_before(time, rows, units, length, given, room, sizes, S)
-    saved = load_blocks(room.saved, places, units, mask, size, SAVED)
-    share = share_kept(places, units, mask, given, sizes) if S.zoneout else 0.0
-    x, q, grad_hidden, grad_memory = BACKWARD(saved, hidden, memory, after * (1.0 - share), grads[1] * (1.0 - share))
-    store_blocks(sent.from_input, x, places, units, mask, size, BLOCKS)
+    after = grads[0] + tl.load(gradients.outputs + places * size + units, mask=mask, other=0.0)
+    after += _product_backward(time, rows, units, length, weights, inputs, gradients, sizes, S)
+    hidden, memory = states_before(time, rows, units, length, inputs, results, sizes, S)
+    saved = load_blocks(results.saved, places, units, mask, size, SAVED)
+    kept = kept_by_zoneout(places, units, mask, inputs, sizes) if S.zoneout else 0.0
+    x, q, grad_hidden, grad_memory = BACKWARD(saved, hidden, memory, after * (1.0 - kept), grads[1] * (1.0 - kept))
+    store_blocks(gradients.from_input, x, places, units, mask, size, BLOCKS)
     if not S.additive:
-        store_blocks(sent.product, q, places, units, mask, size, BLOCKS)
-    grad_hidden = tl.where(mask, grad_hidden + after * share, grads[0])
-    return grad_hidden, tl.where(mask, grad_memory + grads[1] * share, grads[1]) if S.memory else grads[1]
+        store_blocks(gradients.product, q, places, units, mask, size, BLOCKS)
+    grad_hidden = tl.where(mask, grad_hidden + after * kept, grads[0])
+    return grad_hidden, tl.where(mask, grad_memory + grads[1] * kept, grads[1]) if S.memory else grads[1]
 
 
 @triton.jit(do_not_specialize=["begin"])
 def steps_backward(
-    given: tl.tuple,
-    room: tl.tuple,
-    sent: tl.tuple,
+    inputs: tl.tuple,
+    results: tl.tuple,
+    gradients: tl.tuple,
     sizes: tl.tuple,
     begin: tl.tensor,
     signal: tl.tuple,
     BACKWARD: tl.constexpr,
     S: tl.constexpr,
 ) -> None:
-    """As `steps_forward`, backwards, where step 0 is the last that ran. Leaves in the gradient of the first hidden
+    """As `steps_forward`, backwards: step 0 is the last that ran forwards. Leaves in the gradient of the first hidden
     state only what does not go through the first product: that is for the caller to add.
     """
     ROWS: tl.constexpr = S.rows
@@ -269,19 +269,20 @@ def steps_backward(
     size = sizes.size
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     units = (tl.program_id(0) * UNITS + tl.arange(0, UNITS))[None, :]
-    length = row_lengths(rows, given, sizes)
-    weights = load_weights(given, tl.arange(0, DEPTH)[:, None], units, size, S, False)
+    length = row_lengths(rows, inputs, sizes)
+    weights = load_weights(inputs, tl.arange(0, DEPTH)[:, None], units, size, S, False)
     own, owned = rows[:, None] * size + units, (rows[:, None] < sizes.batch) & (units < size)
-    grad_hidden = tl.load(sent.hidden + own, mask=owned, other=0.0)
-    grad_memory = tl.load(sent.memory + own, mask=owned, other=0.0) if S.memory else tl.zeros_like(grad_hidden)
+    grad_hidden = tl.load(gradients.hidden + own, mask=owned, other=0.0)
+    grad_memory = tl.load(gradients.memory + own, mask=owned, other=0.0) if S.memory else tl.zeros_like(grad_hidden)
     first, last = _bounds(begin, length, sizes, True, S)
     for step in range(first, last):
         time = step if S.reverse else sizes.steps - 1 - step
+        grads = grad_hidden, grad_memory
         grad_hidden, grad_memory = _backward_step(
-            time, (grad_hidden, grad_memory), rows, units, length, weights, given, room, sent, sizes, BACKWARD, S
+            time, grads, rows, units, length, weights, inputs, results, gradients, sizes, BACKWARD, S
         )
         if S.barrier:
             _wait(signal, tl.program_id(1), step - first)
-    tl.store(sent.hidden + own, grad_hidden, mask=owned)
+    tl.store(gradients.hidden + own, grad_hidden, mask=owned)
     if S.memory:
-        tl.store(sent.memory + own, grad_memory, mask=owned)
+        tl.store(gradients.memory + own, grad_memory, mask=owned)

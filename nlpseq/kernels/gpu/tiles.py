@@ -4,7 +4,7 @@ All steps lie one after another, those of one time step beside each other, so a 
 sequence to the step's first place. Padding has its places, because shapes that depend on lengths would make the host
 wait for the device; it is masked, and what was zero there stays zero. Tiles are powers of two, as Triton wants them;
 what lies beyond the real units is loaded as zero and never stored. A tuple of tiles holds one for each block of gates,
-[rows, units] each. The price of one statement for all kernels is a dozen arguments each.
+[rows, units] each. The price of sharing them is a dozen arguments each.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def store_blocks(
 
 @triton.jit
 def keep_for_backward(
-    room: tl.tuple,
+    results: tl.tuple,
     memory: tl.tensor,
     saved: tl.tuple,
     normalised: tl.tuple,
@@ -58,18 +58,18 @@ def keep_for_backward(
     SAVED: tl.constexpr = S.saved
     GATES: tl.constexpr = S.gates
     DEVIATIONS: tl.constexpr = 1 + S.resets
-    store_blocks(room.saved, saved, places, units, mask, size, SAVED)
+    store_blocks(results.saved, saved, places, units, mask, size, SAVED)
     if S.memory:
-        tl.store(room.memories + places * size + units, memory, mask=mask)
+        tl.store(results.memories + places * size + units, memory, mask=mask)
     if S.normalised:
-        store_blocks(room.normalised, normalised, places, units, mask, size, GATES)
+        store_blocks(results.normalised, normalised, places, units, mask, size, GATES)
         for index in tl.static_range(DEVIATIONS):
-            tl.store(room.deviations + places * 2 + index, deviations[index][:, None], mask=active)
+            tl.store(results.deviations + places * 2 + index, deviations[index][:, None], mask=active)
 
 
 @triton.jit
 def load_vectors(pointer: tl.tensor, units: tl.tensor, size: tl.tensor, BLOCKS: tl.constexpr) -> tl.tuple:
-    """The blocks of a vector [BLOCKS * size], in fp32; none where there is no vector."""
+    """The blocks of a vector [BLOCKS * size], in fp32; none if there is no vector."""
     blocks = ()
     if pointer is not None:
         for block in tl.static_range(BLOCKS):
@@ -80,7 +80,7 @@ def load_vectors(pointer: tl.tensor, units: tl.tensor, size: tl.tensor, BLOCKS: 
 
 @triton.jit
 def load_input(
-    given: tl.tuple,
+    inputs: tl.tuple,
     biases: tl.tuple,
     places: tl.tensor,
     units: tl.tensor,
@@ -88,9 +88,9 @@ def load_input(
     size: tl.tensor,
     BLOCKS: tl.constexpr,
 ) -> tl.tuple:
-    """The input's product at one step, with its bias where that is not in it."""
-    blocks = load_blocks(given.from_input, places, units, mask, size, BLOCKS)
-    if given.input_bias is None:
+    """The input's product at one step, with its bias if that is not added yet."""
+    blocks = load_blocks(inputs.from_input, places, units, mask, size, BLOCKS)
+    if inputs.input_bias is None:
         return blocks
     else:
         added = ()
@@ -100,12 +100,12 @@ def load_input(
 
 
 @triton.jit
-def row_lengths(rows: tl.tensor, given: tl.tuple, sizes: tl.tuple) -> tl.tensor:
-    """How many steps each sequence of the tile has: none where there is no such sequence."""
-    if given.lengths is None:
+def row_lengths(rows: tl.tensor, inputs: tl.tuple, sizes: tl.tuple) -> tl.tensor:
+    """How many steps each sequence of the tile has: zero if there is no such sequence."""
+    if inputs.lengths is None:
         return tl.where(rows < sizes.batch, sizes.steps, 0)
     else:
-        return tl.load(given.lengths + rows, mask=rows < sizes.batch, other=0).to(tl.int32)
+        return tl.load(inputs.lengths + rows, mask=rows < sizes.batch, other=0).to(tl.int32)
 
 
 @triton.jit
@@ -122,7 +122,7 @@ def load_before(
     rows: tl.tensor,
     units: tl.tensor,
     length: tl.tensor,
-    given: tl.tuple,
+    inputs: tl.tuple,
     sizes: tl.tuple,
     S: tl.constexpr,
 ) -> tl.tensor:
@@ -150,41 +150,41 @@ def states_before(
     rows: tl.tensor,
     units: tl.tensor,
     length: tl.tensor,
-    given: tl.tuple,
-    room: tl.tuple,
+    inputs: tl.tuple,
+    results: tl.tuple,
     sizes: tl.tuple,
     S: tl.constexpr,
 ) -> tl.tuple:
     """Hidden state and memory before the step at `time`; without a memory the hidden state twice."""
-    hidden = load_before(room.outputs, given.first_hidden, time, rows, units, length, given, sizes, S)
+    hidden = load_before(results.outputs, inputs.first_hidden, time, rows, units, length, inputs, sizes, S)
     if S.memory:
-        return hidden, load_before(room.memories, given.first_memory, time, rows, units, length, given, sizes, S)
+        return hidden, load_before(results.memories, inputs.first_memory, time, rows, units, length, inputs, sizes, S)
     else:
         return hidden, hidden
 
 
 @triton.jit
 def load_weight(
-    given: tl.tuple, block: tl.constexpr, depth: tl.tensor, units: tl.tensor, size: tl.tensor, ACROSS: tl.constexpr
+    inputs: tl.tuple, block: tl.constexpr, depth: tl.tensor, units: tl.tensor, size: tl.tensor, ACROSS: tl.constexpr
 ) -> tl.tensor:
     """A part of a block of the recurrent weights: depth [DEPTH, 1], units [1, UNITS].
 
     ACROSS transposes it, to multiply a hidden state.
     """
     address = (block * size + units) * size + depth if ACROSS else (block * size + depth) * size + units
-    return tl.load(given.weight + address, mask=(depth < size) & (units < size), other=0.0)
+    return tl.load(inputs.weight + address, mask=(depth < size) & (units < size), other=0.0)
 
 
 @triton.jit
 def load_weights(
-    given: tl.tuple, depth: tl.tensor, units: tl.tensor, size: tl.tensor, S: tl.constexpr, ACROSS: tl.constexpr
+    inputs: tl.tuple, depth: tl.tensor, units: tl.tensor, size: tl.tensor, S: tl.constexpr, ACROSS: tl.constexpr
 ) -> tl.tuple:
     """That part of all blocks, if they are held over all steps."""
     BLOCKS: tl.constexpr = S.gates
     blocks = ()
     if S.held:
         for block in tl.static_range(BLOCKS):
-            blocks += (load_weight(given, block, depth, units, size, ACROSS),)
+            blocks += (load_weight(inputs, block, depth, units, size, ACROSS),)
     return blocks
 
 
@@ -197,25 +197,27 @@ def zoned(
     places: tl.tensor,
     units: tl.tensor,
     mask: tl.tensor,
-    given: tl.tuple,
+    inputs: tl.tuple,
     sizes: tl.tuple,
     S: tl.constexpr,
 ) -> tl.tuple:
     """Hidden state and memory after a step, with what zoneout keeps of the old ones."""
     if S.zoneout:
-        share = share_kept(places, units, mask, given, sizes)
-        return new + share * (old - new), new_memory + share * (old_memory - new_memory)
+        kept = kept_by_zoneout(places, units, mask, inputs, sizes)
+        return new + kept * (old - new), new_memory + kept * (old_memory - new_memory)
     else:
         return new, new_memory
 
 
 @triton.jit
-def share_kept(places: tl.tensor, units: tl.tensor, mask: tl.tensor, given: tl.tuple, sizes: tl.tuple) -> tl.tensor:
-    """The share of the old state that zoneout keeps: of each unit, or the same of all."""
-    if given.masks is None:
+def kept_by_zoneout(
+    places: tl.tensor, units: tl.tensor, mask: tl.tensor, inputs: tl.tuple, sizes: tl.tuple
+) -> tl.tensor:
+    """The fraction of the old state that zoneout keeps: of each unit, or the same of all."""
+    if inputs.masks is None:
         return sizes.zoneout
     else:
-        return tl.load(given.masks + places * sizes.size + units, mask=mask, other=0).to(tl.float32)
+        return tl.load(inputs.masks + places * sizes.size + units, mask=mask, other=0).to(tl.float32)
 
 
 @triton.jit

@@ -1,11 +1,11 @@
 """Which way runs a recurrence, and why another cannot.
 
 Five ways. One persistent launch with all weights in the shared memory of all multiprocessors (`persistent`) was 1.3 to
-2.3 times faster than cuDNN wherever it was measured, but it is for Hopper and 16-bit operands. Elsewhere: where the
-weights and the state of some sequences fit one multiprocessor (`column`), no step waits for anything but itself; where
-they do not, and few programs share the units (`grid`), one launch runs all steps with one wait a step; else each step
-is a launch (`steps`); and where a step has to see whole rows, for layer normalisation or a reset before the product
-(`rows`), it is several.
+2.3 times faster than cuDNN wherever it was measured, but it is for Hopper and 16-bit operands. The others are chosen by
+size. If the weights and the state of some sequences fit one multiprocessor (`column`), no step waits for another
+program. If they do not, and few programs divide the units (`grid`), one launch runs all steps with one wait a step.
+Otherwise each step is a launch (`steps`). A step that has to see whole rows, for layer normalisation or a reset before
+the product, is several launches (`rows`).
 
 Measured on an H100 in bf16: a launch a step is faster than a wait a step from 512 units on, an Elman cell is fastest by
 `rows` from 256 units on. The bound of `column` follows from the memory of a multiprocessor and from what compiles

@@ -36,7 +36,7 @@ def corpus_kind(name: str) -> Kind:
             return "pairs"
     except CorpusError:  # it is no table that can be read, which the check finds again
         return "pairs" if table_format else "text"
-    return "pairs" if table_format and not table_format.text_command else "text"
+    return "pairs" if table_format and table_format.text_command is None else "text"
 
 
 def check_corpus(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from nlpseq.text.formats import open_corpus
 from nlpseq.text.hub import HUB
 from nlpseq.text.readers import FORMATS
 from nlpseq.text.readers.rows import open_table, refuse_markup
-from nlpseq.text.readers.table import Row
 from nlpseq.text.tables.headers import TEXT_NAMES, usual_index
+
+LOOKED_AT = 50  # rows, to find the column of texts
 
 
 def syntax_note(name: str) -> tuple[str, str] | None:
@@ -26,11 +28,9 @@ def syntax_note(name: str) -> tuple[str, str] | None:
     table_format = FORMATS.get(format_suffix(name))
     if table_format is not None:
         what = f"its {table_format.suffixes[0]} syntax will be learned as text"
-        if not table_format.text_command:
+        if table_format.text_command is None:
             return what, "" if table_format.languages else "write its texts to a file, a text a line"
-        column, number = _text_column(name)
-        command = table_format.text_command.replace("{name}", column).replace("{number}", str(number))
-        command = command.replace("{index}", str(number - 1))
+        command = table_format.text_command(name, *_text_column(name))
         return what, f"{shell_input(name, command)} > {new_name(name, '.txt')}"
     first = next(open_corpus(name), "").partition("\n")[0]
     try:
@@ -41,12 +41,17 @@ def syntax_note(name: str) -> tuple[str, str] | None:
 
 
 def _text_column(name: str) -> tuple[str, int]:
-    """The name and the number of the column that is known as text, else of the last one."""
+    """The name and the number of the column that is known as text, else of the one with the longest cells."""
     try:
-        first = next(islice(open_table(name).rows, 1), Row("", ()))
+        rows = [row.cells for row in islice(open_table(name).rows, LOOKED_AT) if row.cells]
     except CorpusError:  # a fault that is found elsewhere
-        first = Row("", ())
-    names = list(map(str, first.cells)) or ["text"]
+        rows = []
+    if not rows:
+        return "text", 1
+    names = list(map(str, rows[0]))
     index = usual_index(names, TEXT_NAMES)
-    index = len(names) - 1 if index is None else index
+    if index is None:
+        cells = [list(row.values() if isinstance(row, Mapping) else row) for row in rows]
+        lengths = [sum(len(str(row[column])) for row in cells if len(row) > column) for column in range(len(names))]
+        index = lengths.index(max(lengths))
     return names[index], index + 1

@@ -96,20 +96,25 @@ def _only_comma(cell: str) -> bool:
 def csv_rows(name: str, lines: Iterable[str], notes: Notes) -> Rows:
     """The rows of lines of CSV."""
     lines = iter(lines)
-    first, start = next(lines, ""), 1
-    if first.lower().startswith("sep=") and len(first) == 5:
-        delimiter, start = first[4], 2
-        rest: Iterable[str] = lines
-    else:
-        sample = [first, *islice(lines, SAMPLE - 1)]
-        delimiter, rest = _delimiter(sample), chain(sample, lines)
+    sample = list(islice(lines, SAMPLE))
+    delimiter, start = _delimiter(sample), 2 if _says_delimiter(sample) else 1
     if delimiter != ",":
         notes.append(f"its cells have {DELIMITERS.get(delimiter, repr(delimiter))} between them")
-    return _quoted_rows(name, rest, delimiter, start)
+    return _quoted_rows(name, chain(sample[start - 1 :], lines), delimiter, start)
+
+
+def _says_delimiter(lines: Sequence[str]) -> bool:
+    """Whether the first line is Excel's, as `sep=;`."""
+    return bool(lines) and lines[0].lower().startswith("sep=") and len(lines[0]) == 5
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """The first delimiter that cuts all lines into the same number of cells, two at least; else the comma."""
+    """The delimiter that the first line names, or the first that cuts all lines into equally many cells, two or more.
+
+    If there is none, it is the comma.
+    """
+    if _says_delimiter(lines):
+        return lines[0][4]
     for delimiter in DELIMITERS:
         widths = set()
         try:
@@ -150,12 +155,6 @@ def _quoted_rows(name: str, lines: Iterable[str], delimiter: str, start: int) ->
         raise CorpusError(f"{name}:{first}", f"it is no CSV: {error}", hint) from None
 
 
-_CSV_TEXT = (
-    'python -c "import csv, sys; csv.field_size_limit(2**31 - 1); '
-    "sys.stdout.writelines(' '.join(row[{index}].split()) + '\\n' for row in csv.reader(sys.stdin))\""
-)
-
-
 def _read_tsv(name: str, notes: Notes) -> Rows:
     return tsv_rows(name, table_lines(name), notes)
 
@@ -164,5 +163,21 @@ def _read_csv(name: str, notes: Notes) -> Rows:
     return csv_rows(name, table_lines(name), notes)
 
 
-TSV = TableFormat((".tsv", ".tab"), _read_tsv, text_command="cut -f{number}")
-CSV = TableFormat((".csv",), _read_csv, text_command=_CSV_TEXT)
+def _tsv_text(name: str, column: str, number: int) -> str:
+    return f"cut -f{number}"
+
+
+def _csv_text(name: str, column: str, number: int) -> str:
+    lines = list(islice(table_lines(name), SAMPLE))
+    rows = "csv.reader(sys.stdin)"
+    if (delimiter := _delimiter(lines)) != ",":
+        rows = f"csv.reader(sys.stdin, delimiter={delimiter!r})"
+    program = (
+        "import csv, sys; csv.field_size_limit(2**31 - 1); "
+        f"sys.stdout.writelines(' '.join(row[{number - 1}].split()) + '\\n' for row in {rows} if len(row) >= {number})"
+    )
+    return f'python -c "{program}"'
+
+
+TSV = TableFormat((".tsv", ".tab"), _read_tsv, text_command=_tsv_text)
+CSV = TableFormat((".csv",), _read_csv, text_command=_csv_text)

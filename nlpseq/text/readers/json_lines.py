@@ -51,6 +51,8 @@ def _jq(wanted: str) -> str:
     return f"jq -c '{wanted}'"
 
 
-_TEXT = 'jq -r \'.["{name}"] | gsub("\\\\s+"; " ")\''
+def _text(name: str, column: str, number: int) -> str:
+    return f'jq -r \'.["{column}"] | gsub("\\\\s+"; " ")\''
 
-JSON_LINES = TableFormat((".jsonl", ".ndjson", ".json"), _read, text_command=_TEXT)
+
+JSON_LINES = TableFormat((".jsonl", ".ndjson", ".json"), _read, text_command=_text)

@@ -32,12 +32,16 @@ Rows = Iterator[Row]
 
 @dataclass(frozen=True)
 class TableFormat:
-    """A format of tables: the suffixes of its files, and how one is read."""
+    """A format of tables: the suffixes of its files, and how one is read.
+
+    `text_command` makes a shell command that reads a file and writes the texts of one column, one a line. It takes the
+    file's name, the column's name and the column's number.
+    """
 
     suffixes: tuple[str, ...]
     read: Callable[[str, Notes], Rows]  # what is worth knowing of the file is added to the notes
     languages: bool = False  # cells are named by their languages
-    text_command: str = ""  # a shell command that writes one text a line; {name} or {number} is the column
+    text_command: Callable[[str, str, int], str] | None = None  # None if it is no text file
 
 
 @dataclass

@@ -1,13 +1,13 @@
-"""Columns of a token stream, for truncated back-propagation through time.
+"""Batches of a token stream, for truncated back-propagation through time.
 
-The stream is cut into `batch_size` columns of equal length, side by side, and a batch is the next `steps` rows:
+The text is cut into `batch_size` streams of equal length, and a batch holds the next `steps` tokens of each of them:
 
     a b c d e f g h i j k l      a e i
                             ->   b f j     the hidden state after a batch is carried into the next
                                  c g k
                                  d h l
 
-Each pass over the stream starts a little further in, so that the cuts do not always fall in the same places.
+Each pass over the text starts at another offset, so that the cuts fall at other positions.
 """
 
 from __future__ import annotations
@@ -17,44 +17,44 @@ import numpy as np
 from nlpseq.text.stream import TokenStream
 
 
-class Columns:
-    """Batches of a stream, and the place in it. `offset` and `position` are all there is to resume from."""
+class StreamBatches:
+    """Batches of a text, without end. `passes` and `position` are all that is needed to resume."""
 
-    def __init__(self, stream: TokenStream, batch_size: int, steps: int, seed: int) -> None:
-        self.stream = stream
+    def __init__(self, tokens: TokenStream, batch_size: int, steps: int, seed: int) -> None:
+        self.tokens = tokens
         self.batch_size = batch_size
         self.steps = steps
         self.seed = seed
         self.passes = 0
-        self.position = 0
+        self.position = 0  # in each stream of this pass, in tokens
 
     @property
     def offset(self) -> int:
-        """Where this pass starts: less than a batch's steps in, and not so far that columns would be lost."""
-        spare = min(self.steps, (len(self.stream) - 1) // (4 * self.batch_size))
+        """The first token of this pass: less than the steps of a batch, and less than a quarter of a stream."""
+        spare = min(self.steps, (len(self.tokens) - 1) // (4 * self.batch_size))
         if self.passes == 0 or spare < 1:
             return 0
         return int(np.random.default_rng([self.seed, self.passes]).integers(spare))
 
     @property
-    def height(self) -> int:
-        """Tokens in a column, in this pass."""
-        return (len(self.stream) - 1 - self.offset) // self.batch_size
+    def length(self) -> int:
+        """The number of tokens in a stream of this pass."""
+        return (len(self.tokens) - 1 - self.offset) // self.batch_size
 
     def next(self) -> tuple[np.ndarray, np.ndarray]:
-        """The next inputs and targets, both [T, B] and one token apart; T may be smaller at a column's end."""
-        if self.position >= self.height:
+        """The next inputs and targets, both [T, B] and one token apart; T may be smaller at the end of a pass."""
+        if self.position >= self.length:
             self.passes += 1
             self.position = 0
-        stop = min(self.position + self.steps, self.height)
-        starts = self.offset + self.height * np.arange(self.batch_size)
-        columns = [self.stream[start + self.position : start + stop + 1] for start in starts]
-        rows = np.stack(columns, 1).astype(np.int64)
+        stop = min(self.position + self.steps, self.length)
+        starts = self.offset + self.length * np.arange(self.batch_size)
+        streams = [self.tokens[start + self.position : start + stop + 1] for start in starts]
+        ids = np.stack(streams, 1).astype(np.int64)
         self.position = stop
-        return rows[:-1], rows[1:]
+        return ids[:-1], ids[1:]
 
 
 def fit_batch(tokens: int, batch_size: int, steps: int) -> tuple[int, int]:
-    """The batch size and steps that a stream of `tokens` can fill, nearest to those asked for."""
+    """The batch size and number of steps, at most those requested, that a text of `tokens` tokens can fill."""
     steps = min(steps, tokens - 1)
     return max(1, min(batch_size, (tokens - 1) // steps)), steps

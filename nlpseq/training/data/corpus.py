@@ -1,9 +1,9 @@
 """Corpora to token streams.
 
-A corpus is read three times, a piece at a time: to measure it, to train a tokeniser on the text that is trained on, and
-to write its tokens into the run folder, where they are memory-mapped. Nothing grows with the corpus but the file on
-disk; the cost is that it is decompressed and decoded three times. Without a validation file the last tenth of the
-characters is held out, at most half a million of them.
+A corpus is read three times, piece by piece: to measure it, to train a tokeniser on the training part, and to write its
+tokens into the run folder, where they are memory-mapped. So only the file on disk grows with the corpus; the cost is
+that the text is decompressed and decoded three times. Without a validation file the last tenth of the characters is
+held out, at most half a million of them.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from nlpseq.text.splits import CorpusSpan, measure, split
 from nlpseq.text.stream import TokenStream, write_stream
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 
-CHARACTERS_ARE_ENOUGH = 6_000_000  # up to here characters are modelled, beyond it pieces of words
+CHARACTERS_ARE_ENOUGH = 6_000_000  # larger corpora are modelled in BPE tokens, not in characters
 VOCABULARY = {"word": 50_000, "bpe": 4096, "unigram": 4096, "byte": 256, "char": 16_384}
 
 
 @dataclass(frozen=True)
 class TokenisedCorpus:
-    """A corpus as token streams, with what is needed to score it."""
+    """A corpus as token streams, with the sizes that its scores need."""
 
     tokeniser: Tokeniser
     train: TokenStream
     valid: TokenStream
-    frequencies: np.ndarray  # [V], counts in the training part
+    frequencies: np.ndarray  # [V], counts of the tokens in the training part
     valid_size: TextSize
     facts: dict[str, Any]  # JSON: names, hashes, sizes
 
 
 def choose_tokens(kind: str, characters: int) -> str:
-    """The kind of tokens for a corpus: what was asked for, or characters for a small corpus and BPE for a large one."""
+    """The kind of tokens: as requested, or for `auto` characters for a small corpus and BPE for a large one."""
     if kind != "auto":
         return kind
     return "char" if characters <= CHARACTERS_ARE_ENOUGH else "bpe"
@@ -61,7 +61,8 @@ def tokenise_corpus(
 ) -> TokenisedCorpus:
     """Read, split and tokenise a corpus into `folder`.
 
-    With a `tokeniser` none is trained. Raises CorpusError if a source cannot be read or holds less than two tokens.
+    A tokeniser is trained unless one is passed. Raises CorpusError if a source cannot be read, or has fewer than two
+    tokens for training or for validation.
     """
     whole = measure(CorpusSpan(tuple(names)))
     kind = tokeniser.kind if tokeniser else choose_tokens(tokens, whole.characters)
@@ -92,7 +93,7 @@ def tokenise_corpus(
 
 
 def _write(tokeniser: Tokeniser, span: CorpusSpan, path: Path) -> tuple[np.ndarray, TextSize, str]:
-    """Encode a span into a file of tokens; the tokens' counts, the text's size and its SHA-256."""
+    """Encode a span into a token file: the counts [V] of its tokens, its size and its SHA-256."""
     frequencies, size, text = np.zeros(tokeniser.size, np.int64), TextSize(), TextHash()
 
     def encoded() -> Iterator[np.ndarray]:
@@ -109,9 +110,9 @@ def _write(tokeniser: Tokeniser, span: CorpusSpan, path: Path) -> tuple[np.ndarr
 
 
 def _notes(names: Sequence[str]) -> list[str]:
-    """What is no text in the corpora, with commands that make text of them."""
-    found = [(name, syntax_note(name)) for name in names]
-    return [f"{name}: {note[0]}{f'; as text: {note[1]}' if note[1] else ''}" for name, note in found if note]
+    """Notes on corpora that are not plain text, with commands that convert them."""
+    notes = [(name, syntax_note(name)) for name in names]
+    return [f"{name}: {note[0]}{f'; as text: {note[1]}' if note[1] else ''}" for name, note in notes if note]
 
 
 def open_tokenised(folder: Path) -> TokenisedCorpus:

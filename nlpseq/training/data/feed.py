@@ -1,8 +1,8 @@
-"""From the host to a run's device: arrays of a batch, and the few numbers that steer a step.
+"""Copies arrays from the host to a run's device.
 
-Copies to a GPU do not keep the host waiting (`nlpseq.kernels.transfer`). Lengths in time are then rounded up, to eight
-for each doubling, so that few shapes come and each can be a graph (`nlpseq.kernels.replay`). The price is padding:
-about a sixteenth of the steps.
+The host does not wait for copies to a GPU (`nlpseq.kernels.transfer`). For a GPU the number of steps of a batch is
+rounded up to one of eight values per doubling, so there are few shapes and each can be a graph
+(`nlpseq.kernels.replay`). The price is padding: about a sixteenth of the steps.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ SMALLEST_STEP = 8
 
 
 def rounded_up(length: int) -> int:
-    """The next length of those that batches are padded to: 8, 16, .. 128, 144, 160, .. 256, 288, .."""
+    """The next number of steps that batches are padded to: 8, 16, .. 128, 144, 160, .. 256, 288, .."""
     step = max(SMALLEST_STEP, 1 << max(0, (length - 1).bit_length() - 4))
     return -(-length // step) * step
 
 
 class Feed:
-    """Takes arrays to a device."""
+    """Copies arrays to a device."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.rounds = device.type != "cpu"
 
     def place(self, array: NDArray[np.generic]) -> Tensor:
-        """An array as a tensor on the device, which may still be on its way."""
+        """An array as a tensor on the device; the copy may still be under way."""
         return to_device(array, self.device)
 
-    def columns(self, ids: Ids) -> Tensor:
-        """Ids [T, B] on the device; T is rounded up for a GPU, with newlines."""
+    def token_ids(self, ids: Ids) -> Tensor:
+        """Token ids [T, B] on the device; for a GPU, T is rounded up with newlines."""
         steps = rounded_up(len(ids)) if self.rounds else len(ids)
         if steps > len(ids):
             ids = np.concatenate([ids, np.full((steps - len(ids), ids.shape[1]), NEWLINE, ids.dtype)])

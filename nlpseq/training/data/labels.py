@@ -27,7 +27,7 @@ VOCABULARY = {"word": 30_000, "bpe": 8192, "unigram": 8192, "byte": 256, "char":
 
 
 class LabelledBatch(NamedTuple):
-    """Labelled texts, one a column; the ids after a length are padding."""
+    """A batch of labelled texts; the ids beyond a text's length are padding."""
 
     ids: Ids  # [T, B]
     lengths: Ids  # [B]
@@ -38,17 +38,17 @@ class TokenisedTexts(NamedTuple):
     """Labelled texts as ids."""
 
     texts: Sentences
-    labels: NDArray[np.int64]  # [N], indices in the list of labels
+    labels: NDArray[np.int64]  # [N], indices into the list of labels
 
     def __len__(self) -> int:  # of texts
         return len(self.labels)
 
     def batch(self, chosen: NDArray[np.int64]) -> LabelledBatch:
-        """Chosen texts as a batch."""
-        return LabelledBatch(*self.texts.columns(chosen), self.labels[chosen])
+        """The texts at the indices `chosen` as a batch."""
+        return LabelledBatch(*self.texts.padded(chosen), self.labels[chosen])
 
     def in_order(self, batch_tokens: int) -> Iterator[tuple[NDArray[np.int64], LabelledBatch]]:
-        """All texts in batches of at most `batch_tokens` tokens, short texts first, and their indices."""
+        """All texts in batches of at most `batch_tokens` tokens, short texts first, each with the texts' indices."""
         for indices in together(self.texts.lengths, batch_tokens):
             yield indices, self.batch(indices)
 
@@ -65,7 +65,7 @@ class LabelledCorpus:
 
     @property
     def label_counts(self) -> NDArray[np.int64]:
-        """How many texts of each label are trained on [C]."""
+        """The number of training texts of each label [C]."""
         return np.bincount(self.train.labels, minlength=len(self.labels))
 
 
@@ -81,10 +81,10 @@ def tokenise_labelled(
     lowercase: bool = True,
     longest: int = 1000,
 ) -> LabelledCorpus:
-    """Read, split and tokenise labelled texts into `folder`; of a text trained on, at most `longest` tokens.
+    """Read, split and tokenise labelled texts into `folder`; training texts are cut to `longest` tokens.
 
-    Without `valid` some texts of each label are held out. Raises CorpusError if a source cannot be read or too little
-    is left to learn from.
+    Without `valid` some texts of each label are held out. Raises CorpusError if a source cannot be read or too few
+    texts are left for training.
     """
     train, held_out = read_parts(names, valid, columns)
     labels = label_names(train, names[0])
@@ -111,7 +111,7 @@ def tokenise_labelled(
 
 
 def _facts(train: LabelledTexts, held_out: LabelledTexts, labels: Sequence[str]) -> dict[str, Any]:
-    """What the texts are: hashes and counts, and how they were read."""
+    """Facts about the texts for the model file: hashes, counts and notes."""
     counts, (same, other) = train.counts, repeated(train)
     facts = {
         "sha256": train.sha256,
@@ -130,7 +130,7 @@ def _facts(train: LabelledTexts, held_out: LabelledTexts, labels: Sequence[str])
 
 
 def _learn_tokeniser(texts: LabelledTexts, tokens: str, vocabulary_size: int | None, *, lowercase: bool) -> Tokeniser:
-    """A tokeniser; its kind and size depend on the texts if they are not given."""
+    """Train a tokeniser; its kind and size depend on the texts if they are left open."""
     kind = tokens
     if tokens == "auto":
         kind = "char" if has_no_spaces(texts.texts) else "bpe"
@@ -145,7 +145,7 @@ def _encode(tokeniser: Tokeniser, texts: LabelledTexts, labels: Sequence[str], *
 
 
 def _cut(texts: TokenisedTexts, longest: int) -> tuple[TokenisedTexts, int]:
-    """The texts, those of more than `longest` tokens without their middle, and the number of the latter."""
+    """Cut the middle out of texts of more than `longest` tokens: all texts, and the number of those cut."""
     lengths = texts.texts.lengths
     count = int((lengths > longest).sum())
     if not count:
@@ -168,22 +168,22 @@ def open_labelled(folder: Path) -> LabelledCorpus:
 
 
 def _read(path: Path) -> TokenisedTexts:
-    with np.load(path, allow_pickle=False) as found:
-        return TokenisedTexts(Sentences(found["ids"], found["starts"]), found["labels"])
+    with np.load(path, allow_pickle=False) as arrays:
+        return TokenisedTexts(Sentences(arrays["ids"], arrays["starts"]), arrays["labels"])
 
 
 def text_notes(facts: Mapping[str, Any], longest: int) -> list[str]:
-    """What a user should know of the texts: their labels, and what was left out, repeated, contradicting or cut."""
+    """Notes for the user: the labels, and the numbers of texts left out, repeated, contradicting or cut."""
     counted = sorted(zip(facts["label_counts"], facts["labels"], strict=True), reverse=True)
     shown = ", ".join(f"{label!r} {count:,}" for count, label in counted[:SHOWN_LABELS])
-    more = f" and {len(counted) - SHOWN_LABELS:,} more labels" if len(counted) > SHOWN_LABELS else ""
+    rest = f" and {len(counted) - SHOWN_LABELS:,} more labels" if len(counted) > SHOWN_LABELS else ""
     valid = f"{facts['valid_texts']:,} {'given' if facts['valid_is'] == 'given' else 'held out'} for validation"
-    notes = [f"{_texts(facts['texts'])} to train on: {shown}{more}; {valid}"]
+    notes = [f"{_texts(facts['texts'])} to train on: {shown}{rest}; {valid}"]
     for fact, what in (
         ("blank", "left out, because the label or the text is blank"),
-        ("repeated", "that were there before"),
-        ("contradicting", "that were there before with another label"),
-        ("in_both_parts", "that are in the validation part too: its scores are too good"),
+        ("repeated", "repeated with the same label"),
+        ("contradicting", "repeated with another label"),
+        ("in_both_parts", "also in the validation part: its scores are too good"),
         ("cut", f"of more than {longest:,} tokens, whose middle is left out (--longest)"),
     ):
         if facts[fact]:

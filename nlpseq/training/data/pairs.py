@@ -1,6 +1,6 @@
 """Parallel text to batches of token ids.
 
-One tokeniser serves both sides: names, numbers and pieces of words that are in both have one vector then, and the model
+One tokeniser serves both sides. So names, numbers and word pieces that occur in both have one vector, and the model
 file has one vocabulary.
 """
 
@@ -28,21 +28,21 @@ from nlpseq.text.tables.parallel import Pairs, read_parallel
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 from nlpseq.training.data.sentences import Sentences
 
-HELD_OUT = 0.05  # of the pairs, unless others are named for validation
+HELD_OUT = 0.05  # of the pairs, for validation
 MOST_HELD_OUT = 1000
-CHARACTERS_ARE_ENOUGH = 30  # on average in a text of either side; beyond that pieces of words are modelled
+CHARACTERS_ARE_ENOUGH = 30  # mean length of a text; longer texts are modelled in BPE tokens, not in characters
 VOCABULARY = {"word": 30_000, "bpe": 4096, "unigram": 4096, "byte": 256, "char": 16_384}
-LARGE, LARGE_VOCABULARY = 100_000, 8192  # pairs from which on the vocabulary of word pieces is larger
-MANY_CHARACTERS = 1000  # different ones, for which it is larger too: they would fill most of a small vocabulary
+LARGE, LARGE_VOCABULARY = 100_000, 8192  # from this number of pairs on, the vocabulary of word pieces is larger
+MANY_CHARACTERS = 1000  # different characters, which would fill most of a small vocabulary, so it is larger, too
 
 
 class Batch(NamedTuple):
-    """Pairs of texts, one a column; the ids after a length are padding."""
+    """A batch of pairs; the ids beyond a text's length are padding."""
 
     sources: Ids  # [S, B]
     source_lengths: Ids  # [B]
-    inputs: Ids  # [T, B], read by the decoder: a newline and the target
-    targets: Ids  # [T, B], to be predicted: the target and a newline
+    inputs: Ids  # [T, B], of the decoder: a newline, then the target
+    targets: Ids  # [T, B], to be predicted: the target, then a newline
     target_lengths: Ids  # [B]
 
 
@@ -56,9 +56,9 @@ class TokenisedPairs(NamedTuple):
         return len(self.sources.starts) - 1
 
     def batch(self, chosen: NDArray[np.int64]) -> Batch:
-        """Chosen pairs as a batch."""
-        sources, source_lengths = self.sources.columns(chosen)
-        targets, target_lengths = self.targets.columns(chosen)
+        """The pairs at the indices `chosen` as a batch."""
+        sources, source_lengths = self.sources.padded(chosen)
+        targets, target_lengths = self.targets.padded(chosen)
         return Batch(sources, source_lengths, decoder_inputs(targets), targets, target_lengths)
 
     def in_order(self, batch_size: int, count: int | None = None) -> Iterator[Batch]:
@@ -79,7 +79,7 @@ class ParallelCorpus:
 
     @property
     def frequencies(self) -> NDArray[np.int64]:
-        """How often each token is in a target [V]."""
+        """The counts [V] of the tokens in the targets."""
         return np.bincount(self.train.targets.ids, minlength=self.tokeniser.size)
 
 
@@ -97,8 +97,8 @@ def tokenise_pairs(
 ) -> ParallelCorpus:
     """Read, split and tokenise parallel text into `folder`; pairs of more than `longest` tokens are left out.
 
-    Without `valid` some pairs from the end are held out. Raises CorpusError if a source cannot be read or too little
-    is left to learn from.
+    Without `valid` the last pairs are held out. Raises CorpusError if a source cannot be read or too few pairs are left
+    for training.
     """
     train, held_out = _read_split(names, valid, two_files=two_files, columns=columns)
     if tokeniser is None:
@@ -127,7 +127,7 @@ def tokenise_pairs(
 def _read_split(
     names: Sequence[str], valid: Sequence[str], *, two_files: bool, columns: Columns | None
 ) -> tuple[Pairs, Pairs]:
-    """The pairs to train on, and those to validate on. Raises CorpusError if they cannot be read or are too few."""
+    """The training and the validation pairs. Raises CorpusError if they cannot be read or are too few."""
     pairs = read_parallel(names, two_files=two_files, columns=columns)
     if valid:
         texts = len(valid) == 2 and not any(is_table(name) for name in valid)
@@ -142,7 +142,7 @@ def _read_split(
 
 
 def _learn_tokeniser(pairs: Pairs, tokens: str, vocabulary_size: int | None) -> Tokeniser:
-    """One tokeniser for both sides; kind and size depend on the pairs if they are not given."""
+    """Train one tokeniser for both sides; its kind and size depend on the pairs if they are left open."""
     kind = tokens
     if tokens == "auto":
         average = max(sum(map(len, side)) for side in (pairs.sources, pairs.targets)) / len(pairs)
@@ -155,7 +155,7 @@ def _learn_tokeniser(pairs: Pairs, tokens: str, vocabulary_size: int | None) -> 
 
 
 def _encode_fitting(tokeniser: Tokeniser, pairs: Pairs, name: str, longest: int) -> TokenisedPairs:
-    """The pairs of at most `longest` tokens a side. Raises CorpusError if there are none."""
+    """Encode the pairs with at most `longest` tokens on each side. Raises CorpusError if there are no such pairs."""
     encoded = _encode(tokeniser, pairs)
     fits = np.maximum(encoded.sources.lengths, encoded.targets.lengths) <= longest
     if not fits.any():
@@ -182,9 +182,9 @@ def _write(path: Path, pairs: TokenisedPairs) -> None:
 
 
 def _read(path: Path) -> TokenisedPairs:
-    with np.load(path, allow_pickle=False) as found:
+    with np.load(path, allow_pickle=False) as arrays:
         return TokenisedPairs(
-            *(Sentences(found[f"{side}_ids"], found[f"{side}_starts"]) for side in ("sources", "targets"))
+            *(Sentences(arrays[f"{side}_ids"], arrays[f"{side}_starts"]) for side in ("sources", "targets"))
         )
 
 

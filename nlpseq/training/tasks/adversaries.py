@@ -1,13 +1,13 @@
-"""Adversarial training of a text's reader (Miyato et al., 2017).
+"""Adversarial training of a classifier (Miyato et al., 2017).
 
-A text's vectors are changed a little in the worst direction, that of a gradient, and the loss of that is added:
+The embedded tokens of a text are changed a little in the worst direction, and a loss at that point is added:
 
-    adversarial   worst for the right label's loss
-    virtual       worst for what the model says now, whatever the label; the worst direction is found by one step of the
-                  power iteration from one drawn by chance
+    adversarial   the loss of the right label, in the direction of its gradient
+    virtual       the divergence from the present prediction, which needs no label; its worst direction is found by one
+                  step of the power iteration from a random direction
 
-A change is measured by its length over a whole text. The paper keeps the embedding normalised so that a length means
-something; here it is given in lengths of an average token's vector. Either about doubles the time of a step.
+The size of a change is its norm over a whole text. The paper normalises the embedding to give that norm a scale; here
+it is given in lengths of an average token's vector. Both kinds about double the time of a step.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-Read = Callable[[Tensor | None], Tensor]  # a change [T, B, E] of the tokens' vectors, or none, to logits [B, C]
+Read = Callable[[Tensor | None], Tensor]  # from a change [T, B, E] of the tokens' vectors, or None, to logits [B, C]
 
 
-def adversarial_loss(read: Read, loss: Callable[[Tensor], Tensor], nothing: Tensor, length: Tensor | float) -> Tensor:
-    """The loss of logits as they are, and of those at the change [T, B, E] that is worst for it.
+def adversarial_loss(read: Read, loss: Callable[[Tensor], Tensor], zeros: Tensor, length: Tensor | float) -> Tensor:
+    """The loss without a change plus the loss at the worst change.
 
-    `nothing` [T, B, E] is a change of zeros; `length` is that of the change over a text.
+    `zeros` [T, B, E] is a change of zeros; `length` is the norm of the worst change over each text.
     """
-    nothing = nothing.detach().requires_grad_()
-    plain = loss(read(nothing))
-    (direction,) = torch.autograd.grad(plain, nothing, retain_graph=True)
+    zeros = zeros.detach().requires_grad_()
+    plain = loss(read(zeros))
+    (direction,) = torch.autograd.grad(plain, zeros, retain_graph=True)
     return plain + loss(read(scaled(direction, length)))
 
 
-def virtual_loss(read: Read, loss: Callable[[Tensor], Tensor], drawn: Tensor, length: Tensor | float) -> Tensor:
-    """The loss of logits as they are, and by how much they differ at the change that is worst for them.
+def virtual_loss(read: Read, loss: Callable[[Tensor], Tensor], random: Tensor, length: Tensor | float) -> Tensor:
+    """The loss without a change plus the divergence of the prediction at the worst change.
 
-    `drawn` [T, B, E] is a direction by chance, zero where a text has ended.
+    `random` [T, B, E] is a random direction, zero at padding; `length` is the norm of the change over each text.
     """
     logits = read(None)
-    said = logits.detach().log_softmax(-1)
-    probe = scaled(drawn, length).requires_grad_()
-    (direction,) = torch.autograd.grad(divergence(said, read(probe)), probe)
-    return loss(logits) + divergence(said, read(scaled(direction, length)))
+    predicted = logits.detach().log_softmax(-1)
+    probe = scaled(random, length).requires_grad_()
+    (direction,) = torch.autograd.grad(divergence(predicted, read(probe)), probe)
+    return loss(logits) + divergence(predicted, read(scaled(direction, length)))
 
 
-def divergence(said: Tensor, logits: Tensor) -> Tensor:
+def divergence(predicted: Tensor, logits: Tensor) -> Tensor:
     """The Kullback-Leibler divergence of logits [B, C] from log-probabilities [B, C], summed over texts."""
-    return kl_div(logits.log_softmax(-1), said, reduction="sum", log_target=True)
+    return kl_div(logits.log_softmax(-1), predicted, reduction="sum", log_target=True)
 
 
 @torch.no_grad()
 def scaled(direction: Tensor, length: Tensor | float) -> Tensor:
-    """A direction [T, B, E] made so long over each text."""
+    """A direction [T, B, E] scaled to the norm `length` over each text."""
     norms = direction.square().sum((0, 2), keepdim=True).sqrt()
     return direction * (norms.clamp_min(1e-12).reciprocal() * length)

@@ -20,7 +20,7 @@ from nlpseq.models import language_model
 from nlpseq.models.language_model import TASK, LanguageModelOptions, LanguageModelState, initial_weights
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.text.tokenisers import Tokeniser
-from nlpseq.training.data.batches import Columns, fit_batch
+from nlpseq.training.data.batches import StreamBatches, fit_batch
 from nlpseq.training.data.corpus import TokenisedCorpus, open_tokenised, tokenise_corpus
 from nlpseq.training.defaults import DEFAULT_SECONDS, Circumstances, complete, free_memory, measure_speed
 from nlpseq.training.options import LanguageModelTraining
@@ -29,11 +29,11 @@ from nlpseq.training.tasks.model_task import ModelTask
 from nlpseq.training.tasks.task_run import TaskRun
 
 SAMPLE_TOKENS = 60
-QUICK_SHARE = 0.004  # of the run's time, for one validation
+QUICK_FRACTION = 0.004  # of the run's time, for one validation
 
 
 class LanguageModelTask(ModelTask):
-    """A language model in training, as `nlpseq.training.loop.Task` asks for it."""
+    """A language model in training: a `nlpseq.training.loop.Task`."""
 
     name = language_model.TASK
     options: LanguageModelOptions
@@ -52,7 +52,7 @@ class LanguageModelTask(ModelTask):
     ) -> None:
         super().__init__(options, training, corpus, choice, weights)
         batch_size, steps = fit_batch(len(corpus.train), training.batch_size or 64, training.sequence_length or 64)
-        self.columns = Columns(corpus.train, batch_size, steps, training.random_seed)
+        self.batches = StreamBatches(corpus.train, batch_size, steps, training.random_seed)
         self.state: LanguageModelState = language_model.begin(self.parameters, options, batch_size)
         self._after = self.state
         self.candidates = None
@@ -61,16 +61,16 @@ class LanguageModelTask(ModelTask):
         self.quick = corpus.valid if quick_tokens is None else corpus.valid[:quick_tokens]
 
     def steps_in_epoch(self) -> int:
-        """Batches in one pass over the corpus."""
-        return math.ceil(self.columns.height / self.columns.steps)
+        """The number of batches in one pass over the corpus."""
+        return math.ceil(self.batches.length / self.batches.steps)
 
     def next_batch(self) -> tuple[tuple[Tensor, ...], int]:
-        """The next inputs and targets, both [T, B], and their count of tokens."""
-        inputs, targets = self.columns.next()
+        """The next inputs and targets, both [T, B], and their number of tokens."""
+        inputs, targets = self.batches.next()
         return (self.feed.place(inputs), self.feed.place(targets)), targets.size
 
     def loss_of_first(self, count: int, *batch: Tensor) -> Tensor:
-        """As `ModelTask.loss_of_first`, from the state of zeros."""
+        """As `ModelTask.loss_of_first`, from a state of zeros."""
         held = self.state
         self.state = language_model.begin(self.parameters, self.options, count)
         try:
@@ -79,7 +79,7 @@ class LanguageModelTask(ModelTask):
             self.state = held
 
     def batch_loss(self, *batch: Tensor) -> Tensor:
-        """A batch's loss in nats, a tensor without dimensions. The hidden state after it is carried on by `settle`."""
+        """The loss of a batch in nats, a scalar tensor. `settle` carries the state after it into the next batch."""
         inputs, targets = batch
         features, state = language_model.forward(
             self.parameters,
@@ -98,7 +98,7 @@ class LanguageModelTask(ModelTask):
         return sampled_cross_entropy(flat, weight, bias, wanted, drawn, self.choice.operands)
 
     def settle(self) -> None:
-        """Let the next batch go on from the state after this one, in the same place in memory."""
+        """Carry the state after this batch into the next one, in the same memory, as graphs need it."""
         self._carry(self._after)
 
     @torch.no_grad()
@@ -107,7 +107,7 @@ class LanguageModelTask(ModelTask):
 
     @torch.no_grad()
     def validate(self) -> float:
-        """The loss per token on the beginning of the validation part, columns starting afresh: quick, a little high."""
+        """The loss per token on the start of the validation part; a little too high, as streams start from zeros."""
         return self._loss(self.quick, exact=False) / len(self.quick)
 
     def _loss(self, tokens: perplexity.Tokens, *, exact: bool) -> float:
@@ -115,23 +115,23 @@ class LanguageModelTask(ModelTask):
 
     @torch.no_grad()
     def scores(self) -> list[Score]:
-        """The scores of the whole validation part, the state carried, in full precision."""
+        """The scores of the whole validation part, with the state carried, in full precision."""
         nats = perplexity.text_loss(self.parameters, self.options, self.corpus.valid, run_layer=self.choice.exact)
         signature = perplexity.signature(self.corpus.tokeniser, perplexity.text_name(self.corpus.facts))
         return language_model_scores(nats, self.corpus.valid_size, signature)
 
     def final_seconds(self, validation_seconds: float) -> float:
-        """The exact evaluation runs all tokens, and the beginning of each column twice."""
+        """The time of `scores`, which reads all tokens, and the start of each stream twice."""
         return 1.5 * validation_seconds * len(self.corpus.valid) / len(self.quick) + 1.0
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The place in the corpus and the carried state."""
+        """The position in the corpus and the carried state."""
         state = {f"state/{k}": arrays.to_numpy(v).copy() for k, v in language_model.flatten_state(self.state).items()}
-        return {**state, "place": np.array([self.columns.passes, self.columns.position])}
+        return {**state, "place": np.array([self.batches.passes, self.batches.position])}
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:
-        """Take back what `arrays` gave."""
-        self.columns.passes, self.columns.position = (int(value) for value in saved["place"])
+        """Restore the state that `arrays` returned."""
+        self.batches.passes, self.batches.position = (int(value) for value in saved["place"])
         named = {k.removeprefix("state/"): self.feed.place(v) for k, v in saved.items() if k.startswith("state/")}
         self._carry(language_model.restore_state(named, self.state))
 
@@ -147,20 +147,20 @@ class LanguageModelRun(TaskRun):
     task: LanguageModelTask
 
     def prepare(self, model: RecurrentOptions, tokeniser: Tokeniser | None) -> dict[str, Any]:
-        """Tokenise the corpus and choose what was left open, by it and by the machine."""
+        """Tokenise the corpus, and choose the options that were left open by corpus and machine."""
         assert isinstance(model, LanguageModelOptions)
-        request, asked = self.request, self.request.corpus_options
+        request, corpus_options = self.request, self.request.corpus_options
         self.corpus = tokenise_corpus(
             request.files() or (tasks.LANGUAGE_MODEL.corpus,),
             request.valid,
             self.folder.fresh,
-            tokens=asked.tokens,
-            vocabulary_size=asked.vocab_size,
+            tokens=corpus_options.tokens,
+            vocabulary_size=corpus_options.vocab_size,
             tokeniser=tokeniser,
         )
         self.note_vocabulary()
         if self.corpus.facts["valid_is"] == "training text":
-            self.notes.append("the corpus is too short to hold a tenth out: validation is on the training text")
+            self.notes.append("the corpus is too short to hold out a tenth: validation is on the training text")
         speed = measure_speed(self.choice)
         size, device = self.corpus.tokeniser.size, self.choice.device
         seconds, memory = self._seconds(), free_memory(device)
@@ -170,12 +170,12 @@ class LanguageModelRun(TaskRun):
         return {"quick_tokens": self.quick_tokens, "machine": {"speed": speed}}
 
     def reopen(self, config: Mapping[str, Any]) -> None:
-        """The corpus, and how much of it a quick validation reads."""
+        """Set `corpus` and the number of tokens of a quick validation."""
         self.corpus = open_tokenised(self.folder.tokens)
         self.quick_tokens = config["quick_tokens"]
 
     def make_task(self, weights: Mapping[str, Any] | None) -> LanguageModelTask:
-        """The task, from weights or from initial ones."""
+        """Make the task, from weights or else from initial ones."""
         if weights is None:
             seed, size = self.training.random_seed, self.corpus.tokeniser.size
             weights = initial_weights(self.model, size, seed, self.corpus.frequencies)
@@ -188,28 +188,28 @@ class LanguageModelRun(TaskRun):
         return DEFAULT_SECONDS if minutes is None else minutes * 60
 
     def _quick_tokens(self, speed: float) -> int:
-        """As many validation tokens as a small share of the run's time can score."""
+        """The number of validation tokens that QUICK_FRACTION of the run's time can score."""
         hidden, embedding = self.model.hidden_size or 0, self.model.embedding_size or 0
         features = embedding if self.model.tied else hidden
         operations = 2 * (4 * hidden * hidden * (2 * self.model.layers - 1) + features * self.corpus.tokeniser.size)
-        affordable = 0.3 * QUICK_SHARE * self._seconds() * speed / operations
+        affordable = 0.3 * QUICK_FRACTION * self._seconds() * speed / operations
         return min(len(self.corpus.valid), max(4096, int(affordable)))
 
     def sample(self) -> str:
-        """A text of SAMPLE_TOKENS tokens."""
+        """A generated text of SAMPLE_TOKENS tokens."""
         seed = self.training.random_seed
         return sample_text(
             self.task.weights(), self.model, self.corpus.tokeniser, tokens=SAMPLE_TOKENS, random_seed=seed
         )
 
     def summary(self) -> str:
-        """What was decided, in one line."""
+        """The chosen model and training in one line."""
         sizes = {name: value.numel() / 1e6 for name, value in self.task.parameters.items()}
         ngrams = sizes.get("ngrams.weight", 0.0)
-        of_which = f" ({ngrams:.2f} M for n-grams)" if ngrams else ""
+        ngram_part = f" ({ngrams:.2f} M for n-grams)" if ngrams else ""
         tokeniser, model = self.corpus.tokeniser, self.model
         return (
-            f"{model.cell} {model.layers}x{model.hidden_size} | {sum(sizes.values()):.2f} M parameters{of_which} | "
+            f"{model.cell} {model.layers}x{model.hidden_size} | {sum(sizes.values()):.2f} M parameters{ngram_part} | "
             f"{tokeniser.kind} vocabulary of {tokeniser.size:,} | {len(self.corpus.train):,} tokens | "
             f"{self.choice.reason} | random seed {self.training.random_seed}"
         )

@@ -1,4 +1,4 @@
-"""What the tasks have in common: parameters, and the file that they are kept in."""
+"""The base class of tasks in training: parameters, noise and the model file."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from nlpseq.training.options import TrainingOptions
 
 
 class ModelTask:
-    """A model in training: its parameters as tensors, from weights [..] by name."""
+    """A model in training, with its parameters as tensors on the device."""
 
-    name: ClassVar[str]  # as in the model's file
-    unit: str = "token"  # what losses are counted in
-    criterion: str = ""  # what selection scores are called
-    most_passes: float | None = None  # over the corpus, in a budget of minutes
-    depths: dict[str, int] = {}  # noqa: RUF012  # of parameters below the output; none: all learn at one rate
+    name: ClassVar[str]  # of the task, as in the model file
+    unit: str = "token"  # that losses are counted in
+    criterion: str = ""  # name of the selection score
+    most_passes: float | None = None  # over the corpus, with a budget in minutes
+    depths: dict[str, int] = {}  # noqa: RUF012  # of parameters below the output; empty if all have one rate
 
     def __init__(
         self,
@@ -55,50 +55,50 @@ class ModelTask:
         )
 
     def weights(self) -> dict[str, np.ndarray]:
-        """The parameters as they are now, as NumPy arrays; those of a CPU on the same memory."""
+        """The current parameters as NumPy arrays, which share the memory of parameters on the CPU."""
         return {name: arrays.to_numpy(value) for name, value in self.parameters.items()}
 
     def start_step(self, step: int) -> None:
-        """Get ready for a step: on a GPU its noise is a function of the random seed and its number."""
+        """Prepare for a step; on a GPU its noise depends on the random seed and the step's number only."""
         start_step(self.generator, self.training.random_seed, step)
 
     def batch_loss(self, *batch: Tensor) -> Tensor:
-        """The loss of a batch, the total in nats."""
+        """The total loss of a batch in nats."""
         raise NotImplementedError
 
     def loss_of_first(self, count: int, *batch: Tensor) -> Tensor:
-        """The loss of the first `count` sequences of a batch, to see if they fit the device's memory."""
-        return self.batch_loss(*(one[..., :count] for one in batch))
+        """The loss of the first `count` sequences of a batch, to find out if they fit the device's memory."""
+        return self.batch_loss(*(tensor[..., :count] for tensor in batch))
 
     def settle(self) -> None:
-        """What is to be done after a backward pass: nothing, unless a task carries a state on."""
+        """Called after each backward pass; a task that carries a state overrides it."""
 
     def running_weights(self) -> dict[str, Any]:
-        """The parameters to run the model with as it is now: NumPy arrays, or tensors if they are on a GPU."""
+        """The current parameters for running the model: NumPy arrays, or tensors if they are on a GPU."""
         if self.choice.device.type == "cpu":
             return self.weights()
         return {name: value.detach() for name, value in self.parameters.items()}
 
     def selection_score(self) -> float | None:
-        """The best model is that of the smallest loss, unless a task knows better."""
+        """None: the best model is chosen by its loss, unless a task overrides this."""
         return None
 
-    def rate_scales(self, share: float) -> Sequence[float]:
-        """What the rate is multiplied by at each depth, when `share` of the run is over."""
+    def rate_scales(self, fraction: float) -> Sequence[float]:
+        """The factor of the learning rate at each depth, after this fraction of the run."""
         return (1.0,)
 
     def details(self) -> dict[str, Any]:
-        """What stands in the model's file beside what is in every model's."""
+        """The task's own entries in the header of the model file."""
         return {}
 
     @torch.no_grad()
     def load(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Take the weights of a model file."""
+        """Load the weights of a model file."""
         for name, value in self.parameters.items():
             value.copy_(torch.from_numpy(weights[name]))
 
     def save(self, path: Path, step: int, loss: float, scores: list[Score] | None = None) -> None:
-        """Write the model with its scores so far."""
+        """Write the model with its scores, if there are any yet."""
         save_model(
             path,
             self.name,

@@ -1,7 +1,7 @@
-"""A training run of any task, from what was asked for to the model file.
+"""A training run of any task, from request to model file.
 
-What was asked for and what was chosen where it was left open are both written to the run folder, so that a resumed run
-asks nobody again. A resumed run takes no other options than those that it was begun with.
+The requested options, and the values chosen for those that were left open, are written to the run folder. A resumed run
+reads them from there, and refuses to change them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from nlpseq.training.run_folder import RunFolder
 
 
 class TaskRun(ABC):
-    """A training run: made from a request, then run by exhausting `progress`, then finished."""
+    """A training run: create it from a request, exhaust `progress`, then call `finish`."""
 
-    name: ClassVar[str]  # of the task, as in its model file
+    name: ClassVar[str]  # of the task, as in the model file
     model: Any
     training: Any
     corpus: Any
@@ -44,7 +44,7 @@ class TaskRun(ABC):
         self.notes: list[str] = []
         earlier = None if request.init_from is None else self.open_earlier(request.init_from)
         if earlier is not None and earlier.path.resolve().parent == request.out.resolve() and request.overwrite:
-            what = f"is in {request.out}, where --overwrite would put the new model in its place"
+            what = f"is in {request.out}, where --overwrite would replace it by the new model"
             raise OptionError("init_from", what, f"--out {request.out}-2")
         if earlier is not None and not request.resume:
             _refuse_other_tokens(earlier, request.corpus_options)
@@ -52,14 +52,14 @@ class TaskRun(ABC):
         self.folder = RunFolder(request.out)
         if request.resume:
             self.folder.open(resume=True, overwrite=request.overwrite)
-            self._take_up()
+            self._reopen()
         else:
             self.choice = _choose(request.training, model)
             for name in (*request.files(), *request.valid):
-                need_source(name)  # before a hint to overwrite what is in the folder
+                need_source(name)  # before the folder, whose error may suggest --overwrite
             self.folder.open(resume=False, overwrite=request.overwrite)
             try:
-                self._set_out(earlier, model)
+                self._start(earlier, model)
             except BaseException:
                 self.folder.abandon()
                 raise
@@ -68,11 +68,12 @@ class TaskRun(ABC):
         self.run = Run(self.task, self.training, self.folder, started=self.started)
         if request.resume:
             self.run.resume()
-            self.notes.append(f"goes on after step {self.run.step:,}")
+            self.notes.append(f"continues after step {self.run.step:,}")
 
-    def _set_out(self, earlier: Model | None, model: RecurrentOptions) -> None:
-        """Read the corpus, choose what was left open, and write both down."""
-        chosen, device = self.prepare(model, None if earlier is None else earlier.tokeniser), self.choice.device.type
+    def _start(self, earlier: Model | None, model: RecurrentOptions) -> None:
+        """Start a new run: read the corpus, choose the options that were left open, and write the configuration."""
+        chosen = self.prepare(model, None if earlier is None else earlier.tokeniser)
+        device = self.choice.device.type
         self.notes[:0] = self.corpus.facts.get("notes", [])
         self.folder.begin(
             {
@@ -84,61 +85,61 @@ class TaskRun(ABC):
             }
         )
 
-    def _take_up(self) -> None:
-        """Read everything back from the run folder. Raises OptionError if other options are asked for now.
+    def _reopen(self) -> None:
+        """Read corpus and options from the run folder. Raises OptionError if other options are requested now.
 
-        The device alone may be another one, with what is chosen for it.
+        Only the device may differ, and the kernels and precision that are chosen for it.
         """
-        config, wanted = self.folder.read_config(), self.request.training.device
+        config, device = self.folder.read_config(), self.request.training.device
         refuse_changes(config["asked"], self.request)
         self.model = replace(self.request.model, **config["model"])
         self.training = replace(self.request.training, **config["training"])
-        if wanted != "auto":
-            self.training = replace(self.training, device=wanted)
+        if device != "auto":
+            self.training = replace(self.training, device=device)
         self.choice = _choose(self.training, self.model)
-        begun_on, now = config.get("machine", {}).get("device", "cpu"), self.choice.device.type
-        if begun_on != now:
-            self.notes.append(f"the run was begun on {begun_on} and goes on on {now}: not to the same bits")
+        earlier, now = config.get("machine", {}).get("device", "cpu"), self.choice.device.type
+        if earlier != now:
+            self.notes.append(f"the run was started on {earlier} and continues on {now}: its last bits will differ")
         self.reopen(config)
 
     def open_earlier(self, path: Path) -> Model:
-        """The model to start from. Raises ModelFileError where it is of no use to the task."""
+        """Load the model to start from. Raises ModelFileError if the task cannot use it."""
         return load_model(path, self.name)
 
     @abstractmethod
     def prepare(self, model: RecurrentOptions, tokeniser: Tokeniser | None) -> dict[str, Any]:
-        """Set corpus, model and training from the request; what else is to be written down."""
+        """Set `corpus`, `model` and `training` from the request; returns further entries of the configuration."""
 
     @abstractmethod
     def reopen(self, config: Mapping[str, Any]) -> None:
-        """Set the corpus, and what `prepare` returned, from a run folder."""
+        """Set `corpus`, and the entries that `prepare` returned, from the run folder."""
 
     @abstractmethod
     def make_task(self, weights: Mapping[str, Any] | None) -> Any:
-        """The task, from weights or from initial ones."""
+        """Make the task, from weights or else from initial ones."""
 
     @abstractmethod
     def summary(self) -> str:
-        """What was decided, in one line."""
+        """The chosen model and training in one line."""
 
     def sample(self) -> str | None:
-        """A short text by the model as it is now, or None for a task that makes no text."""
+        """A short text by the current model, or None if the task generates no text."""
         return None
 
     def note_vocabulary(self) -> None:
-        """Say so where the corpus gives fewer tokens than were asked for."""
-        asked, found = self.request.corpus_options.vocab_size, self.corpus.tokeniser.size
-        if asked is not None and found < asked:
-            self.notes.append(f"asked for a vocabulary of {asked:,}, the corpus gives {found:,}")
+        """Add a note if the vocabulary is smaller than requested."""
+        requested, size = self.request.corpus_options.vocab_size, self.corpus.tokeniser.size
+        if requested is not None and size < requested:
+            self.notes.append(f"the vocabulary has {size:,} tokens: the corpus does not yield {requested:,}")
 
     def progress(self) -> Iterator[Progress]:
-        """Train, to the end of the budget."""
+        """Train to the end of the budget."""
         keep_freed_memory()
         with rounded_products(self.choice):
             yield from self.run.progress()
 
     def finish(self) -> dict[str, Any]:
-        """Score the best model on the whole validation part, write it, and tidy up; what `train --json` prints."""
+        """Score the best model on the whole validation part, write it, and return what `train --json` prints."""
         if self.folder.model.exists():
             _, weights = read_tensors(self.folder.model)
             weights.pop(TOKENISER)
@@ -157,13 +158,13 @@ class TaskRun(ABC):
 
 
 def _valid(scores: list[Any]) -> dict[str, Any]:
-    named = {f"{score.name}" if score.unit != "word" else f"word_{score.name}": score.value for score in scores}
+    named = {f"word_{score.name}" if score.unit == "word" else score.name: score.value for score in scores}
     finite = {name: value if math.isfinite(value) else None for name, value in named.items()}
     return {**finite, "signature": scores[0].signature}
 
 
 def _choose(training: TrainingOptions, model: RecurrentOptions) -> Choice:
-    """What trains such a model. Raises BackendError, before anything is spent, if what was asked for cannot."""
+    """Choose device, kernels and precision. Raises BackendError if what was requested cannot train the model."""
     return choose(
         training.backend,
         training.precision,
@@ -174,22 +175,21 @@ def _choose(training: TrainingOptions, model: RecurrentOptions) -> Choice:
     )
 
 
-def _options_of(earlier: Model, asked: RecurrentOptions) -> RecurrentOptions:
-    """The options of a model to start from. Raises OptionError where others are asked for."""
-    found = replace(asked, **earlier.options)
-    for one in fields(asked):
-        wanted, there = getattr(asked, one.name), getattr(found, one.name)
-        if wanted not in (one.default, there):
-            raise OptionError(one.name, f"is {there} in {earlier.path}, was {wanted}", f"leave out {flag(one.name)}")
-    return found
+def _options_of(earlier: Model, requested: RecurrentOptions) -> RecurrentOptions:
+    """The options of a model to start from. Raises OptionError if other options are requested."""
+    options = replace(requested, **earlier.options)
+    for field in fields(requested):
+        value, old = getattr(requested, field.name), getattr(options, field.name)
+        if value not in (field.default, old):
+            raise OptionError(field.name, f"is {old} in {earlier.path}, was {value}", f"leave out {flag(field.name)}")
+    return options
 
 
-def _refuse_other_tokens(earlier: Model, asked: CorpusOptions) -> None:
-    """A model to start from brings its tokeniser. Raises OptionError where another is asked for."""
-    found = earlier.tokeniser
-    if asked.tokens not in ("auto", found.kind):
-        raise OptionError("tokens", f"is {found.kind} in {earlier.path}, was {asked.tokens}", "leave out --tokens")
-    if asked.vocab_size not in (None, found.size):
-        raise OptionError(
-            "vocab_size", f"is {found.size} in {earlier.path}, was {asked.vocab_size}", "leave out --vocab-size"
-        )
+def _refuse_other_tokens(earlier: Model, requested: CorpusOptions) -> None:
+    """Raises OptionError if another tokeniser is requested than that of the model to start from."""
+    tokeniser, path = earlier.tokeniser, earlier.path
+    if requested.tokens not in ("auto", tokeniser.kind):
+        raise OptionError("tokens", f"is {tokeniser.kind} in {path}, was {requested.tokens}", "leave out --tokens")
+    if requested.vocab_size not in (None, tokeniser.size):
+        what = f"is {tokeniser.size} in {path}, was {requested.vocab_size}"
+        raise OptionError("vocab_size", what, "leave out --vocab-size")

@@ -37,7 +37,7 @@ QUICK_PAIRS = 500
 
 
 class TranslationTask(ModelTask):
-    """A translator in training, as `nlpseq.training.loop.Task` asks for it."""
+    """A translator in training: a `nlpseq.training.loop.Task`."""
 
     name = translator.TASK
     criterion = "BLEU"
@@ -55,7 +55,7 @@ class TranslationTask(ModelTask):
         *,
         quick_pairs: int,
     ) -> None:
-        """`quick_pairs` of the validation part are read at each validation."""
+        """Each validation reads the first `quick_pairs` validation pairs."""
         super().__init__(options, training, corpus, choice, weights)
         self.quick_pairs = quick_pairs
         self.batches = Shuffled(
@@ -67,26 +67,26 @@ class TranslationTask(ModelTask):
         )
 
     def steps_in_epoch(self) -> int:
-        """Batches in one pass over the pairs."""
+        """The number of batches in one pass over the pairs."""
         return len(self.batches)
 
     def next_batch(self) -> tuple[tuple[Tensor, ...], int]:
-        """The next batch's tensors, as `batch_loss` takes them, and its count of target tokens."""
+        """The next batch as the arguments of `batch_loss`, and its number of target tokens."""
         return self._place(self.corpus.train.batch(self.batches.next()))
 
     def _place(self, batch: Batch) -> tuple[tuple[Tensor, ...], int]:
         feed = self.feed
         tensors = (
-            feed.columns(batch.sources),
+            feed.token_ids(batch.sources),
             feed.place(batch.source_lengths),
-            feed.columns(batch.inputs),
-            feed.columns(batch.targets),
+            feed.token_ids(batch.inputs),
+            feed.token_ids(batch.targets),
             feed.place(batch.target_lengths),
         )
         return tensors, int(batch.target_lengths.sum())
 
     def batch_loss(self, *batch: Tensor) -> Tensor:
-        """A batch's smoothed loss in nats, a tensor without dimensions."""
+        """The loss of a batch with label smoothing, in nats, a scalar tensor."""
         return self._loss(
             *batch,
             run_layer=self.choice.run_layer,
@@ -108,7 +108,7 @@ class TranslationTask(ModelTask):
         operands: torch.dtype | None = None,
         smoothing: float = 0.0,
     ) -> Tensor:
-        """The loss of the real target tokens in nats."""
+        """The loss of the target tokens in nats, without the padding."""
         memory, state = translator.encode(
             self.parameters, self.options, sources, source_lengths, run_layer=run_layer, noise=noise
         )
@@ -127,24 +127,24 @@ class TranslationTask(ModelTask):
         return self._validation(self.quick_pairs, self.choice.run_layer)
 
     def selection_score(self) -> float | None:
-        """BLEU of the first validation pairs, where that is the criterion."""
+        """BLEU of the first validation pairs if that is the criterion, else None."""
         if self.training.criterion != "bleu":
             return None
         valid, tokeniser = self.corpus.valid, self.corpus.tokeniser
-        places = range(min(BLEU_PAIRS, len(valid)))
+        indices = range(min(BLEU_PAIRS, len(valid)))
         sources, references = (
-            [tokeniser.decode_bytes(side[place][:-1]).decode("utf-8", "replace") for place in places]
+            [tokeniser.decode_bytes(side[index][:-1]).decode("utf-8", "replace") for index in indices]
             for side in (valid.sources, valid.targets)
         )
-        made = greedy_translations(self.running_weights(), self.options, tokeniser, sources)
-        return bleu_score(made, [references], BleuOptions(bleu_tokens=suited_tokens(references))).value
+        translations = greedy_translations(self.running_weights(), self.options, tokeniser, sources)
+        return bleu_score(translations, [references], BleuOptions(bleu_tokens=suited_tokens(references))).value
 
     def _validation(self, count: int | None, run_layer: Unroll) -> float:
         losses, tokens = [], 0
         for batch in self.corpus.valid.in_order(VALIDATION_BATCH, count):
-            tensors, number = self._place(batch)
+            tensors, batch_tokens = self._place(batch)
             losses.append(self._loss(*tensors, run_layer=run_layer))
-            tokens += number
+            tokens += batch_tokens
         return sum(map(float, losses)) / tokens
 
     @torch.no_grad()
@@ -153,21 +153,21 @@ class TranslationTask(ModelTask):
         tokens = len(self.corpus.valid.targets.ids)
         nats = self._validation(None, self.choice.exact) * tokens
         facts = self.corpus.facts
-        part = f"pairs:{Path(facts['valid'][-1]).name}:{facts['valid_is'].replace(' ', '-')}"
+        name = f"pairs:{Path(facts['valid'][-1]).name}:{facts['valid_is'].replace(' ', '-')}"
         tokeniser = self.corpus.tokeniser
-        signature = f"tok:{tokeniser.kind}-{tokeniser.size}#{tokeniser.fingerprint}|given:source|{part}"
+        signature = f"tok:{tokeniser.kind}-{tokeniser.size}#{tokeniser.fingerprint}|given:source|{name}"
         return token_scores(nats, tokens, f"{signature}#{facts['valid_sha256'][:8]}")
 
     def final_seconds(self, validation_seconds: float) -> float:
-        """The exact evaluation runs all pairs."""
+        """The time of `scores`, which reads all validation pairs."""
         return 1.5 * validation_seconds * len(self.corpus.valid) / self.quick_pairs + 1.0
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The place among the batches."""
+        """The position among the batches."""
         return {"place": np.array([self.batches.passes, self.batches.position])}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take back what `arrays` gave."""
+        """Restore the state that `arrays` returned."""
         self.batches.passes, self.batches.position = (int(value) for value in arrays["place"])
 
 
@@ -182,31 +182,31 @@ class TranslationRun(TaskRun):
     task: TranslationTask
 
     def prepare(self, model: RecurrentOptions, tokeniser: Tokeniser | None) -> dict[str, Any]:
-        """Tokenise the pairs and choose what was left open."""
+        """Tokenise the pairs and choose the options that were left open."""
         assert isinstance(model, TranslatorOptions)
-        request, asked = self.request, self.request.corpus_options
+        request, corpus_options = self.request, self.request.corpus_options
         self.corpus = tokenise_pairs(
             request.files() or (tasks.TRANSLATOR.corpus,),
             request.valid,
             self.folder.fresh,
             two_files=request.source is not None,
             columns=request.pair_columns,
-            tokens=asked.tokens,
-            vocabulary_size=asked.vocab_size,
+            tokens=corpus_options.tokens,
+            vocabulary_size=corpus_options.vocab_size,
             tokeniser=tokeniser,
             longest=request.training.longest,
         )
         self.note_vocabulary()
-        self._note_losses()
+        self._note_left_out()
         self.model, self.training = complete_translator(model, request.training, len(self.corpus.train))
         return {}
 
     def reopen(self, config: Mapping[str, Any]) -> None:
-        """The pairs."""
+        """Set `corpus`."""
         self.corpus = open_pairs(self.folder.tokens)
 
     def make_task(self, weights: Mapping[str, Any] | None) -> TranslationTask:
-        """The task, from weights or from initial ones."""
+        """Make the task, from weights or else from initial ones."""
         if weights is None:
             seed, size = self.training.random_seed, self.corpus.tokeniser.size
             weights = initial_weights(self.model, size, seed, self.corpus.frequencies)
@@ -221,21 +221,19 @@ class TranslationRun(TaskRun):
         )
 
     def sample(self) -> str:
-        """The first validation pair's source and its greedy translation."""
+        """The source of the first validation pair and its greedy translation."""
         text = self.corpus.tokeniser.decode(self.corpus.valid.sources[0][:-1])
         (translation,) = greedy_translations(self.task.running_weights(), self.model, self.corpus.tokeniser, [text])
         return f"{text} -> {translation}"
 
-    def _note_losses(self) -> None:
-        for fact, what in (
-            ("blank", "a blank side"),
-            ("too_long", f"more than {self.request.training.longest} tokens"),
-        ):
+    def _note_left_out(self) -> None:
+        reasons = {"blank": "a blank side", "too_long": f"more than {self.request.training.longest} tokens"}
+        for fact, reason in reasons.items():
             if count := self.corpus.facts[fact]:
-                self.notes.append(f"{_pairs(count)} with {what} left out")
+                self.notes.append(f"{_pairs(count)} with {reason} left out")
 
     def summary(self) -> str:
-        """What was decided, in one line."""
+        """The chosen model and training in one line."""
         model, tokeniser = self.model, self.corpus.tokeniser
         millions = sum(value.numel() for value in self.task.parameters.values()) / 1e6
         return (

@@ -143,8 +143,8 @@ def test_work_may_be_divided_in_many_ways(
 FAULTS: dict[str, Callable[[Any], Any]] = {
     "wait": lambda kernel: lambda counter, wanted, failed: 0,
     "arrive": lambda kernel: lambda counter: None,
-    "_weight_rows": lambda kernel: lambda frame: kernel(frame) * 0,
-    "_exchange": lambda kernel: lambda sums, *rest: kernel(sums, *rest) + 1e-4,
+    "weight_rows": lambda kernel: lambda frame: kernel(frame) * 0,
+    "exchange": lambda kernel: lambda sums, *rest: kernel(sums, *rest) + 1e-4,
     "unite": lambda kernel: lambda tiles, frame: kernel(tiles[::-1], frame),
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 
 import pytest
@@ -15,10 +14,10 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, empty in (("_flags", {}), ("_recorded", []), ("_watched", deque())):
-        monkeypatch.setattr(signals, name, empty)
+def nothing_launched() -> Iterator[None]:
+    signals.forget()
     yield
+    signals.forget()
 
 
 def test_counters_are_zero_and_the_flag_is_the_devices() -> None:

@@ -65,6 +65,7 @@ def test_options_of_another_kind_are_refused(options: dict[str, object], said: s
 
 SYNTAX = [
     ("tweets.csv", 'id,text\n1,"one, ""two"""\n2,"three\nfour"\n', 'text\none, "two"\nthree four\n', None),
+    ("v.csv", "v1;v2;\nham;one, two;\nspam;three;\n", "v2\none, two\nthree\n", None),
     ("my tweets.tsv", "id\ttext\n1\tone\n2\ttwo\n", "text\none\ntwo\n", None),
     ("lm.jsonl", '{"id": 1, "text": "one\\ntwo"}\n{"id": 2, "text": "three"}\n', "one two\nthree\n", "jq"),
     (

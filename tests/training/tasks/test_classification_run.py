@@ -22,8 +22,9 @@ from nlpseq.text.tokenisers import train_tokeniser
 from nlpseq.training.data.labels import tokenise_labelled
 from nlpseq.training.data.sentences import Shuffled
 from nlpseq.training.options import ClassifierTraining, CorpusOptions
+from nlpseq.training.requests import ClassifierRequest
 from nlpseq.training.tasks.adversaries import divergence, scaled
-from nlpseq.training.tasks.classification import ClassificationRun, Request
+from nlpseq.training.tasks.classification import ClassificationRun
 
 GOOD, BAD, FILLER = ["fine", "lovely", "warm"], ["dull", "cold", "grim"], ["film", "plot", "song", "tale", "end"]
 MODEL: dict[str, Any] = {"hidden_size": 12, "embedding_size": 8, "ngrams": 1}
@@ -43,14 +44,14 @@ def _write_texts(path: Path, count: int = 300) -> Path:
     return path
 
 
-def make_request(folder: Path, **given: Any) -> Request:
+def make_request(folder: Path, **given: Any) -> ClassifierRequest:
     corpus = folder.parent / "texts.tsv"
     if not corpus.exists():
         _write_texts(corpus)
     kept = ("resume", "overwrite", "valid", "corpus", "init_from", "columns")
     settings = {name: given.pop(name) for name in kept if name in given}
     tokens = given.pop("tokens", "word")
-    return Request(
+    return ClassifierRequest(
         **{"corpus": (str(corpus),), **settings},
         out=folder,
         model=ClassifierOptions(**{**MODEL, **given.pop("model", {})}),
@@ -59,7 +60,7 @@ def make_request(folder: Path, **given: Any) -> Request:
     )
 
 
-def _train(request: Request, stop_after: int | None = None) -> dict[str, Any]:
+def _train(request: ClassifierRequest, stop_after: int | None = None) -> dict[str, Any]:
     run = ClassificationRun(request)
     for progress in run.progress():
         if progress.step == stop_after:
@@ -119,7 +120,7 @@ def test_a_language_model_is_started_from(tmp_path: Path) -> None:
     assert run.corpus.tokeniser.size == 256 + len({*GOOD, *BAD, *FILLER, "not"})
     both = ClassificationRun(make_request(tmp_path / "both", init_from=path, model={"bidirectional": True}))
     assert np.array_equal(both.task.weights()["layers.0.weight_ih"], taught["layers.0.weight_ih"])
-    with pytest.raises(OptionError, match=r"init_from: is in .*, where --overwrite would put the new model"):
+    with pytest.raises(OptionError, match=r"init_from: is in .*, where --overwrite would replace it"):
         ClassificationRun(make_request(tmp_path, init_from=path, overwrite=True))
 
 
@@ -177,8 +178,9 @@ def test_layers_learn_one_after_the_other_and_lower_ones_more_slowly(tmp_path: P
 
 
 def _logits(task: Any, ids: torch.Tensor, lengths: torch.Tensor, **read: Any) -> torch.Tensor:
-    """What a model in training says of texts, without noise and evidence."""
-    outputs = classifier.read(task.parameters, task.options, ids, lengths, run_layer=task.choice.run_layer, **read)
+    """The logits of a model in training, without noise."""
+    weights = task.parameters | task.constants
+    outputs = classifier.read(weights, task.options, ids, lengths, run_layer=task.choice.run_layer, **read)
     logits: torch.Tensor = classifier.logits(task.parameters, task.options, outputs)
     return logits
 
@@ -213,12 +215,12 @@ def test_the_worst_change_is_worse_than_one_by_chance(kind: str, tmp_path: Path)
 
 
 def test_two_kinds_of_adversary_are_refused() -> None:
-    with pytest.raises(OptionError, match="are two kinds of one thing"):
+    with pytest.raises(OptionError, match="are alternatives"):
         ClassifierTraining(adversarial=1.0, virtual_adversarial=1.0)
 
 
 def test_rare_labels_count_for_more(tmp_path: Path) -> None:
-    settings = {"dropout": 0.0, "label_smoothing": 0.0, "model": {"evidence": 0}}
+    settings = {"dropout": 0.0, "embedding_dropout": 0.0, "label_smoothing": 0.0, "model": {"evidence": 0}}
     run = ClassificationRun(make_request(tmp_path / "run", class_weights="balanced", **settings))
     counts = run.corpus.label_counts
     weights = torch.tensor(counts.sum() / counts / 2, dtype=torch.float32)
@@ -255,7 +257,7 @@ def test_validation_texts_may_be_given_and_their_overlap_is_told(tmp_path: Path)
     request = make_request(tmp_path / "run", valid=(str(tmp_path / "texts.tsv"),))
     run = ClassificationRun(request)
     assert run.corpus.facts["valid_is"] == "given"
-    assert any("in the validation part too" in note for note in run.notes)
+    assert any("also in the validation part" in note for note in run.notes)
     (tmp_path / "bad.tsv").write_text("label\ttext\nsideways\tx\n")
     with pytest.raises(CorpusError, match="not trained on: 'sideways'"):
         ClassificationRun(make_request(tmp_path / "other", valid=(str(tmp_path / "bad.tsv"),)))

@@ -155,7 +155,7 @@ def states_over_time(layer: Layer, first: Tensor, dtype: torch.dtype) -> Tensor:
     return out
 
 
-def room_for_norms(
+def empty_norms(
     layer: Layer, gains: Sequence[Tensor], like: Tensor, *, training: bool
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gains as the kernels want them, and in training room for what is normalised and one over its deviation."""
@@ -171,7 +171,7 @@ def room_for_norms(
     )
 
 
-def room_for_sums(layer: Layer, tiles: Tiles, like: Tensor) -> Tensor | None:
+def empty_sums(layer: Layer, tiles: Tiles, like: Tensor) -> Tensor | None:
     """Room for what programs exchange to normalise: two numbers of each sequence from each."""
     if not layer.normalised:
         return None

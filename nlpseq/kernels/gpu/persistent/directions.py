@@ -2,7 +2,7 @@
 
 A step's time is bounded by its wait and by its way through the product, not by the multiprocessors, so both directions
 of a layer run side by side in one launch, in the time of one, where there is a multiprocessor for every program. The
-third axis of the grid is the direction. With one direction what is here is known when a kernel is compiled, and with
+third axis of the grid is the direction. With one direction all of this is known when a kernel is compiled, and with
 two the direction is a number, which costs some registers and one kernel more to compile.
 
 Arrays of both directions lie one after the other, except those of a product over all steps: the columns of the input's

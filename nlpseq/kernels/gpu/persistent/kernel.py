@@ -38,7 +38,7 @@ from nlpseq.kernels.gpu.persistent.product import (
 
 
 @gluon.jit
-def _weight_rows(F: gl.constexpr):
+def weight_rows(F: gl.constexpr):
     """Which columns of memory the rows of a chunk of weights in shared memory are.
 
     A thread holds the columns 2j and 2j + 1 of every group of eight of a product: these rows make them neighbours.
@@ -68,7 +68,7 @@ def _share_kept(masks, zoneout, at, mask, F: gl.constexpr):
 
 @gluon.jit
 def _mixed(new, old, share, active, F: gl.constexpr):
-    """A state after a step: by zoneout part of the old one, and all of it where a sequence is padding."""
+    """A state after a step: by zoneout part of the old one, and all of it if the sequence is padding."""
     if F.zoneout:
         new += share * (old - new)
     return gl.where(active, new, old) if F.lengths else new
@@ -108,7 +108,7 @@ def persistent_forward(
     row, column = gate_places(F)
     own, unit = unit_places(F)
     read, depth = chunk_places(F)
-    weight_at = weight + _weight_rows(F) * F.size + gl.arange(0, F.depth, gl.SliceLayout(0, F.weight_load))[None, :]
+    weight_at = weight + weight_rows(F) * F.size + gl.arange(0, F.depth, gl.SliceLayout(0, F.weight_load))[None, :]
     held, ring, weight_ring = prepare(weight, weight_at, F.depth, COLUMNS, F.depth, F)
     known, real = own < batch, (own < batch) & (unit < F.real)
     reads = (read < batch) & (depth >= 0)
@@ -156,7 +156,7 @@ def persistent_forward(
 
 
 @gluon.jit
-def _exchange(sums, parts, counter, turn, failed, F: gl.constexpr):
+def exchange(sums, parts, counter, number, failed, F: gl.constexpr):
     """The sums of a program's own units, of the parts that the programs of its group have made."""
     WIDE: gl.constexpr = F.split * F.units
     AREA: gl.constexpr = F.rows * WIDE
@@ -167,7 +167,7 @@ def _exchange(sums, parts, counter, turn, failed, F: gl.constexpr):
         across = gl.arange(0, WIDE, gl.SliceLayout(0, F.sums))[None, :]
         gl.store(parts + member * AREA + down * WIDE + across, sums, cache_modifier=".cg")
         arrive(counter)
-        wait(counter, turn * F.split, failed)
+        wait(counter, number * F.split, failed)
         down = gl.arange(0, F.rows, gl.SliceLayout(1, F.tile))[:, None]
         across = gl.arange(0, F.units, gl.SliceLayout(0, F.tile))[None, :]
         mine = parts + down * WIDE + member * F.units + across
@@ -249,7 +249,7 @@ def _load_normalised(normalised, deviations, time, batch, F: gl.constexpr):
 
 @gluon.jit
 def _retreat(kept, states, total, carried_memory, share, active, F: gl.constexpr):
-    """One step back with zoneout, and none where a sequence is padding: the gradients of the slots' sums, and those of
+    """One step back with zoneout, and none if the sequence is padding: the gradients of the slots' sums, and those of
     hidden and memory before the step, from those after it.
     """
     GATES: gl.constexpr = F.gates
@@ -308,7 +308,7 @@ def _through_reset(
     later = step + 1  # other numbers than the first product's, or both keep their addresses and descriptors
     zero = _nothing(later, looks, F)
     sums = multiply(zero, nothing, sent_input + at, reads, ring, held, weight_at, _far(later, F), weight_ring, F, False)
-    grad = gl.where(known, _exchange(sums, exchanged, partners, 2 * step + 2, failed, F), 0.0)
+    grad = gl.where(known, exchange(sums, exchanged, partners, 2 * step + 2, failed, F), 0.0)
     reset = divide(kept.to(gl.float32), F)[0]
     return (grad * before * reset * (1.0 - reset), q[1], q[2], q[3]), carried + grad * reset
 
@@ -363,7 +363,7 @@ def persistent_backward(
         ran = (place_after(time, F) * batch + read) * (F.directions * DEEP) + depth
         zero = _nothing(step, looks, F)
         sums = multiply(zero, nothing, sent + ran, reads, ring, held, weight_at, _far(step, F), weight_ring, F, False)
-        sums = _exchange(sums, exchanged, partners, (1 + F.resets) * step + 1, failed, F)
+        sums = exchange(sums, exchanged, partners, (1 + F.resets) * step + 1, failed, F)
         total = gl.where(known, sums + carried + grad.to(gl.float32), 0.0)  # a masked copy leaves anything
         q, carried, carried_memory = _retreat(kept, states, total, carried_memory, share, active, F)
         if F.resets:
@@ -412,8 +412,8 @@ def both_backward(
     normalised, deviations, parts, masks, lengths, counters, failed, steps, batch, zoneout, F: gl.constexpr
 ):  # fmt: skip
     """`persistent_backward` in both directions: grads and masks [T, B, 2, real], grad_bias [2 * tiles, gates * H], all
-    others with the directions first but sent and sent_input. These are [T+2, B, 2, gates * H], of which each direction
-    has one more place than steps: a step's gradients are at the same place for both, and one product reads them.
+    others with the directions first but sent and sent_input. These are [T+2, B, 2, gates * H], one more than the steps
+    for each direction: a step's gradients have the same index for both, and one product reads them.
     """
     WIDTH: gl.constexpr = F.gates * F.size
     direction = gl.program_id(2)

@@ -20,8 +20,8 @@ EPSILON = gl.constexpr(1e-5)  # as in nlpseq.arrays.normalise
 
 
 @gluon.jit
-def _over_all_programs(first, second, parts, counters, turn, failed, F: gl.constexpr):
-    """Sums of two numbers of each sequence [rows] over all programs, [rows, 1] each; `turn` counts from one."""
+def _over_all_programs(first, second, parts, counters, number, failed, F: gl.constexpr):
+    """Sums of two numbers of each sequence [rows] over all programs, [rows, 1] each; `number` counts from one."""
     ROWS: gl.constexpr = F.rows
     PROGRAMS: gl.constexpr = F.partners
     LAYOUT: gl.constexpr = F.parts
@@ -31,7 +31,7 @@ def _over_all_programs(first, second, parts, counters, turn, failed, F: gl.const
     own = begin + gl.program_id(0) * ROWS + gl.arange(0, ROWS, gl.SliceLayout(1, COLUMNS))
     gl.store(own, first, cache_modifier=".cg")
     gl.store(own + across * ROWS, second, cache_modifier=".cg")
-    wait_for_all(counters, turn, failed, F)
+    wait_for_all(counters, number, failed, F)
     program = gl.arange(0, PROGRAMS, gl.SliceLayout(1, LAYOUT))[:, None]
     row = gl.arange(0, ROWS, gl.SliceLayout(0, LAYOUT))[None, :]
     theirs, mask = begin + program * ROWS + row, (program < across) & (row >= 0)
@@ -42,9 +42,9 @@ def _over_all_programs(first, second, parts, counters, turn, failed, F: gl.const
 
 
 @gluon.jit
-def normalise(sums, parts, counters, turn, failed, F: gl.constexpr):
+def normalise(sums, parts, counters, number, failed, F: gl.constexpr):
     """A product's columns [rows, columns] normalised, and one over the deviation [rows, 1]."""
-    total, squares = _over_all_programs(gl.sum(sums, 1), gl.sum(sums * sums, 1), parts, counters, turn, failed, F)
+    total, squares = _over_all_programs(gl.sum(sums, 1), gl.sum(sums * sums, 1), parts, counters, number, failed, F)
     mean = total * (1.0 / F.count)
     variance = gl.maximum(squares * (1.0 / F.count) - mean * mean, 0.0)
     deviation = gl.rsqrt(variance + EPSILON)
@@ -58,10 +58,10 @@ def load_gains(gain, F: gl.constexpr):
 
 
 @gluon.jit
-def normalise_backward(grads, normalised, deviation, gain, parts, counters, turn, failed, F: gl.constexpr):
+def normalise_backward(grads, normalised, deviation, gain, parts, counters, number, failed, F: gl.constexpr):
     """From gradients of what `normalise` made and gains multiplied, to those of the bare product."""
     scaled, normalised = grads * load_gains(gain, F), normalised.to(gl.float32)
     total, shared = _over_all_programs(
-        gl.sum(scaled, 1), gl.sum(scaled * normalised, 1), parts, counters, turn, failed, F
+        gl.sum(scaled, 1), gl.sum(scaled * normalised, 1), parts, counters, number, failed, F
     )
     return (scaled - total * (1.0 / F.count) - normalised * (shared * (1.0 / F.count))) * deviation

@@ -22,7 +22,7 @@ from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared,
 from nlpseq.kernels.gpu.persistent.directions import tile_count, tile_number
 from nlpseq.kernels.gpu.persistent.gluon_names import moved_names
 
-LINE = gl.constexpr(32)  # counters, of which each has a line of the cache to itself
+LINE = gl.constexpr(32)  # counters, so that each has a line of the cache to itself
 program_barrier, copy_to_shared = moved_names(gl, async_copy)
 
 
@@ -77,12 +77,12 @@ def wait(counter, wanted, failed):
 
 
 @gluon.jit
-def wait_for_all(counters, turn, failed, F: gl.constexpr):
-    """A wait inside a step, for all programs of the same sequences; `turn` counts from one."""
+def wait_for_all(counters, number, failed, F: gl.constexpr):
+    """A wait inside a step, for all programs of the same sequences; `number` counts from one."""
     across: gl.constexpr = F.across
     counter = counters + (tile_count(F) * (1 + across) + tile_number(F)) * LINE
     arrive(counter)
-    return wait(counter, turn * across, failed)
+    return wait(counter, number * across, failed)
 
 
 @gluon.jit
@@ -164,9 +164,9 @@ def _copy(i: gl.constexpr, at, mask, ring, weight_at, weight_step, weight_ring, 
 
 @gluon.jit
 def multiply(
-    nothing, sums, at, mask, ring, held, weight_at, weight_step, weight_ring, F: gl.constexpr, TURN: gl.constexpr
+    nothing, sums, at, mask, ring, held, weight_at, weight_step, weight_ring, F: gl.constexpr, TRANSPOSE: gl.constexpr
 ):
-    """sums [rows, columns] of the chunks at `at`, times weights that are turned over if TURN; `nothing` is zero."""
+    """sums [rows, columns] of the chunks at `at`, times weights that are transposed if TRANSPOSE; `nothing` is zero."""
     CHUNKS: gl.constexpr = F.chunks
     BUFFERS: gl.constexpr = F.buffers
     for i in gl.static_range(CHUNKS):
@@ -180,7 +180,7 @@ def multiply(
             async_copy.wait_group(CHUNKS - 1 - i if CHUNKS - 1 - i < BUFFERS - 2 else BUFFERS - 2)
         program_barrier()  # directly after the wait, or the compiler adds a second one
         right = held[i].index(nothing) if i < F.held else weight_ring[i % BUFFERS].index(nothing)
-        if TURN:
+        if TRANSPOSE:
             right = right.permute((1, 0))
         sums = warpgroup_mma(ring[i % BUFFERS].index(nothing), right, sums, use_acc=(i > 0), is_async=True)
         if (i > 0) and (i - 1 + BUFFERS < CHUNKS):

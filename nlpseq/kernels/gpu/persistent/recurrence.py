@@ -22,10 +22,10 @@ from torch.autograd.function import once_differentiable
 from nlpseq.cells.cell import Cell, LayerWeights, State
 from nlpseq.kernels.gpu.persistent.arrays import (
     Layer,
+    empty_norms,
+    empty_sums,
     interleave,
     narrow,
-    room_for_norms,
-    room_for_sums,
     states_over_time,
     wide,
 )
@@ -68,10 +68,10 @@ class _Persistent(torch.autograd.Function):
         steps, batch, whole, (x_slots, h_slots) = layer.steps, layer.batch, layer.whole, layer.slots
         each = len(values) // layer.directions
         weights_ih, biases_ih, weights_hh, biases_hh, gains, *states = (values[field::each] for field in range(each))
-        bias = interleave([one[:, None] for one in biases_hh], h_slots, layer, 1, torch.float32)
+        bias = interleave([value[:, None] for value in biases_hh], h_slots, layer, 1, torch.float32)
         wx = None
         if weights_ih[0] is not None:
-            bias = bias + interleave([one[:, None] for one in biases_ih], x_slots, layer, 1, torch.float32)
+            bias = bias + interleave([value[:, None] for value in biases_ih], x_slots, layer, 1, torch.float32)
             wx = interleave(weights_ih, x_slots, layer, layer.inputs, layer.operands)
         wh = interleave(weights_hh, h_slots, layer, whole, layer.operands)
         flat = inputs.reshape(steps * batch, -1)
@@ -84,8 +84,8 @@ class _Persistent(torch.autograd.Function):
         sizes = layer.directions, steps, batch
         saved = wh.new_empty(*sizes, layer.width) if layer.saves(training) else None
         outputs = last[0].new_empty(steps, batch, layer.directions * layer.size)
-        norms = room_for_norms(layer, gains, wh, training=training)
-        parts = room_for_sums(layer, layer.tiles[False], outputs)
+        norms = empty_norms(layer, gains, wh, training=training)
+        parts = empty_sums(layer, layer.tiles[False], outputs)
         helds = wh.new_empty(*sizes, whole) if layer.resets else None
         made = (hiddens, memories, saved, outputs, last[0], last[-1], helds)
         tensors = (from_input, wh, *made, *norms, parts, masks, lengths)
@@ -93,7 +93,7 @@ class _Persistent(torch.autograd.Function):
         if training:
             ctx.layer = layer
             ctx.save_for_backward(flat, wx, helds, wh, hiddens, memories, saved, masks, lengths, *norms)
-        return outputs, *(one for value in last for one in narrow(layer, value))
+        return outputs, *(value for value in last for value in narrow(layer, value))
 
     @staticmethod
     @once_differentiable
@@ -113,7 +113,7 @@ class _Persistent(torch.autograd.Function):
         shared = count * across * down * tiles.rows * tiles.units * tiles.split
         exchanged = grads[0].new_empty(shared if tiles.split > 1 else 1)
         sent_input = torch.empty_like(sent) if layer.normalised or layer.resets else None
-        parts = room_for_sums(layer, tiles, bias)
+        parts = empty_sums(layer, tiles, bias)
         made = (sent, sent_input, grads[0], grads[-1], bias, exchanged, *norms, parts)
         tensors = (grad_outputs.contiguous(), wh, hiddens, memories, saved, *made, masks, lengths)
         run(layer, layer.fixed(True, backward=True), tensors)
@@ -127,7 +127,7 @@ def run(layer: Layer, fixed: Fixed, tensors: tuple[Tensor | None, ...]) -> None:
     weight = tensors[1]
     assert weight is not None
     signal = signal_for(weight.device, LINE * layer.directions * (2 * down + across * down))
-    given = (*(weight if one is None else one for one in tensors), *signal)  # what is not used is anything
+    given = (*(weight if value is None else value for value in tensors), *signal)  # what is not used is anything
     launch(fixed, (across, down, layer.directions), given, (layer.steps, layer.batch, float(layer.zoneout)))
     watch(signal)
 
@@ -137,7 +137,7 @@ def launch(fixed: Fixed, programs: tuple[int, int, int], tensors: tuple[Tensor, 
 
     That look-up compares all layouts at each launch, for longer than the kernel runs.
     """
-    types = tuple((one.dtype, one.data_ptr() % 16 == 0) for one in tensors)
+    types = tuple((value.dtype, value.data_ptr() % 16 == 0) for value in tensors)
     device = tensors[0].device
     key = fixed, types, device
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():  # Triton launches on the current one
@@ -240,7 +240,7 @@ def _apply(
         bias = weights.bias_ih if weights.weight_ih is not None else None
         values += [weights.weight_ih, bias, weights.weight_hh, weights.bias_hh, weights.gain_hh, *state]
     made: tuple[Tensor, ...] = _Persistent.apply(  # type: ignore[no-untyped-call]
-        layer, *(None if one is None else one.contiguous() for one in values)
+        layer, *(None if value is None else value.contiguous() for value in values)
     )
     return made
 

@@ -7,7 +7,7 @@ other operand; and 64 rows, the least that one of Hopper's asynchronous products
 many, part of them is read again at every step.
 
 A weight's column of a unit and gate is 4 * unit + gate. A thread of a product then holds all gates of neighbouring
-units, if the rows of a chunk in shared memory are in the order of `persistent._weight_rows`: so gates, states and sums
+units, if the rows of a chunk in shared memory are in the order of `kernel.weight_rows`: so gates, states and sums
 go to memory from registers in whole vectors. An Elman cell has one gate and its columns are its units.
 
 Nothing here imports Triton before a layout is asked for.
