@@ -1,4 +1,4 @@
-# make demo and make test are all that a first visit needs. PYTHON=python3.12 and VENV=FOLDER choose other places.
+# A first visit needs only make demo and make test. PYTHON=python3.12 and VENV=FOLDER choose another Python and folder.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,7 +15,7 @@ $(INSTALLED): pyproject.toml $(wildcard nlpseq/native/c/*)
 	$(BIN)/python -m pip install --disable-pip-version-check --no-input -e '.[dev]'
 	touch $@
 
-# Two minutes of training on the bundled stories, the model's perplexity, and what it makes of "hello".
+# Two minutes of training on the bundled stories, the model's perplexity, and a text that continues "hello".
 demo: $(INSTALLED)
 	$(BIN)/nlpseq train lm stories --minutes 2 --out $(DEMO) --overwrite
 	$(BIN)/nlpseq evaluate -m $(DEMO)
@@ -38,12 +38,12 @@ bench: $(INSTALLED)
 	$(BIN)/nlpseq bench cells
 	$(BIN)/nlpseq bench decode
 
-# Generated pages, then the site in .site/ with every link checked.
+# Writes the generated pages, then the site to .site/, and checks every link.
 docs: $(INSTALLED)
 	test -x $(BIN)/mkdocs || $(BIN)/python -m pip install --disable-pip-version-check --no-input -e '.[docs]'
 	$(BIN)/python docs/tools/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-# Some ten minutes: trains what the pages say, and writes what came out into README.md, docs/ and the picture.
+# Takes about ten minutes: trains the models of the pages, and writes their output to README.md, docs/ and the picture.
 tour: $(INSTALLED)
 	$(BIN)/python docs/tools/tour.py

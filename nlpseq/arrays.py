@@ -1,8 +1,8 @@
-"""The few operations that models are written in, for NumPy arrays and torch tensors alike.
+"""The array operations of the models, for NumPy arrays and torch tensors alike.
 
-A model is written once, as functions of arrays; the library that does the work follows from its arguments. torch
-is never imported here: a tensor can only exist if torch has been imported. The cost is one look at the type in
-each call, a few hundred nanoseconds, and a vocabulary kept as small as the models allow.
+A model is written once, as functions of arrays, and its arguments decide which library does the work. torch is never
+imported here, because a tensor can only exist if torch has been imported already. The cost is a check of the type in
+each call, a few hundred nanoseconds.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import numpy as np
 
 EPSILON = 1e-5  # added to the variance in layer normalisation
 
-Array = Any  # numpy.ndarray or torch.Tensor: the point of this module is that it does not matter
+Array = Any  # numpy.ndarray or torch.Tensor
 
 
 def library(array: Array) -> Any:
-    """The module that made `array`: torch or numpy."""
+    """The library of `array`: torch or numpy."""
     torch = sys.modules.get("torch")
     return torch if torch is not None and isinstance(array, torch.Tensor) else np
 
 
 def is_numpy(array: Array) -> bool:
-    """Whether NumPy made `array`; otherwise torch did."""
+    """Whether `array` is a NumPy array and not a tensor."""
     return isinstance(array, np.ndarray)
 
 
@@ -35,7 +35,7 @@ def to_numpy(array: Array) -> np.ndarray:
 
 
 def sigmoid(array: Array) -> Array:
-    """1 / (1 + exp(-x)); on NumPy through tanh, which cannot overflow."""
+    """1 / (1 + exp(-x)); in NumPy by tanh, which cannot overflow."""
     if library(array) is not np:
         return array.sigmoid()
     values = np.tanh(0.5 * array)
@@ -77,15 +77,15 @@ def embed(table: Array, ids: Array) -> Array:
 
 
 def _is_large(table: Array) -> bool:
-    """Whether a table's gradient is made sparse: a batch reads few of its rows.
+    """Whether a table's gradient is sparse, because a batch reads few of its rows.
 
-    On a GPU it never is: a dense one takes a fraction of a millisecond there, and its size is known beforehand.
+    On a GPU it never is: a dense gradient takes a fraction of a millisecond there, and its size is known beforehand.
     """
     return bool(table.shape[0] >= 8192 and table.device.type == "cpu")
 
 
 def embed_sum(table: Array, ids: Array) -> Array:
-    """Sums over the first axis of rows of `table` [V, E] for `ids` [K, ..] -> [.., E]."""
+    """Rows of `table` [V, E] for `ids` [K, ..], summed over the first axis -> [.., E]."""
     if library(table) is np:
         return table[ids].sum(0)
     bags = ids.reshape(ids.shape[0], -1).T.contiguous()
@@ -94,7 +94,7 @@ def embed_sum(table: Array, ids: Array) -> Array:
 
 
 def normalise(array: Array, gain: Array) -> Array:
-    """Layer normalisation of the last axis (Ba et al., 2016): mean zero, variance one, times `gain`, and no offset."""
+    """Layer normalisation of the last axis (Ba et al., 2016): mean zero and variance one, then times `gain`."""
     centred = array - array.mean(-1, keepdims=True)
     variance = (centred * centred).mean(-1, keepdims=True)
     return centred / (variance + EPSILON) ** 0.5 * gain
@@ -112,9 +112,9 @@ def softmax(logits: Array) -> Array:
     """Probabilities over the last axis."""
     if library(logits) is not np:
         return logits.softmax(-1)
-    powers = np.exp(logits - logits.max(-1, keepdims=True))
-    powers /= powers.sum(-1, keepdims=True)
-    return powers
+    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    exponentials /= exponentials.sum(-1, keepdims=True)
+    return exponentials
 
 
 def log_sum_exp(array: Array) -> Array:
@@ -127,7 +127,7 @@ def log_sum_exp(array: Array) -> Array:
 
 
 def pick(array: Array, ids: Array) -> Array:
-    """The entry `ids` [..] of the last axis of `array` [.., V] -> [..]."""
+    """The entries at `ids` [..] along the last axis of `array` [.., V] -> [..]."""
     if library(array) is np:
         return np.take_along_axis(array, np.asarray(ids)[..., None], -1)[..., 0]
     return array.gather(-1, ids[..., None])[..., 0]
@@ -139,7 +139,7 @@ def largest(array: Array, axis: int) -> Array:
 
 
 def concatenate(arrays: Sequence[Array], axis: int = -1) -> Array:
-    """Join arrays along an axis that exists."""
+    """Join arrays along an existing axis."""
     return library(arrays[0]).concatenate(list(arrays), axis)
 
 
@@ -154,36 +154,36 @@ def where(condition: Array, chosen: Array, other: Array) -> Array:
 
 
 def zeros(shape: tuple[int, ...], like: Array) -> Array:
-    """Zeros of a shape, in the library, the type and on the device of `like`."""
+    """Zeros of a shape, with the library, type and device of `like`."""
     if library(like) is np:
         return np.zeros(shape, like.dtype)
     return like.new_zeros(shape)
 
 
 def positions(count: int, like: Array) -> Array:
-    """0, 1, .. up to `count`, on the device of `like`."""
+    """The integers from 0 to `count` - 1, on the device of `like`."""
     return np.arange(count) if library(like) is np else library(like).arange(count, device=like.device)
 
 
 def filled(shape: tuple[int, ...], number: int, like: Array) -> Array:
-    """One whole number everywhere, as int64, in the library and on the device of `like`."""
+    """An int64 array filled with one number, with the library and device of `like`."""
     if library(like) is np:
         return np.full(shape, number, np.int64)
     return library(like).full(shape, number, dtype=library(like).int64, device=like.device)
 
 
 def active_rows(lengths: Array, step: int) -> Array:
-    """True for the sequences [B, 1] that have a token at time `step`."""
+    """A mask [B, 1] of the sequences that have a token at time `step`."""
     return (lengths > step)[:, None]
 
 
 def active_steps(lengths: Array, steps: int) -> Array:
-    """True for the tokens [T, B] that the sequences have."""
+    """A mask [T, B] of the real tokens of sequences with `lengths` [B]."""
     return positions(steps, lengths)[:, None] < lengths[None, :]
 
 
 def from_numpy(values: np.ndarray, like: Array) -> Array:
-    """NumPy values in the library and on the device of `like`, in their own type."""
+    """NumPy values, in their own type, with the library and device of `like`."""
     if library(like) is np:
         return values
     return library(like).from_numpy(np.ascontiguousarray(values)).to(like.device)

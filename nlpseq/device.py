@@ -1,7 +1,7 @@
-"""Where a model's weights are, as NumPy arrays on the CPU or as torch tensors on a GPU; and what fits there.
+"""The device of a model's weights, NumPy arrays on the CPU or torch tensors on a GPU, and the limits of its memory.
 
-Models are functions of weights and arrays, so moving the weights is all that running on another device takes. torch is
-imported only if a device other than the CPU is asked for; the cost is its start, about a second.
+Models are functions of weights and arrays, so they run wherever the weights are. torch is imported only for a device
+other than the CPU, which takes about a second.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from nlpseq.errors import BackendError
 
 Weights = Mapping[str, Array]
 Item = TypeVar("Item")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 def on_device(weights: Weights, device: str) -> Weights:
-    """Weights for a device: for `cpu` as they are, else as tensors.
+    """Weights on a device: unchanged for `cpu`, else as tensors.
 
-    `torch:NAME` names a device as torch does; `torch:cpu` is for tests and comparisons. Raises BackendError if there is
+    `torch:NAME` is a device by torch's name; `torch:cpu` is for tests and comparisons. Raises BackendError if there is
     no such device.
     """
     if device == "cpu":
@@ -38,12 +38,12 @@ def on_device(weights: Weights, device: str) -> Weights:
     }
 
 
-def in_halves(function: Callable[[Sequence[Item]], Made], items: Sequence[Item]) -> list[Made]:
-    """What `function` makes of items, one or more, or of halves of them in order if memory does not hold all.
+def in_halves(function: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> list[Result]:
+    """Call `function` with all items, or with halves of them while memory does not suffice: the results in order.
 
-    How much memory a batch needs is known only when it is tried, since other programs may share the device. `function`
-    is called again with the same items, so it must leave what it reads as it is. Raises BackendError if memory does not
-    hold a single item.
+    The memory that a batch needs is known only when it is tried, because other programs may share the device.
+    `function` may be called again with the same items, so it must not change them. Raises BackendError if memory does
+    not hold a single item.
     """
     try:
         return [function(items)]
@@ -57,9 +57,10 @@ def in_halves(function: Callable[[Sequence[Item]], Made], items: Sequence[Item])
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether a device's memory was full; while a graph is recorded, that error is the context of another.
+    """Whether an error, or one in its context, says that a device's memory was full.
 
-    torch says so in a class, Triton and CUDA's allocator of host memory in words.
+    torch has a class for it; Triton and CUDA's allocator of host memory say it in words. While a graph is recorded,
+    that error is the context of another.
     """
     torch = sys.modules.get("torch")
     while torch is not None and error is not None:
@@ -72,7 +73,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def why_no_gpu() -> str | None:
-    """Why torch can use no GPU, in words, or None. Imports torch."""
+    """The reason why torch cannot use a GPU, or None if it can. Imports torch."""
     import torch
 
     if torch.cuda.is_available():
@@ -86,13 +87,13 @@ def why_no_gpu() -> str | None:
 
 
 def need_gpu() -> None:
-    """Raises BackendError if torch can use no GPU."""
+    """Raises BackendError if torch cannot use a GPU."""
     if reason := why_no_gpu():
         raise BackendError("device", f"cuda cannot be used: {reason}", "--device cpu")
 
 
 def refuse_single(texts: int) -> None:
-    """Raises BackendError if memory did not hold one text; several may fit in parts."""
+    """Raises BackendError if a batch that did not fit had one text; several texts can be split."""
     if texts == 1:
         what = "cuda cannot be used: the GPU's memory does not hold a single text"
         raise BackendError("device", what, "--device cpu")

@@ -1,28 +1,28 @@
 """Everything a user can do wrong, as a tree of exceptions.
 
-    NlpseqError         where, what is wrong and what was found, and a hint that can be typed
+    NlpseqError         where, what is wrong and what was found, and a hint to type
       CorpusError       a text that cannot be read or is not what was expected
       TokeniserError    a tokeniser that cannot be made or is damaged
       ModelFileError    a model file that is missing, damaged, foreign or newer
       RunError          a run folder or a training run that cannot go on
       BackendError      a kernel, device or precision that cannot run here
-      TaskError         an ability that a model of another task has
+      TaskError         a method that only models of another task have
       OptionError       an option's value, or a combination of options, that makes no sense
 
-The library raises them where the fault is known; the command line catches them in one place. The price is that
+The library raises them where the fault is known, and the command line catches them in one place. The price is that
 every message is written out where it is raised, so that it can name the file, the line and the value.
 
-Interrupted stands beside the tree: it is no mistake, and like KeyboardInterrupt nothing may swallow it.
+Interrupted is not in the tree: it is not a mistake, and no handler of errors may swallow it, as with KeyboardInterrupt.
 """
 
 from __future__ import annotations
 
 
 class NlpseqError(Exception):
-    """A mistake the user can mend.
+    """A mistake that the user can mend.
 
-    `where` names the file, option or command; `what` says in one sentence what is wrong and what was found;
-    `hint` is something that can be typed, or empty.
+    `where` names the file, option or command. `what` says in one sentence what is wrong and what was found. `hint` is
+    a command or flag to type, or empty.
     """
 
     exit_status = 1
@@ -55,7 +55,7 @@ class BackendError(NlpseqError):
 
 
 class TaskError(NlpseqError, AttributeError):
-    """An ability that a model does not have, and that a model of another task has."""
+    """A method that this model does not have and a model of another task has."""
 
 
 class OptionError(NlpseqError):
@@ -68,7 +68,7 @@ class OptionError(NlpseqError):
 
 
 class Interrupted(BaseException):
-    """A signal ended the work, and what had to be saved is saved; the exit status is 128 + its number."""
+    """A signal ended the work, after everything was saved; the exit status is 128 + the signal's number."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)

@@ -1,7 +1,7 @@
 """One dataclass field is a flag, its help text, its default, an attribute and a key of the model file.
 
-Options live in frozen dataclasses beside what they steer; the command line is made from their fields, so there is no
-second place where a default or a range could disagree. The cost is that a help text has to say all in one line.
+Options live in frozen dataclasses beside the code that reads them, and the command line is made from their fields. So
+no default and no range is written twice. The cost is that a help text has to fit in one line.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def flag(name: str) -> str:
 
 
 def as_flags(where: str) -> str:
-    """Parameter names as flags: `steps and minutes` -> `--steps and --minutes`; anything else is left as it is."""
+    """Parameter names as flags: `steps and minutes` -> `--steps and --minutes`; any other text is unchanged."""
     names = where.split(" and ")
     return " and ".join(map(flag, names)) if all(map(_is_parameter, names)) else where
 
@@ -61,7 +61,7 @@ def _is_parameter(name: str) -> bool:
 def check(options: Any) -> None:
     """Compare every field with its type, choices and limits.
 
-    Raises OptionError for the first field whose value is not allowed, with what is.
+    Raises OptionError for the first field whose value is not allowed; the message says which values are.
     """
     types = typing.get_type_hints(type(options))
     for field in dataclasses.fields(options):
@@ -82,12 +82,13 @@ def _near(value: Any, choices: tuple[str, ...]) -> str:
 
 
 def _check_kind(name: str, value: Any, kind: Any) -> None:
-    """Raises OptionError for a value of another type than its field's."""
-    kinds = [one for one in (typing.get_args(kind) if isinstance(kind, UnionType) else (kind,)) if one in KINDS]
+    """Raises OptionError if a value does not have the type of its field."""
+    members = typing.get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    kinds = [member for member in members if member in KINDS]
     allowed = tuple(kinds) + ((int,) if float in kinds else ())
     wrong = not isinstance(value, allowed) or (isinstance(value, bool) and bool not in kinds)
     if kinds and wrong:
-        raise OptionError(name, f"must be {' or '.join(KINDS[one] for one in kinds)}, was {value!r}")
+        raise OptionError(name, f"must be {' or '.join(KINDS[member] for member in kinds)}, was {value!r}")
 
 
 def _check_limits(name: str, value: Any, limits: dict[str, float | None]) -> None:

@@ -22,7 +22,6 @@ LEVELS = [
     {"commands"},
     {"timing"},
     {"api"},
-    {"tasks"},
     {"training"},
     {"evaluation", "insight"},
     {"decoding"},
@@ -31,12 +30,8 @@ LEVELS = [
     {"native"},
     {"cells", "text"},
     {"device", "files", "options"},
-    {"arrays", "errors"},
+    {"arrays", "errors", "process", "tasks"},  # the table of tasks names code and imports none of it
 ]
-EXCEPTIONS = {  # a room, and one that it imports although it is not lower
-    ("training", "tasks"),  # the table of tasks names code and imports none of it
-    ("models", "tasks"),
-}
 NEVER_AT_ONCE = ("torch", "datasets", "rich", "sacrebleu", "pyarrow")
 NEITHER_ON_THE_FRONT_DOOR = ("numpy", *NEVER_AT_ONCE)
 TRAINING_ROAD = (
@@ -117,16 +112,9 @@ def test_imports_point_down() -> None:
         for module in sorted(_imports(path)):
             other = _room(module)
             other = other if other in level else "api"  # what the front door offers
-            if own != other and level[own] >= level[other] and (own, other) not in EXCEPTIONS:
+            if own != other and level[own] >= level[other]:
                 faults.append(f"{_name(path)} imports {module}")
     _assert_none(faults)
-
-
-def test_an_exception_is_needed() -> None:
-    """What no module uses leaves the table; a room that is still to come does no harm."""
-    rooms = {_room(_name(path)) for path in MODULES}
-    used = {(_room(_name(path)), _room(module)) for path in MODULES for module in _imports(path)}
-    _assert_none(f"{own}, {other}" for own, other in EXCEPTIONS - used if {own, other} <= rooms)
 
 
 def test_relative_imports_are_not_used() -> None:

@@ -1,12 +1,12 @@
-"""Recurrent cells: each one file, each one pure step.
+"""Recurrent cells: each is one file with one pure step.
 
 Legend of dimensions, for this folder and for `kernels`: B batch, T time, I input size, H hidden size, G number of gate
 blocks (1 for rnn, 4 for lstm, 3 for gru and minlstm, 2 for mingru).
 
-A cell knows nothing of time, layers, direction or padding. It is given the two products [B, G*H] that its caller has
-made, one from the input and one from its own last hidden state, and returns the next state. So the input's product can
-be one large matrix product over all time steps, and every way of running over time shares one definition of the cell.
-Block order, weight shapes and biases are those of torch.nn, so weights move both ways unchanged.
+A cell knows nothing of time, layers, direction or padding. It takes two products [B, G*H], the input's and that of its
+own last hidden state, and returns the next state. The caller computes both, so the input's product can be one large
+matrix product over all time steps. Every loop over time uses the same definition of the cell. Block order, weight
+shapes and biases are those of torch.nn, so weights move both ways unchanged.
 
     cell.py      the record that describes a cell, and the weights of one layer
     rnn.py lstm.py gru.py   the sequential cells

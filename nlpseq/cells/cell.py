@@ -1,8 +1,8 @@
-"""What a cell is, and what the weights of one layer of it are.
+"""The record that describes a cell, and the weights of one layer.
 
-A cell is a record of functions, not a class to inherit from: adding one is a file with a step and one line in the table
-of `nlpseq.cells`. State is always a NamedTuple whose first field is `hidden`, even if that is its only field, so that
-callers treat all cells alike.
+A cell is a record of functions, not a class to inherit from: a new cell is a file with a step, and one line in the
+table of `nlpseq.cells`. State is always a NamedTuple whose first field is `hidden`, even if it is the only field, so
+that callers treat all cells alike.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ State = Any  # a NamedTuple of arrays [B, H]; its first field is `hidden`
 class LayerWeights(NamedTuple):
     """The weights of one layer in one direction, named and shaped as in torch.nn.
 
-    If `weight_ih` is None, the layer's inputs are the input's product [T, B, G*H] already, bias included.
+    If `weight_ih` is None, the layer's inputs already are the input's product [T, B, G*H], bias included.
     """
 
     weight_ih: Array | None  # [G*H, I]
-    weight_hh: Array  # [G*H, H]; None in a parallel cell, as all with _hh
+    weight_hh: Array  # [G*H, H]; None in a parallel cell, like every field that ends in _hh
     bias_ih: Array | None  # [G*H]
     bias_hh: Array  # [G*H]
     gain_ih: Array | None = None  # [G*H], layer normalisation of the input's product
@@ -40,10 +40,11 @@ class LayerWeights(NamedTuple):
 class Cell:
     """One recurrent cell.
 
-    `step(from_input [B, G*H], from_hidden [B, G*H], state) -> state` advances by one time step. `reset(from_input,
-    from_hidden, state) -> [B, H]` is for cells whose last block reads a gated hidden state instead of the hidden
-    state itself: the caller multiplies the result with the last block of `weight_hh`, puts it in place of that block
-    of `from_hidden`, and then calls `step`.
+    `step(from_input [B, G*H], from_hidden [B, G*H], state) -> state` advances by one time step.
+
+    `reset(from_input, from_hidden, state) -> [B, H]` is for cells whose last block reads a gated hidden state instead
+    of the hidden state itself. The caller multiplies the result with the last block of `weight_hh`, replaces that
+    block of `from_hidden` with the product, and then calls `step`.
 
     The gates of a `parallel` cell read the input only: it has no recurrent weights, and `from_hidden` is None.
 
@@ -57,5 +58,5 @@ class Cell:
     step: Callable[..., State]
     reset: Callable[[Array, Array, State], Array] | None = None
     parallel: bool = False
-    initial_biases: tuple[float, ...] = ()  # of each block; none: zero
+    initial_biases: tuple[float, ...] = ()  # one for each block; empty: all zero
     peepholes: int = 0  # P

@@ -31,7 +31,7 @@ def step_reset_after(from_input: Array, from_hidden: Array, state: GRUState) -> 
 
 
 def reset_hidden(from_input: Array, from_hidden: Array, state: GRUState) -> Array:
-    """r * h_{t-1}, [B, H]: what the last block of the recurrent weights is applied to in `step_reset_before`."""
+    """r * h_{t-1}, [B, H], which `step_reset_before` multiplies with the last block of the recurrent weights."""
     size = state.hidden.shape[-1]
     return arrays.sigmoid(from_input[:, :size] + from_hidden[:, :size]) * state.hidden
 
@@ -39,7 +39,7 @@ def reset_hidden(from_input: Array, from_hidden: Array, state: GRUState) -> Arra
 def step_reset_before(from_input: Array, from_hidden: Array, state: GRUState) -> GRUState:
     """Advance by one time step; as `step_reset_after`, but the last block of `from_hidden` is W_n (r * h_{t-1}) + b_n.
 
-    Cho et al. (2014), as published. torch.nn has no equal.
+    Cho et al. (2014), as published. torch.nn does not have this cell.
     """
     size = state.hidden.shape[-1]
     update = sigmoid(from_input[:, size : 2 * size] + from_hidden[:, size : 2 * size])

@@ -1,7 +1,7 @@
 """Initial values of weights, drawn with NumPy so that a seed means the same on every device.
 
-Each matrix of a gate is drawn on its own: an orthogonal block stays orthogonal, and the fans of Xavier and He are those
-of one gate. Drawing on the host costs a few milliseconds for the models made here.
+The matrix of each gate is drawn separately: an orthogonal block stays orthogonal, and the fans of Xavier and He are
+those of one gate. Drawing on the host costs a few milliseconds for models of this size.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def layer_values(
 ) -> dict[str, Matrix]:
     """Initial weights of one layer in one direction, by the names of `LayerWeights`, as float32.
 
-    `initial` names the recurrent weights' values; the input's weights are drawn alike, or as `normal` if
-    that is `orthogonal`. Biases are the cell's own, by default zero. Peepholes are zero.
+    `initial` names the distribution of the recurrent weights. The input weights have the same distribution, or `normal`
+    if it is `orthogonal`. Biases are the cell's `initial_biases`, by default zero. Peepholes are zero.
     """
     recurrent = INITIAL_VALUES[initial]
     from_input = normal if initial == "orthogonal" else recurrent
@@ -91,7 +91,7 @@ def layer_values(
 
 
 def log_frequencies(frequencies: Matrix | None, size: int) -> Matrix:
-    """An output's bias [size] to start from: the logarithms of smoothed frequencies, or zeros, as float32."""
+    """The initial bias [size] of an output layer: logarithms of smoothed frequencies, or zeros, as float32."""
     if frequencies is None:
         return np.zeros(size, np.float32)
     smoothed = frequencies.astype(np.float64) + 0.1

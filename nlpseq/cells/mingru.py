@@ -15,7 +15,7 @@ class MinGRUState(NamedTuple):
 
 
 def step(from_input: Array, from_hidden: None, state: MinGRUState) -> MinGRUState:
-    """Advance by one time step; the input's product is [B, 2H], in the blocks z n, and there is no other.
+    """Advance by one time step; the input's product is [B, 2H], in the blocks z n, and is the only product.
 
         h_t = (1 - z) * h_{t-1} + z * n
 

@@ -15,12 +15,12 @@ class MinLSTMState(NamedTuple):
 
 
 def step(from_input: Array, from_hidden: None, state: MinLSTMState) -> MinLSTMState:
-    """Advance by one time step; the input's product is [B, 3H], in the blocks f i n, and there is no other.
+    """Advance by one time step; the input's product is [B, 3H], in the blocks f i n, and is the only product.
 
         h_t = f' * h_{t-1} + i' * n        f' = f / (f + i)        i' = i / (f + i)
 
     with f and i sigmoids of their blocks and n its block as it is. Feng et al. (2024), minLSTM with gates that sum to
-    one. f' is made as a sigmoid of log f - log i, so that two closed gates do not make it zero by zero.
+    one. f' is computed as the sigmoid of log f - log i, so that two closed gates do not divide zero by zero.
     """
     size = state.hidden.shape[-1]
     forget, admit = from_input[:, :size], from_input[:, size : 2 * size]

@@ -1,7 +1,7 @@
 """The plain loop over time: the definition of what every faster kernel must compute.
 
-It runs one step after another, on NumPy or on torch, and torch can differentiate through it. That makes it slow in
-training and good as an oracle; without gradients it runs any model.
+It runs one step after another, on NumPy or on torch, and torch can differentiate through it. It is slow in training,
+but it is the reference for tests, and it runs any cell.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from nlpseq import arrays
 from nlpseq.arrays import Array
 from nlpseq.cells.cell import Cell, LayerWeights, State
 
-Unroll = Callable[..., tuple[Array, State]]  # what runs a layer over time: `unroll`, or something faster
+Unroll = Callable[..., tuple[Array, State]]  # runs a layer over time: `unroll`, or a faster function
 
 
 def zero_state(cell: Cell, batch: int, size: int, like: Array) -> State:
-    """The state [batch, size] that a sequence starts from unless it is given another."""
+    """A state [batch, size] of zeros, from which a sequence starts by default."""
     return cell.state(*(arrays.zeros((batch, size), like) for _ in cell.state._fields))  # type: ignore[attr-defined]
 
 
@@ -31,7 +31,7 @@ def project_inputs(weights: LayerWeights, inputs: Array) -> Array:
 
 
 def project_hidden(cell: Cell, weights: LayerWeights, from_input: Array, state: State) -> Array | None:
-    """The hidden state's product [B, G*H] for one step, normalised and reset if the layer asks for it.
+    """The hidden state's product [B, G*H] for one step, with layer normalisation and reset if the layer has them.
 
     None for a parallel cell.
     """
@@ -62,8 +62,8 @@ def advance(
     mask: Array | None = None,  # [B, H]
 ) -> State:
     """One time step of one layer: the state after it; zoneout as in `unroll`."""
-    extra = () if weights.peepholes is None else (weights.peepholes,)
-    new = cell.step(from_input, project_hidden(cell, weights, from_input, state), state, *extra)
+    peepholes = () if weights.peepholes is None else (weights.peepholes,)
+    new = cell.step(from_input, project_hidden(cell, weights, from_input, state), state, *peepholes)
     if not zoneout:
         return new
     kept = zoneout if mask is None else mask
@@ -73,18 +73,18 @@ def advance(
 def unroll(
     cell: Cell,
     weights: LayerWeights,
-    inputs: Array,  # [T, B, I], or [T, B, G*H] where weights has no weight_ih
+    inputs: Array,  # [T, B, I], or [T, B, G*H] if weights has no weight_ih
     state: State,  # of [B, H]
-    lengths: Array | None = None,  # [B], steps that are real; None: all
+    lengths: Array | None = None,  # [B], steps before padding; None: all
     *,
     reverse: bool = False,  # from the last step to the first
-    zoneout: float = 0.0,  # the fraction of the old state that is kept in each step
+    zoneout: float = 0.0,  # the fraction of the old state that each step keeps
     masks: Array | None = None,  # [T, B, H] of 0 and 1: where zoneout keeps the old state in training
 ) -> tuple[Array, State]:
     """Run a cell over time: outputs [T, B, H], zero where padded, and the state after each sequence's last step.
 
-    Zoneout (Krueger et al., 2017) keeps single units at their old value: those that `masks` names, and without masks
-    every unit keeps the fraction `zoneout` of it, which is the expectation.
+    Zoneout (Krueger et al., 2017) keeps the old value of single units: those marked in `masks`. Without masks every
+    unit keeps the fraction `zoneout` of its old value, which is the expectation.
     """
     from_input = project_inputs(weights, inputs)
     steps = range(from_input.shape[0])
@@ -113,7 +113,7 @@ def run_directions(
     masks: Sequence[Array | None],
     **settings: Any,
 ) -> tuple[Array, list[State]]:
-    """Each direction of a layer after the other: outputs joined to [T, B, H] or [T, B, 2H], and the last states."""
+    """Run the directions of a layer one after the other: outputs [T, B, H] or [T, B, 2H], and the last states."""
     outputs: list[Array] = []
     last: list[State] = []
     for reverse, (direction, start, mask) in enumerate(zip(weights, states, masks, strict=True)):

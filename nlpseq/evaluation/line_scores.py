@@ -1,11 +1,12 @@
-"""How likely each line of a text is, by itself, as part of a stream, or given its source.
+"""The probability of each line of a text: alone, in a stream, or given its source.
 
-A line by itself is read from a fresh state, after a newline; its tokens and the newline that closes it are counted.
-Lines of about the same length run side by side, longest first, each group on a thread of its own. Lines that have ended
-leave their group, so padding is computed only within a stretch of STEPS. A line of more than LONG tokens runs alone, in
-columns that agree in the end, as `perplexity.text_loss` runs a text. Either way memory is bounded by the stretch, not
-by the line. On a device lines run as whole columns, up to a budget of tokens, and the losses of each batch are summed
-there and fetched once; the cost is some padding.
+A line alone is read from the initial state, after a newline; its loss counts its tokens and the newline that ends it.
+Lines of similar length run side by side, longest first, and each group runs in its own thread. Lines that have ended
+leave their group, so padding is computed only within a stretch of STEPS. A line of more than LONG tokens runs alone, as
+`perplexity.text_loss` runs a text. So memory is bounded by the stretch, not by the line.
+
+On a device, lines run from end to end in batches up to a budget of tokens. The losses of a batch are summed there and
+fetched once; the cost is some padding.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from nlpseq.text.lines import OK, TOO_LONG
 from nlpseq.text.padding import Ids, side_by_side, together
 from nlpseq.text.tokenisers import NEWLINE, to_utf8
 
-SIDE_BY_SIDE = 48  # lines of a thread
-STEPS = 64  # tokens of each line that are read together
-LONG = 1 << 14  # tokens
-TOKENS_AT_ONCE = 1 << 17  # of lines on a device, padding included
+SIDE_BY_SIDE = 48  # lines in a group
+STEPS = 64  # tokens of each line that are read at once
+LONG = 1 << 14  # tokens; a longer line runs alone
+TOKENS_AT_ONCE = 1 << 17  # in a batch on a device, padding included
 
 
 class LineScore(NamedTuple):
@@ -48,18 +49,18 @@ class LineScore(NamedTuple):
 
     @property
     def log_probability(self) -> float:
-        """In nats."""
+        """The log-probability of the line in nats."""
         return -self.nats
 
     @property
     def perplexity(self) -> float:
-        """Of a token."""
+        """The perplexity per token."""
         mean = self.nats / self.tokens
         return math.exp(mean) if mean < 700 else math.inf
 
     @property
     def bits_per_byte(self) -> float:
-        """Comparable whatever the tokens are."""
+        """Bits per byte, which are comparable between tokenisers."""
         return self.nats / math.log(2) / self.bytes
 
 
@@ -67,7 +68,7 @@ SCORE_FIELDS = ("log_probability", "tokens", "perplexity", "bits_per_byte")
 
 
 def score_fields(score: LineScore | None) -> dict[str, float | int | None]:
-    """The numbers of a line by name; all None if it has no score."""
+    """The numbers of a line's score by name; all None if it has no score."""
     return {name: None if score is None else getattr(score, name) for name in SCORE_FIELDS}
 
 
@@ -83,7 +84,7 @@ class Scorer(Protocol):
         """The next lines, in order; None for a line that is None or cannot be scored."""
 
     def finish(self) -> None:
-        """Say that there are no more lines. Raises CorpusError if there should be."""
+        """To be called after the last line. Raises CorpusError if more lines were expected."""
 
 
 def load_scorer(
@@ -94,11 +95,11 @@ def load_scorer(
     state: Path | None = None,
     device: str = "cpu",
 ) -> Scorer:
-    """What scores lines with the model in a file or run folder: a translator given the lines of `source`.
+    """A scorer with the model in a file or run folder: a language model, or a translator if there is a `source`.
 
-    With `follow` each line of a language model is given the lines before it, from a saved `state` on if there is one.
-    Raises OptionError for options that do not go together, ModelFileError for a model or state that cannot be used,
-    CorpusError for a source that cannot be read and BackendError for no such device.
+    With `follow`, a language model reads the lines as one stream, continuing from a saved `state` if there is one.
+    Raises OptionError for options that contradict each other, ModelFileError for a model or state that cannot be used,
+    CorpusError for a source that cannot be read, and BackendError if the device is missing.
     """
     if state is not None and not follow:
         raise OptionError("state", "is for lines that follow each other", "--follow")
@@ -111,13 +112,13 @@ def load_scorer(
         raise OptionError("source", "is missing: a translator scores a text given its source", "--source FILE")
     loaded, options = language_model.load(path)
     start = None if state is None else load_state(state, loaded, options)[0]
-    there = placed(loaded, device)
+    model = placed(loaded, device)
     if not follow:
-        return LineScorer(there, options)
+        return LineScorer(model, options)
     if start is not None:
-        like = there.weights["embedding.weight"]
+        like = model.weights["embedding.weight"]
         start = language_model.map_state(lambda value: arrays.from_numpy(value, like), start)
-    return StreamScorer(there, options, start)
+    return StreamScorer(model, options, start)
 
 
 class LineScorer:
@@ -134,10 +135,10 @@ class LineScorer:
         return [None if line is None else next(scores) for line in lines]
 
     def finish(self) -> None:
-        """As `Scorer.finish`: there may be any number of lines."""
+        """As `Scorer.finish`; any number of lines is right."""
 
     def score(self, lines: Sequence[str]) -> list[LineScore]:
-        """Each line by itself, in order."""
+        """The scores of the lines, in order, each alone."""
         encoded = [self._encode(line) for line in lines]
         nats = np.zeros(len(lines))
         lengths = np.array([len(tokens) for tokens in encoded], np.int64)
@@ -145,12 +146,12 @@ class LineScorer:
         self._score_short(encoded, short, lengths[short], nats)
         for index in np.flatnonzero(lengths > LONG):
             nats[index] = self.reader.text_loss(encoded[index])
-        return [_line_score(*each) for each in zip(nats, encoded, lines, strict=True)]
+        return [_line_score(*scored) for scored in zip(nats, encoded, lines, strict=True)]
 
     def _score_short(self, encoded: Sequence[np.ndarray], short: Ids, lengths: Ids, nats: np.ndarray) -> None:
-        """Write the nats of the lines at the indices `short` into `nats`."""
+        """Write the losses of the lines at the indices `short` into `nats`."""
         on_host = self.reader.on_host
-        loss = self._side_by_side if on_host else self._whole_columns
+        loss = self._side_by_side if on_host else self._whole_lines
         size = min(SIDE_BY_SIDE, -(-len(short) // threads())) if on_host else None
         batches = together(lengths, None if on_host else TOKENS_AT_ONCE, size)
         groups = [short[batch[::-1]].tolist() for batch in batches]
@@ -168,7 +169,7 @@ class LineScorer:
         return self.model.tokeniser.encode(line + "\n", exact=False)
 
     def _side_by_side(self, lines: Sequence[np.ndarray]) -> list[float]:
-        """Nats of lines of tokens, which are sorted, longest first."""
+        """The losses of lines in nats; lines are token ids [T] each, longest first."""
         targets, lengths = side_by_side(lines)
         inputs = np.concatenate([np.full((1, len(lines)), NEWLINE), targets[:-1]])
         losses = np.zeros((len(lines), len(inputs)))
@@ -179,12 +180,13 @@ class LineScorer:
             stretch, left = (slice(start, start + STEPS), slice(0, rows)), left[:rows]
             features, state = self.reader.read(inputs[stretch], first_texts(state, rows), left)
             real = np.arange(len(features)) < left[:, None]
-            found = self.reader.losses(features.swapaxes(0, 1)[real], targets[stretch].T[real])
-            losses[:rows, stretch[0]][real] = found
+            losses[:rows, stretch[0]][real] = self.reader.losses(
+                features.swapaxes(0, 1)[real], targets[stretch].T[real]
+            )
         return [float(row[:length].sum()) for row, length in zip(losses, lengths, strict=True)]
 
-    def _whole_columns(self, lines: Sequence[np.ndarray]) -> np.ndarray:
-        """As `_side_by_side`, each line from its first token to its last at once."""
+    def _whole_lines(self, lines: Sequence[np.ndarray]) -> np.ndarray:
+        """As `_side_by_side`, but each line is read at once from its first token to its last."""
         targets, lengths = side_by_side(lines)
         inputs = np.concatenate([np.full((1, len(lines)), NEWLINE), targets[:-1]])
         features, _ = self.reader.read(inputs, self.reader.begin(len(lines)), lengths)
@@ -193,17 +195,17 @@ class LineScorer:
 
 
 class StreamScorer(LineScorer):
-    """Scores lines as a stream: the state of each line goes on from that of the line before it."""
+    """Scores lines as a stream: each line starts from the state after the line before it."""
 
     def __init__(self, model: Model, options: LanguageModelOptions, state: LanguageModelState | None = None) -> None:
-        """Start from a state on the device of the weights, or else as every text starts: after a newline."""
+        """Start from a state on the device of the weights, or else after a newline, as every text starts."""
         super().__init__(model, options)
         self.state = language_model.begin(model.weights, options, 1) if state is None else state
         if state is None:
             self._read(np.array([NEWLINE]))
 
     def score(self, lines: Sequence[str]) -> list[LineScore]:
-        """Each line, in order, given all lines before it."""
+        """The scores of the lines, in order, each given all lines before it."""
         scores = []
         for line in lines:
             ids = self._encode(line)
@@ -216,7 +218,7 @@ class StreamScorer(LineScorer):
         save_state(path, self.model, language_model.map_state(arrays.to_numpy, self.state), NEWLINE)
 
     def _read(self, ids: np.ndarray) -> float:
-        """Read ids [T]: their loss in nats, each predicted from all before it."""
+        """Read ids [T] and return their loss in nats, each predicted from all ids before it."""
         known = language_model.output_features(self.reader.weights, self.state.layers[-1][0].hidden)
         features, self.state = self.reader.read(ids[:, None], self.state)
         before = arrays.concatenate([known, features[:-1, 0]], 0)
@@ -224,10 +226,10 @@ class StreamScorer(LineScorer):
 
 
 class PairScorer:
-    """Scores lines with a translator, each given the line of the same number of its sources."""
+    """Scores lines with a translator, each given the source line of the same number."""
 
     def __init__(self, model: Model, options: TranslatorOptions, name: str, sources: Iterator[str]) -> None:
-        """`name` is the file of the sources, for messages."""
+        """`name` is the name of the sources' file, for messages."""
         self.model = model
         self.options = options
         self.name = name
@@ -235,12 +237,12 @@ class PairScorer:
         self.lines = 0
 
     def score_lines(self, lines: Sequence[str | None]) -> list[LineScore | None]:
-        """As `score`; None for a line that is None, which has a source all the same."""
+        """As `score`; None for a line that is None, whose source is skipped."""
         scores = self.score([line or "" for line in lines])
         return [None if line is None else score for line, score in zip(lines, scores, strict=True)]
 
     def score(self, lines: Sequence[str]) -> list[LineScore | None]:
-        """The next lines, in order; None if the line or its source is too long.
+        """The scores of the next lines, in order; None if the line or its source is too long.
 
         Raises CorpusError if there are fewer sources than lines.
         """

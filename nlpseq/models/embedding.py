@@ -1,12 +1,14 @@
-"""Tokens to vectors, as the recurrent layers of a text's reader take them.
+"""The embedding: tokens to the input vectors of the recurrent layers.
 
-A token's vector may be joined by vectors of the n-grams that end in it, hashed into a table (as in fastText,
-Bojanowski et al., 2017, but over tokens). A recurrent layer needs many batches to learn what the last few tokens mean
-together, and a table does not: on one megabyte of characters it took a language model's loss after 1.2 million of them
-from 1.59 to 1.52. Its cost is the table in the model file, and a state that also holds the last few tokens.
+The vectors of the n-grams that end in a token may be added to its own vector. N-grams are hashed into a table (as in
+fastText, Bojanowski et al., 2017, but over tokens). A recurrent layer needs many batches to learn what the last few
+tokens mean together, and a table does not: on one megabyte of characters it lowered a language model's loss after 1.2
+million characters from 1.59 to 1.52. The cost is the table in the model file, and a state that also holds the last few
+tokens.
 
-The first layer's input product of a token alone depends on nothing else. If the vocabulary is smaller than the batch,
-it is made once per token of the vocabulary and looked up, which saves up to half of a small model's arithmetic.
+Without n-grams, the first layer's input product depends on the token alone. If the vocabulary is smaller than the
+batch, it is computed once for each token of the vocabulary and looked up, which saves up to half of a small model's
+arithmetic.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from nlpseq.cells.unroll import project_inputs
 from nlpseq.models.stack import Layer, Noise
 
 NGRAM_BUCKETS = 16384
-KEPT_BYTES = 1 << 27  # of all tokens' products
+KEPT_BYTES = 1 << 27  # most memory for the products of all tokens
 
 Weights = Mapping[str, Array]
 
@@ -31,7 +33,7 @@ Weights = Mapping[str, Array]
 def embed_for(
     weights: Weights, first: Layer, ids: Array, recent: Array, noise: Noise | None, *, products: bool
 ) -> tuple[Array, Layer]:
-    """The first layer's inputs, or its input's product if that is cheaper; and the layer that takes them."""
+    """The first layer's inputs, or its input product if that is cheaper, and the first layer's weights for them."""
     embedding = weights["embedding.weight"]
     small = embedding.shape[0] <= ids.shape[0] * ids.shape[1] and "ngrams.weight" not in weights
     noisy = noise is not None and noise.drops_inputs
@@ -42,25 +44,25 @@ def embed_for(
 
 
 class TokenProducts:
-    """The first layer's product of each token alone, in NumPy, made when a token first comes up and then looked up."""
+    """The first layer's input products of single tokens, in NumPy, each computed when its token is first read."""
 
     def __init__(self, embedding: np.ndarray, layer: LayerWeights) -> None:
         self._embedding = embedding
         self._layer = layer
         self._known: set[int] = set()
-        self.rows = np.empty((len(embedding), layer.width), embedding.dtype)  # the system gives memory as it is filled
+        self.rows = np.empty((len(embedding), layer.width), embedding.dtype)  # takes memory only as rows are filled
 
     @classmethod
     def of(cls, embedding: np.ndarray, layer: LayerWeights) -> TokenProducts | None:
-        """The products, or None if those of all tokens would take too much memory."""
+        """The products, or None if all of them would take more than KEPT_BYTES."""
         return cls(embedding, layer) if 4 * len(embedding) * layer.width <= KEPT_BYTES else None
 
     def make(self, tokens: Sequence[int]) -> None:
-        """Make the missing rows of these tokens in `rows` [V, G*H], biases included."""
+        """Compute the missing rows of these tokens in `rows` [V, G*H], biases included."""
         if not self._known.issuperset(tokens):
-            fresh = sorted(set(tokens) - self._known)
-            self.rows[fresh] = project_inputs(self._layer, self._embedding.take(fresh, 0))
-            self._known.update(fresh)
+            missing = sorted(set(tokens) - self._known)
+            self.rows[missing] = project_inputs(self._layer, self._embedding.take(missing, 0))
+            self._known.update(missing)
 
     def __call__(self, ids: np.ndarray) -> np.ndarray:
         """Products [.., G*H] of ids [..]."""
@@ -89,9 +91,9 @@ def _embed_ngrams(table: Array, ids: Array, recent: Array) -> Array:
 
 
 def ngram_rows(backwards: Sequence[Any], buckets: int) -> list[Any]:
-    """The table's rows of the n-grams of 2, 3, .. tokens that end in `backwards[0]`, token by token, last first.
+    """Table rows of the n-grams of 2, 3, .. tokens that end in `backwards[0]`; `backwards` is the tokens, last first.
 
-    Tokens are numbers, or arrays of one shape. An n-gram's row is a multiplicative hash of its tokens.
+    Tokens are numbers, or arrays of one shape. The row of an n-gram is a multiplicative hash of its tokens.
     """
     hashed, rows = backwards[0], []
     for order, earlier in enumerate(backwards[1:], 1):

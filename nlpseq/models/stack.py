@@ -1,10 +1,11 @@
-"""Layers of a recurrent cell, one on the other, in one direction or both.
+"""Stacked layers of a recurrent cell, in one direction or both.
 
-The stack is given the function that runs one layer over time, so the same lines serve the plain loop, the fast
-kernels and every device. Noise (the dropouts of training) is an object with four methods, from the training road;
-without one nothing is dropped. Both directions of a layer have weights of their own and are joined by concatenation.
-They run one after the other, unless the object that runs a layer has a method `run_directions`, which is called like
-the function of that name. The noise of both is drawn first, so it is the same either way; that holds it for longer.
+The function that runs one layer over time is an argument, so the same code serves the plain loop, the fast kernels and
+every device. Noise, the dropouts of training, is an object with four methods; without it nothing is dropped.
+
+The two directions of a layer have separate weights, and their outputs are concatenated. They run one after the other,
+unless the function that runs a layer has a method `run_directions`, which is called like the function of that name. The
+noise of both directions is drawn first, so that it is the same in either case; the cost is that it is held for longer.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ StackState = tuple[tuple[State, ...], ...]  # by layer, then by direction
 
 
 class Noise(Protocol):
-    """What training drops, and where. Masks are drawn anew in every batch."""
+    """The dropouts of training. New masks are drawn for every batch."""
 
     drops_inputs: bool
 
     def inputs(self, embedded: Array, ids: Array) -> Array:
-        """Dropout of embedded tokens [T, B, E], of whole tokens and of units."""
+        """Dropout of embedded tokens [T, B, E]: of whole tokens, and of units."""
 
     def between(self, outputs: Array) -> Array:
         """Locked dropout of a layer's outputs [T, B, H]: one mask [B, H] for all steps (Gal and Ghahramani, 2016)."""
@@ -47,7 +48,7 @@ class Noise(Protocol):
 def initial_layer(
     options: RecurrentOptions, name: str, inputs: int, generator: np.random.Generator, suffix: str = ""
 ) -> dict[str, np.ndarray]:
-    """Values to start from of one layer in one direction, by the names that `read_layers` reads."""
+    """Initial weights of one layer in one direction, by the names that `read_layers` reads."""
     assert options.hidden_size is not None
     values = layer_values(
         options.recurrent_cell,
@@ -61,7 +62,7 @@ def initial_layer(
 
 
 def read_layers(weights: Mapping[str, Array], layers: int, prefix: str = "layers") -> list[Layer]:
-    """The layers' weights in a model's dict: names are PREFIX.LAYER.FIELD, with `_reverse` for the backward ones."""
+    """The layers' weights from a model's dict: names are PREFIX.LAYER.FIELD, with `_reverse` for backwards."""
 
     def read(layer: int, suffix: str) -> LayerWeights:
         return LayerWeights(*(weights.get(f"{prefix}.{layer}.{field}{suffix}") for field in LayerWeights._fields))
@@ -71,7 +72,7 @@ def read_layers(weights: Mapping[str, Array], layers: int, prefix: str = "layers
 
 
 def start_state(cell: Cell, layers: Sequence[Layer], batch: int) -> StackState:
-    """The state of zeros that every sequence starts from."""
+    """The initial state of all sequences: zeros."""
     return tuple(
         tuple(zero_state(cell, batch, direction.width // cell.gates, direction.weight_ih) for direction in layer)
         for layer in layers
@@ -90,7 +91,7 @@ def run_stack(
     noise: Noise | None = None,
     **settings: Any,
 ) -> tuple[Array, StackState]:
-    """Run all layers over time: outputs [T, B, H], or [T, B, 2H] in both directions, and the state after the last step.
+    """Run all layers over time: outputs [T, B, H], or [T, B, 2H] in both directions, and the last state.
 
     `settings` are passed on to `run_layer`.
     """

@@ -1,11 +1,12 @@
-"""A language model bound to its weights, for one token after another: the inner loop of generating text.
+"""A language model that is advanced token by token: the inner loop of generating text.
 
-`language_model.forward` is right for stretches of text; for a single token it would look up, slice and stack
-far more than it computes. A Stepper looks everything up once and then calls the same equations, so that a step
-costs little more than its matrix-vector products. The first layer's product of a token alone is kept when it is
-first made, if memory suffices for those of all tokens, so that nothing is computed for tokens that never come. A
-single text is advanced by the compiled step of `nlpseq.native` if that can run; NumPy does all else. A GPU would wait
-for Python here: `nlpseq.decoding.device.steps` makes blocks of tokens there.
+`language_model.forward` is made for stretches of text; for a single token it would spend more time on looking up and
+slicing than on arithmetic. A Stepper looks everything up once and then calls the same equations, so a step costs little
+more than its matrix-vector products. The first layer's input product of a token is kept, if there is enough memory for
+all tokens.
+
+A single text is advanced by the compiled step of `nlpseq.native` if that can run, and all else by NumPy. On a GPU,
+where each step would wait for Python, `nlpseq.decoding.device.steps` generates blocks of tokens instead.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from nlpseq.models.stack import read_layers
 from nlpseq.native.extension import Unavailable
 from nlpseq.native.stack import NativeLinear, NativeStack
 
-READ_STEPS = 256  # of a long stretch at once
+READ_STEPS = 256  # tokens of a long text that are read at once
 
 Tokens = Sequence[int]
 
 
 class _Native(NamedTuple):
-    """What native code takes over for a single text."""
+    """The compiled step of a single text."""
 
     stack: NativeStack
     projection: NativeLinear | None
@@ -44,25 +45,25 @@ class _Native(NamedTuple):
 
 
 class Stepper:
-    """B texts side by side, each as far as it has been read."""
+    """A language model with the state of B texts that are read side by side."""
 
     def __init__(
         self, weights: Weights, options: LanguageModelOptions, state: LanguageModelState | None = None
     ) -> None:
-        """Start from a state, by default that of one text before its first token."""
+        """Start from a state, by default the initial state of one text."""
         self.weights = weights
         self.options = options
         self._cell = options.recurrent_cell
         self._layers = [directions[0] for directions in read_layers(weights, options.layers)]
         self._embedding: np.ndarray = weights["embedding.weight"]
         self._ngrams: np.ndarray | None = weights.get("ngrams.weight")
-        together = self._layers[0].gain_ih is not None and self._ngrams is not None  # no product of a token alone
-        self._products = None if together else TokenProducts.of(self._embedding, self._layers[0])
+        normalised = self._layers[0].gain_ih is not None and self._ngrams is not None  # over token and n-grams together
+        self._products = None if normalised else TokenProducts.of(self._embedding, self._layers[0])
         self.state = language_model.begin(weights, options, 1) if state is None else state
 
     @property
     def state(self) -> LanguageModelState:
-        """All that is known of the texts so far."""
+        """The state after the texts so far."""
         states = self._states if self._native is None else self._native.stack.states
         recent = np.array(self._recent, np.int64).reshape(len(self._recent), len(states[0].hidden))
         return LanguageModelState(tuple((layer,) for layer in states), recent)
@@ -75,7 +76,7 @@ class Stepper:
         self._opened = False
 
     def _open_native(self) -> None:
-        """Hand a single text over to native code if that is possible; only when it is first advanced."""
+        """Use native code for a single text if possible; called when the text is first advanced."""
         self._opened = True
         if len(self._states[0].hidden) == 1:
             self._native = self._make_native()
@@ -92,13 +93,13 @@ class Stepper:
             return None
 
     def read(self, tokens: np.ndarray) -> None:
-        """Go on by tokens [T, B], as a stretch."""
+        """Read several tokens of each text, [T, B]."""
         for start in range(0, len(tokens), READ_STEPS):
             stretch = tokens[start : start + READ_STEPS].astype(np.int64)
             self.state = language_model.forward(self.weights, self.options, stretch, self.state)[1]
 
     def advance(self, tokens: Tokens) -> None:
-        """Go on by one token in each of the B texts."""
+        """Read one token of each of the B texts."""
         if not self._opened:
             self._open_native()
         inputs = self._inputs(tokens)
@@ -108,24 +109,26 @@ class Stepper:
         first = self._layers[0]
         product = None if self._products is None else self._products.rows.take(tokens, 0)
         if inputs is not None:
-            made = project_inputs(first, inputs) if product is None else arrays.project(inputs, first.weight_ih)
-            product = made if product is None else product + made
+            if product is None:
+                product = project_inputs(first, inputs)
+            else:
+                product = product + arrays.project(inputs, first.weight_ih)
         for depth, layer in enumerate(self._layers):
             if depth:
                 product = project_inputs(layer, self._states[depth - 1].hidden)
             self._states[depth] = advance(self._cell, layer, product, self._states[depth], self.options.zoneout)
 
     def _inputs(self, tokens: Tokens) -> np.ndarray | None:
-        """What the first layer reads beside the products of tokens that are kept; makes those that are missing."""
-        extra = None if self._ngrams is None else arrays.embed_sum(self._ngrams, self._ngram_rows(tokens))
+        """The first layer's inputs apart from tokens whose products are kept; computes missing products."""
+        ngrams = None if self._ngrams is None else arrays.embed_sum(self._ngrams, self._ngram_rows(tokens))
         if self._products is None:
             embedded: np.ndarray = self._embedding.take(tokens, 0)
-            return embedded if extra is None else embedded + extra
+            return embedded if ngrams is None else embedded + ngrams
         self._products.make(tokens)
-        return extra
+        return ngrams
 
     def _ngram_rows(self, tokens: Tokens) -> list[list[int]]:
-        """Rows [n - 1, B] of the n-grams that the tokens end; remembers the tokens."""
+        """Table rows [n - 1, B] of the n-grams that end in the tokens; adds the tokens to the recent ones."""
         assert self._ngrams is not None
         backwards = [list(tokens), *self._recent[::-1]]
         buckets = len(self._ngrams) // len(self._recent)
@@ -142,7 +145,7 @@ class Stepper:
         return predicted
 
     def choose(self, texts: Sequence[int]) -> None:
-        """Go on with some of the texts only, or with some of them several times."""
+        """Continue with the texts at these indices only; an index may be repeated."""
         rows = list(texts)
         state = self.state
         layers = tuple((type(layer)(*(values[rows] for values in layer)),) for (layer,) in state.layers)

@@ -1,8 +1,8 @@
 """Finding and loading the compiled library, and choosing the instructions that it uses.
 
-Everything compiled is one library, with code for each kind of processor of its family. The best kind that this
-processor is runs, unless NLPSEQ_INSTRUCTIONS names another: so each can be tested and timed wherever it can run at all.
-Where the library cannot be loaded, the reason is kept in words, and NumPy and torch do the work.
+All compiled code is one library, with code for each kind of processor of its family. The best kind that this processor
+supports runs, unless NLPSEQ_INSTRUCTIONS names another, so that each kind can be tested and timed. If the library cannot
+be loaded, NumPy and torch do the work, and messages give the reason.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from importlib.util import find_spec
 from nlpseq.errors import BackendError
 
 MODULE = "nlpseq.native._compiled"
-INTERFACE = 13  # of interface.h
-MOST_THREADS = 16  # more do not read memory any faster
+INTERFACE = 13  # the version in interface.h
+MOST_THREADS = 16  # more threads do not read memory any faster
 SETTING = "NLPSEQ_INSTRUCTIONS"
-INSTRUCTIONS = ("sse2", "avx2", "avx512", "amx", "neon")  # that may be asked for
+INSTRUCTIONS = ("sse2", "avx2", "avx512", "amx", "neon")  # the values of SETTING
 
 
 class Unavailable(Exception):
@@ -27,10 +27,10 @@ class Unavailable(Exception):
 
 
 def threads() -> int:
-    """How many threads a step uses: OMP_NUM_THREADS if it is set, else the cores this process may run on."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    """The number of threads of a step: OMP_NUM_THREADS if it is set, else the cores this process may run on."""
+    setting = os.environ.get("OMP_NUM_THREADS", "")
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(int(wanted) if wanted.isdecimal() else allowed, MOST_THREADS))
+    return max(1, min(int(setting) if setting.isdecimal() else allowed, MOST_THREADS))
 
 
 @cache
@@ -41,13 +41,13 @@ def load_library() -> ctypes.CDLL:
         raise Unavailable("the package was built without a C compiler")
     try:
         library = ctypes.CDLL(spec.origin)
-        if (found := library.nlpseq_interface()) != INTERFACE:
-            raise AttributeError(f"it has interface {found}, needed is {INTERFACE}")
+        if (version := library.nlpseq_interface()) != INTERFACE:
+            raise AttributeError(f"its interface is {version}, but {INTERFACE} is needed")
         _declare(library)
     except OSError as error:
         raise Unavailable(f"{spec.origin} cannot be loaded: {error}") from error
     except AttributeError as error:
-        raise Unavailable(f"{spec.origin} is not of this version of nlpseq: {error}") from error
+        raise Unavailable(f"{spec.origin} is not from this version of nlpseq: {error}") from error
     library.nlpseq_start(threads())
     return library
 
@@ -82,25 +82,25 @@ def at_hand() -> tuple[str, ...]:
 def kind() -> int:
     """The index in `at_hand` of the set to use.
 
-    Raises Unavailable, and BackendError if NLPSEQ_INSTRUCTIONS asks for a set that this processor lacks.
+    Raises Unavailable, and BackendError if NLPSEQ_INSTRUCTIONS asks for a set that this processor does not have.
     """
-    wanted = os.environ.get(SETTING, "").strip().lower()
-    if not wanted:
+    setting = os.environ.get(SETTING, "").strip().lower()
+    if not setting:
         return len(at_hand()) - 1
-    if wanted not in INSTRUCTIONS:
-        near = get_close_matches(wanted, INSTRUCTIONS, 1)
+    if setting not in INSTRUCTIONS:
+        near = get_close_matches(setting, INSTRUCTIONS, 1)
         hint = f"export {SETTING}={near[0]}" if near else f"unset {SETTING}"
-        raise BackendError(SETTING, f"must be one of {', '.join(INSTRUCTIONS)}, was {wanted!r}", hint)
+        raise BackendError(SETTING, f"must be one of {', '.join(INSTRUCTIONS)}, was {setting!r}", hint)
     try:
         sets = at_hand()
     except Unavailable as reason:
         raise BackendError(
-            SETTING, f"is {wanted}, but nothing compiled can run: {reason}", f"unset {SETTING}"
+            SETTING, f"is {setting}, but nothing compiled can run: {reason}", f"unset {SETTING}"
         ) from None
-    if wanted not in sets:
-        what = f"is {wanted}, which this processor lacks: it has {', '.join(sets)}"
+    if setting not in sets:
+        what = f"is {setting}, which this processor does not have: it has {', '.join(sets)}"
         raise BackendError(SETTING, what, f"export {SETTING}={sets[-1]}")
-    return sets.index(wanted)
+    return sets.index(setting)
 
 
 def is_available() -> bool:
@@ -118,10 +118,10 @@ def instructions() -> str:
 
 
 def describe() -> str:
-    """In a few words what runs a single text's steps here, and why."""
+    """What runs the steps of a single text here, in a few words, and why."""
     try:
         named = instructions()
     except Unavailable as reason:
         return f"NumPy ({reason})"
-    number = threads()
-    return f"native step ({named}, {number} thread{'s' * (number > 1)})"
+    count = threads()
+    return f"native step ({named}, {count} thread{'s' * (count > 1)})"

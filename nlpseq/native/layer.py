@@ -1,7 +1,7 @@
-"""A layer over time by the compiled loop, on NumPy arrays: what runs whole texts if no gradient is wanted.
+"""A layer over time by the compiled loop, on NumPy arrays. It runs whole texts when no gradients are needed.
 
-The same loop as in training, without torch. It runs on one thread and lets go of the interpreter meanwhile, so a
-caller with many texts runs some of them on each of several threads, which needs no waiting in between.
+This is the loop of training, without torch. It runs on one thread and releases the interpreter's lock, so a caller
+with many texts divides them among several threads, which need not wait for each other.
 """
 
 from __future__ import annotations
@@ -36,23 +36,25 @@ def unroll(
     zoneout: float = 0.0,
     masks: None = None,
 ) -> tuple[Values, State]:
-    """As `nlpseq.cells.unroll`, faster if the compiled loop can run it; zoneout by its expectation only."""
+    """As `nlpseq.cells.unroll`, faster if the compiled loop can run it; zoneout is its expectation only."""
     if cell.name not in recurrence.CELLS or not extension.is_available() or inputs.dtype != np.float32:
         return plain_unroll(cell, weights, inputs, state, lengths, reverse=reverse, zoneout=zoneout, masks=masks)
     lengths = np.full(inputs.shape[1], len(inputs)) if lengths is None else np.asarray(lengths)
     order = np.argsort(-lengths, kind="stable")
     active = np.arange(len(inputs))[:, None] < lengths[order]
-    hidden, last = _run(cell, weights, _taken(inputs, order), state, order, active, reverse=reverse, zoneout=zoneout)
+    hidden, last = _run(
+        cell, weights, _reordered(inputs, order), state, order, active, reverse=reverse, zoneout=zoneout
+    )
     final = hidden[0] if reverse else hidden[lengths[order], np.arange(len(order))]
     outputs = hidden[:-1] if reverse else hidden[1:]
     outputs[~active] = 0
     back = np.argsort(order)
-    return _taken(outputs, back), cell.state(*(value[back] for value in (final, *last)))
+    return _reordered(outputs, back), cell.state(*(value[back] for value in (final, *last)))
 
 
 @cache
 def workers() -> ThreadPoolExecutor:
-    """A thread for each core, for work that lets go of the interpreter."""
+    """A thread for each core, for work that releases the interpreter's lock."""
     return ThreadPoolExecutor(extension.threads())
 
 
@@ -72,22 +74,22 @@ def unroll_shared(
     count = min(extension.threads(), inputs.shape[1])
     if count < 2:
         return unroll(cell, weights, inputs, state, lengths, **settings)
-    parts = [np.arange(inputs.shape[1])[start::count] for start in range(count)]
+    groups = [np.arange(inputs.shape[1])[start::count] for start in range(count)]
 
     def run(rows: NDArray[np.int64]) -> tuple[Values, State]:
         own_lengths = None if lengths is None else lengths[rows]
         own_state = cell.state(*(value[rows] for value in state))
         return unroll(cell, weights, inputs[:, rows], own_state, own_lengths, **settings)
 
-    made = list(workers().map(run, parts))
-    back = np.argsort(np.concatenate(parts))
-    outputs = arrays.concatenate([outputs for outputs, _ in made], 1)[:, back]
-    states = zip(*(last for _, last in made), strict=True)
+    results = list(workers().map(run, groups))
+    back = np.argsort(np.concatenate(groups))
+    outputs = arrays.concatenate([outputs for outputs, _ in results], 1)[:, back]
+    states = zip(*(last for _, last in results), strict=True)
     return outputs, cell.state(*(arrays.concatenate(list(values), 0)[back] for values in states))
 
 
-def _taken(values: Values, order: NDArray[np.int64]) -> Values:
-    """Sequences [T, B, ..] in this order; the same array if they are in this order already."""
+def _reordered(values: Values, order: NDArray[np.int64]) -> Values:
+    """Sequences [T, B, ..] in the given order; the same array if they are already in that order."""
     return values if (order == np.arange(len(order))).all() else values[:, order]
 
 
@@ -108,7 +110,7 @@ def _run(
     hidden = np.zeros((steps + 1, batch, size), np.float32)
     hidden[-1 if reverse else 0] = state.hidden[order]
     last = [np.ascontiguousarray(value[order], np.float32) for value in state[1:]]
-    kept: dict[str, Any] = {
+    layer: dict[str, Any] = {
         "weight": weights.weight_hh,
         "bias": weights.bias_hh,
         "gain": weights.gain_hh,
@@ -120,16 +122,16 @@ def _run(
         "offsets": np.arange(steps, dtype=np.int64) * batch,
     }
     if cell.reset is not None:
-        kept["activations"] = np.empty((batch, from_input.shape[1]), np.float32)
-        kept["held"] = np.empty((batch, size), np.float32)
-    _call(cell, kept, {"steps": steps, "batch": batch, "size": size, "reverse": reverse, "zoneout": zoneout})
+        layer["activations"] = np.empty((batch, from_input.shape[1]), np.float32)
+        layer["held"] = np.empty((batch, size), np.float32)
+    _call(cell, layer, {"steps": steps, "batch": batch, "size": size, "reverse": reverse, "zoneout": zoneout})
     return hidden, last
 
 
 def _call(cell: Cell, values: Mapping[str, Values | None], settings: Mapping[str, int | float]) -> None:
-    """Run the compiled loop on this thread; the arrays, by the names of `recurrence.Layer`, live until it has ended."""
-    kept = {name: None if value is None else np.ascontiguousarray(value) for name, value in values.items()}
-    addresses = {name: None if value is None else value.ctypes.data for name, value in kept.items()}
+    """Run the compiled loop on this thread, on arrays named as in `recurrence.Layer`; they stay alive until it ends."""
+    alive = {name: None if value is None else np.ascontiguousarray(value) for name, value in values.items()}
+    addresses = {name: None if value is None else value.ctypes.data for name, value in alive.items()}
     numbers = {
         "cell": recurrence.CELLS.index(cell.name),
         "gates": cell.gates,
@@ -141,7 +143,7 @@ def _call(cell: Cell, values: Mapping[str, Values | None], settings: Mapping[str
 
 
 def _project(weights: LayerWeights, inputs: Values) -> Values:
-    """The input's product [N, G*H], its bias not yet added; that of padding too, which would cost more to leave out."""
+    """The input's product [N, G*H] without its bias. Padding is included: leaving it out would cost more."""
     if weights.weight_ih is None:
         return inputs
     product = inputs @ weights.weight_ih.T

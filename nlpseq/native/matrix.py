@@ -1,9 +1,9 @@
-"""Matrices that many rows are multiplied with, packed once for the compiled product.
+"""Matrices that are multiplied with many rows, packed once for the compiled product.
 
 A search multiplies a few hundred rows with the same few matrices in every step. NumPy's own product leaves its threads
-spinning, which slows down what is computed next, and packs the matrix anew each time. Here a matrix is held
-a second time, in the order in which it is read, and rows are divided among the helpers of the compiled step. A row's
-product is the same to the bit whatever rows are beside it.
+spinning, which slows down the next computation, and packs the matrix again each time. Here each matrix has a second
+copy, in the order in which it is read, and the helper threads of the compiled step divide the rows. The product of a
+row is the same to the bit whichever rows are beside it.
 
 It is used wherever it can be: `nlpseq bench products` shows that neither NumPy's product nor torch's is faster.
 """
@@ -23,10 +23,10 @@ Values = NDArray[Any]  # floats
 
 
 class Packed:
-    """A matrix [O, I] of float32, packed for the instructions in use when it was made, and a bias [O]."""
+    """A float32 matrix [O, I], packed for the instructions in use at the time, and a bias [O]."""
 
-    def __init__(self, weight: Values, bias: Values | None = None, beyond: float = 0.0) -> None:
-        """`beyond` is the bias of the outputs that fill the last chunk. Raises Unavailable."""
+    def __init__(self, weight: Values, bias: Values | None = None, padding_bias: float = 0.0) -> None:
+        """`padding_bias` is the bias of the outputs that pad the last chunk. Raises Unavailable."""
         self._kind = extension.kind()
         if weight.dtype != np.float32:
             raise Unavailable(f"it multiplies float32, not {weight.dtype}")
@@ -38,7 +38,7 @@ class Packed:
         product.pack(self._kind, {**sizes, "matrix": address(weight)}, address(self._packed))
         self._bias = None
         if bias is not None:
-            self._bias = np.full(self.chunks * CHUNK, beyond, np.float32)
+            self._bias = np.full(self.chunks * CHUNK, padding_bias, np.float32)
             self._bias[: self.outputs] = bias
         self._fixed = {
             **sizes,
@@ -48,21 +48,21 @@ class Packed:
 
     def multiply(self, rows: Values) -> Values:
         """Rows [R, I] -> [R, O]."""
-        made = np.empty((len(rows), self.outputs), np.float32)
-        self._run(rows, {"out": address(made)})
-        return made
+        outputs = np.empty((len(rows), self.outputs), np.float32)
+        self._run(rows, {"out": address(outputs)})
+        return outputs
 
     def multiply_with_sums(self, rows: Values) -> tuple[Values, Values, Values]:
-        """Rows [R, I] -> [R, O]; of each chunk of the outputs the largest [R, C]; log(sum(exp(x))) of each row [R]."""
-        made = np.empty((len(rows), self.outputs), np.float32)
+        """Rows [R, I] -> outputs [R, O], the largest of each chunk of outputs [R, C], and each row's log(sum(exp(x)))."""
+        outputs = np.empty((len(rows), self.outputs), np.float32)
         maxima, sums = np.empty((2, len(rows), self.chunks), np.float32)
         log_sums = np.empty(len(rows))
-        results = {"maxima": maxima, "sums": sums, "log_sums": log_sums, "out": made}
+        results = {"maxima": maxima, "sums": sums, "log_sums": log_sums, "out": outputs}
         self._run(rows, {name: address(array) for name, array in results.items()})
-        return made, maxima, log_sums
+        return outputs, maxima, log_sums
 
     def losses(self, rows: Values, targets: NDArray[np.int64]) -> Values:
-        """log(sum(exp(x))) of each row's outputs, less its target's [R]; no output is kept."""
+        """log(sum(exp(x))) of each row's outputs minus its target's output [R]; no outputs are kept."""
         losses = np.empty(len(rows))
         targets = np.ascontiguousarray(targets, np.int64)
         self._run(rows, {"targets": address(targets), "losses": address(losses)})
@@ -75,11 +75,11 @@ class Packed:
 
 
 def address(array: Values) -> int:
-    """Where an array's numbers begin."""
+    """The address of an array's first number."""
     return int(array.__array_interface__["data"][0])
 
 
-class _Turned:
+class _Transposed:
     """A packed matrix, transposed: the right side of an `@`."""
 
     __array_ufunc__ = None  # so that an array leaves the product to __rmatmul__
@@ -95,20 +95,20 @@ class _Turned:
 class PackedMatrix(np.ndarray):
     """An array [O, I] whose transpose is multiplied by the compiled product; a slice of it is an ordinary array."""
 
-    _turned: _Turned | None = None
+    _transposed: _Transposed | None = None
 
     @classmethod
     def of(cls, weight: Values) -> Values:
         """The matrix, or `weight` itself if the compiled product cannot run."""
         try:
-            turned = _Turned(Packed(weight))
+            transposed = _Transposed(Packed(weight))
         except Unavailable:
             return weight
-        made = weight.view(cls)
-        made._turned = turned
-        return made
+        matrix = weight.view(cls)
+        matrix._transposed = transposed
+        return matrix
 
     @property
     def T(self) -> Any:
         """The transpose."""
-        return np.asarray(self).T if self._turned is None else self._turned
+        return np.asarray(self).T if self._transposed is None else self._transposed

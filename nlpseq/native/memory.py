@@ -1,8 +1,8 @@
 """Keep freed memory in the process.
 
-A training step allocates and frees the same few large buffers. The C library returns each to the kernel and gets it
-back page by page, which costs up to a tenth of the step. On glibc that can be switched off; the cost is that the
-process never shrinks. Elsewhere nothing is done.
+A training step allocates and frees the same few large buffers. The C library returns each to the operating system and
+gets it back page by page, which costs up to a tenth of the step. On glibc that can be switched off; the cost is that
+the process never shrinks. Other C libraries are left alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ M_MMAP_MAX = -4
 
 
 def keep_freed_memory() -> bool:
-    """Ask the allocator to keep what is freed; whether it will."""
+    """Ask the allocator to keep freed memory; returns whether it will."""
     if platform.libc_ver()[0] != "glibc":
         return False
     library = ctypes.CDLL(None)

@@ -1,7 +1,7 @@
-"""An output layer for many texts at once, with what a search asks of its logits.
+"""An output layer for many texts at once, whose logits come with the maxima and sums that a search needs.
 
-A search needs the normaliser of each row and its best few tokens. The compiled layer finds both where the logits are
-made, chunk by chunk, so that they are not all read again. Without it NumPy does the same in four passes.
+A search needs the normaliser of each row and its best few tokens. The compiled layer finds both chunk by chunk while it
+computes the logits, so that they are not all read again. Without it NumPy does the same in four passes.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from nlpseq.native.extension import Unavailable
 from nlpseq.native.matrix import Packed, Values
 from nlpseq.native.product import CHUNK
 
-ROWS = 8  # of logits that are in the cache together
-NEVER = -1e30  # the logit of an output beyond the vocabulary
+ROWS = 8  # rows of logits that fit in the cache together
+NEVER = -1e30  # the logit of an output that pads the vocabulary
 
 
 class Logits(NamedTuple):
-    """Logits of what follows in R texts, and what is known of them."""
+    """Logits of the next token of R texts, with their maxima and sums."""
 
     values: Values  # [R, V]
     maxima: Values  # [R, C], the largest of each chunk of the vocabulary
@@ -29,7 +29,7 @@ class Logits(NamedTuple):
 
 
 def summarised(values: Values) -> Logits:
-    """Logits [R, V] that were made elsewhere."""
+    """Logits [R, V] from another layer, with their maxima and sums."""
     maxima = chunk_maxima(values)
     return Logits(values, maxima, _log_sums(values, maxima.max(-1)))
 
@@ -50,13 +50,13 @@ def _log_sums(values: Values, largest: Values) -> Values:
     buffer = np.empty_like(values[:ROWS])
     for start in range(0, len(values), ROWS):
         rows = values[start : start + ROWS]
-        powers = np.subtract(rows, largest[start : start + ROWS, None], out=buffer[: len(rows)])
-        sums[start : start + ROWS] = np.exp(powers, out=powers).sum(-1)
+        exponentials = np.subtract(rows, largest[start : start + ROWS, None], out=buffer[: len(rows)])
+        sums[start : start + ROWS] = np.exp(exponentials, out=exponentials).sum(-1)
     return np.log(sums) + largest
 
 
 class OutputLayer:
-    """A matrix [V, E] and a bias [V], in NumPy arrays."""
+    """A matrix [V, E] and a bias [V], as NumPy arrays."""
 
     def __init__(self, weight: Values, bias: Values) -> None:
         self.weight = weight

@@ -1,6 +1,6 @@
-"""The compiled product of matrices: its arguments, and running it.
+"""The compiled matrix product: its arguments, and running it.
 
-Arrays come as addresses, as in `recurrence`. The caller keeps them alive; they hold 32-bit floats.
+Arrays are passed as addresses, as in `recurrence`. The caller keeps them alive; they hold 32-bit floats.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from nlpseq.native.extension import load_library
 
-CHUNK = 64  # columns whose largest is looked for together, as in interface.h
+CHUNK = 64  # columns that have a maximum together, as in interface.h
 
 
 class Product(ctypes.Structure):
@@ -26,17 +26,18 @@ class Product(ctypes.Structure):
 
 
 def run(kind: int, arguments: Mapping[str, Any]) -> None:
-    """Make a product of the fields of Product: in the main thread with helpers, in any other alone.
+    """Compute a product; `arguments` are the fields of Product.
 
-    Other threads exist only if each core has its work already.
+    The main thread divides the work among the helper threads. Any other thread works alone, because there are other
+    threads only if each core already has work.
     """
-    made = Product(**arguments)
+    product = Product(**arguments)
     main = threading.get_ident() == threading.main_thread().ident
-    load_library().nlpseq_multiply(kind, ctypes.byref(made), not main)
+    load_library().nlpseq_multiply(kind, ctypes.byref(product), not main)
 
 
 def packed_size(kind: int, depth: int, columns: int) -> int:
-    """How many floats a matrix [columns, depth] takes when it is packed."""
+    """The number of floats of a packed matrix [columns, depth]."""
     return int(load_library().nlpseq_packed_size(kind, depth, columns))
 
 
@@ -46,9 +47,9 @@ def pack(kind: int, arguments: Mapping[str, Any], packed: int) -> None:
 
 
 def multiply_in_registers(kind: int, times: int, pieces: int) -> int:
-    """Multiply and add without any memory, to see how fast that can be; the number of operations.
+    """Multiply and add in registers alone, to measure the processor's limit; the number of operations.
 
-    Each of `pieces`, which the helpers share, multiplies and adds 12 vectors `times` times.
+    There are `pieces` jobs, divided among the helper threads. Each multiplies and adds 12 vectors `times` times.
     """
     floats = load_library().nlpseq_multiply_in_registers(kind, times, pieces)
     return int(2 * 12 * floats * times * pieces)

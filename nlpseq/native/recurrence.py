@@ -1,7 +1,7 @@
 """The compiled loop over time: its arguments and its threads.
 
-Arrays come as addresses, so that this file needs neither torch nor NumPy. The caller keeps the arrays alive,
-contiguous and of the right type. The threads are those of an OpenMP runtime that the process has anyway.
+Arrays are passed as addresses, so that this file needs neither torch nor NumPy. The caller keeps the arrays alive,
+contiguous and of the right type. The threads are those of an OpenMP runtime that the process has loaded anyway.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nlpseq.native import extension
 # in the order of EACH_CELL in interface.h
 CELLS = ("rnn", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before", "mingru", "minlstm")
 AUTOMATIC, UNITS, SEQUENCES = range(3)  # how threads divide the work: `enum share` of interface.h
-FULL, ROUNDED, TILES_IN_HARDWARE, TILES_IMITATED = range(4)  # what products are made of: `enum half`
+FULL, ROUNDED, TILES_IN_HARDWARE, TILES_IMITATED = range(4)  # the numbers that products multiply: `enum half`
 
 INTEGERS = ("cell", "gates", "steps", "batch", "size", "reverse", "training", "half", "share", "want_first")
 ADDRESSES = (
@@ -42,13 +42,13 @@ class Threads(ctypes.Structure):
 
 
 def has_tiles() -> bool:
-    """Whether bf16 numbers are multiplied on matrix tiles (AMX) that gave right results. Raises Unavailable."""
+    """Whether bf16 products run on matrix tiles (AMX), which gave right results in a trial. Raises Unavailable."""
     return extension.instructions() == "amx"
 
 
 @cache
 def openmp_threads(path: str | None, wanted: int) -> Threads:
-    """The threads wanted, of the OpenMP runtime at `path`; a single one if it is None or misses a function."""
+    """Threads of the OpenMP runtime at `path`; a single thread if it is None or the runtime misses a function."""
     try:
         runtime = ctypes.CDLL(path) if path else None
         functions = (runtime.GOMP_parallel, runtime.omp_get_thread_num, runtime.omp_get_num_threads)  # type: ignore[union-attr]

@@ -1,11 +1,11 @@
 """A recurrent stack with one text in it, advanced by the compiled step.
 
-The state lives here and is changed in place, so that no array is made in a step. Weights stay where they are: this
-holds their addresses, and the arrays themselves to keep them alive. Asking an array for its address takes
-longer than a small product, so what changes in each step is copied to an array whose address is known.
+The stack holds the state and changes it in place, so that a step creates no array. Weights are not copied: the stack
+holds their addresses, and the arrays themselves to keep them alive. Asking an array for its address takes longer than
+a small product, so the inputs of each step are copied to an array whose address is known.
 
-A matrix whose numbers are all bf16, as `models.language_model.rounded` makes them, is kept in 16 bits. Nothing is lost
-by that, and there is half as much to read.
+If all numbers of a matrix are bf16, as `models.language_model.rounded` makes them, the matrix is kept in 16 bits.
+Nothing is lost, and there is half as much to read.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Layer(ctypes.Structure):
 
 
 class NativeStack:
-    """The layers of one text and their state."""
+    """The layers of a model and their state for one text."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class NativeStack:
         zoneout: float,
         products: np.ndarray | None = None,
     ) -> None:
-        """Start from states of [1, H]; `products` [V, G*H] are those of tokens, for the first layer.
+        """Start from states of [1, H]; `products` [V, G*H] are the first layer's products of all tokens.
 
         Raises Unavailable if the compiled step cannot run these layers.
         """
@@ -100,9 +100,9 @@ class NativeStack:
         return address(array)
 
     def advance(self, token: int | None, inputs: np.ndarray | None) -> None:
-        """Go on by a step: with a token's product of the table, with an input [1, I], or with both.
+        """Advance by one step: by a token, whose product is in the table, by an input [1, I], or by both.
 
-        Given both, the input's product is added, which is not possible under layer normalisation.
+        If both are given, their products are added, which is not possible with layer normalisation.
         """
         product = None
         if token is not None:
@@ -121,7 +121,7 @@ class NativeStack:
 
 
 class NativeLinear:
-    """A linear map of one vector, which always lies at the same address."""
+    """A linear map of one vector, whose address never changes."""
 
     def __init__(self, weight: np.ndarray, bias: np.ndarray | None, inputs: np.ndarray) -> None:
         """weight [O, I], bias [O], inputs [1, I]. Raises Unavailable."""
@@ -136,18 +136,18 @@ class NativeLinear:
         ]
 
     def apply(self) -> None:
-        """Make the outputs [1, O] of what the inputs are now."""
+        """Compute the outputs [1, O] of the present inputs."""
         self._library.nlpseq_linear(self._kind, *self._arguments)
 
     def log_softmax(self) -> np.ndarray:
-        """Make the outputs, and their log-probabilities [1, O] in nats: a new array."""
+        """The log-probabilities [1, O] of the present inputs in nats, as a new array."""
         self.apply()
         self._library.nlpseq_log_softmax(self._kind, self._arguments[-1], len(self.outputs[0]))
         return self.outputs.copy()
 
 
 def describe_matrix(weight: np.ndarray) -> tuple[np.ndarray, _Matrix]:
-    """A matrix for the compiled step, and the array that has to live as long. Raises Unavailable as `address` does."""
+    """A matrix for the compiled step, and the array that must stay alive with it. Raises as `address` does."""
     numbers = address(weight)
     upper = upper_halves(weight)
     if upper is None:
@@ -157,7 +157,7 @@ def describe_matrix(weight: np.ndarray) -> tuple[np.ndarray, _Matrix]:
 
 
 def upper_halves(weight: np.ndarray) -> np.ndarray | None:
-    """32-bit floats as bf16, the upper 16 of their bits, if the lower ones are all zero; else None."""
+    """32-bit floats as bf16, which is their upper 16 bits, if all lower bits are zero; else None."""
     bits = weight.view(np.uint32)
     if sys.byteorder != "little" or (bits[0] & 0xFFFF).any() or (bits & 0xFFFF).any():  # the first row mostly decides
         return None
@@ -165,7 +165,7 @@ def upper_halves(weight: np.ndarray) -> np.ndarray | None:
 
 
 def pack(upper: np.ndarray) -> np.ndarray:
-    """bf16 [O, I] in the order of `struct matrix`: of each 32 columns, the first 16 alternate with the others."""
+    """bf16 [O, I] in the order of `struct matrix`: in each 32 columns the first 16 alternate with the last 16."""
     rows, columns = upper.shape
     packed = upper.copy()
     whole = columns - columns % (2 * GROUP)
@@ -175,7 +175,7 @@ def pack(upper: np.ndarray) -> np.ndarray:
 
 
 def address(array: np.ndarray) -> int:
-    """Where an array's numbers begin. Raises Unavailable if they are not 32-bit floats in order."""
+    """The address of an array's first number. Raises Unavailable unless it holds contiguous 32-bit floats."""
     if array.dtype != np.float32 or not array.flags.c_contiguous:
         raise Unavailable("it reads 32-bit floats only")
     return array.ctypes.data

@@ -1,7 +1,8 @@
-"""A layer over time on NumPy arrays, step by step for all sequences, on all threads.
+"""A layer over time on NumPy arrays: each step runs for all sequences at once, on all threads.
 
-For a search, whose texts grow by a token at a time, and for few sequences on all cores: the products are the packed
-ones, and the cell's own arithmetic is compiled. `layer` is for whole texts, with a thread for each group of them.
+It is for a search, whose texts grow by a token at a time, and for few sequences on all cores. Its products are those of
+packed matrices, and the cell's own arithmetic is compiled. `layer` is for whole texts, with a thread for each group of
+texts.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from nlpseq.native.matrix import Values, address
 def unroll(
     cell: Cell,
     weights: LayerWeights,
-    inputs: Values,  # [T, B, I], or [T, B, G*H] where weights has no weight_ih
+    inputs: Values,  # [T, B, I], or [T, B, G*H] if weights has no weight_ih
     state: State,
     lengths: NDArray[np.int64] | None = None,  # [B]
     *,
@@ -30,13 +31,13 @@ def unroll(
     zoneout: float = 0.0,
     masks: None = None,
 ) -> tuple[Values, State]:
-    """As `nlpseq.cells.unroll`, faster if the compiled step can run it; zoneout by its expectation only."""
+    """As `nlpseq.cells.unroll`, faster if the compiled step can run it; zoneout is its expectation only."""
     if not _can_run(cell, weights, inputs):
         return plain_unroll(cell, weights, inputs, state, lengths, reverse=reverse, zoneout=zoneout, masks=masks)
     from_input = np.ascontiguousarray(inputs if weights.weight_ih is None else inputs @ weights.weight_ih.T)
     steps, shape = len(inputs), state.hidden.shape
     run_step = _Step(cell, weights, shape, zoneout)
-    hidden = np.empty((steps + 1, *shape), np.float32)  # in the order of running
+    hidden = np.empty((steps + 1, *shape), np.float32)  # in the order in which steps run
     hidden[0] = state.hidden
     memory = [np.array(value, np.float32) for value in state[1:]]
     times = np.arange(steps)[::-1] if reverse else np.arange(steps)
@@ -61,7 +62,7 @@ def _can_run(cell: Cell, weights: LayerWeights, inputs: Values) -> bool:
 
 
 class _Step:
-    """What the cell makes of its products, for a batch."""
+    """The compiled arithmetic of a cell: from its products to its next state, for a batch."""
 
     def __init__(self, cell: Cell, weights: LayerWeights, shape: tuple[int, ...], zoneout: float) -> None:
         self.kind = extension.kind()
@@ -79,12 +80,12 @@ class _Step:
         }
 
     def __call__(self, from_input: Values, product: Values | None, hidden: Values, memory: list[Values]) -> None:
-        """From hidden states [0] of [2, B, H] make [1], and change what else the state has; products are [B, G*H]."""
+        """Compute hidden[1] from hidden[0], of [2, B, H], and change `memory` in place; products are [B, G*H]."""
         layer = recurrence.Layer(
             **self.fixed,
             hidden=address(hidden),
             memory=address(memory[0]) if memory else None,
             from_input=address(from_input),
         )
-        made = None if product is None else address(product)
-        self.finish(self.kind, ctypes.byref(layer), made)
+        product_address = None if product is None else address(product)
+        self.finish(self.kind, ctypes.byref(layer), product_address)

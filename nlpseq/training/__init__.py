@@ -1,6 +1,7 @@
-"""The training road. Everything here but `options` imports torch.
+"""The training road: it uses torch. `options` and `requests` do not import it, because the command line reads them.
 
     options.py         the options of a training run
+    requests.py        the request of a training run: corpora, folder and all options
     defaults.py        default sizes and rates, chosen by corpus, budget and machine
     loop.py            the one training loop, for every task
     step.py            one training step, on the CPU and on a GPU

@@ -48,7 +48,7 @@ def test_capital_letters_and_spaces_do_not_matter(instructions: str, monkeypatch
 def test_a_set_that_the_processor_lacks_is_refused_with_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extension, "at_hand", lambda: ("sse2", "avx2"))
     monkeypatch.setenv(SETTING, "avx512")
-    with pytest.raises(BackendError, match="which this processor lacks: it has sse2, avx2") as caught:
+    with pytest.raises(BackendError, match="which this processor does not have: it has sse2, avx2") as caught:
         extension.kind()
     assert caught.value.hint == f"export {SETTING}=avx2"
 
@@ -71,7 +71,7 @@ def test_a_set_is_refused_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPa
 def test_a_library_of_another_version_is_not_called(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extension, "find_spec", lambda _: SimpleNamespace(origin="old.so"))
     monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
-    with pytest.raises(Unavailable, match=r"old\.so is not of this version of nlpseq"):
+    with pytest.raises(Unavailable, match=r"old\.so is not from this version of nlpseq"):
         extension.load_library.__wrapped__()
 
 

@@ -170,7 +170,7 @@ def test_an_empty_file_is_refused(tmp_path: Path, data: bytes) -> None:
             "a corpus is a text file in UTF-8",
         ),
         (b"\x28\xb5\x2f\xfd\xff", "this is zstd-compressed, a corpus is text", "ends in .zst"),
-        (gzip.compress(b"text"), "this is gzip-compressed, a corpus is text", "ends in .gz"),
+        (gzip.compress(b"text", mtime=0), "this is gzip-compressed, a corpus is text", "ends in .gz"),
         (lzma.compress(b"text"), "this is xz-compressed, a corpus is text", "ends in .xz"),
         (b"PK\3\4\0\0", "this is a zip archive", "unzip"),
     ],

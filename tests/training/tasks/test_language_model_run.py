@@ -260,11 +260,11 @@ def test_the_plain_loop_and_a_kernel_train_the_same_model(cell: str, backend: st
     ("settings", "words"),
     [
         ({"backend": "torch", "model": {"cell": "mingru"}}, "the cell mingru"),
-        ({"backend": "eager", "model": {"cell": "mingru"}}, "the eager loop has no cell mingru"),
+        ({"backend": "eager", "model": {"cell": "mingru"}}, "eager has no kernel for the cell mingru"),
         ({"device": "cuda"}, "cuda cannot be used"),
         ({"backend": "torch", "model": {"zoneout": 0.1}}, "zoneout"),
         ({"backend": "torch", "model": {"layer_normalisation": True}}, "layer normalisation"),
-        ({"weight_drop": 0.1, "model": {"cell": "minlstm"}}, "--weight-drop: drops recurrent weights"),
+        ({"weight_drop": 0.1, "model": {"cell": "minlstm"}}, "weight_drop: drops recurrent weights"),
     ],
 )
 def test_what_a_backend_or_a_cell_lacks_is_refused_and_leaves_nothing(
