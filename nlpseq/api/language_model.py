@@ -22,6 +22,7 @@ class LanguageModel(TrainedModel):
     """A language model."""
 
     task = tasks.LANGUAGE_MODEL
+    precisions = ("fp32", "bf16")
 
     def __init__(self, path: Path, *, device: str = "cpu", precision: str = "fp32") -> None:
         """Raises ModelFileError if there is no such model, BackendError if there is no such device."""

@@ -20,7 +20,14 @@ class TrainedModel:
     """What the models of all tasks share."""
 
     task: ClassVar[Task]
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)  # of its matrices
+    together: ClassVar[bool] = False  # whether several models of the task can be loaded as one
     model: Model
+
+    @classmethod
+    def load(cls, *paths: Any, **options: Any) -> TrainedModel:
+        """The model in a file or run folder."""
+        raise NotImplementedError
 
     @property
     def path(self) -> Path:

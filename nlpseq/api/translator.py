@@ -27,6 +27,7 @@ class Translator(TrainedModel):
     """A translator, or an ensemble of several with one vocabulary."""
 
     task = tasks.TRANSLATOR
+    together = True
 
     def __init__(self, *paths: Path, device: str = "cpu") -> None:
         """Raises ModelFileError if there is no such model or vocabularies differ, BackendError for no such device."""

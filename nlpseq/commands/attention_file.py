@@ -1,6 +1,6 @@
-"""The file of `nlpseq translate --attention`: an object for each line as it comes, or a drawing at the end.
+"""The file of `nlpseq translate --attention`: an object for each line, written at once, or a drawing of all at the end.
 
-It is written under a temporary name and gets its own at the end, so a file of that name is always complete.
+It is written under a temporary name and renamed at the end, so a file of the final name is always complete.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from nlpseq.errors import RunError
 from nlpseq.insight.attention import draw, to_json
 from nlpseq.models.attention import Alignment
 
-DRAWN = 20  # matrices in a drawing; more are not readable
+MOST_DRAWN = 20  # matrices in a drawing; more are not readable
 
 
 class AttentionFile:
-    """A file of alignments; with the path None nothing is written.
+    """A file of alignments; nothing is written if the path is None.
 
     Raises OptionError or RunError if the file cannot be written.
     """
@@ -30,7 +30,7 @@ class AttentionFile:
     def __init__(self, path: Path | None, *, quiet: bool) -> None:
         self.path = path
         self.quiet = quiet
-        self.lines = self.count = 0  # lines, and those that have an alignment
+        self.lines = self.aligned = 0  # the number of lines, and of those with an alignment
         self.drawn: list[Alignment] = []
         if path is not None:
             output.check_target(path, "--attention", (".jsonl", ".json", ".svg"))
@@ -48,11 +48,11 @@ class AttentionFile:
             return
         for alignment in alignments:
             self.lines += 1
-            self.count += alignment is not None
+            self.aligned += alignment is not None
             if self.path.suffix.lower() != ".svg":
                 fields = {"source": [], "target": [], "shares": []} if alignment is None else to_json(alignment)
                 self._write(json.dumps({"line": self.lines, **fields}, ensure_ascii=False) + "\n")
-            elif alignment is not None and len(self.drawn) < DRAWN:
+            elif alignment is not None and len(self.drawn) < MOST_DRAWN:
                 self.drawn.append(alignment)
 
     def __exit__(
@@ -63,8 +63,8 @@ class AttentionFile:
         try:
             if kind is None and self.path.suffix.lower() == ".svg":
                 self._write(draw(self.drawn))
-                if self.count > len(self.drawn):
-                    what = f"note: {self.path} shows the first {len(self.drawn)} of {self.count:,} lines"
+                if self.aligned > len(self.drawn):
+                    what = f"note: {self.path} shows the first {len(self.drawn)} of {self.aligned:,} lines"
                     output.note(what, quiet=self.quiet)
             self.file.close()
             if kind is None:

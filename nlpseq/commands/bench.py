@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nlpseq.timing.decode import DecodeTiming
     from nlpseq.timing.throughput import Throughput
 
-app = application("How fast things are here.")
+app = application("How fast this machine runs the cells and a model.")
 
 Cells = Annotated[
     list[str] | None,
@@ -54,7 +54,7 @@ Types = Annotated[
 ]
 Direction = Annotated[
     Literal["forward", "both", "each"],
-    typer.Option("--direction", help="both: forward, and every gradient; each: a row for either."),
+    typer.Option("--direction", help="both: forward and every gradient; each: a row for forward and a row for both."),
 ]
 Options = Annotated[
     list[str] | None,
@@ -66,12 +66,12 @@ Options = Annotated[
     ),
 ]
 Backend = Annotated[
-    str, typer.Option("--backend", metavar="NAME", help=f"Which of ours is timed: {', '.join(BACKENDS)}.")
+    str, typer.Option("--backend", metavar="NAME", help=f"Which of our backends is timed: {', '.join(BACKENDS)}.")
 ]
 Device = Annotated[Literal["cpu", "cuda"], typer.Option("--device", help="The device that is timed.")]
-Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw the rows into a file, too.")]
+Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Also draw the rows into a file.")]
 Repeats = Annotated[int, typer.Option("--repeats", metavar="N", min=1, help="Rounds, whose median is shown.")]
-SomeModel = Annotated[
+DecodedModel = Annotated[
     Path | None,
     typer.Option("--model", "-m", metavar="PATH", help="Run folder or model file. [default: a random LSTM of 2x512]"),
 ]
@@ -94,7 +94,7 @@ Length = Annotated[int, typer.Option("--length", metavar="N", min=1, help="Token
 
 @app.callback()
 def bench() -> None:
-    """How fast things are here, each beside what else would do the same, in one run."""
+    """How fast this machine runs the cells and a model, beside torch.nn or NumPy in the same run."""
 
 
 @command(app)
@@ -113,8 +113,9 @@ def cells(
 ) -> None:
     """Time recurrent layers, beside torch.nn's.
 
-    Each row times our layer, torch.nn's and the layer's matrix products alone, in turns, and shows the medians. On a
-    GPU torch.nn's is cuDNN, and the columns named `graph` are the same work replayed as CUDA graphs.
+    Each row times our layer, torch.nn's layer and the layer's matrix products alone, one after the other in each round,
+    and shows the medians. On a GPU torch.nn runs cuDNN, and the columns named `graph` are the same work replayed as
+    CUDA graphs.
     """
     if plot is not None:
         output.check_target(plot, "--plot", (".svg",))
@@ -141,7 +142,7 @@ def cells(
 
 @command(app)
 def decode(
-    model: SomeModel = None,
+    model: DecodedModel = None,
     length: Length = 200,
     repeats: Repeats = 7,
     precision: Precision = "fp32",
@@ -150,7 +151,7 @@ def decode(
 ) -> None:
     """Time the generation of one stream of text.
 
-    The model is run as `nlpseq generate` runs it, in turns with the same model stepped with torch.nn in fp32.
+    The model runs as in `nlpseq generate`, and alternates with the same model stepped by torch.nn in fp32.
     """
     from nlpseq.timing.decode import load_weights, measure_decode
 
@@ -163,9 +164,9 @@ def decode(
 def products(shape: ProductShapes = None, repeats: Repeats = 5, quiet: Quiet = False, json: Json = False) -> None:
     """Time products of matrices, beside NumPy's and torch's.
 
-    Each line shows one product: R rows of I numbers, times a matrix of I x O that was packed before. The limit is the
-    rate of a loop that only multiplies and adds. Figures are GFLOP/s, 10^9 operations a second; the ratio is ours
-    against the better of NumPy and torch.
+    Each line shows one product: R rows of I numbers, times a packed matrix of I x O. The limit is the rate of a loop
+    that only multiplies and adds. Figures are in GFLOP/s, 10^9 operations a second. The ratio compares ours with the
+    faster of NumPy and torch.
     """
     shapes = [parse_product_shape(text) for text in shape] if shape else PRODUCT_SHAPES
     from nlpseq.timing.products import measure_products
@@ -179,7 +180,7 @@ def products(shape: ProductShapes = None, repeats: Repeats = 5, quiet: Quiet = F
 def translate(
     model: TimedModel = None, file: Lines = None, repeats: Repeats = 3, quiet: Quiet = False, json: Json = False
 ) -> None:
-    """Time translating, beside the same search with the model on torch."""
+    """Time translation, beside the same search with the model on torch."""
     _time_filter("translate", model, file, repeats, quiet=quiet, json=json)
 
 
@@ -195,7 +196,7 @@ def score(
 def classify(
     model: TimedModel = None, file: Lines = None, repeats: Repeats = 3, quiet: Quiet = False, json: Json = False
 ) -> None:
-    """Time classifying, beside the same model on torch's operators."""
+    """Time classification, beside the same model on torch's operators."""
     _time_filter("classify", model, file, repeats, quiet=quiet, json=json)
 
 
@@ -212,14 +213,14 @@ def _time_filter(name: str, model: Path | None, file: Path | None, repeats: int,
 
 
 def _note_conditions(*further: str, quiet: bool) -> None:
-    """Write the machine, versions and what runs our side to standard error."""
+    """Write the machine, the versions and our kernels to standard error."""
     from nlpseq.timing.conditions import running_conditions
 
     output.note(" | ".join([*running_conditions(), *further]), quiet=quiet)
 
 
 def _show_timings(timings: Iterable[Row], table: Table[Row], *, json: bool) -> list[Row]:
-    """Write each timing as a row as soon as it is known, then the summary; or all as JSON at the end. Returns all."""
+    """Write each timing as a row at once, then the summary; or all timings as JSON at the end. Returns them."""
     if json:
         shown = list(timings)
         output.write_json([timing.as_json() for timing in shown])
@@ -235,7 +236,7 @@ def _show_timings(timings: Iterable[Row], table: Table[Row], *, json: bool) -> l
 
 
 def _show_rates(rates: DecodeTiming | Throughput, *, json: bool) -> None:
-    """Write ours, the neighbour's and their ratio."""
+    """Write our rate, the other's and their ratio."""
     if json:
         output.write_json(rates.as_json())
     else:

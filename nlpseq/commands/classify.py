@@ -32,10 +32,10 @@ def classify(
 ) -> None:
     """Write one line for each line of standard input: its label, a tab, and the label's probability.
 
-    With --all the other labels and their probabilities follow, between tabs. A line that is blank, too long or no
-    object stays blank. Probabilities are calibrated on the validation texts of training. Under `status` --jsonl says
-    ok, in-part (only its first 100,000 tokens were read), blank, too-long, no-text, invalid-json or invalid-utf8; a
-    field of yours that is named as one of ours is kept as given_label and so on.
+    With --all the other labels and their probabilities follow, separated by tabs. A line that is blank, too long or
+    not an object gets a blank line. Probabilities are calibrated on the validation texts of training. With --jsonl
+    `status` is ok, in-part (only the first 100,000 tokens were read), blank, too-long, no-text, invalid-json or
+    invalid-utf8. If your object already has a field `label`, it is kept as `given_label`, and so on.
 
     \b
       nlpseq classify < reviews.txt
@@ -46,7 +46,7 @@ def classify(
     if all and labels_only:
         raise OptionError("all and labels_only", "exclude each other", "--all")
     if all and abstention.threshold and not jsonl:
-        raise OptionError("all", "writes every label, and --threshold chooses", "--jsonl --all, for both")
+        raise OptionError("all", "writes every label, but --threshold chooses one", "--jsonl --all, for both")
     keep_freed_memory()
     classifier = TextClassifier.load(model, device)
     abstention.check_labels(classifier.labels)
@@ -57,7 +57,7 @@ def classify(
 
 @dataclass(frozen=True)
 class _Shown:
-    """What is shown of a decision."""
+    """A decision as a line or as fields, with as much as the flags ask for."""
 
     all: bool
     labels_only: bool

@@ -1,10 +1,10 @@
-"""The program `nlpseq`: its commands by name, and the one place where errors and signals end.
+"""The program `nlpseq`: its commands by name, and the one place where errors and signals are handled.
 
 A command's module is imported when the command is asked for, so that no command pays for another's libraries.
-The library raises; only this file turns what it raises into an exit status:
+The library raises exceptions; only this file turns them into an exit status:
 
     0     done, or the reader of standard output has gone
-    1     a mistake the user can mend (NlpseqError), told in one sentence with a hint
+    1     a mistake that the user can mend (NlpseqError), reported in one sentence with a hint
     2     wrong usage
     130   Ctrl-C
     143   SIGTERM
@@ -36,7 +36,7 @@ from nlpseq.text.lines import ReaderGone, write_bytes
 
 UsageError: Any = typer.BadParameter.__base__  # Typer carries Click's under a private name
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # a disk that takes no more
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # the disk is full or failing
 
 FILTERS = ("translate", "classify", "score", "tokenize")
 COMMANDS = {
@@ -46,10 +46,10 @@ COMMANDS = {
     "translate": "translate each line of a text",
     "classify": "the label of each line of a text",
     "evaluate": "how good a model is on a text",
-    "tokenize": "train a tokeniser, and use it as a filter",
+    "tokenize": "train a tokeniser, or use one as a filter",
     "corpus": "list, show and check corpora",
-    "inspect": "what is in a model, and what it looks at",
-    "bench": "how fast things are here, each beside what else would do the same",
+    "inspect": "what a model file contains, and what a model looks at",
+    "bench": "how fast this machine runs models, beside torch.nn and NumPy",
 }
 
 
@@ -70,7 +70,7 @@ class Program(Group):
         return typer.main.get_command(module.app)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the arguments begin with; a usage error names the nearest one."""
+        """The command that the first argument names; a usage error suggests the nearest one."""
         near = get_close_matches(args[0], COMMANDS, 1)
         if near and args[0] not in COMMANDS:
             raise UsageError(f"there is no command {args[0]!r}; did you mean {near[0]}?", ctx)
@@ -82,7 +82,7 @@ class Program(Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
-        """The commands, or the program's own flags, that begin so; no command is imported for it."""
+        """The commands, or the program's own flags, that start with `incomplete`; no command is imported for it."""
         from typer.core import CompletionItem  # type: ignore[attr-defined]
 
         named = [CompletionItem(name, help=help) for name, help in COMMANDS.items() if name.startswith(incomplete)]
@@ -115,8 +115,8 @@ class Program(Group):
             path = error.ctx.command_path if error.ctx else "nlpseq"
             output.show_fault(f"{path}: {error.format_message()}", _usage_hint(path, error.format_message()))
             return 2
-        except Interrupted as signal_came:
-            return 128 + signal_came.signal_number
+        except Interrupted as interruption:
+            return 128 + interruption.signal_number
         except (KeyboardInterrupt, typer.Abort):
             return 128 + signal.SIGINT
         except MemoryError:
@@ -131,12 +131,12 @@ class Program(Group):
 
 
 def _where(error: NlpseqError) -> str:
-    """What an error is about; a parameter's name as its flag."""
+    """What an error is about; a parameter is shown as its flag."""
     return as_flags(error.where) if isinstance(error, OptionError | BackendError) else error.where
 
 
 def _usage_hint(path: str, message: str) -> str:
-    """What may have been meant: a filter reads standard input, and not the file that is named."""
+    """The command that was probably meant: a filter reads standard input, not a file that is named."""
     extra = re.search(r"unexpected extra argument.* \((.+)\)$", message)
     if extra and path.split()[-1] in FILTERS:
         return f"{path} < {extra[1].split()[0]}"
@@ -145,7 +145,7 @@ def _usage_hint(path: str, message: str) -> str:
 
 @contextmanager
 def _output_may_fail() -> Iterator[None]:
-    """Turns what Typer's own messages run into, as in `--help | head -1`, into what `write_bytes` raises."""
+    """Raise ReaderGone if Typer cannot write its own messages, as in `--help | head -1`, as `write_bytes` does."""
     try:
         yield
     except OSError as error:
@@ -166,8 +166,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(version: bool) -> None:
+    if version:
         output.write_text(f"nlpseq {__version__}\n")
         raise typer.Exit
 
@@ -197,7 +197,7 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def main() -> None:
-    """The console entry `nlpseq`."""
+    """The console entry point `nlpseq`."""
     process.wait_without_spinning()
     signal.signal(signal.SIGTERM, _stop)
     typer.main.get_command(app).main(prog_name="nlpseq")

@@ -1,4 +1,4 @@
-"""`nlpseq corpus`: what is bundled, and what is wrong with a text."""
+"""`nlpseq corpus`: the bundled corpora, and the faults of a text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Against = Annotated[
     typer.Option(
         "--against",
         metavar="CORPUS",
-        help="Count what stands in this text too; of pairs a table, or twice: source and target.",
+        help="Count the lines that are in this text too; for pairs: a table, or twice for source and target.",
     ),
 ]
 
@@ -83,10 +83,10 @@ def check(
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Look corpora through for faults, before hours are spent on them; the status is 1 if there are any.
+    """Look for faults in corpora, before hours are spent on them; the exit status is 1 if there are any.
 
-    A fault stops or spoils training; a note is worth knowing. With --quiet only faults are written. A table is looked
-    through as pairs or as texts with labels if its header says so, or with --pairs and --labels.
+    A fault stops or spoils training; a note is worth knowing. With --quiet only faults are written. A table is checked
+    as pairs or as texts with labels if its header says so, or with --pairs or --labels.
 
     \b
       nlpseq corpus check train.txt --against valid.txt
@@ -107,11 +107,11 @@ def check(
     return _show(findings, as_json=json, quiet=quiet)
 
 
-def _show(looked: Iterable[tuple[str, list[Finding]]], *, as_json: bool, quiet: bool) -> int:
-    """Write the findings of each corpus; the exit status."""
+def _show(checked: Iterable[tuple[str, list[Finding]]], *, as_json: bool, quiet: bool) -> int:
+    """Write the findings of each corpus; returns the exit status."""
     shown: list[dict[str, object]] = []
     faults = 0
-    for name, findings in looked:
+    for name, findings in checked:
         for finding in findings:
             faults += finding.level == "fault"
             if quiet and finding.level != "fault":

@@ -35,20 +35,20 @@ from nlpseq.options import flag
 from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TASKS, TRANSLATOR, Task
 from nlpseq.text.tables.pair_tables import is_table
 
-MOST_COLUMNS = 12  # labels whose whole confusion table is shown; of more the most frequent mistakes
+MOST_LABELS = 12  # in a confusion table; for more labels the most frequent mistakes are listed instead
 
 app = application("How good a model is on a text.")
 
 HeldOut = Annotated[
-    bool, typer.Option("--held-out", help="Only the end of the corpus, as training without --valid holds it out.")
+    bool, typer.Option("--held-out", help="Only the end of the corpus, which training without --valid holds out.")
 ]
 Source = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="A translator's source texts.")]
 Targets = Annotated[
     list[Path] | None,
-    typer.Option("--target", metavar="FILE", help="Their references; more than once: other references."),
+    typer.Option("--target", metavar="FILE", help="Their references; repeat it for more references."),
 ]
 Baseline = Annotated[
-    bool, typer.Option("--baseline", help="Linear models of a classifier's training texts beside it, by scikit-learn.")
+    bool, typer.Option("--baseline", help="Also score linear models of a classifier's training texts, by scikit-learn.")
 ]
 
 
@@ -70,14 +70,15 @@ def evaluate(
     search: BeamOptions,
     bleu: BleuOptions,
 ) -> None:
-    """Write a model's scores, each with its unit and its signature. Scores may be compared where signatures agree.
+    """Write a model's scores, each with its unit and its signature. Compare only scores whose signatures agree.
 
-    A language model: several corpora are one text, read with the state carried from first to last, every token
-    predicted once. A classifier: accuracy, macro-F1, calibration, each label's precision and recall, and the confusion
-    table. Without a corpus both are evaluated on what training was validated on, with the scores that it reported.
+    A language model: several corpora are read as one text, the state is carried from first to last, and every token
+    is predicted once. A classifier: accuracy, macro-F1, calibration, each label's precision and recall, and the
+    confusion table. Without a corpus, both read the validation text of training again, and get the scores that
+    training reported.
 
-    A translator: BLEU, chrF, TER, exact matches of its translations, and the perplexity of the references given
-    their sources, of tables of pairs or of two files.
+    A translator: BLEU, chrF, TER and exact matches of its translations, and the perplexity of the references given
+    their sources. It needs tables of pairs, or two files.
 
     \b
       nlpseq evaluate test.txt
@@ -87,17 +88,17 @@ def evaluate(
     labelled = {"label_column": label_column, "text_column": text_column, "baseline": baseline}
     parallel = {"source": source, "target": target, "columns": columns, **_changed(search), **_changed(bleu)}
     path = model or _usual_model(corpus or [], labelled, parallel)
-    found = load(path, device=device)
+    loaded = load(path, device=device)
     options = {CLASSIFIER.name: labelled, TRANSLATOR.name: parallel, LANGUAGE_MODEL.name: {"held_out": held_out}}
-    _refuse_foreign(found.task, options)
-    values = {name: value for name, value in options[found.task.name].items() if value}
+    _refuse_foreign(loaded.task, options)
+    values = {name: value for name, value in options.get(loaded.task.name, {}).items() if value}
     note = partial(_note, quiet=quiet)
-    if isinstance(found, Classifier):
-        _write_report(found, found.report(*corpus or (), note=note, **values), baseline=baseline, json=json)
+    if isinstance(loaded, Classifier):
+        _write_report(loaded, loaded.report(*corpus or (), note=note, **values), baseline=baseline, json=json)
         return
-    scores = found.evaluate(*corpus or (), note=note, **values)
+    scores = loaded.evaluate(*corpus or (), note=note, **values)
     if json:
-        output.write_json({"model": str(found.path), "scores": [score.as_json() for score in scores]})
+        output.write_json({"model": str(loaded.path), "scores": [score.as_json() for score in scores]})
     else:
         output.write_table(_rows(scores))
 
@@ -107,7 +108,7 @@ def _note(text: str, *, quiet: bool) -> None:
 
 
 def _usual_model(corpus: Sequence[str], labelled: Mapping[str, Any], parallel: Mapping[str, Any]) -> Path:
-    """The folder of the task that the options and the corpora are for."""
+    """The default folder of the task that the options and the corpora belong to."""
     if any(labelled.values()):
         return CLASSIFIER.folder
     if any(parallel.values()):
@@ -124,7 +125,7 @@ def _changed(options: BeamOptions | BleuOptions) -> dict[str, Any]:
 
 
 def _refuse_foreign(task: Task, options: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises OptionError for the first option that is for models of another task."""
+    """Raises OptionError for the first option that belongs to another task."""
     for other, values in options.items():
         for name, value in values.items():
             if value and other != task.name:
@@ -134,22 +135,22 @@ def _refuse_foreign(task: Task, options: Mapping[str, Mapping[str, Any]]) -> Non
 
 def _write_report(classifier: Classifier, report: ClassifierReport, *, baseline: bool, json: bool) -> None:
     if json:
-        found = {
+        fields = {
             "model": str(classifier.path),
             "scores": [score.as_json() for score in report.scores],
             "confusion": {"labels": report.labels, "table": report.confusion.tolist()},
         }
-        output.write_json({**found, "baselines": report.baselines} if baseline else found)
+        output.write_json({**fields, "baselines": report.baselines} if baseline else fields)
         return
-    beside = (
+    baselines = (
         (f"{score} of {name}", f"{value:.6g}", "", "trained on the same texts")
         for name, values in report.baselines.items()
         for score, value in values.items()
     )
-    output.write_table([*_rows(report.scores), *beside])
+    output.write_table([*_rows(report.scores), *baselines])
     output.write_text("\n")
     output.write_table(_by_label(report))
-    if len(report.labels) > MOST_COLUMNS:
+    if len(report.labels) > MOST_LABELS:
         output.write_text("\n")
         output.write_table(_mistakes(report))
 
@@ -161,7 +162,7 @@ def _rows(scores: Sequence[Score]) -> list[tuple[str, ...]]:
 def _by_label(report: ClassifierReport) -> list[tuple[str, ...]]:
     """A row for each label: precision, recall, texts and, if there are not too many labels, its confusions."""
     precision, recall = precision_and_recall(report.confusion)
-    shown = report.labels if len(report.labels) <= MOST_COLUMNS else []
+    shown = report.labels if len(report.labels) <= MOST_LABELS else []
     rows = [("label", "precision", "recall", "texts", *(f"as {label}" for label in shown))]
     for label, precise, recalled, counts in zip(report.labels, precision, recall, report.confusion, strict=True):
         rows.append((label, f"{precise:.2f}", f"{recalled:.2f}", str(counts.sum()), *map(str, counts[: len(shown)])))
@@ -170,5 +171,5 @@ def _by_label(report: ClassifierReport) -> list[tuple[str, ...]]:
 
 def _mistakes(report: ClassifierReport) -> list[tuple[str, ...]]:
     """The most frequent mistakes, a row for each."""
-    mistakes = ((label, other, str(count)) for label, other, count in report.mistakes(MOST_COLUMNS))
+    mistakes = ((label, other, str(count)) for label, other, count in report.mistakes(MOST_LABELS))
     return [("label", "taken as", "texts"), *mistakes]

@@ -1,9 +1,9 @@
-"""The loop that all filters share: lines of standard input to lines of standard output, batch by batch.
+"""The loop that all filters use: lines of standard input to lines of standard output, batch by batch.
 
     filter_lines   lines as bytes
     filter_texts   lines as texts, or as JSON objects with a text; the faults of lines are reported at the end
 
-A line always has an answer, in its order, whatever is wrong with it; the answers to a batch are written at once.
+Every line gets an answer, in order, even if the line has a fault. The answers to a batch are written at once.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from nlpseq.text.lines import (
 
 INVALID_JSON, NO_TEXT = "invalid-json", "no-text"
 FAULTS = {
-    INVALID: "not UTF-8 and read byte by byte",
-    TOO_LONG: "too long and left out",
-    INVALID_JSON: "no JSON object",
+    INVALID: "not UTF-8, and read byte by byte",
+    TOO_LONG: "too long, and left out",
+    INVALID_JSON: "not a JSON object",
     NO_TEXT: "without a string under `text`",
     IN_PART: "very long, and only its beginning was read",
     CUT: "cut short in translation, which went on too long or in circles",
@@ -47,8 +47,8 @@ def filter_lines(
 ) -> None:
     """Write the answers to the lines of standard input.
 
-    Lines come in portions, the first one small; with `whole_batches` all that wait come together, which is faster on a
-    GPU. A line of more than `longest` bytes comes cut to `longest + 1`.
+    `answer` gets the lines in portions, the first one small. With `whole_batches` it gets all waiting lines together,
+    which is faster on a GPU. A line of more than `longest` bytes is cut to `longest + 1`.
     """
     for batch in read_batches(standard_input(), longest=longest):
         for lines in [batch] if whole_batches else portions(batch):
@@ -59,13 +59,13 @@ def filter_lines(
 class Answers(Generic[Answer]):
     """How texts are answered, and how an answer is shown: as a line, or as fields of an object.
 
-    The answer to a line without a text is None; that of a text may be None.
+    The answer to a line without a text is None, and the answer to a text may be None.
     """
 
     answer: Callable[[Sequence[str | None]], Sequence[Answer | None]]
-    as_line: Callable[[int, Answer | None], str]  # of a line's number, from 1 on, and its answer
+    as_line: Callable[[int, Answer | None], str]  # takes a line's number, from 1, and its answer
     as_fields: Callable[[Answer | None], Mapping[str, Any]]
-    names: Collection[str]  # of all fields that `as_fields` may give
+    names: Collection[str]  # of all fields that `as_fields` may return
     status: Callable[[Answer | None], str] = lambda answer: OK
 
 
@@ -78,9 +78,9 @@ def filter_texts(
     every_byte: bool = False,
     whole_batches: bool = False,
 ) -> None:
-    """Answer the texts of standard input, and tell on standard error what was wrong with lines.
+    """Answer the texts of standard input, and report on standard error which faults lines had.
 
-    Without `every_byte` a byte order mark and the carriage returns of Windows are no part of a text.
+    Without `every_byte`, a byte order mark and the carriage returns of Windows are removed from texts.
     """
     faults = LineFaults(quiet=quiet)
     names = {*answers.names, "status"}
@@ -90,15 +90,15 @@ def filter_texts(
         nonlocal count
         read = faults.read if every_byte else faults.read_plain
         lines = [read(line, as_object=objects_in) for line in data]
-        for line, made in zip(lines, answers.answer([line.text for line in lines]), strict=True):
+        for line, answered in zip(lines, answers.answer([line.text for line in lines]), strict=True):
             count += 1
-            said = None if line.text is None else made
-            status = line.status if line.text is None else faults.joined(line.status, answers.status(said))
+            shown = None if line.text is None else answered
+            status = line.status if line.text is None else faults.joined(line.status, answers.status(shown))
             if objects_out:
-                fields = added(line.fields, {**answers.as_fields(said), "status": status}, names)
+                fields = added(line.fields, {**answers.as_fields(shown), "status": status}, names)
                 yield output.to_json(fields).encode()
             else:
-                yield answers.as_line(count, said).encode("utf-8", "replace")
+                yield answers.as_line(count, shown).encode("utf-8", "replace")
 
     filter_lines(answer, whole_batches=whole_batches)
     faults.report()
@@ -121,13 +121,13 @@ class LineFaults:
         self._started = False
 
     def decode(self, line: bytes) -> tuple[str, str]:
-        """A line's text and status, as `decode_line` gives them."""
+        """A line's text and status, as `decode_line` returns them."""
         text, status = decode_line(line)
         self.add(status)
         return text, status
 
     def read(self, line: bytes, *, as_object: bool) -> Line:
-        """A line of text, or the object that it spells; if it is too long or no such object it has no text."""
+        """A line of text, or the JSON object in it; without a text if it is too long or not such an object."""
         if as_object:
             fields, status = read_object(line)
             self.add(status)
@@ -136,13 +136,13 @@ class LineFaults:
         return Line({}, None if status == TOO_LONG else text, status)
 
     def read_plain(self, line: bytes, *, as_object: bool) -> Line:
-        """As `read`, without the byte order mark before a text and the carriage return at the end of a line."""
+        """As `read`, without a byte order mark before the first line and a carriage return at the end of a line."""
         if not self._started:
             line, self._started = line.removeprefix(BYTE_ORDER_MARK), True
         return self.read(line.removesuffix(b"\r"), as_object=as_object)
 
     def joined(self, read: str, answered: str) -> str:
-        """The status of a line by those of its text and its answer; counts a fault of the answer."""
+        """The status of a line, from those of its text and of its answer; counts a fault of the answer."""
         if answered in FAULTS:
             self.add(answered)
             return answered
@@ -154,7 +154,7 @@ class LineFaults:
             self.counts[status] += 1
 
     def report(self) -> None:
-        """Tell how many lines had which fault."""
+        """Write how many lines had which fault."""
         for status, count in sorted(self.counts.items()):
             lines = "line was" if count == 1 else "lines were"
             output.note(f"note: {count} {lines} {FAULTS[status]}", quiet=self.quiet)
@@ -166,7 +166,7 @@ def read_object(line: bytes) -> tuple[dict[str, Any], str]:
     if status == TOO_LONG:
         return {}, TOO_LONG
     try:
-        value = json.loads(text)  # bytes that are no UTF-8 are kept as lone surrogates
+        value = json.loads(text)  # bytes that are not UTF-8 are lone surrogates
     except (ValueError, RecursionError):
         return {}, INVALID_JSON
     if not isinstance(value, dict):
@@ -174,17 +174,18 @@ def read_object(line: bytes) -> tuple[dict[str, Any], str]:
     return value, status if isinstance(value.get("text"), str) else NO_TEXT
 
 
-def added(fields: Mapping[str, Any], made: Mapping[str, Any], names: Collection[str] = ()) -> dict[str, Any]:
-    """An object's fields and those that were made.
+def added(fields: Mapping[str, Any], ours: Mapping[str, Any], names: Collection[str] = ()) -> dict[str, Any]:
+    """The fields of the user's object and ours.
 
-    A field whose name is made, or one of `names`, is kept as `given_NAME`; with `given_` once more while that is taken.
+    A field whose name is one of ours or in `names` is kept as `given_NAME`, with `given_` repeated until the name is
+    free.
     """
-    taken = {*fields, *made, *names}
+    taken = {*fields, *ours, *names}
     kept = {}
     for name, value in fields.items():
-        if name in made or name in names:
+        if name in ours or name in names:
             while name in taken:
                 name = f"given_{name}"
             taken.add(name)
         kept[name] = value
-    return {**kept, **made}
+    return {**kept, **ours}

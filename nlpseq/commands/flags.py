@@ -7,8 +7,8 @@ become flags under a heading with the parameter's name; Typer handles all other 
     def lm(corpus: Corpora = None, *, model: LanguageModelOptions, training: TrainingOptions) -> None:
 
 The dataclass checks the values, on the command line as in a program. Flags that several commands share are the aliases
-below, so that each is spelled the same and means the same everywhere. How a flag's text becomes a value, and how the
-help is laid out, is in parsing.py.
+below, so that each is spelled the same and means the same everywhere. parsing.py turns a flag's text into a value and
+lays out the help.
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ ModelPaths = Annotated[
         "--model",
         "-m",
         metavar="PATH",
-        help="Run folder or model file; more than once: models that work together. "
-        f"[default: {tasks.TRANSLATOR.folder}]",
+        help=f"Run folder or model file; repeat it for models that work together. [default: {tasks.TRANSLATOR.folder}]",
     ),
 ]
 ModelOrDefault = Annotated[
@@ -57,11 +56,11 @@ ModelOrDefault = Annotated[
 ]
 Device = Annotated[
     Literal["cpu", "cuda"],
-    typer.Option(help="Compute on the processor, or on a GPU, which is for many texts at once and imports torch."),
+    typer.Option(help="Compute on the processor or on a GPU; a GPU is for many texts at once, and imports torch."),
 ]
 Precision = Annotated[
     Literal["fp32", "bf16"],
-    typer.Option(help="Numbers of the model's matrices; bf16 halves what each token of a text has to read."),
+    typer.Option(help="Type of the model's matrices; bf16 halves the memory that each token reads."),
 ]
 Corpora = Annotated[
     list[str] | None,
@@ -78,11 +77,11 @@ PairColumns = Annotated[
 ]
 
 JsonLines = Annotated[
-    bool, typer.Option("--jsonl", help="Objects in, the line under `text`; objects out, fields added.")
+    bool, typer.Option("--jsonl", help="Read JSON objects with the line under `text`; write them with fields added.")
 ]
 
-SourceFile = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="Source texts, one a line.")]
-TargetFile = Annotated[Path | None, typer.Option("--target", metavar="FILE", help="Their targets, in step.")]
+SourceFile = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="Source texts, one for each line.")]
+TargetFile = Annotated[Path | None, typer.Option("--target", metavar="FILE", help="Their targets, line by line.")]
 LabelColumn = Annotated[
     str | None,
     typer.Option("--label-column", metavar="NAME", help="The label's column, by name or number. [default: by header]"),
@@ -112,7 +111,7 @@ def read_columns(text: str | None) -> tuple[str, str] | None:
 
 
 def two_files(source: Path | None, target: Path | None) -> tuple[str, str] | None:
-    """The names of a SourceFile and a TargetFile, or None for neither. Raises OptionError for one alone."""
+    """The names of a SourceFile and a TargetFile, or None without them. Raises OptionError if only one is given."""
     if (source is None) != (target is None):
         raise OptionError("--source and --target", "go together", "--source FILE --target FILE")
     return None if source is None else (str(source), str(target))
@@ -131,7 +130,7 @@ def application(help: str) -> typer.Typer:
 
 
 def command(app: typer.Typer, name: str | None = None) -> Callable[[Function], Function]:
-    """Make a command of `app` of a function; see the module's docstring."""
+    """Make a function a command of `app`; see the module's docstring."""
 
     def register(function: Function) -> Function:
         app.command(name, cls=Command, context_settings=SETTINGS)(expanded(function))
@@ -156,7 +155,7 @@ def expanded(function: Function) -> Function:
     @functools.wraps(function)
     def run(**values: Any) -> Any:
         for name, kind in classes.items():
-            values[name] = _made(kind, values)
+            values[name] = _built(kind, values)
         _check_settings()
         return function(**values)
 
@@ -165,17 +164,17 @@ def expanded(function: Function) -> Function:
     return run
 
 
-def _made(kind: Any, values: dict[str, Any]) -> Any:
-    """An options dataclass, and those nested in it, of the values of its flags, which are taken out of `values`."""
+def _built(kind: Any, values: dict[str, Any]) -> Any:
+    """An options dataclass, and those nested in it, built from the flags' values, which are removed from `values`."""
     types = typing.get_type_hints(kind)
-    made = {}
+    fields = {}
     for field in dataclasses.fields(kind):
         if dataclasses.is_dataclass(types[field.name]):
-            made[field.name] = _made(types[field.name], values)
+            fields[field.name] = _built(types[field.name], values)
         else:
             value = values.pop(field.name)
-            made[field.name] = tuple(value or ()) if types[field.name] == tuple[str, ...] else value
-    return kind(**made)
+            fields[field.name] = tuple(value or ()) if types[field.name] == tuple[str, ...] else value
+    return kind(**fields)
 
 
 def _check_settings() -> None:
@@ -189,7 +188,7 @@ def _check_settings() -> None:
 def _field_parameters(options: Any, name: str) -> list[inspect.Parameter]:
     """One keyword parameter for each field of a dataclass made with `nlpseq.options.option`, nested ones included.
 
-    A dataclass that nests others is a command's own request: its fields have no heading.
+    A dataclass with nested ones is a command's own request: its fields have no heading.
     """
     types = typing.get_type_hints(options)
     nests = any(map(dataclasses.is_dataclass, types.values()))
@@ -205,7 +204,7 @@ def _field_parameters(options: Any, name: str) -> list[inspect.Parameter]:
 
 
 def _field_parameter(field: Any, kind: Any, heading: str | None) -> inspect.Parameter:
-    """A field's keyword parameter, with what Typer has to know of it."""
+    """A field's keyword parameter, annotated for Typer."""
     choices, help, default = field.metadata["choices"], _sentence(field.metadata["help"]), field.default
     if kind == tuple[str, ...]:
         kind, default = list[str] | None, None
@@ -226,7 +225,7 @@ def _field_parameter(field: Any, kind: Any, heading: str | None) -> inspect.Para
 
 
 def _sentence(help: str) -> str:
-    """A field's help as the sentence that a flag shows."""
+    """A field's help as a sentence for its flag."""
     text, bracket, default = help.partition(" [default")
     first = text[0] if text.split()[0].endswith(":") else text[0].upper()
     return f"{first}{text[1:]}.{bracket}{default}"

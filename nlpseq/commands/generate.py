@@ -1,4 +1,4 @@
-"""`nlpseq generate`: continue a text, or make one up."""
+"""`nlpseq generate`: continue a text, or write a new one."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from nlpseq.models.state_file import check_state_target
 from nlpseq.text.lines import read_batches, standard_input, write_lines
 from nlpseq.text.tokenisers import to_utf8
 
-app = application("Continue a text, or make one up.")
+app = application("Continue a text, or write a new one.")
 
 Seed = Annotated[
     str, typer.Option("--seed", metavar="TEXT", help="Text to continue; - takes one from each line of standard input.")
 ]
-Samples = Annotated[int, typer.Option("--samples", "-n", metavar="N", min=1, help="Texts to make.")]
-State = Annotated[Path | None, typer.Option("--state", metavar="FILE", help="Go on from a saved state.")]
-SaveState = Annotated[Path | None, typer.Option("--save-state", metavar="FILE", help="Save the state to go on from.")]
+Samples = Annotated[int, typer.Option("--samples", "-n", metavar="N", min=1, help="Number of texts.")]
+State = Annotated[Path | None, typer.Option("--state", metavar="FILE", help="Continue from a saved state.")]
+SaveState = Annotated[
+    Path | None, typer.Option("--save-state", metavar="FILE", help="Save the state to continue from.")
+]
 Echo = Annotated[bool, typer.Option("--echo/--no-echo", help="Show the seed before a text.")]
 
 
@@ -48,9 +50,9 @@ def generate(
     options: GenerationOptions,
     sampling: SamplingOptions,
 ) -> None:
-    """Continue a text, or make one up without a --seed, and show it as it comes.
+    """Continue a text, or write a new one without a --seed, and show it as it grows.
 
-    With --seed - each line of standard input is a text to continue, in a line of its own.
+    With --seed - each line of standard input is a text to continue, and its continuation is one line.
 
     \b
       nlpseq generate --seed "Once upon a time" --length 300
@@ -58,8 +60,8 @@ def generate(
       nlpseq generate --seed - < first_lines.txt
       nlpseq generate --save-state here && nlpseq generate --state here
 
-    With --json each text is an object: seed, text (what was added), tokens, log_probability (in nats, by the
-    model itself), random_seed.
+    With --json each text is an object: seed, text (what was added), tokens, log_probability (in nats, under the
+    model), random_seed.
     """
     lines = seed == "-"
     _check_together(lines=lines, samples=samples, save_state=save_state)
@@ -88,15 +90,15 @@ def _write(group: Group, display: _Objects | _Lines | _Texts, *, at_once: bool) 
 
 def _check_together(*, lines: bool, samples: int, save_state: Path | None) -> None:
     if lines and samples > 1:
-        raise OptionError("samples", "goes with a single seed; --seed - makes a line from each line")
+        raise OptionError("samples", "goes with a single seed; --seed - writes one line for each line")
     if save_state is not None and (lines or samples > 1):
-        raise OptionError("save_state", "saves the state after one text, and here there may be several")
+        raise OptionError("save_state", "saves the state after one text, but there may be several here")
     if save_state is not None:
         check_state_target(save_state)
 
 
 def _line_groups(generator: Generator, faults: LineFaults, statuses: deque[str]) -> Iterator[Group]:
-    """Texts that continue the lines of standard input, as many side by side as wait there; adds the lines' statuses."""
+    """Texts that continue the lines of standard input, all waiting lines together; adds the lines' statuses."""
     for batch in read_batches(standard_input()):
         lines = [faults.decode(line) for line in batch]
         statuses.extend(status for _, status in lines)
@@ -104,7 +106,7 @@ def _line_groups(generator: Generator, faults: LineFaults, statuses: deque[str])
 
 
 class _Objects:
-    """Writes each text as an object, with the status of its line if there is any."""
+    """Writes each text as an object, with the status of its line if it continues one."""
 
     def __init__(self, statuses: deque[str]) -> None:
         self.statuses = statuses
@@ -115,14 +117,14 @@ class _Objects:
         self.texts = texts
 
     def show(self) -> None:
-        """Show the texts so far: objects are written when they are whole."""
+        """Nothing is written before the texts are complete."""
 
     def end(self) -> None:
         """Write the texts."""
-        write_lines(output.to_json(self._fields(made)).encode() for made in self.texts)
+        write_lines(output.to_json(self._fields(text)).encode() for text in self.texts)
 
-    def _fields(self, made: Generated) -> dict[str, object]:
-        return made.as_json() | ({"status": self.statuses.popleft()} if self.statuses else {})
+    def _fields(self, generated: Generated) -> dict[str, object]:
+        return generated.as_json() | ({"status": self.statuses.popleft()} if self.statuses else {})
 
 
 class _Lines:
@@ -137,24 +139,24 @@ class _Lines:
         self.texts = texts
 
     def show(self) -> None:
-        """Show the texts so far: lines are written when they are whole."""
+        """Nothing is written before the texts are complete."""
 
     def end(self) -> None:
         """Write the texts."""
         write_lines(map(self._line, self.texts))
 
-    def _line(self, made: Generated) -> bytes:
-        data = (to_utf8(made.prompt) if self.echo else b"") + made.text.take()
+    def _line(self, generated: Generated) -> bytes:
+        data = (to_utf8(generated.prompt) if self.echo else b"") + generated.text.take()
         return data.decode("utf-8", "replace").encode()
 
 
 class _Texts:
-    """Writes texts that grow side by side one after another as they come, with a blank line between two."""
+    """Writes texts that grow side by side one after the other, each as it grows, with a blank line between them."""
 
     def __init__(self, *, echo: bool) -> None:
         self.stream = output.Stream()
         self.echo = echo
-        self.waiting: list[Generated] = []  # the next text last
+        self.waiting: list[Generated] = []  # the next text is last
 
     def start(self, texts: Sequence[Generated]) -> None:
         """Take the texts of the next group."""
@@ -162,7 +164,7 @@ class _Texts:
         self._start_text()
 
     def show(self) -> None:
-        """Write the bytes that have come since the last time."""
+        """Write the bytes added since the last call."""
         while self.waiting:
             text = self.waiting[-1].text
             self.stream.add(text.take())

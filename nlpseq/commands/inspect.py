@@ -1,4 +1,4 @@
-"""`nlpseq inspect`: what is in a model file, what a translator looks at, which words carry a decision."""
+"""`nlpseq inspect`: what a model file contains, what a translator looks at, which words decide a label."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from nlpseq.models import translator
 from nlpseq.models.model_file import load_model
 from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TRANSLATOR
 
-app = application("What is in a model file, what a translator looks at, which words carry a decision.")
+app = application("What a model file contains, what a translator looks at, which words decide a label.")
 
 Text = Annotated[str, typer.Argument(metavar="TEXT", help="A source text.")]
 Target = Annotated[
@@ -41,17 +41,17 @@ ClassifiedText = Annotated[str, typer.Argument(metavar="TEXT", help="A text.")]
 Label = Annotated[
     str | None, typer.Option("--label", metavar="LABEL", help="The label to explain. [default: the most probable one]")
 ]
-Page = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page that shows it.")]
+Page = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the words in colours.")]
 
 
 @app.callback()
 def inspect() -> None:
-    """What is in a model file, what a translator looks at, which words carry a decision."""
+    """What a model file contains, what a translator looks at, which words decide a label."""
 
 
 @command(app)
 def model(model: ModelPath = LANGUAGE_MODEL.folder, json: Json = False) -> None:
-    """Write what a model is made of, how it was trained and how good it is."""
+    """Write a model's options and tensors, how it was trained and how good it is."""
     facts = model_facts(load_model(model))
     if json:
         output.write_json(facts)
@@ -68,7 +68,7 @@ def attention(
     *,
     search: BeamOptions,
 ) -> None:
-    """Write what each token of a translation looked at: a row for each, the darker the more.
+    """Write what each token of a translation looked at: a row for each token, darker for more attention.
 
     \b
       nlpseq inspect attention "A man is sleeping."
@@ -89,10 +89,10 @@ def words(
     model: ModelPath = CLASSIFIER.folder,
     json: Json = False,
 ) -> None:
-    """Write which words spoke for a classifier's label, and which against it: on a terminal the text in colours.
+    """Show which words speak for a classifier's label, and which against it: on a terminal, the text in colours.
 
-    Elsewhere a word, a tab and its weight in each line, and what attention pooling gave it where the model has that.
-    The weight is about by how much the label's log-odds would fall without the word. This command imports torch.
+    Elsewhere, write a word, a tab and its weight in each line, and its attention weight if the model has attention
+    pooling. Without the word, the label's log-odds would fall by about the weight. This command imports torch.
 
     \b
       nlpseq inspect words "a dull film with a wonderful end"
@@ -100,37 +100,41 @@ def words(
     """
     if page is not None:
         output.check_target(page, "--html", (".html", ".htm"))
-    found = explain(TextClassifier.load(model), text, label)
+    explained = explain(TextClassifier.load(model), text, label)
     if page is not None:
-        replace_file(page, to_html(found.words, found.label, found.probability).encode("utf-8", "replace"))
-        output.note(f"note: {page} shows the words for the label {found.label!r}")
+        replace_file(page, to_html(explained.words, explained.label, explained.probability).encode("utf-8", "replace"))
+        output.note(f"note: {page} shows the words for the label {explained.label!r}")
     if json:
-        output.write_json({**found._asdict(), "words": words_to_json(found.words)})
+        output.write_json({**explained._asdict(), "words": words_to_json(explained.words)})
     elif output.shows_colour(sys.stdout):
-        output.write_text(f"{found.label} {found.probability:.1%}\n{colour(found.words)}\n")
+        output.write_text(f"{explained.label} {explained.probability:.1%}\n{colour(explained.words)}\n")
     elif page is None:
-        output.note(f"note: weights for the label {found.label!r}, which has a probability of {found.probability:.1%}")
-        rows = ((word.text.strip(), f"{word.weight:+.4f}", word.attention) for word in found.words if word.text.strip())
+        output.note(
+            f"note: weights for the label {explained.label!r}, which has a probability of {explained.probability:.1%}"
+        )
+        rows = (
+            (word.text.strip(), f"{word.weight:+.4f}", word.attention) for word in explained.words if word.text.strip()
+        )
         output.write_text("".join("\t".join(_spelled(cell) for cell in row if cell is not None) + "\n" for row in rows))
 
 
 def _section(name: str, value: dict[str, Any] | list[dict[str, Any]]) -> str:
-    """A heading and its lines; every score is a line of its own."""
+    """A heading and its lines, one for each fact or score."""
     if isinstance(value, list):
-        rows = [(one["name"], f"{one['value']:.6g} per {one['unit']}", one["signature"]) for one in value]
+        rows = [(score["name"], f"{score['value']:.6g} per {score['unit']}", score["signature"]) for score in value]
     else:
-        rows = [(key, _spelled(one), "") for key, one in value.items()]
+        rows = [(key, _spelled(fact), "") for key, fact in value.items()]
     width = max((len(row[0]) for row in rows), default=0)
-    return "\n".join([name, *(f"  {key:{width}}  {one}  {more}".rstrip() for key, one, more in rows)])
+    return "\n".join([name, *(f"  {key:{width}}  {fact}  {signature}".rstrip() for key, fact, signature in rows)])
 
 
 def _spelled(value: Any) -> str:
-    if isinstance(value, list) and all(isinstance(one, int) for one in value):
+    if isinstance(value, list) and all(isinstance(item, int) for item in value):
         return " x ".join(map(str, value))
     if isinstance(value, list):
         return " ".join(map(str, value))
     if isinstance(value, dict):
-        return ", ".join(f"{key} {one}" for key, one in value.items())
+        return ", ".join(f"{key} {item}" for key, item in value.items())
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""Data goes to standard output as bytes, messages to standard error; a program that reads one never sees the other.
+"""Data goes to standard output as bytes, and messages go to standard error.
 
 rich is not used: it would wrap lines and drop words in brackets, and its import takes longer than a short generation.
 """
@@ -18,11 +18,11 @@ from nlpseq.errors import OptionError, RunError
 from nlpseq.text.lines import write_bytes
 
 RED, BOLD = "31", "1"
-LAG = 0.03  # seconds
+LAG = 0.03  # seconds between two writes to a pipe
 
 
 def write_text(text: str) -> None:
-    """Write text to standard output at once; escaped bytes become themselves again, any other surrogate a `?`."""
+    """Write text to standard output at once; escaped bytes are restored, any other surrogate becomes `?`."""
     try:
         data = text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -36,7 +36,7 @@ def write_json(value: Any) -> None:
 
 
 def to_json(value: Any) -> str:
-    """One line of JSON, in its own characters; in ASCII if there is a lone surrogate, which UTF-8 cannot hold.
+    """One line of JSON in UTF-8 characters, or in ASCII if there is a lone surrogate, which UTF-8 cannot hold.
 
     A number that is not finite becomes null, because JSON has no infinity.
     """
@@ -67,9 +67,8 @@ def write_table(rows: Sequence[Sequence[object]]) -> None:
 class Stream:
     """Standard output for text that comes little by little, as bytes.
 
-    A character is written when its last byte has come; bytes that are no character become U+FFFD. A terminal gets each
-    piece at once, any other reader the pieces of `lag` seconds together: many small writes would cost more than the
-    text.
+    A character is written when its last byte has arrived; invalid bytes become U+FFFD. A terminal gets each piece at
+    once. Any other reader gets the pieces of `lag` seconds together, because many small writes cost more than the text.
     """
 
     def __init__(self, lag: float = LAG) -> None:
@@ -81,7 +80,7 @@ class Stream:
         self._last = "\n"
 
     def add(self, data: bytes) -> None:
-        """Take some more of the text."""
+        """Add bytes to the text."""
         if text := self._decoder.decode(data):
             self.written = True
             self._last = text[-1]
@@ -96,7 +95,7 @@ class Stream:
             self.add(b"\n")
 
     def flush(self) -> None:
-        """Write the pieces that wait."""
+        """Write the waiting pieces."""
         write_text("".join(self._waiting))
         self._waiting.clear()
         self._flushed = monotonic()
@@ -109,7 +108,7 @@ def note(message: str, *, quiet: bool = False) -> None:
 
 
 def check_target(path: Path, flag: str, suffixes: tuple[str, ...]) -> None:
-    """Raises OptionError or RunError if no file can be written to `path`; leaves nothing there."""
+    """Raises OptionError or RunError if no file can be written to `path`; writes none."""
     import tempfile
 
     names = " or ".join(suffixes)
@@ -127,7 +126,7 @@ def check_target(path: Path, flag: str, suffixes: tuple[str, ...]) -> None:
 
 
 def show_fault(what: str, hint: str = "") -> None:
-    """Print `error: WHAT` and, where there is one, `hint:  HINT`; line ends and control characters are spelled out."""
+    """Print `error: WHAT` and, if there is a hint, `hint:  HINT`, with line ends and control characters escaped."""
     _say(f"{styled('error:', RED, sys.stderr)} {_printable(what)}")
     if hint:
         _say(f"{styled('hint:', BOLD, sys.stderr)}  {_printable(hint)}")
@@ -150,7 +149,7 @@ def heading(text: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text in one line, without bytes that would control the terminal."""
+    """The text in one line, with control characters escaped."""
     return "".join(character if character.isprintable() else _escaped(character) for character in text)
 
 

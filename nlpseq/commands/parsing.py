@@ -1,8 +1,7 @@
 """Classes of commands: they parse the text of a flag into its value, and lay out the help in sections.
 
-Typer's own parsing imports pydantic from version 0.26 on and builds a validator for each flag, which takes a tenth of
-a second for a few numbers. `ValueParser` replaces it. Older versions of Typer do not call it and parse as they always
-did.
+From version 0.26 Typer's own parsing imports pydantic and builds a validator for each flag, which takes a tenth of a
+second. `ValueParser` replaces it. Older versions of Typer do not call it and do their own parsing.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class ValueParser:
     """Parses the text of a flag or an argument as the type of its annotation."""
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """The value of a flag or an argument. Raises typer.BadParameter for a text that does not spell one."""
+        """The value of a flag or an argument. Raises typer.BadParameter if its text is not a valid value."""
         if param.multiple or param.nargs == -1:
             (kind,) = typing.get_args(param.type_descriptor.annotation)
             return tuple(self._parse(kind, item, param, ctx) for item in value or ())
@@ -52,7 +51,7 @@ class ValueParser:
 
 
 class ParsesValues:
-    """A command or group whose flags and arguments are parsed by ValueParser; a base class before Typer's."""
+    """A command or group that parses its flags and arguments with ValueParser; it precedes Typer's base class."""
 
     def get_params(self, ctx: Any) -> Any:
         """Its flags and arguments, `--help` among them."""

@@ -26,12 +26,17 @@ from nlpseq.models.state_file import check_state_target
 app = application("How likely each line of standard input is.")
 
 Source = Annotated[
-    Path | None, typer.Option("--source", metavar="FILE", help="A translator's sources, in step with standard input.")
+    Path | None,
+    typer.Option("--source", metavar="FILE", help="A translator's sources, one for each line of standard input."),
 ]
-Follow = Annotated[bool, typer.Option("--follow", help="Read the lines as one text, each given those before it.")]
-State = Annotated[Path | None, typer.Option("--state", metavar="FILE", help="With --follow: go on from a saved state.")]
+Follow = Annotated[
+    bool, typer.Option("--follow", help="Read the lines as one text: each line is scored given those before it.")
+]
+State = Annotated[
+    Path | None, typer.Option("--state", metavar="FILE", help="With --follow: continue from a saved state.")
+]
 SaveState = Annotated[
-    Path | None, typer.Option("--save-state", metavar="FILE", help="With --follow: save the state to go on from.")
+    Path | None, typer.Option("--save-state", metavar="FILE", help="With --follow: save the state to continue from.")
 ]
 
 
@@ -52,9 +57,9 @@ def score(
     \b
       log_probability <TAB> tokens <TAB> perplexity <TAB> bits_per_byte
 
-    The log-probability is in nats. Each line is read by itself, after a newline; its tokens and the newline that closes
-    it are counted. A line that is not UTF-8 is read byte by byte. A line that is too long or no object has nan for each
-    number. A field of yours that is named as one of ours is kept as given_tokens and so on.
+    The log-probability is in nats. Each line is read by itself, after a newline. Its tokens and the newline that ends
+    it are counted. A line that is not UTF-8 is read byte by byte. A line that is too long or not an object has nan for
+    each number. If your object already has a field `tokens`, it is kept as `given_tokens`, and so on.
 
     \b
       nlpseq score < sentences.txt

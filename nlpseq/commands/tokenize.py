@@ -1,4 +1,4 @@
-"""`nlpseq tokenize`: a tokeniser alone, as a filter."""
+"""`nlpseq tokenize`: train a tokeniser, or use one as a filter."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nlpseq.text.splits import CorpusSpan
 from nlpseq.text.tokenisers import TOKENISERS, Tokeniser, load_tokeniser, train_tokeniser
 from nlpseq.text.tokenisers.token_lines import decode_line_of_ids, encode_line, round_trips, spell_line
 
-app = application("Train a tokeniser, and use it as a filter.")
+app = application("Train a tokeniser, or use one as a filter.")
 
 Names = Annotated[
     list[str],
@@ -32,10 +32,10 @@ Names = Annotated[
 Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write.")]
 TokeniserFile = Annotated[Path | None, typer.Option("--tokeniser", "-t", metavar="FILE", help="Tokeniser to use.")]
 ModelFile = Annotated[Path | None, typer.Option("--model", "-m", metavar="PATH", help="Model whose tokeniser to use.")]
-Pieces = Annotated[bool, typer.Option("--pieces", help="Spell the tokens instead of numbering them.")]
-Check = Annotated[bool, typer.Option("--check", help="Decode each line again; the status is 1 if any has changed.")]
+Pieces = Annotated[bool, typer.Option("--pieces", help="Write the tokens as text instead of numbers.")]
+Check = Annotated[bool, typer.Option("--check", help="Also decode each line; the status is 1 if any line changes.")]
 
-NO_LIMIT = sys.maxsize - 1  # of a line's bytes: if a line were cut, its text could not come back
+NO_LIMIT = sys.maxsize - 1  # bytes in a line: the text of a cut line could not be restored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class TokeniserOptions:
     """The kind and size of a tokeniser."""
 
     tokens: str = option("bpe", "what a token is", choices=tuple(TOKENISERS))
-    vocab_size: int = option(8000, "largest vocabulary, its 256 bytes included", minimum=256)
+    vocab_size: int = option(8000, "largest vocabulary, the 256 bytes included", minimum=256)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -63,16 +63,16 @@ def train(
     \b
       nlpseq tokenize train corpus.txt --tokens bpe --vocab-size 8000 --out tokeniser.json
     """
-    kind, asked = tokeniser.tokens, tokeniser.vocab_size
-    made = train_tokeniser(kind, split_lines(CorpusSpan(tuple(corpus)).pieces()), asked)
-    replace_file(out, made.to_bytes())
-    if made.size < asked and kind != "byte":
-        output.note(f"note: asked {asked:,} tokens, got {made.size:,}: the corpus has no more", quiet=quiet)
+    kind, requested = tokeniser.tokens, tokeniser.vocab_size
+    trained = train_tokeniser(kind, split_lines(CorpusSpan(tuple(corpus)).pieces()), requested)
+    replace_file(out, trained.to_bytes())
+    if trained.size < requested and kind != "byte":
+        output.note(f"note: asked {requested:,} tokens, got {trained.size:,}: the corpus has no more", quiet=quiet)
     if json:
-        facts = {"kind": kind, "size": made.size, "asked": asked, "fingerprint": made.fingerprint}
+        facts = {"kind": kind, "size": trained.size, "asked": requested, "fingerprint": trained.fingerprint}
         output.write_json({"tokeniser": str(out), **facts})
     else:
-        output.write_text(f"{out}  {kind}  {made.size} tokens  #{made.fingerprint}\n")
+        output.write_text(f"{out}  {kind}  {trained.size} tokens  #{trained.fingerprint}\n")
 
 
 @command(app)
@@ -83,7 +83,7 @@ def encode(
     check: Check = False,
     quiet: Quiet = False,
 ) -> int:
-    """Write each line of standard input as numbers of tokens, with a space between two.
+    """Write each line of standard input as token ids, separated by spaces.
 
     \b
       nlpseq tokenize encode -t tokeniser.json < text.txt > ids.txt
@@ -107,10 +107,9 @@ def encode(
 
 @command(app)
 def decode(tokeniser: TokeniserFile = None, model: ModelFile = None, quiet: Quiet = False) -> int:
-    """Write the text of each line of numbers; the opposite of encode.
+    """Write the text of each line of token ids; the opposite of encode.
 
-    A line with anything but numbers of tokens, or with the number of a newline, becomes a blank line, and the status
-    is 1.
+    A line with anything but token ids, or with the id of a newline, becomes a blank line, and the status is 1.
 
     \b
       nlpseq tokenize decode -t tokeniser.json < ids.txt
@@ -128,15 +127,15 @@ def decode(tokeniser: TokeniserFile = None, model: ModelFile = None, quiet: Quie
     filter_lines(answer, longest=NO_LIMIT)
     if damaged:
         lines = "1 line is" if damaged == 1 else f"{damaged:,} lines are"
-        output.note(f"note: {lines} blank, because the input was no line of token numbers", quiet=quiet)
+        output.note(f"note: {lines} blank, because the input was not a line of token ids", quiet=quiet)
     return int(damaged > 0)
 
 
 @command(app)
 def check(tokeniser: TokeniserFile = None, model: ModelFile = None, json: Json = False) -> int:
-    """Prove that each line of standard input comes back from its tokens byte for byte.
+    """Check that decoding restores each line of standard input byte for byte.
 
-    The status is 1 if any line does not.
+    The status is 1 if any line changes.
     """
     loaded = _load(tokeniser, model)
     read = changed = 0

@@ -10,7 +10,7 @@ from nlpseq.commands.flags import Json, Quiet, application, command
 from nlpseq.tasks import TASKS, Task
 
 STARTED = time.monotonic()
-SHOWN = (  # of a run's scores: the name, the words and the format
+SHOWN = (  # scores of a run: the name, the words and the format
     ("accuracy", "accuracy", ".2f"),
     ("macro_f1", "macro-F1", ".2f"),
     ("expected_calibration_error", "calibration error", ".4f"),

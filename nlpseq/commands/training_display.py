@@ -1,6 +1,6 @@
 """Shows a training run on standard error: a live line on a terminal, else a line every ten seconds.
 
-A line is also written at each validation. The live line is rich's; generated text never goes through its markup.
+A line is also written at each validation. rich shows the live line; generated text never goes through its markup.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def show_training(run: TaskRun, *, quiet: bool) -> dict[str, Any]:
 
 
 def _stopped(run: TaskRun) -> str:
-    """How to continue a stopped run, if it was saved: a second signal may stop it before that."""
+    """How to continue a stopped run, if it was saved; a second signal may stop it before it is saved."""
     if run.folder.resume.exists():
         return f"stopped at step {run.run.step}; continue with --resume --out {run.folder.path}"
     return f"stopped at step {run.run.step}, before anything was saved for --resume"
@@ -90,7 +90,7 @@ def _live(sample: Sample) -> Iterator[Callable[[Progress], None]]:
 
 
 def _lines(sample: Sample, progress: Progress) -> list[str]:
-    """The step in one line, and at a validation a sample of generated text in another."""
+    """The step in one line; at a validation, a sample of generated text in another."""
     text = None if progress.validation is None else sample()
     return [describe(progress)] if text is None else [describe(progress), f"  sample {text!r}"]
 

@@ -25,11 +25,11 @@ from nlpseq.errors import OptionError
 from nlpseq.insight.attention import to_json
 from nlpseq.native.memory import keep_freed_memory
 
-Ranked = list[Translation]  # of a line, the best first
+Ranked = list[Translation]  # the translations of a line, the best first
 
 app = application("Translate each line of standard input.")
 
-HELP = "What each token looked at: .jsonl, or .svg for a drawing; - puts it into the objects of --jsonl."
+HELP = "Write what each token looked at: to a .jsonl, to an .svg as a drawing, or with - to the objects of --jsonl."
 AttentionPath = Annotated[Path | None, typer.Option("--attention", metavar="FILE", help=HELP)]
 
 
@@ -47,11 +47,11 @@ def translate(
 ) -> None:
     """Write one line for each line of standard input: its translation.
 
-    With --n-best N, or --sample N, there are N lines for each that is not blank, of the line's number, the
-    translation, its log-probability in nats and the score that it was ranked by, between tabs. A blank line stays
-    blank; a line that is too long (over 2,000 tokens) has an empty translation. Under `status` --jsonl says ok, cut
-    (it went on too long, or in circles), too-long, no-text, invalid-json or invalid-utf8; a field of yours that is
-    named as one of ours is kept as given_translation and so on.
+    With --n-best N or --sample N there are N lines for each line that is not blank: the line's number, the
+    translation, its log-probability in nats and the score of its rank, separated by tabs. A blank line stays blank; a
+    line that is too long (over 2,000 tokens) has an empty translation. With --jsonl `status` is ok, cut (the
+    translation went on too long, or in circles), too-long, no-text, invalid-json or invalid-utf8. If your object
+    already has a field `translation`, it is kept as `given_translation`, and so on.
 
     \b
       nlpseq translate < in.txt > out.txt
@@ -74,9 +74,9 @@ def translate(
 
 
 def _translate(translations: Translations, file: AttentionFile, lines: Sequence[str | None]) -> list[Ranked]:
-    found = translations.translate([line or "" for line in lines])
-    file.add(ranked[0].alignment if ranked else None for ranked in found)
-    return found
+    translated = translations.translate([line or "" for line in lines])
+    file.add(ranked[0].alignment if ranked else None for ranked in translated)
+    return translated
 
 
 def _as_fields(into_objects: bool, ranked: Ranked | None) -> dict[str, Any]:

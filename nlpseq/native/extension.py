@@ -1,8 +1,8 @@
 """Finding and loading the compiled library, and choosing the instructions that it uses.
 
 All compiled code is one library, with code for each kind of processor of its family. The best kind that this processor
-supports runs, unless NLPSEQ_INSTRUCTIONS names another, so that each kind can be tested and timed. If the library cannot
-be loaded, NumPy and torch do the work, and messages give the reason.
+supports runs, unless NLPSEQ_INSTRUCTIONS names another, so that each kind can be tested and timed. If the library
+cannot be loaded, NumPy and torch do the work, and messages give the reason.
 """
 
 from __future__ import annotations
@@ -73,26 +73,26 @@ def _declare(library: ctypes.CDLL) -> None:
 
 
 @cache
-def at_hand() -> tuple[str, ...]:
+def available_sets() -> tuple[str, ...]:
     """The instruction sets that can run here, the plainest first. Raises Unavailable."""
     library = load_library()
     return tuple(library.nlpseq_kind_name(kind).decode() for kind in range(library.nlpseq_best_kind() + 1))
 
 
 def kind() -> int:
-    """The index in `at_hand` of the set to use.
+    """The index in `available_sets` of the set to use.
 
     Raises Unavailable, and BackendError if NLPSEQ_INSTRUCTIONS asks for a set that this processor does not have.
     """
     setting = os.environ.get(SETTING, "").strip().lower()
     if not setting:
-        return len(at_hand()) - 1
+        return len(available_sets()) - 1
     if setting not in INSTRUCTIONS:
         near = get_close_matches(setting, INSTRUCTIONS, 1)
         hint = f"export {SETTING}={near[0]}" if near else f"unset {SETTING}"
         raise BackendError(SETTING, f"must be one of {', '.join(INSTRUCTIONS)}, was {setting!r}", hint)
     try:
-        sets = at_hand()
+        sets = available_sets()
     except Unavailable as reason:
         raise BackendError(
             SETTING, f"is {setting}, but nothing compiled can run: {reason}", f"unset {SETTING}"
@@ -114,7 +114,7 @@ def is_available() -> bool:
 
 def instructions() -> str:
     """The name of the set in use. Raises as `kind` does."""
-    return at_hand()[kind()]
+    return available_sets()[kind()]
 
 
 def describe() -> str:

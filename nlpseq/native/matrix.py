@@ -53,7 +53,7 @@ class Packed:
         return outputs
 
     def multiply_with_sums(self, rows: Values) -> tuple[Values, Values, Values]:
-        """Rows [R, I] -> outputs [R, O], the largest of each chunk of outputs [R, C], and each row's log(sum(exp(x)))."""
+        """Rows [R, I] -> outputs [R, O], the maxima of their chunks [R, C], and each row's log(sum(exp(x))) [R]."""
         outputs = np.empty((len(rows), self.outputs), np.float32)
         maxima, sums = np.empty((2, len(rows), self.chunks), np.float32)
         log_sums = np.empty(len(rows))

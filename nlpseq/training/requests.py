@@ -156,7 +156,7 @@ class TranslatorRequest(Request):
         if (self.source is None) != (self.target is None):
             raise OptionError("source and target", "go together", "--source FILE --target FILE")
         if self.source is not None and self.corpus:
-            raise OptionError("source and target", "take the place of CORPUS: give one of them")
+            raise OptionError("source and target", "replace CORPUS: give one of them")
         if self.source is not None and self.columns is not None:
             raise OptionError("columns", "is for tables, and --source and --target are texts", "leave out --columns")
         _ = self.pair_columns
@@ -206,8 +206,8 @@ def make_request(task: tasks.Task, corpora: Sequence[object], values: Mapping[st
             nested.setdefault(owner, {})[name] = value
         else:
             own[name] = _as_path(name, value, types[name])
-    parts = {owner: types[owner](**given) for owner, given in nested.items()}
-    request: Request = kind(**own, **parts)
+    inner = {owner: types[owner](**options) for owner, options in nested.items()}
+    request: Request = kind(**own, **inner)
     return request
 
 
@@ -225,8 +225,8 @@ def _fields(kind: type[Request]) -> Iterator[tuple[str, str]]:
 def _as_path(name: str, value: Any, kind: Any) -> Any:
     """A value as the type of its field: paths and lists of them may be given as str, bytes or Path."""
     if kind == Paths:
-        several = value if isinstance(value, list | tuple) else [value]
-        return tuple(_name(one, name) for one in several)
+        names = value if isinstance(value, list | tuple) else [value]
+        return tuple(_name(each, name) for each in names)
     if value is not None and Path in (kind, *typing.get_args(kind)):
         return Path(_name(value, name))
     return value
@@ -239,17 +239,17 @@ def _name(value: object, parameter: str) -> str:
     return os.fsdecode(value)
 
 
-def refuse_changes(begun: Mapping[str, Any], request: Request) -> None:
+def refuse_changes(started: Mapping[str, Any], request: Request) -> None:
     """Raises OptionError if a request to resume differs from the request that the run was started with."""
     now, plain = request.as_json(), type(request)().as_json()  # type: ignore[call-arg]  # every task has defaults
     sections = ("corpus_options", "model", "training")
     for section in sections:
         for name, value in now[section].items():
-            earlier = begun[section].get(name)
+            earlier = started[section].get(name)
             if name != "device" and value not in (plain[section][name], earlier):
-                what = f"was {earlier} when the run was begun, is {value} now"
+                what = f"was {earlier} when the run was started, is {value} now"
                 raise OptionError(name, what, f"leave out {flag(name)}")
     for name in now.keys() - set(sections):
-        if now[name] not in (plain[name], begun.get(name)):
-            what = f"was {begun.get(name)} when the run was begun, is {now[name]} now"
+        if now[name] not in (plain[name], started.get(name)):
+            what = f"was {started.get(name)} when the run was started, is {now[name]} now"
             raise OptionError(name, what, f"leave out {'CORPUS' if name == 'corpus' else as_flags(name)}")

@@ -92,9 +92,9 @@ def test_a_model_that_is_missing_foreign_or_damaged_is_refused(trained: dict[str
 
 
 def test_options_of_loading_are_for_the_right_task(trained: dict[str, Path]) -> None:
-    with pytest.raises(OptionError, match="path: may be several only for translators"):
+    with pytest.raises(OptionError, match="path: may be several only for models that work together"):
         nlpseq.load(trained["lm"], trained["lm"])
-    with pytest.raises(OptionError, match="precision: is for language models"):
+    with pytest.raises(OptionError, match="precision: must be fp32 for a classifier"):
         nlpseq.load(trained["sentiment"], precision="bf16")
     assert nlpseq.load(trained["lm"], precision="bf16").generate("a", length=3)  # type: ignore[union-attr]
 

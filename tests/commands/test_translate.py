@@ -102,7 +102,7 @@ def test_what_makes_no_sense_is_refused(
     ("arguments", "message"),
     [
         (("--source", "a"), "--source and --target: go together"),
-        (("pairs.tsv", "--source", "a", "--target", "b"), "take the place of CORPUS"),
+        (("pairs.tsv", "--source", "a", "--target", "b"), "replace CORPUS"),
         (("nowhere.tsv",), "nowhere.tsv: there is no such file"),
     ],
 )

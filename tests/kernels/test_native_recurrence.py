@@ -23,7 +23,7 @@ Close = Callable[..., None]
 if native_recurrence.unavailable():
     pytest.skip(f"no compiled loop: {native_recurrence.unavailable()}", allow_module_level=True)
 
-KINDS = extension.at_hand()
+KINDS = extension.available_sets()
 SHARES = {"units": native.UNITS, "sequences": native.SEQUENCES}
 LARGE = (5, 37, 9, 70)  # several tiles of rows, several panels, and a last one that is not full
 DEEP = (3, 9, 5, 300)  # a product in parts

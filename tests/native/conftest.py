@@ -8,7 +8,7 @@ from nlpseq.native import extension
 from nlpseq.native.extension import Unavailable
 
 try:
-    SETS = extension.at_hand()
+    SETS = extension.available_sets()
     REASON = ""
 except Unavailable as reason:
     SETS, REASON = (), str(reason)

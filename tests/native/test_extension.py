@@ -14,7 +14,7 @@ from nlpseq.native import extension, recurrence
 from nlpseq.native.extension import SETTING, Unavailable
 
 
-def test_a_set_that_is_at_hand_is_used(instructions: str) -> None:
+def test_an_available_set_is_used(instructions: str) -> None:
     assert extension.instructions() == instructions
     assert instructions in (*extension.INSTRUCTIONS, "plain")
     assert instructions in extension.describe()
@@ -22,7 +22,7 @@ def test_a_set_that_is_at_hand_is_used(instructions: str) -> None:
 
 def test_without_a_setting_the_best_set_is_used(instructions: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(SETTING)
-    assert extension.kind() == len(extension.at_hand()) - 1
+    assert extension.kind() == len(extension.available_sets()) - 1
 
 
 def test_tiles_are_for_amx_alone(instructions: str) -> None:
@@ -46,7 +46,7 @@ def test_capital_letters_and_spaces_do_not_matter(instructions: str, monkeypatch
 
 
 def test_a_set_that_the_processor_lacks_is_refused_with_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extension, "at_hand", lambda: ("sse2", "avx2"))
+    monkeypatch.setattr(extension, "available_sets", lambda: ("sse2", "avx2"))
     monkeypatch.setenv(SETTING, "avx512")
     with pytest.raises(BackendError, match="which this processor does not have: it has sse2, avx2") as caught:
         extension.kind()
@@ -58,7 +58,7 @@ def _missing() -> Any:
 
 
 def test_a_set_is_refused_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extension, "at_hand", _missing)
+    monkeypatch.setattr(extension, "available_sets", _missing)
     monkeypatch.setenv(SETTING, "avx2")
     with pytest.raises(BackendError, match="nothing compiled can run: the package was built without a C compiler"):
         extension.kind()

@@ -56,7 +56,7 @@ def test_all_sets_and_numpy_agree(cell: str, make_model: Callable[..., Path], mo
         raise extension.Unavailable("not wanted")
 
     monkeypatch.setattr(extension, "load_library", missing)
-    monkeypatch.setattr(extension, "at_hand", missing)
+    monkeypatch.setattr(extension, "available_sets", missing)
     plain = _results(path)
     for name, one in found.items():
         assert (abs(one - plain) / (1 + abs(plain))).max() < 1e-5, name

@@ -171,7 +171,7 @@ def test_without_the_library_numpy_does_the_work(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.delenv(extension.SETTING)
     monkeypatch.setattr(extension, "load_library", missing)
-    monkeypatch.setattr(extension, "at_hand", missing)
+    monkeypatch.setattr(extension, "available_sets", missing)
     assert abs(_follow([5, 6, 5]) - native).max() < 1e-5
     assert extension.describe() == "NumPy (nobody compiled it)"
 

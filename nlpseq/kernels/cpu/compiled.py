@@ -230,7 +230,7 @@ def unroll(
 ) -> tuple[Tensor, State]:
     """As `nlpseq.cells.unroll`, faster; `operands` is the type of the products' operands, by default the state's.
 
-    `kind` (an index of `nlpseq.native.extension.at_hand`), `share` and `half` are chosen by processor; tests set them.
+    `kind` (an index of `nlpseq.native.extension.available_sets`), `share` and `half` are chosen by processor; tests set them.
     """
     if half is None:
         low = operands not in (None, state.hidden.dtype)

@@ -172,10 +172,10 @@ def test_a_resumed_run_refuses_other_options(tmp_path: Path) -> None:
         for _ in first.progress():
             first.run.signal_number = signal.SIGINT
     other = replace(request, resume=True, model=replace(request.model, hidden_size=13))
-    with pytest.raises(OptionError, match="was 12 when the run was begun, is 13 now") as refused:
+    with pytest.raises(OptionError, match="was 12 when the run was started, is 13 now") as refused:
         LanguageModelRun(other)
     assert refused.value.where == "hidden_size"
-    with pytest.raises(OptionError, match="when the run was begun"):
+    with pytest.raises(OptionError, match="when the run was started"):
         LanguageModelRun(replace(request, resume=True, corpus=("stories",)))
     plain = LanguageModelRequest(out=request.out, resume=True)
     assert LanguageModelRun(plain).run.step == 1, "options that are left out are those of the run"

@@ -108,7 +108,7 @@ def test_a_run_that_is_stopped_and_resumed_is_the_same_run(cell: str, tmp_path: 
 
 def test_a_resumed_run_takes_no_other_options(tmp_path: Path) -> None:
     _train(make_request(tmp_path / "run"), stop_after=5)
-    with pytest.raises(OptionError, match=r"label_smoothing: was 0.1 when the run was begun, is 0.2 now"):
+    with pytest.raises(OptionError, match=r"label_smoothing: was 0.1 when the run was started, is 0.2 now"):
         TranslationRun(make_request(tmp_path / "run", resume=True, label_smoothing=0.2))
 
 
