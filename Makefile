@@ -22,7 +22,7 @@ demo: $(INSTALLED)
 	$(BIN)/nlpseq generate -m $(DEMO) --seed hello --length 400
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -28,11 +28,15 @@ for _variable in ("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 from nlpseq.models import language_model  # noqa: E402
 from nlpseq.models.language_model import LanguageModelOptions  # noqa: E402
 from nlpseq.models.model_file import save_model  # noqa: E402
 from nlpseq.text.tokenisers import train_tokeniser  # noqa: E402
+
+settings.register_profile("repeatable", derandomize=True, database=None)  # each run tries the same examples
+settings.load_profile("repeatable")
 
 TEXT = "the cat sat on the mat, où es-tu?\nthe dog sat on the log.\n\nöl 猫\n" * 40
 

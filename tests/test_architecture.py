@@ -202,15 +202,6 @@ def test_the_front_door_imports_no_library() -> None:
     _assert_none(_imported_at_once(["nlpseq"], NEITHER_ON_THE_FRONT_DOOR))
 
 
-def test_the_map_of_a_folder_names_its_files() -> None:
-    faults = []
-    for folder in sorted({path.parent for path in MODULES} - {PACKAGE}):
-        told = ast.get_docstring(_tree(folder / "__init__.py")) or ""
-        files = {path.name for path in folder.glob("*.py")} - {"__init__.py"}
-        faults += [f"{folder.relative_to(ROOT)}: {name}" for name in sorted(files) if name not in told]
-    _assert_none(faults)
-
-
 def test_every_folder_is_in_the_wheel() -> None:
     listed = tomllib.loads(_text(ROOT / "pyproject.toml"))["tool"]["setuptools"]["packages"]
     folders = {".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")}

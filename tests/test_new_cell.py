@@ -48,8 +48,7 @@ def step(from_input: Array, from_hidden: Array, state: LSTMState, peepholes: Arr
 
 LSTM_PEEPHOLE = Cell("lstm-peephole", 4, LSTMState, step, initial_biases=(0.0, 1.0, 0.0, 0.0), peepholes=3)
 '''
-EDITS = (  # of nlpseq/cells/__init__.py: the map of the folder, the import, the table
-    ("rnn.py lstm.py gru.py ", "rnn.py lstm.py lstm_peephole.py gru.py "),
+EDITS = (  # of nlpseq/cells/__init__.py: the import, the table
     (
         "from nlpseq.cells.lstm import LSTM\n",
         "from nlpseq.cells.lstm import LSTM\nfrom nlpseq.cells.lstm_peephole import LSTM_PEEPHOLE\n",

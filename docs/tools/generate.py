@@ -1,4 +1,4 @@
-"""Write the pages of docs/ that are made from the program: docs/options.md and docs/python-reference.md.
+"""Write the pages of docs/ that are made from the program: options.md, python-reference.md and map.md.
 
 python docs/tools/generate.py            writes them
 python docs/tools/generate.py --check    writes nothing; the status is 1 if a page is out of date
@@ -6,8 +6,10 @@ python docs/tools/generate.py --check    writes nothing; the status is 1 if a pa
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from importlib import import_module
@@ -21,6 +23,7 @@ import program
 import nlpseq
 
 DOCS = Path(__file__).parents[1]
+PACKAGE = DOCS.parent / "nlpseq"
 NOTE = "<!-- Written by docs/tools/generate.py: change the program, then run `make docs`. -->"
 
 
@@ -208,7 +211,32 @@ def _records() -> Iterator[str]:
                 yield f"- `{_call(member, found)}`. {_summary(found)}"
 
 
-PAGES = {"options.md": options_page, "python-reference.md": reference_page}
+def map_page() -> str:
+    """Every file of the package with the first sentence of its docstring, room by room."""
+    lines = [
+        NOTE,
+        "# A map of the code",
+        "",
+        "Each room of the package, and each file with its one job. [Contributing](../CONTRIBUTING.md) says which room may",
+        "import which, and where a change goes.",
+        "",
+    ]
+    for room in sorted({path.parent for path in PACKAGE.rglob("*.py")}):
+        heading = room.relative_to(PACKAGE.parent).as_posix()
+        lines += ["", f"## {heading}", "", _plain(_first_sentence(room / "__init__.py")), ""]
+        files = [path for path in sorted(room.glob("*.py")) if path.name != "__init__.py"]
+        lines += [f"- `{path.name}`: {_plain(_first_sentence(path))}" for path in files]
+    return "\n".join(lines) + "\n"
+
+
+def _first_sentence(path: Path) -> str:
+    """The first paragraph of a file's docstring, up to the end of its first sentence."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    paragraph = " ".join(text.split("\n\n")[0].split())
+    return re.split(r"(?<=[.])\s(?=[A-Z])", paragraph, maxsplit=1)[0]
+
+
+PAGES = {"options.md": options_page, "python-reference.md": reference_page, "map.md": map_page}
 
 
 def generated(name: str) -> str:

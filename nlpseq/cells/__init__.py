@@ -7,12 +7,6 @@ A cell knows nothing of time, layers, direction or padding. It takes two product
 own last hidden state, and returns the next state. The caller computes both, so the input's product can be one large
 matrix product over all time steps. Every loop over time uses the same definition of the cell. Block order, weight
 shapes and biases are those of torch.nn, so weights move both ways unchanged.
-
-    cell.py      the record that describes a cell, and the weights of one layer
-    rnn.py lstm.py gru.py   the sequential cells
-    mingru.py minlstm.py    the parallel cells, which have no recurrent weights
-    initial.py   initial values of weights
-    unroll.py    the plain loop over time: the definition of what is right, on NumPy and on torch
 """
 
 from nlpseq.cells.cell import Cell, LayerWeights

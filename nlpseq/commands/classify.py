@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from nlpseq.commands.filters import Answers, filter_texts
-from nlpseq.commands.flags import SENTIMENT, Device, JsonLines, ModelPath, Quiet, application, command
+from nlpseq.commands.flags import Device, JsonLines, ModelPath, Quiet, application, command
 from nlpseq.decoding.classification import AbstentionOptions, Decision, TextClassifier, decision_status
 from nlpseq.errors import OptionError
 from nlpseq.native.memory import keep_freed_memory
+from nlpseq.tasks import CLASSIFIER
 
 app = application("The label of each line of standard input.")
 
@@ -21,7 +22,7 @@ All = Annotated[bool, typer.Option("--all", help="Write all labels, the most pro
 
 @command(app)
 def classify(
-    model: ModelPath = SENTIMENT,
+    model: ModelPath = CLASSIFIER.folder,
     all: All = False,
     labels_only: LabelsOnly = False,
     device: Device = "cpu",

@@ -91,10 +91,6 @@ TextColumn = Annotated[
     typer.Option("--text-column", metavar="NAME", help="The text's column, by name or number. [default: by header]"),
 ]
 
-LANGUAGE_MODEL = tasks.LANGUAGE_MODEL.folder
-SENTIMENT = tasks.CLASSIFIER.folder
-TRANSLATION = tasks.TRANSLATOR.folder
-
 Function = Callable[..., Any]
 
 

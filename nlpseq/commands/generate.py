@@ -13,11 +13,12 @@ import typer
 
 from nlpseq.commands import output
 from nlpseq.commands.filters import LineFaults
-from nlpseq.commands.flags import LANGUAGE_MODEL, Device, Json, ModelPath, Precision, Quiet, application, command
+from nlpseq.commands.flags import Device, Json, ModelPath, Precision, Quiet, application, command
 from nlpseq.decoding.generation import Generated, GenerationOptions, Generator, Group
 from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.errors import OptionError
 from nlpseq.models.state_file import check_state_target
+from nlpseq.tasks import LANGUAGE_MODEL
 from nlpseq.text.lines import read_batches, standard_input, write_lines
 from nlpseq.text.tokenisers import to_utf8
 
@@ -37,7 +38,7 @@ Echo = Annotated[bool, typer.Option("--echo/--no-echo", help="Show the seed befo
 @command(app)
 def generate(
     seed: Seed = "",
-    model: ModelPath = LANGUAGE_MODEL,
+    model: ModelPath = LANGUAGE_MODEL.folder,
     samples: Samples = 1,
     echo: Echo = True,
     state: State = None,

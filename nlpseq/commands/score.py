@@ -8,20 +8,11 @@ from typing import Annotated
 import typer
 
 from nlpseq.commands.filters import Answers, filter_texts
-from nlpseq.commands.flags import (
-    LANGUAGE_MODEL,
-    TRANSLATION,
-    Device,
-    Json,
-    JsonLines,
-    ModelOrDefault,
-    Quiet,
-    application,
-    command,
-)
+from nlpseq.commands.flags import Device, Json, JsonLines, ModelOrDefault, Quiet, application, command
 from nlpseq.errors import OptionError
 from nlpseq.evaluation.line_scores import SCORE_FIELDS, LineScore, StreamScorer, load_scorer, score_fields, score_status
 from nlpseq.models.state_file import check_state_target
+from nlpseq.tasks import LANGUAGE_MODEL, TRANSLATOR
 
 app = application("How likely each line of standard input is.")
 
@@ -71,7 +62,7 @@ def score(
         check_state_target(save_state)
         if not follow:
             raise OptionError("save_state", "is for lines that follow each other", "--follow")
-    model = model or (LANGUAGE_MODEL if source is None else TRANSLATION)
+    model = model or (LANGUAGE_MODEL if source is None else TRANSLATOR).folder
     scorer = load_scorer(model, source, follow=follow, state=state, device=device)
     answers = Answers(scorer.score_lines, _as_line, score_fields, SCORE_FIELDS, score_status)
     filter_texts(answers, objects_in=jsonl, objects_out=json or jsonl, quiet=quiet, every_byte=True)

@@ -11,7 +11,7 @@ import typer
 
 from nlpseq.commands.attention_file import AttentionFile
 from nlpseq.commands.filters import Answers, filter_texts
-from nlpseq.commands.flags import TRANSLATION, Device, JsonLines, ModelPaths, Quiet, application, command
+from nlpseq.commands.flags import Device, JsonLines, ModelPaths, Quiet, application, command
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.decoding.translation import (
@@ -24,6 +24,7 @@ from nlpseq.decoding.translation import (
 from nlpseq.errors import OptionError
 from nlpseq.insight.attention import to_json
 from nlpseq.native.memory import keep_freed_memory
+from nlpseq.tasks import TRANSLATOR
 
 Ranked = list[Translation]  # the translations of a line, the best first
 
@@ -65,7 +66,7 @@ def translate(
     drawing = options.drawing(search, sampling)
     keep_freed_memory()
     settings = {"align": attention is not None, "replace_unknown": options.replace_unknown}
-    translations = Translations.load(model or [TRANSLATION], search, drawing, device=device, **settings)
+    translations = Translations.load(model or [TRANSLATOR.folder], search, drawing, device=device, **settings)
     names = (*translations.names, "attention") if into_objects else translations.names
     with AttentionFile(None if into_objects else attention, quiet=quiet) as file:
         answer, as_fields = partial(_translate, translations, file), partial(_as_fields, into_objects)

@@ -1,8 +1,4 @@
-"""What a model does, made visible.
+"""Views of what a model does.
 
-    attention.py   the alignment of a translation: numbers, a drawing, shades in a terminal
-    facts.py       the facts of a model file
-    words.py       the words that carried a classifier's decision: numbers, colours, a page
-
-Nothing here writes to a terminal: results are text, which commands show.
+Nothing here writes to a terminal: results are texts, which the commands show.
 """

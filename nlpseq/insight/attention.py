@@ -1,8 +1,7 @@
 """The alignment of a translation as JSON, as an SVG drawing and as shades in a terminal.
 
 Targets are rows and sources are columns, as in Bahdanau et al. (2015), and the weights of a row sum to one. In a
-terminal columns are only as wide as their numbers, so a legend names the token of each; that is the cost of a matrix of
-narrow columns.
+terminal the columns are only as wide as their numbers, so a legend names the token of each column.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ SHADES = " ░▒▓█"
 NEWLINE_SIGN = "⏎"
 
 CELL, MARGIN, GAP = 22, 16, 36  # pixels
-CHARACTER = 8  # pixels, the widest average of characters at 12 pixels
+CHARACTER = 8  # pixels, the average width of characters of 12 pixels in the widest font
 WIDE_CHARACTER = 13
 STYLE = """
 text { font: 12px "DejaVu Sans", Verdana, "Noto Sans CJK SC", sans-serif; fill: #1f2328; } .end { text-anchor: end; }
@@ -56,9 +55,9 @@ def draw(alignments: Sequence[Alignment]) -> str:
     elements: list[str] = []
     top, width = MARGIN, 0
     for alignment in alignments:
-        panel, height, needed = _panel(alignment, top)
+        panel, height, panel_width = _panel(alignment, top)
         elements += panel
-        top, width = top + height + GAP, max(width, needed)
+        top, width = top + height + GAP, max(width, panel_width)
     height = top - GAP + MARGIN
     size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     body = "\n".join([f"<style>{STYLE}</style>", f'<rect class="page" width="{width}" height="{height}"/>', *elements])
@@ -66,7 +65,7 @@ def draw(alignments: Sequence[Alignment]) -> str:
 
 
 def _panel(alignment: Alignment, top: int) -> tuple[list[str], int, int]:
-    """A matrix as SVG elements, its height, and the width of the drawing."""
+    """A matrix as SVG elements, its height, and the width that the drawing needs for it."""
     sources, targets = list(map(_shown, alignment.source)), list(map(_shown, alignment.target))
     left = MARGIN + max(map(_pixels, targets)) + 8
     head = max(map(_pixels, sources)) + 8

@@ -1,9 +1,10 @@
-"""Which words carried a classifier's decision: numbers, colours in a terminal, and a page of HTML.
+"""Which words decided a classifier's label: numbers, colours in a terminal, and a page of HTML.
 
-A token's weight is the gradient of a label's log-odds by the token's vector, times that vector: to first order, by how
-much the log-odds would fall without the token (Simonyan et al., 2014; Shrikumar et al., 2017, compare variants). The
-weights of a word's tokens are added up. Only this imports torch: writing the gradient again in NumPy would cost more
-than the wait. The weights of attention pooling, if a model has it, say how much a word was read, not for which label.
+A token's weight is the gradient of a label's log-odds with respect to the token's vector, times that vector. To first
+order, the log-odds would fall by this weight without the token (Simonyan et al., 2014; Shrikumar et al., 2017, compare
+variants). The weight of a word is the sum over its tokens. The gradient needs torch, which is imported only for it: a
+second implementation in NumPy would cost more than the wait. The weights of attention pooling, if a model has it, show
+how much a word was read, not for which label.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ h1 {{ font-size: 1.1em; }} p {{ overflow-wrap: anywhere; }} span {{ border-radiu
 
 
 class Word(NamedTuple):
-    """A word as it is in the text, with the space before it, its weight, and its attention weight if there is any."""
+    """A word as in the text, with the space before it, its weight, and its attention weight or None."""
 
     text: str
     weight: float
@@ -46,7 +47,7 @@ class Word(NamedTuple):
 
 
 class WordWeights(NamedTuple):
-    """The words of a text, each with what it adds to a label's log-odds."""
+    """The words of a text, with the weight that each adds to a label's log-odds."""
 
     label: str
     probability: float
@@ -75,7 +76,7 @@ def explain(classifier: TextClassifier, text: str, label: str | None = None) -> 
 def weigh_tokens(
     weights: dict[str, np.ndarray], options: ClassifierOptions, ids: np.ndarray, label: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """By how much each token of a text raises a label's log-odds [T], and its attention weight [T], if any."""
+    """The weight [T] that each token of a text adds to a label's log-odds, and its attention weight [T], or None."""
     import torch
 
     from nlpseq.kernels.cpu.recurrence import unroll
@@ -84,27 +85,27 @@ def weigh_tokens(
     from nlpseq.text.tokenisers import NEWLINE
 
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
-    column, lengths = torch.from_numpy(ids.astype(np.int64))[:, None], torch.tensor([len(ids)])
+    batch, lengths = torch.from_numpy(ids.astype(np.int64))[:, None], torch.tensor([len(ids)])
     recent = torch.full(((options.ngrams or 1) - 1, 1), NEWLINE)
-    vectors = embed_tokens(tensors, column, recent)
+    vectors = embed_tokens(tensors, batch, recent)
     inputs = {"shift": (torch.zeros_like(vectors, requires_grad=True), vectors)}
     if "evidence.table" in tensors:
-        evidence = look_up(tensors["evidence.table"], column, len(tensors["embedding.weight"]))
+        evidence = look_up(tensors["evidence.table"], batch, len(tensors["embedding.weight"]))
         inputs["evidence"] = (evidence.requires_grad_(), evidence.detach())
     leaves: dict[str, Any] = {name: leaf for name, (leaf, _) in inputs.items()}
-    outputs = classifier.read(tensors, options, column, lengths, run_layer=unroll, **leaves)
+    outputs = classifier.read(tensors, options, batch, lengths, run_layer=unroll, **leaves)
     logits = classifier.logits(tensors, options, outputs)[0]
     others = torch.cat([logits[:label], logits[label + 1 :]])
     gradients = torch.autograd.grad(logits[label] - others.logsumexp(0), list(leaves.values()))
-    carried = sum((slope * value).sum(-1)[:, 0] for slope, (_, value) in zip(gradients, inputs.values(), strict=True))
+    added = sum((slope * value).sum(-1)[:, 0] for slope, (_, value) in zip(gradients, inputs.values(), strict=True))
     attention = None
     if "attention" in options.poolings:
         attention = pooling.attention_shares(tensors, outputs)[:, 0].detach().numpy()
-    return carried.numpy(), attention
+    return added.numpy(), attention
 
 
 def words_of(tokeniser: Tokeniser, ids: Sequence[int], weights: np.ndarray, attention: np.ndarray | None) -> list[Word]:
-    """The words that tokens spell, without the newlines around a text; the weights of a word's tokens are added up."""
+    """The words that tokens spell, without the newlines around a text; a word's weight is the sum over its tokens."""
     words: list[Word] = []
     pending = b""  # bytes of a character that is not complete
     tokens: list[int] = []  # indices of the tokens of `pending`
@@ -116,17 +117,18 @@ def words_of(tokeniser: Tokeniser, ids: Sequence[int], weights: np.ndarray, atte
         text = pending.decode("utf-8", "replace")
         if text.endswith("\ufffd") and len(pending) < 4 and index < len(ids) - 2:
             continue
-        attended = None if attention is None else float(attention[tokens].sum())
-        word = Word(text, float(weights[tokens].sum()), attended)
+        attention_weight = None if attention is None else float(attention[tokens].sum())
+        word = Word(text, float(weights[tokens].sum()), attention_weight)
         words.append(_joined(words.pop(), word) if words and _goes_on(words[-1].text, text) else word)
         pending, tokens = b"", []
     return words
 
 
 def _joined(first: Word, second: Word) -> Word:
-    attended = (first.attention, second.attention)
-    total = None if attended[0] is None or attended[1] is None else attended[0] + attended[1]
-    return Word(first.text + second.text, first.weight + second.weight, total)
+    attention = None
+    if first.attention is not None and second.attention is not None:
+        attention = first.attention + second.attention
+    return Word(first.text + second.text, first.weight + second.weight, attention)
 
 
 def _goes_on(before: str, text: str) -> bool:

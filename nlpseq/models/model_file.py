@@ -161,7 +161,8 @@ def load_model(path: Path, task: str | None = None) -> Model:
     if own_task is None or TOKENISER not in tensors:
         raise ModelFileError(str(file), "is a file of nlpseq's, but not a model", f"use {NAME} of the run folder")
     if task is not None and own_task != task:
-        raise ModelFileError(str(file), f"is a {own_task}, a {task} is needed", f"nlpseq train {_verb(task)}")
+        what = f"is a {_noun(own_task)}, a {_noun(task)} is needed"
+        raise ModelFileError(str(file), what, f"nlpseq train {_verb(task)}")
     tokeniser = load_tokeniser(tensors.pop(TOKENISER).tobytes())
     return Model(own_task, header["options"], tensors, tokeniser, header, file)
 
@@ -173,6 +174,11 @@ def read_options(model: Model, kind: type[Options]) -> Options:
     except (TypeError, OptionError) as error:
         hint = "pip install --upgrade nlpseq"
         raise ModelFileError(str(model.path), f"has options that this version does not know: {error}", hint) from error
+
+
+def _noun(task: str) -> str:
+    """What a model of a task is called."""
+    return TASKS[task].noun if task in TASKS else task
 
 
 def _verb(task: str | None) -> str:

@@ -13,16 +13,6 @@ with code for every kind of processor of its family. The cost is a second copy o
 with the first. If the library is missing (there was no compiler when the package was built) or does not have a cell,
 NumPy and torch do the same work, and the line that names the kernel says so.
 
-    extension.py   finding and loading the library; which instructions it uses
-    recurrence.py  a layer over time, forward and backward: its arguments, and running it
-    layer.py       a layer over time on NumPy arrays, by the same loop, for whole texts
-    steps.py       the same step by step, for a search
-    stack.py       a stack of layers with one text in it
-    product.py     the matrix product: its arguments, and running it
-    matrix.py      packed matrices, which are multiplied with many rows
-    output.py      an output layer whose logits come with their maxima and sums
-    memory.py      keeping freed memory in the process
-
 The C files are in c/. processor.h says which kinds of processor there are, and variants.h includes a header for each:
 
     interface.h    the arguments that Python passes

@@ -67,7 +67,7 @@ def run(
 ) -> None:
     """Run a layer over time. Raises MemoryError and Unavailable.
 
-    `arguments` are the fields of Layer; `kind` is an index of `extension.available_sets()`, by default of the set in use.
+    `arguments` are the fields of Layer; `kind` is an index of `extension.available_sets()`, by default the set in use.
     """
     library = extension.load_library()
     layer = Layer(**arguments)

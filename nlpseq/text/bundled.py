@@ -1,12 +1,13 @@
 """Corpora that need no download.
 
-    stories        short stories of the project's own, in the checkout's corpora/ and in the installed package
-    english-german pairs of made-up sentences, for a translator, of the project's own too
-    reviews        made-up reviews with a label each, for a classifier, of the project's own too
-    python-docs    the reference texts behind Python's own help(), from the interpreter that runs
+    stories        short stories
+    english-german pairs of made-up sentences, for a translator
+    reviews        made-up reviews with a label each, for a classifier
+    python-docs    the texts of Python's own help(), from the running interpreter
 
-They are small: for a first run in a minute, for tests and for teaching, not for a model of use.
-`python-docs` differs from one Python version to the next, so a score on it names the version.
+The first three were written for this project; they are in the checkout's corpora/ and in the installed package. All are
+small: for a first run in a minute, for tests and for teaching, not for a useful model. `python-docs` differs between
+Python versions, so a score on it names the version.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from typing import Literal, NamedTuple
 
 from nlpseq.errors import CorpusError
 
-Kind = Literal["text", "pairs", "labels"]  # of a corpus
+Kind = Literal["text", "pairs", "labels"]  # the kind of a corpus
 
 
 class BundledCorpus(NamedTuple):
-    """One corpus: what it is, under which licence, how its text is read, in pieces, and of what kind it is."""
+    """One corpus: its name, description and licence, a function that reads its text in pieces, and its kind."""
 
     name: str
     description: str
@@ -33,7 +34,7 @@ class BundledCorpus(NamedTuple):
 
 
 def corpus_files(name: str, suffix: str = ".txt") -> list[Traversable]:
-    """The files of a corpus' folder that end so, sorted by name: in the installed package, else in the checkout."""
+    """The files of a corpus with a suffix, sorted by name: in the installed package, else in the checkout."""
     for folder in (
         resources.files("nlpseq") / "corpora" / name,
         Path(__file__).parents[2] / "corpora" / name,
@@ -48,26 +49,26 @@ def _read_stories() -> Iterator[str]:
     """The stories, one file after the other, each ending in a newline."""
     files = corpus_files("stories")
     if not files:
-        raise CorpusError("stories", "the bundled corpus is not there", "pip install --force-reinstall nlpseq")
+        raise CorpusError("stories", "the bundled corpus is missing", "pip install --force-reinstall nlpseq")
     for file in files:
         text = file.read_bytes().decode("utf-8")
         yield text if text.endswith("\n") else text + "\n"
 
 
 def _read_english_german() -> Iterator[str]:
-    """Pairs, an English sentence, a tab and a German one in each line."""
+    """Lines of an English sentence, a tab and a German sentence."""
     yield _read_table("english-german")
 
 
 def _read_reviews() -> Iterator[str]:
-    """A header, then a label, a tab and a review in each line."""
+    """A header, then lines of a label, a tab and a review."""
     yield _read_table("reviews")
 
 
 def _read_table(name: str) -> str:
     files = corpus_files(name, ".tsv")
     if not files:
-        raise CorpusError(name, "the bundled corpus is not there", "pip install --force-reinstall nlpseq")
+        raise CorpusError(name, "the bundled corpus is missing", "pip install --force-reinstall nlpseq")
     return files[0].read_bytes().decode("utf-8")
 
 
@@ -77,7 +78,7 @@ def _read_python_docs() -> Iterator[str]:
         from pydoc_data.topics import topics
     except ImportError:
         raise CorpusError(
-            "python-docs", "this Python carries no help texts", "use the corpus `stories`, or a file"
+            "python-docs", "this Python has no help texts", "use the corpus `stories`, or a file"
         ) from None
     for name in sorted(topics):
         text = topics[name]

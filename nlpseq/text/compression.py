@@ -1,7 +1,7 @@
-"""The bytes of a file, decompressed as its suffix says. A compression is one line in COMPRESSIONS.
+"""The bytes of a file, decompressed according to its suffix. A compression is one line in COMPRESSIONS.
 
-Suffixes count in any capitalisation. A file is read in blocks, so memory stays constant; damage in a compressed file
-is found when the reader gets there.
+The capitalisation of suffixes does not matter. A file is read in blocks, so memory stays constant; damage in a
+compressed file is found when the reader gets there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PIECE_BYTES = 1 << 20
 
 
 class Compression(NamedTuple):
-    """One compression: its suffix, its name, the first bytes of its files, how one is opened, and a shell command."""
+    """One compression: suffix, name, the first bytes of its files, a function that opens one, and a shell command."""
 
     suffix: str
     name: str
@@ -55,37 +55,36 @@ def compression_of(name: str) -> Compression | None:
 
 def uncompressed_name(name: str) -> str:
     """A file's name without the suffix of its compression."""
-    return name[: -len(found.suffix)] if (found := compression_of(name)) else name
+    return name[: -len(compression.suffix)] if (compression := compression_of(name)) else name
 
 
 def format_suffix(name: str) -> str:
-    """The suffix that tells a file's format, in small letters: `.csv` for `Table.CSV.gz`; "" if there is none."""
+    """The suffix of a file's format, in lower case: `.csv` for `Table.CSV.gz`; "" for a name without a suffix."""
     return Path(uncompressed_name(name)).suffix.lower()
 
 
 def shell_input(name: str, command: str) -> str:
     """A shell command that reads a file, compressed or not, on its standard input."""
-    found = compression_of(name)
-    return f"{found.command} {shlex.quote(name)} | {command}" if found else f"{command} < {shlex.quote(name)}"
+    compression, quoted = compression_of(name), shlex.quote(name)
+    return f"{compression.command} {quoted} | {command}" if compression else f"{command} < {quoted}"
 
 
 def show_line(name: str, number: int | str) -> str:
     """A shell command that shows one line of a file, compressed or not."""
-    found = compression_of(name)
     command = f"sed -n {number}p"
-    return shell_input(name, command) if found else f"{command} {shlex.quote(name)}"
+    return shell_input(name, command) if compression_of(name) else f"{command} {shlex.quote(name)}"
 
 
 def new_name(name: str, ending: str) -> str:
-    """A name in the working folder, quoted for a shell, for what a hint's command makes of a file."""
+    """The name of the file that a hint's command writes, in the working folder, quoted for a shell."""
     return shlex.quote(Path(uncompressed_name(name)).stem + ending)
 
 
 def read_blocks(path: str | Path) -> Iterator[bytes]:
     """The bytes of a file in blocks of at most PIECE_BYTES.
 
-    Raises CorpusError for a file that does not exist when called, and for one that cannot be read or is damaged while
-    reading.
+    Raises CorpusError at once for a file that does not exist, and while reading for a file that cannot be read or is
+    damaged.
     """
     name = str(path)
     if os.path.isdir(path):
@@ -96,12 +95,12 @@ def read_blocks(path: str | Path) -> Iterator[bytes]:
 
 
 def _read_blocks(path: Path) -> Iterator[bytes]:
-    found = compression_of(str(path))
+    compression = compression_of(str(path))
     try:
-        with path.open("rb") as file, found.open(file) if found else file as stream:
+        with path.open("rb") as file, compression.open(file) if compression else file as stream:
             while block := stream.read(PIECE_BYTES):
                 yield block
     except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        if isinstance(error, OSError) and (error.errno is not None or found is None):
+        if isinstance(error, OSError) and (error.errno is not None or compression is None):
             raise CorpusError(str(path), f"it cannot be read: {error.strerror or error}") from None
         raise CorpusError(str(path), f"its compressed data is damaged: {error}", "take a good copy") from None

@@ -1,8 +1,8 @@
-"""Bytes to text: UTF-8, or the encoding that a file declares; and hints for what is neither.
+"""Bytes to text: UTF-8, or the encoding that a file declares; and hints for files in neither.
 
-Nothing is guessed and nothing is repaired in silence: what is not UTF-8 is refused with the line and a command that
-mends it. Two liberties are taken, both with files from Windows: a byte order mark is dropped, and if the first line
-ends in CRLF every CRLF becomes LF. A lone CR is a character like any other.
+Nothing is guessed, and nothing is repaired silently: a file that is not UTF-8 is refused with the line and a command
+that mends it. There are two exceptions, both for files from Windows: a byte order mark is dropped, and if the first
+line ends in CRLF, every CRLF becomes LF. A lone CR is a character like any other.
 """
 
 from __future__ import annotations
@@ -21,36 +21,35 @@ from nlpseq.text.lines import BYTE_ORDER_MARK
 OTHER_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _MAGIC = {
     **{
-        one.magic: (f"{one.name}-compressed", f"rename it so that it ends in {one.suffix}")
-        for one in COMPRESSIONS.values()
+        known.magic: (f"{known.name}-compressed", f"rename it so that it ends in {known.suffix}")
+        for known in COMPRESSIONS.values()
     },
     b"PK\3\4": ("a zip archive", "unzip it first"),
-    b"%PDF": ("a PDF", "make text of it with pdftotext"),
-    b"PAR1": ("a parquet file", "write its text column to a text file; as pairs or labelled texts, name it .parquet"),
+    b"%PDF": ("a PDF", "convert it to text with pdftotext"),
+    b"PAR1": ("a parquet file", "write its text column to a text file; for pairs or labelled texts, name it .parquet"),
 }
 _NOT_A_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 def to_utf8(text: str) -> bytes:
-    """The bytes that `text` stands for.
+    """The bytes of `text`, escaped ones included.
 
-    An escaped byte (U+DC80 to U+DCFF) becomes itself again. Any other lone surrogate stands for no byte
-    (JSON can spell one) and becomes the three bytes that UTF-8 would give it, which decoding leaves
-    escaped.
+    An escaped byte (U+DC80 to U+DCFF) is restored. Any other lone surrogate, which JSON can spell, becomes the three
+    bytes that UTF-8 would give it; decoding leaves them escaped.
     """
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         escaped = _NOT_A_BYTE.sub(
-            lambda found: found[0].encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape"), text
+            lambda match: match[0].encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape"), text
         )
         return escaped.encode("utf-8", "surrogateescape")
 
 
 def decode_utf8(name: str, blocks: Iterable[bytes]) -> Iterator[str]:
-    """The text of blocks of UTF-8 in pieces that end where a line ends; CRLF becomes LF if the first line ends so.
+    """The text of blocks of UTF-8, in pieces that end with a line; CRLF becomes LF if the first line ends in CRLF.
 
-    Raises CorpusError for what is empty, binary or not UTF-8.
+    Raises CorpusError for blocks that are empty, binary or not UTF-8.
     """
     offset, lines, head = 0, 0, b""
     crlf: bool | None = None
@@ -74,7 +73,7 @@ def decode_utf8(name: str, blocks: Iterable[bytes]) -> Iterator[str]:
 def decode_declared(name: str, blocks: Iterable[bytes], declared: str) -> Iterator[str]:
     """The text of blocks in the encoding that their file declares; UTF-8 if it is "" or unknown to Python.
 
-    Raises CorpusError for what is not in that encoding, with a hint that names the one it may be in.
+    Raises CorpusError for blocks in another encoding, with a hint that names a likely one.
     """
     try:
         codec = codecs.lookup(declared or "utf-8").name
@@ -90,12 +89,12 @@ def decode_declared(name: str, blocks: Iterable[bytes], declared: str) -> Iterat
             yield decoder.decode(block)
         yield decoder.decode(b"", final=True)
     except UnicodeError as error:
-        what = f"it says that it is {declared}, and is not: {getattr(error, 'reason', error)}"
+        what = f"it declares {declared}, but is not: {getattr(error, 'reason', error)}"
         raise CorpusError(name, what, encoding_hint(name, block)) from None
 
 
 def _cut_pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of PIECE_BYTES or little more, cut after a line or else where `_cut` says."""
+    """The same bytes in pieces of PIECE_BYTES or a little more, cut by `_cut`."""
     pending = b""
     for block in blocks:
         pending += block
@@ -108,7 +107,7 @@ def _cut_pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _cut(pending: bytes) -> int:
-    """After the last newline; else before the last space; else before the last character."""
+    """Where to cut: after the last newline; else before the last space; else before the last character."""
     if end := pending.rfind(b"\n") + 1:
         return end
     end = pending.rfind(b" ")
@@ -121,7 +120,7 @@ def _cut(pending: bytes) -> int:
 
 
 def _check(name: str, head: bytes, piece: bytes, offset: int, lines: int) -> None:
-    """Raise CorpusError if a piece that starts at byte `offset`, after `lines` lines, is no UTF-8 text."""
+    """Raise CorpusError if a piece that starts at byte `offset`, after `lines` lines, is not UTF-8 text."""
     for mark, encoding in OTHER_MARKS.items():
         if head.startswith(mark):
             raise CorpusError(name, f"this is {encoding}, a corpus is UTF-8", iconv_command(name, encoding))
@@ -145,9 +144,9 @@ def _refuse(name: str, head: bytes, piece: bytes, index: int, what: str, lines: 
 
 
 def likely_encoding(data: bytes) -> str:
-    """The encoding that bytes may be in if they are not UTF-8; a guess for a hint, never for reading.
+    """The likely encoding of bytes that are not UTF-8; a guess for a hint, never for reading.
 
-    "UTF-8" means damaged UTF-8, and "" that they are no text.
+    "UTF-8" means damaged UTF-8, and "" means that the bytes are not text.
     """
     if b"\0" in data:
         odd, even = data[1::2].count(0), data[0::2].count(0)
@@ -156,21 +155,21 @@ def likely_encoding(data: bytes) -> str:
     damaged = text.count("\ufffd")
     if len(text) - len(text.encode("ascii", "ignore")) > 2 * damaged:
         return "UTF-8"
-    runs = re.findall(rb"[\x80-\xff]+", data)  # a hanzi is mostly two of these, a Latin letter one
+    runs = re.findall(rb"[\x80-\xff]+", data)  # a hanzi is mostly two such bytes, a Latin letter one
     in_pairs = sum(len(run) for run in runs if len(run) % 2 == 0)
     sound = "\ufffd" not in data.decode("gb18030", "replace")[:-2]
     return "GB18030" if sound and in_pairs > 0.8 * sum(map(len, runs)) else "WINDOWS-1252"
 
 
 def iconv_command(name: str, encoding: str) -> str:
-    """A command that makes UTF-8 of a file in `encoding`, compressed or not; "UTF-8" drops damaged bytes."""
+    """A command that converts a file in `encoding`, compressed or not, to UTF-8; "UTF-8" drops damaged bytes."""
     suffix = Path(compression.uncompressed_name(name)).suffix or ".txt"
     command = f"iconv {'-c ' if encoding == 'UTF-8' else ''}-f {encoding} -t UTF-8"
     return f"{shell_input(name, command)} > {new_name(name, f'.utf8{suffix}')}"
 
 
 def encoding_hint(name: str, sample: bytes) -> str:
-    """What to do about a file some of whose bytes, `sample`, are not UTF-8 text."""
+    """What to do about a file in which the bytes `sample` are not UTF-8 text."""
     encoding = likely_encoding(sample)
     if not encoding:
         return "a corpus is a text file in UTF-8"

@@ -1,8 +1,8 @@
 """Corpora as streams of text: files, bundled corpora and hub data sets, in pieces of about a megabyte.
 
-Memory stays constant, because a file is read in blocks and handed on in pieces that end where a line ends
-(in a longer line: before a space, else between two characters). The price is that a fault deep in a file is
-found only when the reader gets there.
+Memory stays constant, because a file is read in blocks and passed on in pieces. A piece ends with a line, or within a
+very long line before a space, else between two characters. The price is that a fault deep in a file is found only when
+the reader gets there.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from nlpseq.text.hub import HUB, read_hub
 def open_corpus(name: str) -> Iterator[str]:
     """The text of a corpus in pieces: a file's path, a bundled corpus' name, or `hf:NAME[:CONFIG]`.
 
-    A file goes before a bundled corpus of the same name. Raises CorpusError for a name that is none of the
-    three, with the nearest one that exists, and whatever `read_text` and `read_hub` raise.
+    A file has precedence over a bundled corpus of the same name. Raises CorpusError for any other name, with the
+    nearest one that exists, and as `read_text` and `read_hub` do.
     """
     if os.path.isfile(name):
         return read_text(name)
@@ -35,23 +35,23 @@ def open_corpus(name: str) -> Iterator[str]:
 
 
 def split_lines(pieces: Iterable[str]) -> Iterator[str]:
-    """The lines of pieces of text, without their newlines, as `train_tokeniser` wants them."""
-    started: list[str] = []
+    """The lines of pieces of text, without their newlines, as `train_tokeniser` takes them."""
+    unfinished: list[str] = []
     for piece in pieces:
         first, *rest = piece.split("\n")
-        started.append(first)
+        unfinished.append(first)
         if rest:
-            yield "".join(started)
+            yield "".join(unfinished)
             yield from rest[:-1]
-            started = [rest[-1]]
-    if last := "".join(started):
+            unfinished = [rest[-1]]
+    if last := "".join(unfinished):
         yield last
 
 
 def read_text(path: str | Path) -> Iterator[str]:
-    """The text of a file, compressed or not, in pieces of about a megabyte; there is always some.
+    """The text of a file, compressed or not, in pieces of about a megabyte; at least one piece.
 
-    Raises CorpusError at once for a file that does not exist, and while reading for one that cannot be read, is
+    Raises CorpusError at once for a file that does not exist, and while reading for a file that cannot be read or is
     empty, binary, damaged or not UTF-8.
     """
     need_path(str(path))
@@ -65,19 +65,19 @@ def need_source(name: str) -> None:
 
 
 def need_path(name: str) -> None:
-    """Raises CorpusError for a path that does not exist, with the name most like it."""
+    """Raises CorpusError for a path that does not exist, with the most similar name."""
     if not os.path.exists(name):
         raise CorpusError(name, "there is no such file or corpus", _nearest(name))
 
 
 def _nearest(name: str) -> str:
     """A hint that names the file or bundled corpus most like `name`."""
-    folder, wanted = os.path.split(name)
+    folder, file = os.path.split(name)
     try:
-        beside = [entry.name for entry in os.scandir(folder or ".")]
+        neighbours = [entry.name for entry in os.scandir(folder or ".")]
     except (OSError, ValueError):
-        beside = []
-    if near := get_close_matches(wanted, beside, 1):
+        neighbours = []
+    if near := get_close_matches(file, neighbours, 1):
         return f"did you mean {os.path.join(folder, near[0])}?"
     if near := get_close_matches(name, BUNDLED, 1):
         return f"did you mean the bundled corpus {near[0]}?"

@@ -12,7 +12,7 @@ HUB = "hf:"
 
 
 def read_hub(name: str) -> Iterator[str]:
-    """The `text` column of the train split of a hub data set, a row and a newline each.
+    """The `text` column of the train split of a hub data set, with a newline after each row.
 
     A row without a text (null) is a blank line. Raises CorpusError, when reading starts, as `hub_rows` does.
     """
@@ -31,29 +31,29 @@ def read_hub(name: str) -> Iterator[str]:
 def hub_rows(name: str) -> Iterator[dict[str, Any]]:
     """The rows of the train split of a hub data set, streamed.
 
-    Raises CorpusError, when reading starts, for whatever goes wrong at the hub, and if there are no rows.
+    Raises CorpusError, when reading starts, for any failure of the hub, and if there are no rows.
     """
     from datasets import load_dataset
 
     repository, _, configuration = name.removeprefix(HUB).partition(":")
     if not repository:
-        raise CorpusError(name, "it names no data set", f"{HUB}NAME or {HUB}NAME:CONFIG")
-    found = False
+        raise CorpusError(name, "it does not name a data set", f"{HUB}NAME or {HUB}NAME:CONFIG")
+    has_rows = False
     try:
         dataset = load_dataset(repository, configuration or None, split="train", streaming=True)
         features = dataset.features or {}
         names = {column: feature.names for column, feature in features.items() if hasattr(feature, "names")}
         for row in dataset:
-            found = True
+            has_rows = True
             yield with_label_names(row, names)
     except _hub_failures() as error:
         raise _hub_error(name, error) from None
-    if not found:
+    if not has_rows:
         raise CorpusError(name, "its train split has no rows")
 
 
 def with_label_names(row: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """A row with the names of labels that its data set numbers; -1, which means no label, becomes null."""
+    """A row with names instead of numbered labels; -1, which means no label, becomes null."""
     named = {
         column: labels[row[column]] if row[column] >= 0 else None
         for column, labels in names.items()
@@ -65,7 +65,7 @@ def with_label_names(row: Mapping[str, Any], names: Mapping[str, Sequence[str]])
 def _row_text(name: str, row: dict[str, Any]) -> str:
     if "text" not in row:
         columns = ", ".join(row)
-        hint = "export the column that you want to a text file"
+        hint = "export the column of texts to a text file"
         raise CorpusError(name, f"it has no column `text`, only {columns}", hint)
     text = row["text"]
     if text is not None and not isinstance(text, str):
@@ -75,7 +75,7 @@ def _row_text(name: str, row: dict[str, Any]) -> str:
 
 
 def _hub_failures() -> tuple[type[Exception], ...]:
-    """What datasets and the libraries below it raise for a bad name, network or file."""
+    """The exceptions of datasets, and of the libraries that it uses, for a bad name, network or file."""
     from datasets.exceptions import DatasetsError
     from huggingface_hub import errors
 
@@ -92,7 +92,7 @@ def _hub_error(name: str, error: Exception) -> CorpusError:
     if isinstance(error, DatasetNotFoundError):
         hint = "check the name on huggingface.co/datasets; a private data set needs `hf auth login`"
     elif isinstance(error, OSError):
-        hint = "check the network; a corpus in a file needs none"
+        hint = "check the network; a corpus in a file does not need it"
     elif isinstance(error, ValueError) and "config" in reason.lower():
         hint = f"name one: {name.split(':')[0]}:{name.split(':')[1]}:CONFIG"
     return CorpusError(name, f"the hub's data set cannot be read: {reason[:300]}", hint)

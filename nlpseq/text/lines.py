@@ -1,14 +1,13 @@
-"""Lines in, lines out: what makes the filters citizens of a pipeline.
+"""Lines in, lines out: reading and writing the lines of the filters.
 
-    read_batches      takes whatever waits on standard input at once and waits for nothing more
-    decode_line       a line's text, and whether its bytes were sound
+    read_batches      takes all input that waits on standard input, and waits for no more
+    decode_line       a line's text, and whether its bytes were valid
     write_lines       one line out for each line in, flushed; a closed pipe becomes ReaderGone
 
-Lines are bytes, and only "\\n" ends one: a CR, a form feed or a U+2028 is part of its line. Input is read
-from the descriptor itself, past Python's buffers, because those wait until they are full: someone who types
-gets an answer to each line, and a file gets full batches. Nothing is lost in silence: a line beyond
-LONGEST_LINE is handed on cut, one byte longer than the limit, so that the caller sees it and can answer
-with a status.
+Lines are bytes, and only "\\n" ends one: a CR, a form feed or a U+2028 belongs to its line. Input is read from the
+descriptor itself, not through Python's buffers, which wait until they are full. So typing gets an answer to each line,
+and a file gets full batches. Nothing is lost silently: a line longer than LONGEST_LINE is cut to one byte more than the
+limit, so that the caller can recognise it and answer with a status.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from nlpseq.errors import CorpusError, NlpseqError
 BUDGET = 1 << 20  # bytes taken at once
 LONGEST_LINE = 1 << 24  # bytes
 
-FIRST_LINES, LINES_AT_ONCE = 64, 1024  # of a batch whose answers come together
+FIRST_LINES, LINES_AT_ONCE = 64, 1024  # lines of a batch that are answered together
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -35,7 +34,7 @@ TOO_LONG = "too-long"
 
 
 class ReaderGone(Exception):
-    """Standard output has no reader any more, as after `| head -1`: end quietly, with status 0."""
+    """Standard output has lost its reader, as after `| head -1`: the program ends quietly, with status 0."""
 
 
 def standard_input() -> int | BinaryIO:
@@ -47,17 +46,16 @@ def standard_input() -> int | BinaryIO:
 
 
 def read_batches(source: int | BinaryIO, budget: int = BUDGET, longest: int = LONGEST_LINE) -> Iterator[list[bytes]]:
-    """Lines without their newlines, in batches: all that waited on the descriptor, up to `budget` bytes.
+    """Lines without their newlines, in batches: all lines waiting on the descriptor, up to `budget` bytes.
 
-    Blocks only while there is no whole line. What follows the last newline is a line too, if it is not
-    empty. A line of more than `longest` bytes comes cut to `longest + 1`. Raises CorpusError if reading
-    fails.
+    Blocks only while there is no whole line. Text after the last newline is a line too. A line of more than `longest`
+    bytes is cut to `longest + 1`. Raises CorpusError if reading fails.
     """
     return cut_lines(_blocks(source, budget), longest)
 
 
 def cut_lines(blocks: Iterable[bytes], longest: int = LONGEST_LINE) -> Iterator[list[bytes]]:
-    """The lines that each block completes, a list a block; long and last lines as in `read_batches`."""
+    """The lines that each block completes, a list for each block; long and last lines as in `read_batches`."""
     pending = bytearray()
     for block in blocks:
         first, *rest = block.split(b"\n")
@@ -70,7 +68,7 @@ def cut_lines(blocks: Iterable[bytes], longest: int = LONGEST_LINE) -> Iterator[
 
 
 def portions(batch: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """A batch's lines in portions, the first one small, so that there is an answer soon."""
+    """A batch's lines in portions, the first one small, so that the first answers come soon."""
     yield batch[:FIRST_LINES]
     for start in range(FIRST_LINES, len(batch), LINES_AT_ONCE):
         yield batch[start : start + LINES_AT_ONCE]
@@ -94,9 +92,8 @@ def write_lines(lines: Iterable[bytes], output: BinaryIO | None = None) -> None:
 def write_bytes(data: bytes, output: BinaryIO | None = None) -> None:
     """Write to `output` (None: standard output) at once.
 
-    Raises ReaderGone if it has no reader any more, NlpseqError if it cannot be written. After either, the
-    descriptor leads to the null device, so that what is still buffered makes no noise when the interpreter
-    ends.
+    Raises ReaderGone if the output has lost its reader, and NlpseqError if it cannot be written. After either, the
+    descriptor leads to the null device, so that buffered output causes no error when the interpreter ends.
     """
     stream = _standard_output() if output is None else output
     descriptor = _descriptor(stream)
@@ -121,7 +118,7 @@ def _standard_output() -> BinaryIO:
 
 
 def _blocks(source: int | BinaryIO, budget: int) -> Iterator[bytes]:
-    """What waits on `source`, up to `budget` bytes at once, until it ends; CorpusError if that fails."""
+    """Blocks of the bytes waiting on `source`, up to `budget` each, until it ends. Raises CorpusError."""
     try:
         if isinstance(source, int):
             yield from _descriptor_blocks(source, budget)
@@ -135,16 +132,16 @@ def _descriptor_blocks(descriptor: int, budget: int) -> Iterator[bytes]:
     ended = False
     while not ended:
         pieces: list[bytes] = []
-        missing = budget
-        while missing and not ended and (not pieces or _waits(descriptor)):
-            pieces.append(_read(descriptor, missing))
-            missing -= len(pieces[-1])
+        remaining = budget
+        while remaining and not ended and (not pieces or _waits(descriptor)):
+            pieces.append(_read(descriptor, remaining))
+            remaining -= len(pieces[-1])
             ended = not pieces[-1]
         yield b"".join(pieces)
 
 
 def _read(descriptor: int, size: int) -> bytes:
-    """Read what is there, waiting for the first byte even if the descriptor was set not to wait."""
+    """Read the available bytes; waits for the first one even if the descriptor is non-blocking."""
     while True:
         try:
             return os.read(descriptor, size)
@@ -153,14 +150,14 @@ def _read(descriptor: int, size: int) -> bytes:
 
 
 def _waits(descriptor: int) -> bool:
-    """Whether a read would return at once; on Windows, which cannot say, it is taken not to."""
+    """Whether a read would return at once; always False on Windows, which cannot tell."""
     if sys.platform == "win32":
         return False
     return bool(select.select([descriptor], [], [], 0)[0])
 
 
 def _descriptor(stream: BinaryIO) -> int | None:
-    """The descriptor behind a stream; None for one in memory, as tests use."""
+    """The descriptor of a stream; None for a stream in memory, as in tests."""
     try:
         return stream.fileno()
     except OSError:
@@ -168,7 +165,7 @@ def _descriptor(stream: BinaryIO) -> int | None:
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    """Write all of it, waiting if the descriptor was set not to wait."""
+    """Write all data; waits even if the descriptor is non-blocking."""
     rest = memoryview(data)
     while rest:
         try:
@@ -178,7 +175,7 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 def _silence(descriptor: int | None) -> None:
-    """Let what is still in Python's buffers go nowhere."""
+    """Redirect a descriptor to the null device, where the rest of Python's buffers goes."""
     if descriptor is not None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, descriptor)

@@ -1,7 +1,7 @@
-"""Texts as ids side by side: which go together, and as what array.
+"""Texts of ids, side by side in one array, and groups of texts of similar length.
 
-Texts of one array cost as much as its longest, so those of about one length go together, as many as a budget of tokens
-holds; then neither time nor memory depends on how unequal texts are.
+Each text of an array costs as much as the longest, so texts of similar length are grouped, as many as a budget of
+tokens allows. So neither time nor memory depends on how unequal the texts are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Ids = NDArray[np.int64]
 
 
 def side_by_side(texts: Sequence[NDArray[Any]]) -> tuple[Ids, Ids]:
-    """Texts as columns [T, B], newlines after their ends, and their lengths [B]."""
+    """Texts as columns [T, B], padded with newlines, and their lengths [B]."""
     lengths = np.array([len(text) for text in texts])
     columns = np.full((lengths.max(), len(texts)), NEWLINE, np.int64)
     for column, text in enumerate(texts):
@@ -27,7 +27,7 @@ def side_by_side(texts: Sequence[NDArray[Any]]) -> tuple[Ids, Ids]:
 
 
 def together(lengths: Ids, tokens: int | None, texts: int | None = None) -> Iterator[Ids]:
-    """The indices of texts that go together, short ones first; texts of equal length keep their order.
+    """Groups of indices of texts of similar length, short ones first; texts of equal length keep their order.
 
     A group has at most `tokens` tokens, padding included, and `texts` texts, but always one text.
     """
@@ -36,7 +36,7 @@ def together(lengths: Ids, tokens: int | None, texts: int | None = None) -> Iter
     while start < len(order):
         stop = len(order) if texts is None else start + texts
         if tokens is not None:
-            needed = lengths[order[start:stop]] * np.arange(1, len(order[start:stop]) + 1)  # up to each of them
-            stop = min(stop, start + max(1, int(np.searchsorted(needed, tokens, "right"))))
+            padded = lengths[order[start:stop]] * np.arange(1, len(order[start:stop]) + 1)  # tokens up to each text
+            stop = min(stop, start + max(1, int(np.searchsorted(padded, tokens, "right"))))
         yield order[start:stop]
         start = stop

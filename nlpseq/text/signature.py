@@ -1,4 +1,4 @@
-"""How a corpus is identified: a SHA-256 of its text, and the name that a signature of scores calls it by."""
+"""The SHA-256 of a corpus' text, and the name of a corpus in the signature of a score."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TextHash:
 
 
 def rows_sha256(rows: Iterable[Sequence[str]]) -> str:
-    """The SHA-256 of rows, a tab between two cells and a newline after each row."""
+    """The SHA-256 of rows, with tabs between cells and a newline after each row."""
     text = TextHash()
     for row in rows:
         text.add("\t".join(row) + "\n")
@@ -34,5 +34,5 @@ def rows_sha256(rows: Iterable[Sequence[str]]) -> str:
 
 
 def corpus_name(names: Sequence[str], chosen: str) -> str:
-    """What a signature calls a corpus: the names of its files, and how its texts were chosen (`held out`)."""
+    """The name of a corpus in a signature: the names of its files, and how its texts were chosen (`held out`)."""
     return f"{'+'.join(Path(name).name for name in names)}:{chosen.replace(' ', '-')}"

@@ -1,7 +1,7 @@
-"""Spans of a corpus: what training reads, what it holds out, and what an evaluation reads again.
+"""Spans of a corpus: the text that training reads, and the text that it holds out for validation and evaluation.
 
-Spans are counted in characters and read from the sources each time, so that nothing is kept but two numbers; the cost
-is that a span at the end is reached by reading all that is before it.
+A span is two numbers of characters, and its text is read from the sources each time. The cost is that reading a span at
+the end means reading all text before it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class CorpusSpan:
 
 @dataclass
 class Measured:
-    """What one reading of a corpus tells."""
+    """The size and the hash of a corpus."""
 
     characters: int = 0
     sha256: str = ""
@@ -48,16 +48,16 @@ class Measured:
 
 def measure(span: CorpusSpan) -> Measured:
     """Read a span once. Raises CorpusError if a source cannot be read."""
-    found, text = Measured(), TextHash()
+    measured, text = Measured(), TextHash()
     for piece in span.pieces():
-        found.characters += len(piece)
+        measured.characters += len(piece)
         text.add(piece)
-    found.sha256 = text.sha256
-    return found
+    measured.sha256 = text.sha256
+    return measured
 
 
 def split(names: Sequence[str], whole: Measured, *, at_line_end: bool) -> tuple[CorpusSpan, CorpusSpan | None]:
-    """What is trained on, and what is held out at the end; None for that if the corpus is too short to spare it."""
+    """The training text, and the text held out at the end, or None if the corpus is too short to spare any."""
     everything = CorpusSpan(tuple(names))
     cut = max(whole.characters * (HELD_OUT_DIVISOR - 1) // HELD_OUT_DIVISOR, whole.characters - MOST_HELD_OUT)
     if at_line_end:
@@ -68,17 +68,17 @@ def split(names: Sequence[str], whole: Measured, *, at_line_end: bool) -> tuple[
 
 
 def hold_out(names: Sequence[str], kind: str) -> tuple[CorpusSpan, CorpusSpan | None, Measured]:
-    """The spans that training makes for a `kind` of tokens, and the whole.
+    """The spans of training and validation text for a `kind` of tokens, and the size and hash of the whole corpus.
 
-    Characters and bytes are cut in mid-line, longer tokens at a line's end. Raises CorpusError if a source
-    cannot be read.
+    The cut may be within a line for characters and bytes, and is at a line's end for longer tokens. Raises CorpusError
+    if a source cannot be read.
     """
     whole = measure(CorpusSpan(tuple(names)))
     return *split(names, whole, at_line_end=kind not in ("char", "byte")), whole
 
 
 def _next_line_end(span: CorpusSpan, cut: int) -> int:
-    """The first offset after a line's end at or behind `cut`."""
+    """The first offset, from `cut` on, that follows a line's end."""
     offset = 0
     for piece in span.pieces():
         if offset + len(piece) > cut:

@@ -1,9 +1,9 @@
 """A tokenised corpus on disk: one column of ids in an Arrow file, memory-mapped.
 
-Ids are kept in the smallest unsigned type that the vocabulary fits (8, 16 or 32 bits), in pieces of PIECE
-tokens. Reading maps the file and copies nothing until a slice crosses from one piece into the next, so that
-a corpus larger than memory can be trained on and several processes share one copy. The price is that the
-file is tied to its tokeniser: it holds ids, not text.
+Ids have the smallest unsigned type that holds the vocabulary (8, 16 or 32 bits), and are stored in pieces of PIECE
+tokens. Reading maps the file, and copies only slices that cross from one piece into the next. So a corpus may be larger
+than memory, and several processes share one copy. The price is that the file is tied to its tokeniser: it holds ids,
+not text.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ def token_type(vocabulary_size: int) -> np.dtype[Any]:
 class TokenStream:
     """All tokens of a corpus, in order; `stream[a:b]` is an array of the small type.
 
-    A slice within one piece is a read-only view of the mapped file, any other is a copy.
+    A slice within one piece is a read-only view of the mapped file; any other slice is a copy.
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Map a file that `write_stream` wrote; CorpusError if it is missing, damaged or something else."""
+        """Map a file of `write_stream`. Raises CorpusError if it is missing, damaged or another file."""
         self._set_pieces(_map(Path(path)))
 
     @classmethod
     def from_array(cls, tokens: NDArray[Any]) -> Self:
-        """A stream over ids [T] in memory, as they are."""
+        """A stream over ids [T] in memory, without a copy."""
         stream = cls.__new__(cls)
         stream._set_pieces([tokens])
         return stream
@@ -69,21 +69,21 @@ class TokenStream:
         """The type of every slice."""
         return self._pieces[0].dtype
 
-    def __getitem__(self, wanted: slice) -> NDArray[Any]:
-        """Ids [b - a] of `stream[a:b]`; ends beyond the stream are cut as in every slice, steps refused."""
-        start, stop, step = wanted.indices(len(self))
+    def __getitem__(self, span: slice) -> NDArray[Any]:
+        """Ids [b - a] of `stream[a:b]`; a slice beyond the end is cut, as always, and a step is refused."""
+        start, stop, step = span.indices(len(self))
         if step != 1:
             raise ValueError(f"a token stream is read in steps of 1, not {step}")
         first = bisect_right(self._starts, start, hi=len(self._pieces)) - 1
-        parts = [self._pieces[first][start - self._starts[first] : max(start, stop) - self._starts[first]]]
+        slices = [self._pieces[first][start - self._starts[first] : max(start, stop) - self._starts[first]]]
         while self._starts[first + 1] < stop:
             first += 1
-            parts.append(self._pieces[first][: stop - self._starts[first]])
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            slices.append(self._pieces[first][: stop - self._starts[first]])
+        return slices[0] if len(slices) == 1 else np.concatenate(slices)
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the ids as little-endian 32-bit numbers: the same whatever the type and the pieces."""
+        """Hash of the ids as little-endian 32-bit numbers; it does not depend on their type and the pieces."""
         digest = hashlib.sha256()
         for start in range(0, len(self), PIECE):
             digest.update(self[start : start + PIECE].astype("<u4").tobytes())
@@ -91,10 +91,10 @@ class TokenStream:
 
 
 def write_stream(path: str | Path, pieces: Iterable[NDArray[Any]], vocabulary_size: int) -> TokenStream:
-    """Write arrays of ids [any length each] one after the other and map the file.
+    """Write arrays of ids, of any lengths, one after the other, and map the file.
 
-    The file appears whole or not at all: it is written under a temporary name beside `path`, flushed to the
-    disk and renamed. Raises CorpusError if the disk refuses it, and whatever `pieces` raises.
+    The file appears whole or not at all: it is written under a temporary name beside `path`, flushed to the disk and
+    renamed. Raises CorpusError if it cannot be written, and the exceptions of `pieces`.
     """
     path = Path(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -113,14 +113,14 @@ def write_stream(path: str | Path, pieces: Iterable[NDArray[Any]], vocabulary_si
 
 
 def _write(file: BinaryIO, pieces: Iterator[NDArray[Any]]) -> None:
-    """Write pieces that are never empty, the first of which says the type, to the disk itself."""
+    """Write pieces, none of them empty, in the type of the first one, and flush them to the disk."""
     import pyarrow
 
     first = next(pieces, np.empty(0, np.uint8))
     kind = pyarrow.from_numpy_dtype(first.dtype)
     schema = pyarrow.schema([(_COLUMN, kind)])
     with pyarrow.ipc.new_stream(file, schema) as writer:
-        for piece in chain([first], pieces):  # from its memory as it is: pyarrow.array would import pandas
+        for piece in chain([first], pieces):  # without a copy: pyarrow.array would import pandas
             column = pyarrow.Array.from_buffers(kind, len(piece), [None, pyarrow.py_buffer(piece)])
             writer.write_batch(pyarrow.record_batch([column], schema=schema))
     file.flush()
@@ -128,7 +128,7 @@ def _write(file: BinaryIO, pieces: Iterator[NDArray[Any]]) -> None:
 
 
 def _even_pieces(pieces: Iterable[NDArray[Any]], vocabulary_size: int) -> Iterator[NDArray[Any]]:
-    """The same ids in the smallest type, in pieces of PIECE tokens but for the last."""
+    """The same ids in the smallest type, in pieces of PIECE tokens; the last may be shorter."""
     kind = token_type(vocabulary_size)
     gathered: list[NDArray[Any]] = []
     waiting = 0
@@ -158,7 +158,7 @@ def _map(path: Path) -> list[NDArray[Any]]:
     except FileNotFoundError:
         raise CorpusError(str(path), "there is no such token stream") from None
     except (OSError, pyarrow.ArrowException, KeyError, ValueError) as error:
-        raise CorpusError(str(path), f"this is no token stream: {error}", _REMEDY) from None
+        raise CorpusError(str(path), f"this is not a token stream: {error}", _REMEDY) from None
     if not whole:
         raise CorpusError(str(path), "this token stream is cut short", _REMEDY)
     return pieces or [np.empty(0, np.uint8)]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
+from nlpseq.device import on_device
 from nlpseq.models import classifier, translator
 from nlpseq.models.classifier import ClassifierOptions
-from nlpseq.device import on_device
 from nlpseq.models.model_file import save_model
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.text.tokenisers import ByteTokeniser

@@ -65,7 +65,7 @@ def test_each_line_gives_a_line(nlpseq: Run, model_path: Path, odd_file: bytes, 
 def test_a_line_that_is_not_utf8_says_so(nlpseq: Run, model_path: Path) -> None:
     done = nlpseq("generate", "-m", model_path, "--seed", "-", "--length", 3, "--json", input=b"ok\n\xff\n")
     assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["ok", "invalid-utf8"]
-    assert done.stderr == "note: 1 line was not UTF-8 and read byte by byte\n"
+    assert done.stderr == "note: 1 line was not UTF-8, and read byte by byte\n"
 
 
 def test_a_text_goes_on_from_a_saved_state(nlpseq: Run, model_path: Path, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_bad_model_file_is_refused(
 def test_a_model_of_another_task_is_refused(nlpseq: Run, other_task: Path) -> None:
     done = nlpseq("generate", "-m", other_task)
     assert done.exit_code == 1
-    assert "is a classifier, a language-model is needed" in done.stderr
+    assert "is a classifier, a language model is needed" in done.stderr
 
 
 def test_the_precision_is_that_of_the_models_numbers(nlpseq: Run, model_path: Path) -> None:

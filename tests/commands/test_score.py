@@ -30,7 +30,7 @@ def test_json_gives_an_object_a_line(nlpseq: Run, model_path: Path) -> None:
     assert list(first) == ["log_probability", "tokens", "perplexity", "bits_per_byte", "status"]
     assert (first["status"], second["status"]) == ("ok", "invalid-utf8")
     assert second["tokens"] == 2
-    assert done.stderr == "note: 1 line was not UTF-8 and read byte by byte\n"
+    assert done.stderr == "note: 1 line was not UTF-8, and read byte by byte\n"
 
 
 def test_quiet_says_nothing(nlpseq: Run, model_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_line_that_is_too_long_gives_a_line(nlpseq: Run, model_path: Path, mon
     done = nlpseq("score", "-m", model_path, input=b"a\n0123456789a\nb\n")
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert [row[1] for row in rows] == ["2", "nan", "2"]
-    assert "1 line was too long and left out" in done.stderr
+    assert "1 line was too long, and left out" in done.stderr
 
 
 def test_lines_that_follow_are_given_those_before(nlpseq: Run, model_path: Path, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_model_lends_its_tokeniser(nlpseq: Run, model_path: Path) -> None:
 def test_what_is_no_line_of_tokens_gives_a_blank_line(nlpseq: Run, tokenisers: dict[str, Path], line: bytes) -> None:
     done = nlpseq("tokenize", "decode", "-t", tokenisers["char"], input=b"97\n" + line + b"\n98\n")
     assert (done.exit_code, done.stdout) == (1, "a\n\nb\n")
-    assert done.stderr == "note: 1 line is blank, because the input was no line of token numbers\n"
+    assert done.stderr == "note: 1 line is blank, because the input was not a line of token ids\n"
 
 
 def test_the_round_trip_can_be_proved(nlpseq: Run, tokenisers: dict[str, Path]) -> None:

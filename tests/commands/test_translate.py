@@ -119,7 +119,7 @@ def test_a_corpus_that_is_none_is_refused(
 def test_a_language_model_is_no_translator(nlpseq: Run, model_path: Path) -> None:
     done = nlpseq("translate", "-m", model_path, input=b"a\n")
     assert done.exit_code == 1
-    assert "is a language-model, a translator is needed" in done.stderr
+    assert "is a language model, a translator is needed" in done.stderr
     assert "nlpseq train translation" in done.stderr
 
 

@@ -46,7 +46,7 @@ def test_a_file_without_a_final_newline_does_not_run_into_the_next(
 
 def test_a_lost_corpus_says_how_to_get_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundled, "corpus_files", lambda name: [])
-    with pytest.raises(CorpusError, match="stories: the bundled corpus is not there") as caught:
+    with pytest.raises(CorpusError, match="stories: the bundled corpus is missing") as caught:
         list(open_corpus("stories"))
     assert "pip install" in caught.value.hint
 
@@ -67,5 +67,5 @@ def test_python_docs_come_in_the_order_of_their_names() -> None:
 
 def test_a_python_without_help_texts_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
-    with pytest.raises(CorpusError, match="python-docs: this Python carries no help texts"):
+    with pytest.raises(CorpusError, match="python-docs: this Python has no help texts"):
         list(open_corpus("python-docs"))

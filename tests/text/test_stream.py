@@ -120,7 +120,7 @@ def test_what_is_no_stream_is_refused(tmp_path: Path) -> None:
         TokenStream(path)
     for data in (b"", b"text", b"some text that is longer than the mark at the end\n" * 9):
         path.write_bytes(data)
-        with pytest.raises(CorpusError, match="this is no token stream"):
+        with pytest.raises(CorpusError, match="this is not a token stream"):
             TokenStream(path)
     with pytest.raises(CorpusError, match="no token stream"):
         TokenStream(tmp_path)
@@ -145,7 +145,7 @@ def test_another_arrow_file_is_refused(tmp_path: Path) -> None:
         pyarrow.ipc.new_stream(file, table.schema) as writer,
     ):
         writer.write_table(table)
-    with pytest.raises(CorpusError, match="this is no token stream"):
+    with pytest.raises(CorpusError, match="this is not a token stream"):
         TokenStream(tmp_path / "other")
 
 
@@ -154,7 +154,7 @@ def test_a_column_of_other_numbers_or_with_gaps_is_refused(tmp_path: Path) -> No
     columns = (pyarrow.array([1, -2], pyarrow.int64()), pyarrow.array([1, None], pyarrow.uint8()))
     for place, column in enumerate(columns):
         _write_arrow(tmp_path / str(place), pyarrow.table({"token": column}))
-        with pytest.raises(CorpusError, match="this is no token stream: its column holds"):
+        with pytest.raises(CorpusError, match="this is not a token stream: its column holds"):
             TokenStream(tmp_path / str(place))
 
 

@@ -1,4 +1,4 @@
-"""Any corpus looked through as what it is: text, pairs or labelled texts."""
+"""Checks any corpus as text, pairs or labelled texts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NO_COLUMNS = LabelColumns()
 
 
 def corpus_kind(name: str) -> Kind:
-    """What a corpus is, by its format and its header; a table of text whose header does not say is text."""
+    """The kind of a corpus, by its format and its header; a table in text form with an unknown header is text."""
     path = Path(name)
     if name in BUNDLED and not path.is_file():
         return BUNDLED[name].kind
@@ -34,7 +34,7 @@ def corpus_kind(name: str) -> Kind:
             return "labels"
         if is_named(open_table(name), PAIRS):
             return "pairs"
-    except CorpusError:  # it is no table that can be read, which the check finds again
+    except CorpusError:  # the table cannot be read, which the check finds again
         return "pairs" if table_format else "text"
     return "pairs" if table_format and table_format.text_command is None else "text"
 
@@ -47,13 +47,14 @@ def check_corpus(
     label_columns: LabelColumns = NO_COLUMNS,
     against: Sequence[str] = (),
 ) -> list[Finding]:
-    """Look a corpus through as what it is; None: as what its format and its header say, or the columns named.
+    """Check a corpus as its `kind`; None: by the columns named, or by its format and its header.
 
-    `against` is the test side, which is looked for in it. Raises CorpusError if the corpus does not exist or `against`
-    cannot be read, OptionError for columns of both kinds, or of text, and for more than one text against a text.
+    Texts of `against`, such as a test set, are looked for in it. Raises CorpusError if the corpus does not exist or
+    `against` cannot be read, and OptionError for columns of both kinds, for columns of a text, and for more than one
+    text against a text.
     """
     if columns and any(label_columns):
-        raise OptionError("columns", "is for pairs, and label columns are for labelled texts", "name one kind")
+        raise OptionError("columns", "is for pairs, but label columns are for labelled texts", "name one kind")
     kind = kind or ("labels" if any(label_columns) else "pairs" if columns else corpus_kind(name))
     if kind == "labels":
         if columns:
@@ -69,16 +70,16 @@ def check_corpus(
 
 
 def check_two_files(source: str, target: str, *, against: Sequence[str] = ()) -> Iterator[tuple[str, list[Finding]]]:
-    """Look two files in step through: the faults of each as a text, and if there are none, their pairs.
+    """Check two files of parallel lines: each file as a text, and if both have no faults, their pairs.
 
     Raises CorpusError if a file does not exist or `against` cannot be read.
     """
-    sound = True
+    faultless = True
     for name in (source, target):
         faults = [finding for finding in check_text(name) if finding.level == "fault"]
-        sound = sound and not faults
+        faultless = faultless and not faults
         yield name, faults
-    if sound:
+    if faultless:
         yield f"{source} {target}", check_pairs((source, target), two_files=True, against=against)
 
 
@@ -91,9 +92,9 @@ def check_corpora(
     label_columns: LabelColumns = NO_COLUMNS,
     against: Sequence[str] = (),
 ) -> Iterator[tuple[str, list[Finding]]]:
-    """Look corpora through, or two files in step: the names, each with its findings, as they are found.
+    """Check corpora, or two files of parallel lines: each name with its findings, as they are found.
 
-    Raises OptionError unless it is either, and as `check_corpus` and `check_two_files`.
+    Raises OptionError unless exactly one of `names` and `files` is given, and as `check_corpus` and `check_two_files`.
     """
     if bool(names) == (files is not None):
         hint = f"nlpseq corpus check {'--labels ' * (kind == 'labels')}FILE"

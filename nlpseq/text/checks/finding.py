@@ -1,4 +1,4 @@
-"""One thing found in a corpus, and in what order findings are shown."""
+"""One finding in a corpus, and the order in which findings are shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OVERLAP_FAULT = 0.01  # fraction of the other text's lines; a smaller overlap is
 
 
 class Finding(NamedTuple):
-    """One thing found: how grave, the line where it first shows (0: the whole text), what, what to do."""
+    """A finding: its level, the first line that shows it (0: the whole text), what it is, what to do."""
 
     level: Level
     line: int
@@ -31,8 +31,8 @@ def reading_fault(error: CorpusError, names: Iterable[str]) -> Finding:
     name, _, line = error.where.rpartition(":")
     if name in known and line.isdecimal():
         return Finding("fault", int(line), error.what, error.hint)
-    own = error.where in (*known, " and ".join(known))
-    return Finding("fault", 0, error.what if own else str(error), error.hint)
+    about_corpus = error.where in (*known, " and ".join(known))
+    return Finding("fault", 0, error.what if about_corpus else str(error), error.hint)
 
 
 def reading_notes(notes: Iterable[str]) -> list[Finding]:

@@ -1,8 +1,8 @@
 """Faults in labelled texts, found before time is spent on them.
 
-A fault makes a model learn nonsense, or makes its scores too good: a single label, one text under two labels again and
-again, texts of the test side among those of training. A note is worth knowing: how the labels are balanced, repeated
-and blank texts, labels that are seen once or look alike.
+A fault makes a model learn nonsense, or makes its scores too good: a single label, many texts with two labels, test
+texts in the training data. A note is worth knowing: the balance of labels, repeated and blank texts, labels that are
+seen once or look alike.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from nlpseq.text.checks.finding import OVERLAP_FAULT, Finding, Level, faults_fir
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.labelled import LabelledTexts, label_names, read_labelled, repeated, shared
 
-UNBALANCED = 10  # times as many texts of the most frequent label as of the rarest
+UNBALANCED = 10  # ratio of the numbers of texts of the most frequent and the rarest label
 CONTRADICTING_FAULT = 0.02  # fraction of the texts
 LONG_TEXT = 20_000  # characters
 SHOWN = 12  # labels
@@ -23,19 +23,19 @@ SHOWN = 12  # labels
 def check_labelled(
     names: Sequence[str], *, columns: LabelColumns | None = None, against: Sequence[str] = ()
 ) -> list[Finding]:
-    """Look labelled texts through, and count those that are in `against` too, the test side say.
+    """Check labelled texts, and count those that are also in `against`, such as a test set.
 
-    First comes a note of what labels there are, then the faults, then the notes. Raises CorpusError if `against` cannot
-    be read; what cannot be read of the texts themselves is a fault.
+    First comes a note of the labels, then the faults, then the notes. Raises CorpusError if `against` cannot be read;
+    if the texts themselves cannot be read, that is a fault.
     """
     try:
         texts = read_labelled(names, columns)
     except CorpusError as error:
         return [reading_fault(error, names)]
-    found = [*_labels(texts, names[0]), *_repeated(texts), *_blank_and_long(texts)]
+    findings = [*_labels(texts, names[0]), *_repeated(texts), *_blank_and_long(texts)]
     if against:
-        found += _shared(texts, read_labelled(against, columns), " ".join(against))
-    return [_summary(texts), *faults_first([*reading_notes(texts.notes), *found])]
+        findings += _shared(texts, read_labelled(against, columns), " ".join(against))
+    return [_summary(texts), *faults_first([*reading_notes(texts.notes), *findings])]
 
 
 def _summary(texts: LabelledTexts) -> Finding:
@@ -57,15 +57,13 @@ def _labels(texts: LabelledTexts, name: str) -> Iterator[Finding]:
         what = f"there are {many / few:.0f} times as many texts of {most!r} as of {rarest!r}"
         yield Finding("note", 0, what, "--class-weights balanced, and --criterion macro-f1")
     for label in [label for label, count in counts.items() if count == 1][:SHOWN]:
-        what = f"the label {label!r} is seen once, and cannot be learned"
+        what = f"the label {label!r} is seen once and cannot be learned"
         yield Finding("note", _line(texts, texts.labels.index(label)), what)
     alike: dict[str, str] = {}
     for label in counts:
         other = alike.setdefault(" ".join(label.lower().split()), label)
         if other != label:
-            yield Finding(
-                "note", _line(texts, texts.labels.index(label)), f"the labels {other!r} and {label!r} are two"
-            )
+            yield Finding("note", _line(texts, texts.labels.index(label)), f"{other!r} and {label!r} are two labels")
 
 
 def _repeated(texts: LabelledTexts) -> Iterator[Finding]:
@@ -85,7 +83,7 @@ def _blank_and_long(texts: LabelledTexts) -> Iterator[Finding]:
 
 
 def _shared(texts: LabelledTexts, other: LabelledTexts, name: str) -> Iterator[Finding]:
-    """Texts that are among the other texts too, and labels that only those have."""
+    """Texts that are also among the other texts, and labels that only the other texts have."""
     indices = shared(texts, other)
     if indices:
         overlap = len(shared(other, texts)) / len(other)
@@ -103,6 +101,6 @@ def _tally(level: Level, indices: Sequence[int], texts: LabelledTexts, what: str
 
 
 def _line(texts: LabelledTexts, index: int) -> int:
-    """The line of a text in its file; 0 if it is a file of its own."""
+    """The line of a text in its file; 0 if the text is a whole file."""
     number = texts.origins[index].rpartition(":")[2]
     return int(number) if number.isdecimal() else 0

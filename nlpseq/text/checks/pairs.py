@@ -1,9 +1,9 @@
 """Faults in parallel text, found before hours are spent on it.
 
-A fault makes a model learn nonsense, or makes its scores too good: files out of step, pairs of the test text among
-those of training. A note is worth knowing: sides that are blank, equal, of very unequal length or in another script.
-What is found rests on lengths, letters and equality alone, so it knows no language; the price is that a wrong
-translation of the right length is not seen.
+A fault makes a model learn nonsense, or makes its scores too good: files whose lines are shifted, test pairs in the
+training data. A note is worth knowing: sides that are blank, equal, of very unequal length or in another script.
+Findings rest on lengths, letters and equality alone, so they do not depend on the language; the price is that a wrong
+translation of the right length is not found.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from nlpseq.text.tables.pair_tables import Columns
 from nlpseq.text.tables.parallel import Pairs, read_parallel
 
 WINDOW = 200  # pairs whose lengths are compared with those of their neighbours
-SHIFTS = (-3, -2, -1, 1, 2, 3)  # lines that one side may be ahead
-CLEARER = 0.3  # by which the correlation of shifted lengths must exceed that of unshifted ones
-UNEQUAL = 4  # times as long as usual, beside the other side
-FEW_LETTERS = 5  # in which a script is not looked for
-LONG_TEXT = 800  # characters; about what training leaves out
+SHIFTS = (-3, -2, -1, 1, 2, 3)  # lines by which one side may be ahead
+CLEARER = 0.3  # how much the correlation of shifted lengths must exceed that of unshifted ones
+UNEQUAL = 4  # times the usual ratio of the two lengths
+FEW_LETTERS = 5  # fewer do not show a script
+LONG_TEXT = 800  # characters; training leaves out longer texts, roughly
 IDENTICAL_FAULT = 0.2  # fraction of the pairs
 PASSES = 20  # over the pairs, for the estimate
-BYTES_PER_TOKEN = 4  # of text cut into a few thousand pieces of words
-OPERATIONS_PER_TOKEN = 20e6  # of a target, with the model that training chooses by itself
-EFFICIENCY = 0.75  # of training, beside bare products
+BYTES_PER_TOKEN = 4  # with a vocabulary of a few thousand word pieces
+OPERATIONS_PER_TOKEN = 20e6  # for each token of a target, with the default model
+EFFICIENCY = 0.75  # of training, compared with matrix products alone
 
 Values = NDArray[np.float64]
 
@@ -44,10 +44,10 @@ def check_pairs(
     columns: Columns | None = None,
     against: Sequence[str] = (),
 ) -> list[Finding]:
-    """Look parallel text through, which `read_parallel` reads, and count the sources that are in `against`, too.
+    """Check the parallel text that `read_parallel` reads, and count the sources that are also in `against`.
 
-    First comes a note of how much there is, then the faults, then the notes, and last about how long training takes.
-    Raises CorpusError if `against` cannot be read; what cannot be read of the pairs themselves is a fault.
+    First comes a note of the size, then the faults, then the notes, and last an estimate of the training time. Raises
+    CorpusError if `against` cannot be read; if the pairs themselves cannot be read, that is a fault.
     """
     try:
         pairs = read_parallel(names, two_files=two_files, columns=columns, keep_blank=True)
@@ -56,7 +56,7 @@ def check_pairs(
             error = CorpusError(error.where, error.what, f"paste {' '.join(names)} | less")
         return [reading_fault(error, names)]
     other = read_parallel(against, two_files=len(against) == 2 and two_files, columns=columns) if against else None
-    found = [
+    findings = [
         *_steps(pairs, " ".join(names)),
         *_blank(pairs),
         *_equal(pairs),
@@ -65,8 +65,8 @@ def check_pairs(
         *_scripts(pairs),
     ]
     if other is not None:
-        found += _shared(pairs, other, " ".join(against))
-    return [_summary(pairs), *faults_first([*reading_notes(pairs.notes), *found]), _estimate(pairs)]
+        findings += _shared(pairs, other, " ".join(against))
+    return [_summary(pairs), *faults_first([*reading_notes(pairs.notes), *findings]), _estimate(pairs)]
 
 
 def _summary(pairs: Pairs) -> Finding:
@@ -85,7 +85,7 @@ def _pairs(count: int) -> str:
 def _tally(
     level: Level, indices: Sequence[int] | NDArray[np.int64], total: int, what: str, hint: str = ""
 ) -> Iterator[Finding]:
-    """A finding on the pairs with some indices, if there are any."""
+    """A finding on the pairs at `indices`, if there are any."""
     if len(indices):
         yield Finding(
             level, int(indices[0]) + 1, f"{len(indices):,} of {_pairs(total)} ({len(indices) / total:.1%}) {what}", hint
@@ -101,11 +101,11 @@ def _steps(pairs: Pairs, names: str) -> Iterator[Finding]:
     edge, before = max(SHIFTS), 0
     for start in range(edge, len(pairs) - edge - window + 1, window // 2):
         ours = lengths[0][start : start + window]
-        in_place = _correlation(ours, lengths[1][start : start + window])
+        unshifted = _correlation(ours, lengths[1][start : start + window])
         shifted = {shift: _correlation(ours, lengths[1][start + shift : start + shift + window]) for shift in SHIFTS}
         best = max(shifted, key=lambda shift: shifted[shift])
-        if shifted[best] < in_place + CLEARER or best != before:
-            before = best if shifted[best] >= in_place + CLEARER else 0
+        if shifted[best] < unshifted + CLEARER or best != before:
+            before = best if shifted[best] >= unshifted + CLEARER else 0
             continue
         side = "source" if best < 0 else "target"
         lines = f"{abs(best)} line{'s' * (abs(best) > 1)}"
@@ -122,7 +122,7 @@ def _correlation(first: Values, second: Values) -> float:
 def _blank(pairs: Pairs) -> Iterator[Finding]:
     both = zip(pairs.sources, pairs.targets, strict=True)
     indices = [index for index, (source, target) in enumerate(both) if not (source.strip() and target.strip())]
-    yield from _tally("note", indices, len(pairs), "with a blank side", "training drops them, in pairs")
+    yield from _tally("note", indices, len(pairs), "with a blank side", "training drops such pairs")
 
 
 def _equal(pairs: Pairs) -> Iterator[Finding]:
@@ -137,28 +137,28 @@ def _equal(pairs: Pairs) -> Iterator[Finding]:
 def _repeated(pairs: Pairs) -> Iterator[Finding]:
     seen: set[tuple[str, str]] = set()
     sources: dict[str, str] = {}
-    again, otherwise = [], []
+    repeated, contradicting = [], []
     for index, pair in enumerate(zip(pairs.sources, pairs.targets, strict=True)):
         if not pair[0].strip():
             continue
         if pair in seen:
-            again.append(index)
+            repeated.append(index)
         elif sources.setdefault(*pair) != pair[1]:
-            otherwise.append(index)
+            contradicting.append(index)
         seen.add(pair)
-    yield from _tally("note", again, len(pairs), "that were there before", "repeated text is learned by heart")
-    yield from _tally("note", otherwise, len(pairs), "whose source was there before, with another target")
+    yield from _tally("note", repeated, len(pairs), "that were there before", "repeated text is learned by heart")
+    yield from _tally("note", contradicting, len(pairs), "whose source was there before, with another target")
 
 
 def _lengths(pairs: Pairs) -> Iterator[Finding]:
-    """Pairs whose sides are of unusually unequal length, and very long ones."""
+    """Pairs whose sides have unusually unequal lengths, and very long pairs."""
     lengths = np.array([[len(text.strip()) for text in side] for side in (pairs.sources, pairs.targets)])
     ratios = np.log((lengths[0] + 5) / (lengths[1] + 5))
-    whole = (lengths > 0).all(0)
-    usual = float(np.median(ratios[whole])) if whole.any() else 0.0
-    odd = np.flatnonzero(whole & (np.abs(ratios - usual) > np.log(UNEQUAL)))
+    filled = (lengths > 0).all(0)
+    usual = float(np.median(ratios[filled])) if filled.any() else 0.0
+    odd = np.flatnonzero(filled & (np.abs(ratios - usual) > np.log(UNEQUAL)))
     what = f"whose sides differ {UNEQUAL} times more in length than is usual here"
-    yield from _tally("note", odd, len(pairs), what, "look at some: they may be no translations")
+    yield from _tally("note", odd, len(pairs), what, "look at some: they may not be translations")
     yield from _tally(
         "note",
         np.flatnonzero(lengths.max(0) > LONG_TEXT),
@@ -197,7 +197,7 @@ def _letters(text: str) -> Counter[str]:
 
 @cache
 def _script(character: str) -> str:
-    """The first word of a letter's name, as LATIN; Chinese and Japanese letters count as one script."""
+    """The first word of a letter's Unicode name, such as LATIN; Chinese and Japanese count as one script."""
     if not character.isalpha():
         return ""
     word = unicodedata.name(character, "?").split()[0]
@@ -205,7 +205,7 @@ def _script(character: str) -> str:
 
 
 def _shared(pairs: Pairs, other: Pairs, name: str) -> Iterator[Finding]:
-    """Sources that are in the other pairs, too."""
+    """Sources that are also in the other pairs."""
     theirs = {text.strip() for text in other.sources}
     indices = [index for index, text in enumerate(pairs.sources) if text.strip() in theirs]
     if indices:
@@ -216,7 +216,7 @@ def _shared(pairs: Pairs, other: Pairs, name: str) -> Iterator[Finding]:
 
 
 def _estimate(pairs: Pairs) -> Finding:
-    """How long a training will take, from how fast this machine multiplies."""
+    """An estimate of the training time, from the speed of matrix products on this machine."""
     tokens = sum(len(text.encode("utf-8", "replace")) for text in pairs.targets) / BYTES_PER_TOKEN + len(pairs)
     speed = EFFICIENCY * _products_per_second() / OPERATIONS_PER_TOKEN
     minutes = PASSES * tokens / speed / 60
@@ -229,7 +229,7 @@ def _products_per_second() -> float:
     matrix = np.ones((768, 768), np.float32)
     times = []
     for _ in range(5):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         matrix @ matrix
-        times.append(time.perf_counter() - begun)
+        times.append(time.perf_counter() - start)
     return 2 * 768**3 / sorted(times)[2]

@@ -1,4 +1,4 @@
-"""What a language model would learn beside the text: the syntax of a table, of JSON or of markup."""
+"""The syntax of tables, JSON or markup, which a language model would learn as text."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from nlpseq.text.readers import FORMATS
 from nlpseq.text.readers.rows import open_table, refuse_markup
 from nlpseq.text.tables.headers import TEXT_NAMES, usual_index
 
-LOOKED_AT = 50  # rows, to find the column of texts
+LOOKED_AT = 50  # rows in which the column of texts is looked for
 
 
 def syntax_note(name: str) -> tuple[str, str] | None:
-    """What is not text in a corpus, and a command that makes text of it; None for plain text.
+    """What a model would learn besides text, and a command that extracts the text; None for plain text.
 
-    Only the suffix and the first line are looked at. Raises CorpusError if the corpus cannot be read.
+    It depends on the suffix and the first line only. Raises CorpusError if the corpus cannot be read.
     """
     if name.startswith(HUB) or (name in BUNDLED and not Path(name).is_file()):
         return None
@@ -29,7 +29,7 @@ def syntax_note(name: str) -> tuple[str, str] | None:
     if table_format is not None:
         what = f"its {table_format.suffixes[0]} syntax will be learned as text"
         if table_format.text_command is None:
-            return what, "" if table_format.languages else "write its texts to a file, a text a line"
+            return what, "" if table_format.languages else "write its texts to a file, one text in each line"
         command = table_format.text_command(name, *_text_column(name))
         return what, f"{shell_input(name, command)} > {new_name(name, '.txt')}"
     first = next(open_corpus(name), "").partition("\n")[0]
@@ -41,10 +41,10 @@ def syntax_note(name: str) -> tuple[str, str] | None:
 
 
 def _text_column(name: str) -> tuple[str, int]:
-    """The name and the number of the column that is known as text, else of the one with the longest cells."""
+    """The name and the number of the column with a usual name for text, else of that with the longest cells."""
     try:
         rows = [row.cells for row in islice(open_table(name).rows, LOOKED_AT) if row.cells]
-    except CorpusError:  # a fault that is found elsewhere
+    except CorpusError:  # another check finds this fault
         rows = []
     if not rows:
         return "text", 1

@@ -1,11 +1,11 @@
 """Faults in a plain-text corpus, found before hours are spent on it.
 
-A fault stops training or spoils it: bytes that are not UTF-8, mixed line ends, lines that are in the
-validation text too. A note is worth knowing: blank lines, long lines, odd characters. Whatever the
-contents, the result is a list of findings; only a corpus that does not exist raises.
+A fault stops training or spoils it: bytes that are not UTF-8, mixed line ends, lines that are also in the validation
+text. A note is worth knowing: blank lines, long lines, odd characters. Any contents give a list of findings; only a
+corpus that does not exist raises an error.
 
-The corpus is read once, in constant memory. Lines are compared by 64-bit hashes, of which at most
-MOST_HASHES are kept (about 100 MB); a finding that rests on some of the lines says so.
+The corpus is read once, in constant memory. Lines are compared by 64-bit hashes. At most MOST_HASHES are kept (about
+100 MB); a finding says so if it does not rest on all lines.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from nlpseq.text.formats import open_corpus
 from nlpseq.text.lines import BYTE_ORDER_MARK, LONGEST_LINE, cut_lines
 
 LONG_LINE = 10_000  # characters; a longer line is noted
-TELLING_LINE = 40  # bytes; a shorter line may stand in two texts by chance
+TELLING_LINE = 40  # bytes; a shorter line may be in two texts by chance
 MOST_HASHES = 1_000_000
 
 _ODD = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffd]")
 _ODD_HINTS = {
-    "\0": "this is binary, or UTF-16 without a mark; a corpus with NUL is refused",
+    "\0": "this is binary, or UTF-16 without a mark; training refuses a corpus with NUL",
     "\r": "it stays as a character; only LF and CRLF end lines",
     "\ufeff": "a byte order mark inside the text, as when files are joined",
     "\ufffd": "the text was damaged before it was saved: go back to its source",
@@ -40,36 +40,35 @@ _NFC = "import sys, unicodedata as u; sys.stdout.writelines(u.normalize('NFC', l
 
 
 def check_text(name: str, other: str | None = None) -> list[Finding]:
-    """Look a plain-text corpus through: a path, a bundled name or `hf:NAME[:CONFIG]`.
+    """Check a plain-text corpus: a path, a bundled name or `hf:NAME[:CONFIG]`.
 
-    With `other` (the validation text, say) the long lines that are in both are counted too. First comes a
-    note of how much text there is, then the faults, then the notes. Raises CorpusError if a corpus does not
-    exist.
+    With `other`, such as a validation text, the long lines that are in both are counted. First comes a note of the
+    size, then the faults, then the notes. Raises CorpusError if a corpus does not exist.
     """
     blocks = _blocks(name)
-    look = _Look(name, other)
+    check = _Check(name, other)
     try:
-        look.read(blocks)
+        check.read(blocks)
     except CorpusError as error:
-        look.broken = Finding("fault", look.lines, error.what, error.hint)
-    found = [*look.encoding(), *look.line_ends(), *look.characters(), *look.shape(), *look.shared(), *_syntax(name)]
-    return [look.summary(), *faults_first(found)]
+        check.broken = Finding("fault", check.lines, error.what, error.hint)
+    findings = [*check.encoding(), *check.line_ends(), *check.characters(), *check.shape(), *check.shared()]
+    return [check.summary(), *faults_first([*findings, *_syntax(name)])]
 
 
 def _syntax(name: str) -> Iterator[Finding]:
-    """What is not text in the corpus: a table, or markup."""
+    """A note that the corpus is a table, or markup."""
     try:
-        found = syntax_note(name)
+        syntax = syntax_note(name)
     except CorpusError:  # it cannot be read, which is a finding already
         return
-    if found:
-        what, hint = found
-        beside = "" if "markup" in what else "; as a table it is checked with --pairs or --labels"
-        yield Finding("note", 0, what + beside, hint)
+    if syntax:
+        what, hint = syntax
+        advice = "" if "markup" in what else "; as a table it is checked with --pairs or --labels"
+        yield Finding("note", 0, what + advice, hint)
 
 
 class _Tally:
-    """How many lines show something, and the first of them."""
+    """The number of lines that have a property, and the first of them."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -94,7 +93,7 @@ class _LineSet:
 
     @property
     def scope(self) -> str:
-        """Words to be added to a finding that does not rest on all lines."""
+        """Words for a finding that does not rest on all lines, else an empty text."""
         return f" (among the first {MOST_HASHES:,} different ones)" if len(self) >= MOST_HASHES else ""
 
     def add(self, line: bytes) -> None:
@@ -102,8 +101,8 @@ class _LineSet:
             self.hashes.add(hash(line))
 
 
-class _Look:
-    """What one pass over a corpus gathers, and the findings made of it."""
+class _Check:
+    """One pass over a corpus: what it gathers, and the findings."""
 
     def __init__(self, name: str, other: str | None) -> None:
         self.name = name
@@ -121,14 +120,14 @@ class _Look:
         self.damaged = b""
 
     def read(self, blocks: Iterable[bytes]) -> None:
-        """Gather everything; raises CorpusError where the corpus cannot be read on."""
+        """Read the corpus. Raises CorpusError where it cannot be read any further."""
         for batch in cut_lines(self._watch(blocks)):
             for line in batch:
                 self.lines += 1
                 self._read_line(line)
 
     def _watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """The same blocks; the first without its mark, if it is UTF-8's, and refused if it is another's."""
+        """The same blocks, the first without UTF-8's byte order mark. Raises CorpusError for another encoding."""
         for block in blocks:
             if not self.bytes:
                 for mark, encoding in OTHER_MARKS.items():
@@ -156,7 +155,7 @@ class _Look:
             self.seen["blank"].add(self.lines)
             return
         if line in self.ours:
-            self.seen["again"].add(self.lines)
+            self.seen["repeated"].add(self.lines)
         self.ours.add(line)
         if len(line) >= TELLING_LINE and line in self.theirs:
             self.common.add(line)
@@ -183,12 +182,12 @@ class _Look:
             self.seen["composed"].add(self.lines)
 
     def summary(self) -> Finding:
-        """How much text there is."""
+        """The size of the text."""
         distinct = f"{self.num_characters:,} characters ({len(self.alphabet):,} different)"
         return Finding("note", 0, f"{_lines(self.lines)}, {distinct}, {self.bytes:,} bytes")
 
     def encoding(self) -> Iterator[Finding]:
-        """Whether the bytes are UTF-8 to the end."""
+        """Bytes that are not UTF-8, and text that cannot be read."""
         damaged, cut = self.seen["damaged"], self.seen["cut"]
         if self.broken:
             yield self.broken
@@ -201,10 +200,10 @@ class _Look:
             what = f"longer than {LONGEST_LINE:,} bytes, and not checked beyond: {_lines(cut.count)}"
             yield Finding("note", cut.first, what)
         if self.marked:
-            yield Finding("note", 1, "it begins with a byte order mark, which is dropped in reading")
+            yield Finding("note", 1, "it starts with a byte order mark, which reading drops")
 
     def line_ends(self) -> Iterator[Finding]:
-        """Whether lines end in one way."""
+        """Mixed or unusual line ends."""
         crlf, lf = self.seen["CRLF"].count, self.seen["LF"].count
         if self.lines and not self.ends_in_newline:  # the last line has no end at all
             crlf, lf = crlf - (self.last_end == "CRLF"), lf - (self.last_end == "LF")
@@ -220,7 +219,7 @@ class _Look:
             yield Finding("fault", 1, what, f"tr '\\r' '\\n' < {file} > {file}.lf")
 
     def characters(self) -> Iterator[Finding]:
-        """Characters that a reader would not expect, and two ways of writing the same one."""
+        """Unexpected characters, and characters that are written in two ways."""
         for character, tally in sorted(self.odd.items(), key=lambda item: (item[1].first, item[0])):
             name = unicodedata.name(character, "a control character")
             what = f"U+{ord(character):04X} ({name}) in {_lines(tally.count)}"
@@ -236,18 +235,18 @@ class _Look:
 
     def shape(self) -> Iterator[Finding]:
         """Blank, long and repeated lines."""
-        blank, long, again = self.seen["blank"], self.seen["long"], self.seen["again"]
+        blank, long, repeated = self.seen["blank"], self.seen["long"], self.seen["repeated"]
         if blank.count:
-            yield Finding("note", blank.first, f"blank: {_share(blank.count, self.lines)}")
+            yield Finding("note", blank.first, f"blank: {_fraction(blank.count, self.lines)}")
         if long.count:
             what = f"longer than {LONG_LINE:,} characters: {_lines(long.count)}"
             yield Finding("note", long.first, what)
-        if again.count:
-            what = f"not blank, and there before: {_share(again.count, self.lines - blank.count)}"
-            yield Finding("note", again.first, what + self.ours.scope, "repeated text is learned by heart")
+        if repeated.count:
+            what = f"not blank, and there before: {_fraction(repeated.count, self.lines - blank.count)}"
+            yield Finding("note", repeated.first, what + self.ours.scope, "repeated text is learned by heart")
 
     def shared(self) -> Iterator[Finding]:
-        """Long lines that are in the other text as well."""
+        """Long lines that are also in the other text."""
         if not self.other:
             return
         if not len(self.theirs):
@@ -263,7 +262,7 @@ def _lines(count: int) -> str:
     return "1 line" if count == 1 else f"{count:,} lines"
 
 
-def _share(count: int, total: int) -> str:
+def _fraction(count: int, total: int) -> str:
     return f"{count:,} of {_lines(total)} ({count / total:.1%})"
 
 

@@ -1,14 +1,4 @@
-"""Files to rows of cells, one file a family of formats. A format is its file and a line in FORMATS.
-
-rows.py         a name to its rows
-table.py        what a table is, and the record of a format
-delimited.py    .tsv and .csv
-json_lines.py   .jsonl
-parquet.py      .parquet
-po.py           .po, gettext catalogues
-tmx.py          .tmx, translation memories
-fasttext.py     fastText's lines, and folders of a folder for each label
-"""
+"""Files to rows of cells, one file a family of formats. A format is its file and a line in FORMATS."""
 
 from nlpseq.text.readers.delimited import CSV, TSV
 from nlpseq.text.readers.json_lines import JSON_LINES

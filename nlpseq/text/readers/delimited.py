@@ -1,8 +1,9 @@
-"""Tables of cells between tabs or commas: .tsv and .csv.
+"""Tables whose cells are separated by tabs or commas: .tsv and .csv.
 
-A .csv is quoted as spreadsheets do. Its delimiter is the comma unless `sep=;` in the first line or the cells themselves
-say that it is a semicolon or a tab. A .tsv holds cells as they are, unless it is quoted as pandas, R and Excel do: then
-its quotation marks are no part of the texts. Both are decided once for a file, and said in its notes.
+A .csv is quoted as in spreadsheets. Its delimiter is the comma, unless `sep=;` in the first line or the cells themselves
+show that it is a semicolon or a tab. A .tsv has plain cells, unless it is quoted as by pandas, R and Excel; then its
+quotation marks do not belong to the texts. Delimiter and quoting are decided once for each file, and its notes name
+them.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from nlpseq.errors import CorpusError
 from nlpseq.text.readers.table import Notes, Row, Rows, TableFormat, table_lines
 
 LONGEST_CELL = 2**31 - 1  # characters; Python's csv refuses more than 131,072 unless told otherwise
-LONGEST_LINES = 100  # of one quoted cell at the end of a sample
-SAMPLE = 1000  # lines, to find the delimiter and whether cells are quoted
+MOST_CELL_LINES = 100  # lines of a quoted cell at the end of a sample
+SAMPLE = 1000  # lines that decide the delimiter and whether cells are quoted
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 _CELL = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^"\t\n]*))([\t\n]|$)')
@@ -26,14 +27,14 @@ _NUMBER = re.compile(r"[-+]?[\d.,]*(?:[eE][-+]?\d+)?|NA|NaN|TRUE|FALSE")
 
 
 def tsv_rows(name: str, lines: Iterable[str], notes: Notes) -> Rows:
-    """The rows of lines whose cells have a tab between them."""
+    """The rows of lines whose cells are separated by tabs."""
     lines = iter(lines)
     for number, line in enumerate(lines, 1):
         if '"' in line:
             sample = [line, *islice(lines, SAMPLE - 1)]
             rest = chain(sample, lines)
             if is_quoted(sample, whole=number == 1):
-                notes.append("its cells are quoted as in CSV: the quotation marks are no part of the texts")
+                notes.append("its cells are quoted as in CSV: the quotation marks do not belong to the texts")
                 yield from _quoted_rows(name, rest, "\t", number)
             else:
                 yield from _plain_rows(name, rest, number, notes)
@@ -52,16 +53,17 @@ def _plain_rows(name: str, lines: Iterable[str], start: int, notes: Notes) -> Ro
             doubled, first = doubled + 1, first or number
         yield _plain_row(name, number, line)
     if doubled:
-        many = "1 row has" if doubled == 1 else f"{doubled:,} rows have"
-        what = f'{many} cells in quotation marks with "" inside, which stay in the texts; the first is line {first:,}'
+        rows = "1 row has" if doubled == 1 else f"{doubled:,} rows have"
+        what = f'{rows} cells in quotation marks with "" inside, which stay in the texts; the first is line {first:,}'
         notes.append(what)
 
 
 def is_quoted(lines: Sequence[str], *, whole: bool) -> bool:
-    """Whether lines with cells between tabs are quoted as in CSV; with `whole` they are the start of their file.
+    """Whether lines of cells between tabs are quoted as in CSV; with `whole` they are the start of their file.
 
-    They are if every cell with a quotation mark is quoted throughout, and either a cell shows that it had to be, by a
-    mark, a tab or a line end inside, or all cells but numbers are quoted. Speech in quotation marks alone is text.
+    They are quoted if two conditions hold. Every cell with a quotation mark is quoted as a whole. And either some cell
+    needs the quoting, because it has a quotation mark, a tab or a line end inside, or all cells but numbers are quoted.
+    So direct speech in quotation marks is text.
     """
     text = "\n".join(lines) + "\n"
     widths: set[int] = set()
@@ -71,25 +73,25 @@ def is_quoted(lines: Sequence[str], *, whole: bool) -> bool:
     while position < len(text):
         cell = _CELL.match(text, position)
         if cell is None:
-            if len(lines) < SAMPLE or text[position] != '"' or text.count("\n", position) > LONGEST_LINES:
+            if len(lines) < SAMPLE or text[position] != '"' or text.count("\n", position) > MOST_CELL_LINES:
                 return False
             break  # the sample ends inside a cell
         (bare if cell[1] is None else quoted).append(cell[2] if cell[1] is None else cell[1])
         width, position = width + 1, cell.end()
         if cell[3] == "\n":
             if width > 1 or cell[2] != "":
-                widths.add(width)  # of a row that is not blank
+                widths.add(width)  # a blank row does not count
             width = 0
     if len(widths) != 1 or widths == {1}:
         return False
-    shown = any('""' in cell or "\t" in cell or "\n" in cell for cell in quoted)
-    by_need = shown and all(re.search('["\t\n,]', cell) for cell in quoted)
-    if by_need and not (any("," in cell for cell in bare) and any(_only_comma(cell) for cell in quoted)):
+    needed = any('""' in cell or "\t" in cell or "\n" in cell for cell in quoted)
+    only_if_needed = needed and all(re.search('["\t\n,]', cell) for cell in quoted)
+    if only_if_needed and not (any("," in cell for cell in bare) and any(_has_only_commas(cell) for cell in quoted)):
         return True
     return whole and len(quoted) > max(widths) and all(_NUMBER.fullmatch(cell) for cell in bare)
 
 
-def _only_comma(cell: str) -> bool:
+def _has_only_commas(cell: str) -> bool:
     return not re.search('["\t\n]', cell)
 
 
@@ -97,23 +99,23 @@ def csv_rows(name: str, lines: Iterable[str], notes: Notes) -> Rows:
     """The rows of lines of CSV."""
     lines = iter(lines)
     sample = list(islice(lines, SAMPLE))
-    delimiter, start = _delimiter(sample), 2 if _says_delimiter(sample) else 1
+    delimiter, start = _delimiter(sample), 2 if _names_delimiter(sample) else 1
     if delimiter != ",":
-        notes.append(f"its cells have {DELIMITERS.get(delimiter, repr(delimiter))} between them")
+        notes.append(f"its cells are separated by {DELIMITERS.get(delimiter, repr(delimiter))}")
     return _quoted_rows(name, chain(sample[start - 1 :], lines), delimiter, start)
 
 
-def _says_delimiter(lines: Sequence[str]) -> bool:
-    """Whether the first line is Excel's, as `sep=;`."""
+def _names_delimiter(lines: Sequence[str]) -> bool:
+    """Whether the first line names the delimiter as in Excel: `sep=;`."""
     return bool(lines) and lines[0].lower().startswith("sep=") and len(lines[0]) == 5
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """The delimiter that the first line names, or the first that cuts all lines into equally many cells, two or more.
+    """The delimiter that the first line names, else the first that cuts all lines into the same number of cells.
 
-    If there is none, it is the comma.
+    That number must be two or more. If no delimiter does, it is the comma.
     """
-    if _says_delimiter(lines):
+    if _names_delimiter(lines):
         return lines[0][4]
     for delimiter in DELIMITERS:
         widths = set()
@@ -123,7 +125,7 @@ def _delimiter(lines: Sequence[str]) -> str:
                     widths.add(len(row))
         except csv.Error:
             if len(lines) < SAMPLE:
-                continue  # it ends inside a cell, and is not cut short
+                continue  # the file ends inside a cell
         if len(widths) == 1 and widths != {1}:
             return delimiter
     return ","
@@ -136,7 +138,7 @@ def _csv_reader(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
 
 
 def _quoted_rows(name: str, lines: Iterable[str], delimiter: str, start: int) -> Rows:
-    """Rows of quoted cells, the first of which is in line `start`. Raises CorpusError for what is no CSV."""
+    """Rows of quoted cells; the first is in line `start`. Raises CorpusError for lines that are not CSV."""
     count = 0
 
     def counted() -> Iterator[str]:
@@ -151,8 +153,8 @@ def _quoted_rows(name: str, lines: Iterable[str], delimiter: str, start: int) ->
             yield Row(f"{name}:{first}", row)
             first = start + count
     except csv.Error as error:
-        hint = 'a quotation mark in a text is written twice: ""'
-        raise CorpusError(f"{name}:{first}", f"it is no CSV: {error}", hint) from None
+        hint = 'write a quotation mark inside a text twice: ""'
+        raise CorpusError(f"{name}:{first}", f"it is not CSV: {error}", hint) from None
 
 
 def _read_tsv(name: str, notes: Notes) -> Rows:

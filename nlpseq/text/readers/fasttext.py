@@ -1,4 +1,4 @@
-"""fastText's lines, `__label__good and the text`, and folders of a folder for each label."""
+"""fastText's lines, `__label__good and the text`, and folders with a folder for each label."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LABEL = re.compile(rf"(?:^|(?<=[ \t])){PREFIX}[^ \t]*")
 
 
 def fasttext_rows(name: str, lines: Iterable[str]) -> Rows:
-    """A label and a text of each line. Raises CorpusError for a line with no label, or with several."""
+    """A label and a text from each line. Raises CorpusError for a line without a label or with several."""
     for number, line in enumerate(lines, 1):
         where = f"{name}:{number}"
         if not line.strip():
@@ -25,11 +25,11 @@ def fasttext_rows(name: str, lines: Iterable[str]) -> Rows:
             continue
         labels = list(_LABEL.finditer(line))
         if not labels:
-            what = f"it must begin with a label, as `{PREFIX}good`, begins with {line[:30]!r}"
+            what = f"it must start with a label, as in `{PREFIX}good`, but starts with {line[:30]!r}"
             raise CorpusError(where, what, show_line(name, number))
         if len(labels) > 1:
             listed = " ".join(label[0] for label in labels)
-            raise CorpusError(where, f"it has {len(labels)} labels, a text has one", f"keep one of {listed}")
+            raise CorpusError(where, f"it has {len(labels)} labels, but a text has one", f"keep one of {listed}")
         (label,) = labels
         before, after = line[: label.start()], line[label.end() :]
         text = before + after[1:] if after else before[:-1]
@@ -37,11 +37,11 @@ def fasttext_rows(name: str, lines: Iterable[str]) -> Rows:
 
 
 def folder_rows(name: str) -> Rows:
-    """A text from each file of each folder in a folder, in the order of their names. Raises CorpusError for none."""
+    """A text from each file of each folder in a folder, in the order of names. Raises CorpusError if there are no folders."""
     folder = Path(name)
     labels = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not labels:
-        raise CorpusError(name, "it must hold a folder for each label, holds none", f"{folder}/good/1.txt")
+        raise CorpusError(name, "it must have a folder for each label, but has none", f"{folder}/good/1.txt")
     for label in labels:
         for file in sorted(entry for entry in label.iterdir() if entry.is_file() and not entry.name.startswith(".")):
             text = "" if not file.stat().st_size else "".join(read_text(file))

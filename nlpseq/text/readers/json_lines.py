@@ -1,4 +1,4 @@
-"""Tables of JSON objects, one a line. An object of languages under `translation`, as on the hub, counts as columns."""
+"""Tables of JSON objects, one in each line. The languages in an object under `translation`, as on the hub, are columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LANGUAGES = "translation"  # the hub's name for an object of languages
 
 
 def flat(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row with its languages, if it has an object of them, beside its other cells."""
+    """A row with the languages of its object `translation`, if it has one, as cells beside its other cells."""
     inner = row.get(LANGUAGES)
     if not isinstance(inner, Mapping):
         return row
@@ -34,21 +34,21 @@ def _read(name: str, notes: Notes) -> Rows:
             continue
         if number == 1 and line.lstrip().startswith("["):
             hint = f"{shell_input(name, _jq('.[]'))} > {new_name(name, '.objects.jsonl')}"
-            raise CorpusError(where, "it is a JSON array, and must be an object in each line", hint)
+            raise CorpusError(where, "it is a JSON array, but must be an object in each line", hint)
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             hint = show_line(name, number)
             if number == 1 and line.strip() == "{":
                 hint = f"{shell_input(name, _jq('.'))} > {new_name(name, '.objects.jsonl')}"
-            raise CorpusError(where, f"it is no JSON: {error}", hint) from None
+            raise CorpusError(where, f"it is not JSON: {error}", hint) from None
         if not isinstance(value, dict):
-            raise CorpusError(where, f"it must be an object, is {json.dumps(value)[:40]}", show_line(name, number))
+            raise CorpusError(where, f"it must be an object, but is {json.dumps(value)[:40]}", show_line(name, number))
         yield Row(where, flat(value))
 
 
-def _jq(wanted: str) -> str:
-    return f"jq -c '{wanted}'"
+def _jq(program: str) -> str:
+    return f"jq -c '{program}'"
 
 
 def _text(name: str, column: str, number: int) -> str:

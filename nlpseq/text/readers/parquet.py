@@ -1,4 +1,4 @@
-"""Parquet files, streamed; labels that the file numbers, as data sets of the hub do, get their names."""
+"""Parquet files, streamed. Numbered labels, as in data sets of the hub, are replaced by their names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS_AT_ONCE = 1024
 
 
 def _objects(name: str) -> Iterator[dict[str, Any]]:
-    """The rows of a file. Raises CorpusError if it is no parquet file."""
+    """The rows of a file. Raises CorpusError if it is not a parquet file."""
     need_path(name)
     next(read_blocks(name), b"")  # raises for a folder and for a file that cannot be read
     import pyarrow
@@ -31,11 +31,11 @@ def _objects(name: str) -> Iterator[dict[str, Any]]:
                 yield with_label_names(row, names)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise CorpusError(name, f"it is no parquet file that can be read: {reason}") from None
+        raise CorpusError(name, f"it cannot be read as a parquet file: {reason}") from None
 
 
 def _label_names(metadata: bytes | None) -> dict[str, list[str]]:
-    """The names of numbered labels in what a data set says of its columns."""
+    """The names of numbered labels by column, from the metadata of a data set."""
     try:
         features = json.loads(metadata or b"{}")["info"]["features"]
         return {column: kind["names"] for column, kind in features.items() if isinstance(kind.get("names"), list)}

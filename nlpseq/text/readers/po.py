@@ -1,8 +1,8 @@
 """gettext catalogues: messages and their translations, without fuzzy and obsolete ones.
 
 A message with plural forms gives two rows. The encoding is the one that the catalogue's header declares. The parser is
-our own, since polib reads neither compressed files nor texts with U+2028 or U+0085, at which it cuts lines, and takes a
-text whose quotation marks are left open; the cost is these few dozen lines, which the tests hold against polib.
+our own, because polib does not read compressed files, cuts lines at U+2028 and U+0085, and accepts a text whose
+quotation marks are not closed. The cost is these few dozen lines; the tests compare them with polib.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Message:
     texts: dict[str, str] = field(default_factory=dict)
 
     def rows(self, name: str) -> Iterator[Row]:
-        """Its rows: none if it is fuzzy or the header, two if it has plural forms."""
+        """The rows of the message: none for a fuzzy one and for the header, two for plural forms."""
         if self.fuzzy or not self.texts.get("msgid"):
             return
         where, get = f"{name}:{self.line}", self.texts.get
@@ -49,7 +49,7 @@ def _read(name: str, notes: Notes) -> Rows:
 
 
 def _messages(name: str, lines: Iterable[str]) -> Iterator[_Message]:
-    """The messages that are not obsolete. Raises CorpusError for a line that has no place in a catalogue."""
+    """The messages that are not obsolete. Raises CorpusError for a line that does not belong in a catalogue."""
     message, keyword = _Message(1), ""
     for number, line in enumerate(lines, 1):
         line = line.strip(" \t")
@@ -59,9 +59,9 @@ def _messages(name: str, lines: Iterable[str]) -> Iterator[_Message]:
                 message, keyword = _Message(number), ""
             message.fuzzy |= line.startswith("#,") and "fuzzy" in re.split(r"[,\s]+", line)
             continue
-        found = _KEYWORD.fullmatch(line)
-        if found:
-            keyword, line = found[1], found[2]
+        match = _KEYWORD.fullmatch(line)
+        if match:
+            keyword, line = match[1], match[2]
             if keyword in message.texts or (keyword == "msgctxt" and message.texts):
                 yield message
                 message = _Message(number)
@@ -69,7 +69,7 @@ def _messages(name: str, lines: Iterable[str]) -> Iterator[_Message]:
                 message.line = number
             message.texts[keyword] = ""
         elif not keyword or not line.startswith('"'):
-            what = f"it is no PO file: {line[:40]!r} is no message"
+            what = f"it is not a PO file: {line[:40]!r} is not part of a message"
             raise CorpusError(f"{name}:{number}", what, show_line(name, number))
         message.texts[keyword] += _unquoted(name, number, line)
     if message.texts:
@@ -80,8 +80,8 @@ def _unquoted(name: str, number: int, line: str) -> str:
     """The text between a line's quotation marks. Raises CorpusError if they are not closed."""
     inner = re.fullmatch(r'"((?:[^"\\]|\\.)*)"', line)
     if inner is None:
-        what = f"it is no PO file: a text must be between quotation marks, is {line[:40]!r}"
-        raise CorpusError(f"{name}:{number}", what, 'close it with ", and write one inside as \\"')
+        what = f"it is not a PO file: a text must be between quotation marks, but is {line[:40]!r}"
+        raise CorpusError(f"{name}:{number}", what, 'close it with ", and write a quotation mark inside as \\"')
     return _ESCAPE.sub(_character, inner[1])
 
 

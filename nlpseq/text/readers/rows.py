@@ -1,16 +1,16 @@
 """A file, a folder, a bundled corpus or a hub data set as rows.
 
-    .tsv           cells between tabs, quoted only if all that need it are
-    .csv           cells between commas, semicolons or tabs, quoted as spreadsheets do
-    .jsonl         objects, one a line
+    .tsv           cells between tabs, plain or quoted
+    .csv           cells between commas, semicolons or tabs, quoted as in spreadsheets
+    .jsonl         objects, one in each line
     .parquet       rows of named columns
     .po            gettext messages and their translations
     .tmx           translation memories: a text for each language
     hf:NAME        rows of a hub data set
-    a folder       a folder in it for each label, a file in that for each text
+    a folder       a folder for each label, which holds a file for each text
     other files    `__label__good and the text`, as for fastText, or cells between tabs
 
-Suffixes count in any capitalisation, and a compressed file is read as the file inside.
+The capitalisation of suffixes does not matter. A compressed file is read as the file inside.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _UNESCAPED = 'python -c "import html, sys; sys.stdout.writelines(map(html.unesca
 def open_table(name: str) -> Table:
     """The rows of a table, by its name.
 
-    Raises CorpusError, at once or while reading, for what does not exist, cannot be read or is no table.
+    Raises CorpusError, at once or while reading, if it does not exist, cannot be read or is not a table.
     """
     if not name:
         raise CorpusError("corpus", "its name is empty", "name a file, a folder, or one of nlpseq corpus list")
@@ -58,29 +58,29 @@ def open_table(name: str) -> Table:
 
 
 def is_table(name: str) -> bool:
-    """Whether a name is that of a table, by its suffix or because it is bundled or the hub's."""
+    """Whether a name is that of a table: by its suffix, or because it is bundled or on the hub."""
     bundled = name in BUNDLED and not Path(name).exists()
     return format_suffix(name) in FORMATS or name.startswith(HUB) or bundled
 
 
 def _other_rows(name: str, notes: list[str]) -> Rows:
-    """The rows of a text file whose suffix says nothing. Raises CorpusError if its first line is that of no table."""
+    """The rows of a text file with another suffix. Raises CorpusError if its first line is not that of a table."""
     lines = text_lines(name)
     first = next(lines, "")
     whole = chain([first], lines)
     if PREFIX in first:
         yield from fasttext_rows(name, whole)
     elif "\t" in first:
-        notes.append("it is read as a .tsv, for its first line has tabs")
+        notes.append("it is read as a .tsv, because its first line has tabs")
         yield from tsv_rows(name, whole, notes)
     else:
-        what = f"it is no table: its first line has no tab, and no `{PREFIX}`: {first[:30]!r}"
+        what = f"it is not a table: its first line has no tab and no `{PREFIX}`: {first[:30]!r}"
         known = ", ".join(FORMATS)
         raise CorpusError(f"{name}:1", what, f"name a table ({known}), or two files: --source FILE --target FILE")
 
 
 def text_lines(name: str) -> Iterator[str]:
-    """The lines of a text file. Raises CorpusError as `table_lines`, and for markup, as the SGML of WMT's test sets."""
+    """The lines of a text file. Raises CorpusError as `table_lines`, and for markup, such as WMT's SGML."""
     for number, line in enumerate(table_lines(name), 1):
         if number == 1:
             refuse_markup(name, line)
@@ -89,9 +89,9 @@ def text_lines(name: str) -> Iterator[str]:
 
 def refuse_markup(name: str, first: str) -> None:
     """Raises CorpusError if the first line of a file is markup."""
-    found = _MARKUP.match(first)
-    if found:
-        hint = "make text of it first, a text a line"
-        if found[1].lower() in ("srcset", "refset", "tstset", "mteval", "!doctype"):
+    match = _MARKUP.match(first)
+    if match:
+        hint = "convert it to text first, one text in each line"
+        if match[1].lower() in ("srcset", "refset", "tstset", "mteval", "!doctype"):
             hint = f"{shell_input(name, _SEGMENTS)} | {_UNESCAPED} > {new_name(name, '.txt')}"
-        raise CorpusError(f"{name}:1", f"it is markup, not a text a line: {first.strip()[:40]!r}", hint)
+        raise CorpusError(f"{name}:1", f"it is markup, not one text in each line: {first.strip()[:40]!r}", hint)

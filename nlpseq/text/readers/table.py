@@ -1,7 +1,7 @@
-"""What a table is: rows of cells, and the record that makes a format of one.
+"""A table, its rows of cells, and the record of a table format.
 
-A row's cells are a list if the table has no names for them but may have a header, and a mapping if every row names its
-own. A format turns a file into rows and nothing else: which cells are meant is chosen in `columns.py`.
+A row's cells are a mapping if the row names them. Otherwise they are a list, and the first row may be a header. A format
+turns a file into rows and nothing else; `columns.py` chooses the cells to read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nlpseq.text.formats import read_text, split_lines
 
 
 class Row(NamedTuple):
-    """The cells of one row, none for a blank line, and where it is: FILE:LINE, or FILE:ROW."""
+    """The cells of one row, none for a blank line, and its origin: FILE:LINE, or FILE:ROW."""
 
     where: str
     cells: Sequence[str] | Mapping[str, Any]
@@ -32,16 +32,16 @@ Rows = Iterator[Row]
 
 @dataclass(frozen=True)
 class TableFormat:
-    """A format of tables: the suffixes of its files, and how one is read.
+    """A format of tables: the suffixes of its files, and the function that reads one.
 
-    `text_command` makes a shell command that reads a file and writes the texts of one column, one a line. It takes the
-    file's name, the column's name and the column's number.
+    `text_command` takes the file's name, a column's name and the column's number. It returns a shell command that reads
+    the file and writes the texts of that column, one in each line.
     """
 
     suffixes: tuple[str, ...]
-    read: Callable[[str, Notes], Rows]  # what is worth knowing of the file is added to the notes
+    read: Callable[[str, Notes], Rows]  # adds what a user should know about the file to the notes
     languages: bool = False  # cells are named by their languages
-    text_command: Callable[[str, str, int], str] | None = None  # None if it is no text file
+    text_command: Callable[[str, str, int], str] | None = None  # None if the file is not text
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Table:
 
 
 def table_lines(name: str) -> Iterator[str]:
-    """The lines of a text file, without the CR of a CRLF. Raises CorpusError as `read_text`, and for CR alone."""
+    """The lines of a text file, without the CR of a CRLF. Raises CorpusError as `read_text` and `clean_lines`."""
     return clean_lines(name, split_lines(read_text(name)))
 
 
@@ -66,7 +66,7 @@ def clean_lines(name: str, lines: Iterable[str]) -> Iterator[str]:
     if first is not None and second is None and "\r" in first.rstrip("\r"):
         hint = f"{shell_input(name, CR_TO_LF)} > {new_name(name, '.lf' + format_suffix(name))}"
         raise CorpusError(f"{name}:1", "its lines end in CR alone: all of it is one line", hint)
-    for line in chain([one for one in (first, second) if one is not None], lines):
+    for line in chain([line for line in (first, second) if line is not None], lines):
         yield line.rstrip("\r")
 
 

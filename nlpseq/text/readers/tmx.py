@@ -1,8 +1,8 @@
-"""Translation memories: units of variants, a text in each language, without their inline codes.
+"""Translation memories: units with a text in each language, without inline codes.
 
-What is inside `bpt`, `ept`, `ph`, `it` and `ut` is a code of the program that wrote the text. A `sub` inside one is
-text again, and so is what is inside `hi`. A line end with the indentation around it is a space. The encoding is the one
-that the file declares, and names count without their namespace.
+The contents of `bpt`, `ept`, `ph`, `it` and `ut` are codes of the program that wrote the text. A `sub` inside them is
+text again, and the contents of `hi` are text. A line end with the indentation around it becomes a space. The encoding is
+the one that the file declares. The namespace of a name is ignored.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ def _read(name: str, notes: Notes) -> Rows:
 
 
 def _declared_encoding(start: bytes) -> str:
-    """The encoding that a file's mark or its XML declaration names, or ""."""
+    """The encoding that a file's byte order mark or its XML declaration names, or ""."""
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     if start.startswith((b"<\0", b"\0<")):
         return "utf-16-le" if start.startswith(b"<\0") else "utf-16-be"
-    found = _DECLARED.match(start.removeprefix(b"\xef\xbb\xbf"))
-    return found[1].decode() if found else ""
+    match = _DECLARED.match(start.removeprefix(b"\xef\xbb\xbf"))
+    return match[1].decode() if match else ""
 
 
 def _events(name: str, parser: XMLPullParser[Any], text: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """Starts and ends of elements. Raises CorpusError for what is no XML."""
+    """Starts and ends of elements. Raises CorpusError for text that is not XML."""
     try:
         for piece in text:
             parser.feed(piece)
@@ -66,7 +66,7 @@ def _events(name: str, parser: XMLPullParser[Any], text: Iterable[str]) -> Itera
         yield from parser.read_events()  # type: ignore[misc]
     except ParseError as error:
         line = error.position[0]
-        raise CorpusError(f"{name}:{line}", f"it is no TMX: {error}", show_line(name, line)) from None
+        raise CorpusError(f"{name}:{line}", f"it is not TMX: {error}", show_line(name, line)) from None
 
 
 def _local(tag: Any) -> str:
@@ -74,19 +74,19 @@ def _local(tag: Any) -> str:
 
 
 def _variants(unit: Any, source: str) -> dict[str, str]:
-    """The texts of a unit by language, the source language first; a variant without one is called by its number."""
-    found: dict[str, str] = {}
+    """The texts of a unit by language, the source language first; a variant without a language has its number."""
+    texts: dict[str, str] = {}
     for number, variant in enumerate((child for child in unit if _local(child.tag) == "tuv"), 1):
         language = normal_language(variant.get(LANGUAGE) or variant.get("lang") or "") or str(number)
         for segment in variant:
             if _local(segment.tag) == "seg":
-                found.setdefault(language, _tidy(_text(segment)))
-    first = next((language for language in found if source and speaks(language, source)), None)
-    return found if first is None else {first: found.pop(first), **found}
+                texts.setdefault(language, _tidy(_text(segment)))
+    first = next((language for language in texts if source and speaks(language, source)), None)
+    return texts if first is None else {first: texts.pop(first), **texts}
 
 
 def _text(element: Any, *, code: bool = False) -> str:
-    """The text of an element, of which only what is inside `sub` counts if it is a code."""
+    """The text of an element; of a code only the text inside `sub`."""
     text = "" if code else element.text or ""
     for child in element:
         kind = _local(child.tag)
@@ -102,9 +102,9 @@ def _text(element: Any, *, code: bool = False) -> str:
 
 
 def _spaced(before: str, after: str) -> str:
-    """Two texts with white space or punctuation between them."""
-    joined = not before or not after or before[-1].isspace() or not after[0].isalnum()
-    return before + after if joined else f"{before} {after}"
+    """Two texts joined, with a space between them unless there is white space or punctuation."""
+    is_separated = not before or not after or before[-1].isspace() or not after[0].isalnum()
+    return before + after if is_separated else f"{before} {after}"
 
 
 def _tidy(text: str) -> str:
@@ -112,13 +112,13 @@ def _tidy(text: str) -> str:
 
 
 def normal_language(language: str) -> str:
-    """A language as it is compared: `en-us` for `en_US`."""
+    """The normal form of a language's name, for comparison: `en-us` for `en_US`."""
     return language.strip().lower().replace("_", "-")
 
 
-def speaks(language: str, wanted: str) -> bool:
-    """Whether a normal language is the one wanted, `de-at` being `de` too."""
-    return language == wanted or language.startswith(f"{wanted}-")
+def speaks(language: str, requested: str) -> bool:
+    """Whether a language in normal form is the requested one or a variant of it, as `de-at` is of `de`."""
+    return language == requested or language.startswith(f"{requested}-")
 
 
 TMX = TableFormat((".tmx",), _read, languages=True)

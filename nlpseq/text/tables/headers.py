@@ -1,8 +1,9 @@
-"""Whether the first row of a table is a header: by the names that columns usually have, and by how it departs.
+"""Decides whether the first row of a table is a header: by the usual names of columns, and by its difference from them.
 
-A name tells by itself. Without one that is known, a first row is taken for a header if its cells look like identifiers
-and each departs from its column: it has none of the spaces, digits or full stops that nearly all others have, or is new
-in a column of few values. If only some cells depart, or they could be a title, it may be a header, and that is said.
+A usual name is enough. Without one, a first row is taken as a header if its cells look like identifiers and each differs
+from its column. A cell differs if it lacks the spaces, digits or full stops that nearly all other cells have, or if it
+is new in a column of few values. If only some cells differ, or if they could be a title, the row may be a header; then a
+note says so.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-FEWEST_ROWS = 20  # to compare the first one with
-NEARLY_ALL = 0.9
+FEWEST_ROWS = 20  # rows, for a comparison with the first one
+NEARLY_ALL = 0.9  # fraction of the cells of a column
 LONGEST_NAME = 40  # characters
-MOST_WORDS = 3  # of a name
+MOST_WORDS = 3  # in a name
 
 SOURCE_NAMES = ("source", "src", "source_text", "original", "input")
 TARGET_NAMES = ("target", "tgt", "trg", "target_text", "translation", "output")
 LABEL_NAMES = ("label", "labels", "class", "category", "sentiment", "polarity", "target", "stars", "rating", "score")
 TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "document", "tweet", "message", "body", "title")
 
-_NO_LANGUAGES = {"id", "no"}  # as names of columns, which number the rows
+_NO_LANGUAGES = {"id", "no"}  # columns with these names number the rows
 
-# of languages, in two letters and in three
+# codes of languages, in two letters and in three
 _CODES = frozenset(
     """
     af am ar az be bg bn bs ca cs cy da de el en eo es et eu fa fi fr ga gl gu he hi hr hu hy id is it ja ka kk km kn
@@ -53,24 +54,24 @@ _FEATURES = (re.compile(r"\S\s+\S"), re.compile(r"\d"), re.compile(r"[.?!…\u30
 
 
 def normal_name(name: str) -> str:
-    """A column's name as it is compared."""
+    """The normal form of a column's name, for comparison."""
     return name.strip().lower()
 
 
 def usual_index(names: Sequence[str], usual: Sequence[str]) -> int | None:
     """The index of the name that comes first among the usual ones; `text_a` counts as `text`."""
-    found = [normal_name(name) for name in names]
-    for wanted in usual:
-        for index, name in enumerate(found):
-            if name in (wanted, f"{wanted}_a"):
+    normal_names = [normal_name(name) for name in names]
+    for usual_name in usual:
+        for index, name in enumerate(normal_names):
+            if name in (usual_name, f"{usual_name}_a"):
                 return index
     return None
 
 
 def known_names(names: Sequence[str]) -> int:
-    """How many of some cells are different names that columns of pairs or of labelled texts usually have."""
+    """The number of different names among `names` that columns of pairs or of labelled texts usually have."""
     usual = (SOURCE_NAMES, TARGET_NAMES, LABEL_NAMES, TEXT_NAMES)
-    indices = {usual_index(names, wanted) for wanted in usual} - {None}
+    indices = {usual_index(names, group) for group in usual} - {None}
     return len(
         {normal_name(name) for name in names if is_language(name)}
         | {names[index] for index in indices if index is not None}
@@ -78,7 +79,7 @@ def known_names(names: Sequence[str]) -> int:
 
 
 def is_language(name: str) -> bool:
-    """Whether a column's name is that of a language: `de`, `en_US`, `German sentences`, `text_de`."""
+    """Whether a column is named after a language: `de`, `en_US`, `German sentences`, `text_de`."""
     lower = normal_name(name)
     locale = _LOCALE.fullmatch(lower)
     if locale and locale[1] in _CODES:
@@ -89,9 +90,9 @@ def is_language(name: str) -> bool:
 
 
 def looks_like_header(rows: Sequence[Sequence[str]], *, few_values_tell: bool) -> Literal["yes", "maybe", "no"]:
-    """Whether the first of some rows looks like a header of names that are not known.
+    """Whether the first row looks like a header, though its names are not usual ones.
 
-    With `few_values_tell` a name alone in a column of few values, as labels are, is enough.
+    With `few_values_tell` it is enough if a name is new in a column of few values, such as labels.
     """
     first, rest = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
     indices = [index for index in filled_columns(rest) if index < len(first)]
@@ -99,23 +100,23 @@ def looks_like_header(rows: Sequence[Sequence[str]], *, few_values_tell: bool) -
     if len(rest) < FEWEST_ROWS - 1 or len(set(names)) < len(names) or not all(map(_is_name, names)):
         return "no"
     columns = [[row[index].strip() for row in rest] for index in indices]
-    alone = [_is_alone(name, column) for name, column in zip(names, columns, strict=True)]
-    if few_values_tell and any(alone):
+    is_new = [_is_new(name, column) for name, column in zip(names, columns, strict=True)]
+    if few_values_tell and any(is_new):
         return "yes"
-    departs = [_departs(name, column) or lone for name, column, lone in zip(names, columns, alone, strict=True)]
-    if any(" " in name for name in names) or not any(departs):
+    differs = [_differs(name, column) or new for name, column, new in zip(names, columns, is_new, strict=True)]
+    if any(" " in name for name in names) or not any(differs):
         return "no"
-    return "yes" if all(departs) and all(map(_is_identifier, names)) else "maybe"
+    return "yes" if all(differs) and all(map(_is_identifier, names)) else "maybe"
 
 
 def filled_columns(rows: Sequence[Sequence[str]]) -> list[int]:
-    """The indices of columns that hold something in one row at least."""
+    """The indices of columns that are not blank in all rows."""
     width = max(map(len, rows), default=0)
     return [index for index in range(width) if any(len(row) > index and row[index].strip() for row in rows)]
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell is a number, as an identifier or a score."""
+    """Whether a cell is a number, such as a row's number or a score."""
     return re.fullmatch(r"\s*[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?\s*", cell) is not None
 
 
@@ -124,15 +125,15 @@ def _is_name(cell: str) -> bool:
 
 
 def _is_identifier(name: str) -> bool:
-    """Whether a name is unlike the title of a text, which starts with a capital: `text`, `v1`, `German_text`."""
+    """Whether a name cannot be a title, which starts with a capital: `text`, `v1`, `German_text`."""
     return name[:1].islower() or re.search(r"[\d_]", name) is not None
 
 
-def _is_alone(name: str, column: Sequence[str]) -> bool:
+def _is_new(name: str, column: Sequence[str]) -> bool:
     return name not in column and 2 * len(set(column)) < len(column)
 
 
-def _departs(name: str, column: Sequence[str]) -> bool:
+def _differs(name: str, column: Sequence[str]) -> bool:
     filled = [cell for cell in column if cell]
     return any(
         not feature.search(name) and sum(bool(feature.search(cell)) for cell in filled) >= NEARLY_ALL * len(filled)

@@ -1,9 +1,9 @@
 """Rows as labelled texts: a label and a text.
 
-Which column is label and which is text can be said by name or by number. Else a header is known by the names that such
-columns usually have; without one, of two columns the one with fewer different values is the label. A guess that is
-wrong shows in the line that `train` writes about the labels. A line end inside a text becomes a space, for a text is a
-line everywhere else.
+The user can name the two columns, by name or by number. Otherwise they are found by the names that such columns usually
+have in a header. Without a header, the column with fewer different values is the label. A wrong guess shows in the line
+that `train` writes about the labels. A line end inside a text becomes a space, because a text is one line everywhere
+else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nlpseq.text.tables.purpose import Purpose, Two, cell_text
 
 
 class Labelled(NamedTuple):
-    """A text and its label, either of which may be blank, and where they are."""
+    """A text and its label, which may be blank, and their origin."""
 
     label: str
     text: str
@@ -30,17 +30,17 @@ class Labelled(NamedTuple):
 
 
 class LabelColumns(NamedTuple):
-    """The columns that a user names, or none."""
+    """The columns that the user named; None for a column that was not named."""
 
     label: str | None = None
     text: str | None = None
 
 
 def read_labelled_table(name: str, columns: LabelColumns, notes: list[str] | None = None) -> Iterator[Labelled]:
-    """The labelled texts of a file, a folder, a bundled corpus or `hf:NAME[:CONFIG]`; those with a blank side too.
+    """The labelled texts of a file, a folder, a bundled corpus or `hf:NAME[:CONFIG]`, also with a blank side.
 
-    Blank rows are left out. What is worth knowing, the chosen columns first of all, is added to `notes` when the last
-    text is read. Raises CorpusError for what cannot be read, is no table, or has not the columns.
+    Blank rows are left out. After the last text, the table's notes, such as the chosen columns, are added to `notes`.
+    Raises CorpusError if the table cannot be read, is not a table, or does not have the columns.
     """
     table = open_table(name)
     for where, label, text in read_columns(table, columns, LABELS):
@@ -51,9 +51,9 @@ def read_labelled_table(name: str, columns: LabelColumns, notes: list[str] | Non
 
 
 def _spelled(where: str, value: Any) -> str:
-    """A label as it is written: numbers and true or false as in JSON, null and NaN blank."""
+    """A label as text: numbers, true and false as in JSON; null and NaN are blank."""
     if isinstance(value, dict | list):
-        what = f"its label must be one label, is {json.dumps(value, default=str)[:40]}"
+        what = f"its label must be one label, but is {json.dumps(value, default=str)[:40]}"
         raise CorpusError(where, what, "--label-column NAME, if that is not the label")
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
@@ -66,15 +66,15 @@ def _flags(label: str | None, text: str | None) -> str:
 
 
 def _guess(where: str, rows: Sequence[Sequence[str]], filled: Sequence[int]) -> Two:
-    """Of two columns the label, which has fewer different values, and the text. Raises CorpusError if neither has."""
+    """The indices of the label, with fewer different values, and of the text. Raises CorpusError if this is unclear."""
     if len(filled) < 2:
         hint = "two columns, or `__label__good the text` in a file named .txt"
-        raise CorpusError(where, f"it must have a label and a text, has one column: {rows[0][0][:40]!r}", hint)
+        raise CorpusError(where, f"it must have a label and a text, but has one column: {rows[0][0][:40]!r}", hint)
     different = {index: len({row[index] for row in rows}) for index in filled}
     text = max(filled, key=lambda index: sum(len(row[index]) for row in rows))
     label = min((index for index in filled if index != text), key=lambda index: different[index])
     if len(filled) > 2 or (different[label] == different[text] and len(rows) > 2):
-        what = f"it has no header that is known, and which of its {len(filled)} columns is the label cannot be told"
+        what = f"it has no known header, so it is unclear which of its {len(filled)} columns is the label"
         raise CorpusError(where, what, f"{_flags('1', '2')}, by number or by the header's names")
     return label, text
 

@@ -1,8 +1,8 @@
-"""Labelled texts: a label and a text each, read from tables, and how some are held out.
+"""Labelled texts, read from tables, and a part of them that is held out.
 
-What is held out depends on the texts alone, not on their order or on chance: of each label those whose hashes are the
-smallest. So the same corpus is always split the same way, equal texts are on the same side, and adding
-texts moves few of the others. Texts are held in memory.
+The texts held out depend neither on order nor on chance: they are the texts of each label with the smallest hashes. So
+a corpus is always split in the same way, equal texts are on the same side, and added texts move few others. Texts are
+held in memory.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from nlpseq.text.signature import rows_sha256
 from nlpseq.text.tables.label_tables import LabelColumns, read_labelled_table
 from nlpseq.text.tables.notes import gather
 
-HELD_OUT = 0.1  # of each label's texts, unless others are named for validation
+HELD_OUT = 0.1  # fraction of each label's texts, unless the user names validation texts
 MOST_HELD_OUT = 5000
 MOST_LABELS = 1000
 LONGEST_LABEL = 200  # characters
 FEWEST = 20  # texts
 SHOWN = 8  # labels
-WITHOUT_SPACES = 15  # characters between two spaces on average, in texts that are written without spaces
+WITHOUT_SPACES = 15  # average number of characters between two spaces, in scripts without spaces
 
 
 @dataclass
 class LabelledTexts:
-    """Labels and texts in step, and how many rows were dropped because either was blank.
+    """Labels and texts in parallel lists, and the number of rows dropped because either was blank.
 
-    `notes` say how the tables were read, the chosen columns first of all.
+    `notes` tell how the tables were read, first the chosen columns.
     """
 
     labels: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ class LabelledTexts:
 
     @property
     def counts(self) -> Counter[str]:
-        """How many texts there are of each label."""
+        """The number of texts of each label."""
         return Counter(self.labels)
 
     @property
@@ -54,74 +54,74 @@ class LabelledTexts:
         """A hash of all labels and texts."""
         return rows_sha256(zip(self.labels, self.texts, strict=True))
 
-    def chosen(self, which: Iterable[int]) -> LabelledTexts:
-        """The texts with some indices."""
-        kept = list(which)
+    def chosen(self, indices: Iterable[int]) -> LabelledTexts:
+        """The texts at `indices`."""
+        kept = list(indices)
         labels, texts, origins = ([side[index] for index in kept] for side in (self.labels, self.texts, self.origins))
         return LabelledTexts(labels, texts, origins)
 
 
 def read_labelled(names: Sequence[str], columns: LabelColumns | None = None) -> LabelledTexts:
-    """All labelled texts of the tables `names`, but for those with a blank label or text.
+    """All labelled texts of the tables `names`, except those with a blank label or text.
 
-    Raises CorpusError for a file that cannot be read or is no such table, for a label that no line could hold, and
-    if no text is left.
+    Raises CorpusError for a file that cannot be read or is not such a table, for a label that does not fit in a line,
+    and if no text is left.
     """
-    found = LabelledTexts()
+    read = LabelledTexts()
     notes: dict[str, list[str]] = {name: [] for name in names}
     for name in names:
         for label, text, where in read_labelled_table(name, columns or LabelColumns(), notes[name]):
             if not (label and text.strip()):
-                found.blank += 1
+                read.blank += 1
                 continue
             _check_label(label, where)
-            found.labels.append(label)
-            found.texts.append(text)
-            found.origins.append(where)
-    if not found:
-        blank = f", only {found.blank:,} rows with a blank label or text" if found.blank else ""
-        raise CorpusError(names[0], f"it holds no text with a label{blank}", "a label and a text in each row")
-    found.notes = gather(notes)
-    return found
+            read.labels.append(label)
+            read.texts.append(text)
+            read.origins.append(where)
+    if not read:
+        blank = f", only {read.blank:,} rows with a blank label or text" if read.blank else ""
+        raise CorpusError(names[0], f"it has no text with a label{blank}", "a label and a text in each row")
+    read.notes = gather(notes)
+    return read
 
 
 def _check_label(label: str, where: str) -> None:
     if "\t" in label or "\n" in label:
-        what = f"its label {label[:40]!r} holds a tab or a line end, which separate the columns that `classify` writes"
+        what = f"its label {label[:40]!r} has a tab or a line end, which separates the columns that `classify` writes"
         raise CorpusError(where, what, "write a space instead")
     if any(category(character) in ("Cc", "Cs") for character in label):
-        what = f"its label {label[:40]!r} holds a control character or half of a character, which no line shows"
+        what = f"its label {label[:40]!r} has a control character or half of a character, which cannot be shown"
         raise CorpusError(where, what, "leave such characters out")
     if len(label) > LONGEST_LABEL:
-        what = f"its label has {len(label):,} characters, and may have {LONGEST_LABEL}: {label[:40]!r}.."
+        what = f"its label has {len(label):,} characters, but may have {LONGEST_LABEL}: {label[:40]!r}.."
         raise CorpusError(where, what, "--label-column NAME --text-column NAME, if the two are confused")
 
 
 def label_names(texts: LabelledTexts, name: str) -> list[str]:
-    """The labels there are, sorted. Raises CorpusError for fewer than two, for too many, and for too few texts."""
+    """All labels, sorted. Raises CorpusError if there are fewer than two or too many, or too few texts."""
     counts = texts.counts
     if len(counts) < 2:
-        what = f"it needs texts of at least two labels, all {len(texts):,} are {texts.labels[0]!r}"
+        what = f"it needs texts of at least two labels, but all {len(texts):,} are {texts.labels[0]!r}"
         raise CorpusError(name, what, "--label-column NAME, if that is not the label")
     if len(texts) < FEWEST:
-        what = f"it needs at least {FEWEST} texts with labels, has {len(texts)}"
+        what = f"it needs at least {FEWEST} texts with labels, but has {len(texts)}"
         raise CorpusError(name, what, "more texts; for a first try the bundled ones: nlpseq train sentiment reviews")
     if len(counts) > MOST_LABELS or 2 * len(counts) > len(texts):
-        what = f"it has {len(counts):,} different labels for {len(texts):,} texts, as {next(iter(counts))[:40]!r}"
+        what = f"it has {len(counts):,} different labels for {len(texts):,} texts, such as {next(iter(counts))[:40]!r}"
         raise CorpusError(name, what, "--label-column NAME --text-column NAME, if the two are confused")
     return sorted(counts, key=lambda label: (len(label) if label.isdecimal() else 0, label))
 
 
 def split(texts: LabelledTexts) -> tuple[LabelledTexts, LabelledTexts]:
-    """The texts to train on, and those held out: a tenth of each label's texts, at least one if there are two."""
+    """The training texts, and those held out: a tenth of each label's texts, at least one of two or more."""
     fraction = min(HELD_OUT, MOST_HELD_OUT / len(texts))
     by_label: dict[str, list[int]] = {}
     for index, label in enumerate(texts.labels):
         by_label.setdefault(label, []).append(index)
     held_out: set[int] = set()
     for indices in by_label.values():
-        wanted = max(round(fraction * len(indices)), min(1, len(indices) - 1))
-        held_out.update(sorted(indices, key=lambda index: _rank(texts.texts[index]))[:wanted])
+        count = max(round(fraction * len(indices)), min(1, len(indices) - 1))
+        held_out.update(sorted(indices, key=lambda index: _rank(texts.texts[index]))[:count])
     kept = [index for index in range(len(texts)) if index not in held_out]
     train = texts.chosen(kept)
     train.blank, train.notes = texts.blank, texts.notes
@@ -131,7 +131,7 @@ def split(texts: LabelledTexts) -> tuple[LabelledTexts, LabelledTexts]:
 def read_parts(
     names: Sequence[str], valid: Sequence[str], columns: LabelColumns | None
 ) -> tuple[LabelledTexts, LabelledTexts]:
-    """The texts to train on, and those to validate on. Raises CorpusError if there are too few of either."""
+    """The training and the validation texts. Raises CorpusError if there are too few of either."""
     texts = read_labelled(names, columns)
     if not valid:
         label_names(texts, names[0])
@@ -146,7 +146,7 @@ def check_known(texts: LabelledTexts, known: Sequence[str]) -> None:
     unknown = {label: count for label, count in texts.counts.items() if label not in known}
     if unknown:
         first = next(origin for label, origin in zip(texts.labels, texts.origins, strict=True) if label in unknown)
-        what = f"labels that were not trained on: {_listed(unknown)}; known are {', '.join(map(repr, known))[:200]}"
+        what = f"training had no such labels: {_listed(unknown)}; known are {', '.join(map(repr, known))[:200]}"
         raise CorpusError(first, what, "take such texts out; or --label-column NAME, if that is not the label")
 
 
@@ -160,7 +160,7 @@ def _rank(text: str) -> bytes:
 
 
 def repeated(texts: LabelledTexts) -> tuple[list[int], list[int]]:
-    """Indices of texts that were there before, with the same label and with another."""
+    """Indices of texts that repeat an earlier text, with the same label and with another label."""
     first: dict[str, int] = {}
     same: list[int] = []
     other: list[int] = []
@@ -172,11 +172,11 @@ def repeated(texts: LabelledTexts) -> tuple[list[int], list[int]]:
 
 
 def shared(texts: LabelledTexts, others: LabelledTexts) -> list[int]:
-    """Indices of the texts that are among the others, too."""
+    """Indices of the texts that are also among the others."""
     theirs = {text.strip() for text in others.texts}
     return [index for index, text in enumerate(texts.texts) if text.strip() in theirs]
 
 
 def has_no_spaces(texts: Sequence[str]) -> bool:
-    """Whether texts are in a script without spaces between words, as Chinese."""
+    """Whether texts are in a script without spaces between words, such as Chinese."""
     return sum(map(len, texts)) > WITHOUT_SPACES * sum(text.count(" ") + 1 for text in texts)

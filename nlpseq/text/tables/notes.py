@@ -1,4 +1,4 @@
-"""What is worth knowing of how tables were read, of several tables together."""
+"""Notes on how several tables were read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 
 def gather(notes: Mapping[str, Sequence[str]]) -> list[str]:
-    """The notes of tables by their names: once what is true of all, the others with the table's name."""
+    """The notes of tables, by the tables' names: once if all tables have it, else with the table's name."""
     tables = list(notes.values())
     shared = [note for note in tables[0] if all(note in table for table in tables)]
     own = [f"{name}: {note}" for name, table in notes.items() for note in table if note not in shared]
@@ -14,5 +14,5 @@ def gather(notes: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def joined(first: Sequence[str], second: Sequence[str]) -> list[str]:
-    """The notes of training and of validation texts, each once."""
+    """Two lists of notes as one, without repetitions."""
     return list(dict.fromkeys([*first, *second]))

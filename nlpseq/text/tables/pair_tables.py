@@ -1,7 +1,8 @@
 """Rows as pairs: a source and a target.
 
-Which columns are meant can be said by name or by number: `source` and `target`, two languages, or the first two columns
-else. A line end inside a text becomes a space, for a text is a line everywhere else. A null is a blank side.
+The user can name the two columns, by name or by number. Otherwise they are `source` and `target`, two languages, or the
+first two columns. A line end inside a text becomes a space, because a text is one line everywhere else. A null is a
+blank side.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ Columns = tuple[str, str]  # names or numbers of source and target
 
 
 def read_table(name: str, columns: Columns | None = None, notes: list[str] | None = None) -> Iterator[Pair]:
-    """The pairs of a file, of a bundled corpus or of `hf:NAME[:CONFIG]`; those with a blank side too.
+    """The pairs of a file, of a bundled corpus or of `hf:NAME[:CONFIG]`, also with a blank side.
 
-    What is worth knowing, the chosen columns first of all, is added to `notes` when the last pair is read. Raises
-    CorpusError for what cannot be read, is no table, or has not the columns.
+    After the last pair, the table's notes, such as the chosen columns, are added to `notes`. Raises CorpusError if the
+    table cannot be read, is not a table, or does not have the columns.
     """
     table = open_table(name)
     for where, source, target in read_columns(table, columns or (None, None), PAIRS):
@@ -39,16 +40,16 @@ def _flags(source: str | None, target: str | None) -> str:
 
 
 def _guess(where: str, rows: Sequence[Sequence[str]], filled: Sequence[int]) -> Two:
-    """The first two columns. Raises CorpusError if one of them holds numbers and others hold texts."""
+    """The first two columns. Raises CorpusError if one of them holds numbers, though two or more others hold texts."""
     if len(filled) < 2:
-        raise CorpusError(where, f"it must have a source, a tab and a target, has one column: {rows[0][0][:40]!r}")
+        raise CorpusError(where, f"it must have a source, a tab and a target, but has one column: {rows[0][0][:40]!r}")
     numbers = [index for index in filled if all(is_number(row[index]) for row in rows if row[index].strip())]
     texts = [index for index in filled if index not in numbers]
     if len(filled) > 2 and len(texts) > 1 and set(filled[:2]) & set(numbers):
         listed = " and ".join(str(index + 1) for index in numbers)
         what = f"columns {listed} are numbers" if len(numbers) > 1 else f"column {listed} is a number"
         hint = _flags(str(texts[0] + 1), str(texts[1] + 1))
-        raise CorpusError(where, f"which columns are source and target cannot be told: {what}", hint)
+        raise CorpusError(where, f"it is unclear which columns are source and target: {what}", hint)
     return filled[0], filled[1]
 
 

@@ -1,8 +1,8 @@
-"""Parallel text: pairs of a source and a target, from tables or from two files whose lines are in step.
+"""Parallel text: pairs of a source and a target, from tables or from two files of parallel lines.
 
-Files of unequal length are refused: a line too many shifts all that follow, and a model learns nonsense from it without
-a word of warning. A pair with a blank side is dropped as a pair, and counted. Pairs are held in memory, a few hundred
-bytes each: ten million of them are a few gigabytes.
+Files of unequal length are refused: an extra line shifts all lines after it, and a model would silently learn nonsense.
+A pair with a blank side is dropped and counted. Pairs are held in memory, a few hundred bytes each; ten million pairs
+take a few gigabytes.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from nlpseq.text.tables.pair_tables import Columns, Pair, read_table
 
 @dataclass
 class Pairs:
-    """Sources and targets in step, without line ends, and how many pairs were dropped for a blank side.
+    """Sources and targets in parallel lists, without line ends, and the number of pairs dropped for a blank side.
 
-    `notes` say how the tables were read, the chosen columns first of all.
+    `notes` tell how the tables were read, first the chosen columns.
     """
 
     sources: list[str] = field(default_factory=list)
@@ -47,12 +47,12 @@ class Pairs:
 def read_parallel(
     names: Sequence[str], *, two_files: bool, columns: Columns | None = None, keep_blank: bool = False
 ) -> Pairs:
-    """All pairs of the tables `names`, or of a source's and a target's file, but for those with a blank side.
+    """All pairs of the tables `names`, or of a source file and a target file, except those with a blank side.
 
     `columns` are the names or numbers of a table's source and target; see `nlpseq.text.tables.pair_tables`.
 
-    Raises CorpusError for a file that cannot be read, is no table, or is out of step with its other half, and if no
-    pair is left.
+    Raises CorpusError for a file that cannot be read or is not a table, for two files of unequal length, and if no pair
+    is left.
     """
     notes: dict[str, list[str]] = {name: [] for name in names}
     pairs = Pairs()
@@ -67,13 +67,13 @@ def read_parallel(
         else:
             pairs.blank += 1
     if not pairs:
-        raise CorpusError(names[0], f"it holds no pair with text on both sides, and {pairs.blank:,} without")
+        raise CorpusError(names[0], f"it has no pair with text on both sides, only {pairs.blank:,} with a blank side")
     pairs.notes = gather(notes)
     return pairs
 
 
 def read_two_files(source: str, target: str) -> Iterator[Pair]:
-    """The lines of two files in pairs. Raises CorpusError, at the end, if one has more than the other."""
+    """The lines of two files in pairs. Raises CorpusError, at the end, if one file is longer."""
     counts = [0, 0]
     suspect = ""
     typical = 1.0
@@ -91,6 +91,6 @@ def read_two_files(source: str, target: str) -> Iterator[Pair]:
     if counts[0] != counts[1]:
         raise CorpusError(
             f"{source} and {target}",
-            f"they must have as many lines, have {counts[0]:,} and {counts[1]:,}{suspect}",
+            f"they must have the same number of lines, but have {counts[0]:,} and {counts[1]:,}{suspect}",
             f"nlpseq corpus check --source {source} --target {target}",
         )

@@ -1,13 +1,4 @@
-"""Text to token ids and back.
-
-tokeniser.py     what a tokeniser is
-characters.py    bytes and characters
-words.py         words between spaces
-pieces.py        pieces of words
-subwords.py      sentencepiece, kept away from text that it would change
-table.py         the table of tokenisers; training and loading
-token_lines.py   lines of text to lines of ids, for `nlpseq tokenize`
-"""
+"""Text to token ids and back."""
 
 from nlpseq.text.encodings import to_utf8
 from nlpseq.text.tokenisers.characters import ByteTokeniser, CharTokeniser

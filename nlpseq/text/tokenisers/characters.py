@@ -45,7 +45,7 @@ class ByteTokeniser(Tokeniser):
 
 
 class CharTokeniser(Tokeniser):
-    """ASCII characters are their bytes; the most frequent others are units, ties in code point order."""
+    """ASCII characters are their bytes; the most frequent other characters are units, ties in code point order."""
 
     kind = "char"
     description = "characters; rare ones in bytes"
@@ -77,10 +77,10 @@ class CharTokeniser(Tokeniser):
 
     @cached_property
     def _table(self) -> NDArray[np.int32]:
-        """The id of every code point, -1 where it must be spelled in bytes."""
+        """The id of every code point; -1 for those that are spelled in bytes."""
         table = np.full(0x110000, -1, np.int32)
         table[:0x80] = np.arange(0x80)
-        table[0xDC80:0xDD00] = np.arange(0x80, 0x100)  # a lone surrogate is the byte it stands for
+        table[0xDC80:0xDD00] = np.arange(0x80, 0x100)  # a lone surrogate is an escaped byte
         table[[ord(unit) for unit in self.units]] = np.arange(NUM_BYTES, self.size)
         return table
 
@@ -90,7 +90,7 @@ def _is_character_unit(text: str) -> bool:
 
 
 def spell_character(token: int) -> str:
-    """A byte that is a printable ASCII character as that character, a space as SPACE_MARK; else nothing."""
+    """The character of a printable ASCII byte, SPACE_MARK for a space; "" for any other token."""
     if token == SPACE:
         return SPACE_MARK
     return chr(token) if SPACE < token < 0x7F else ""
@@ -98,10 +98,10 @@ def spell_character(token: int) -> str:
 
 def _spell_in_utf8(
     code_points: NDArray[np.uint32],  # [N]
-    ids: NDArray[np.int32],  # [N], of no meaning where unknown
+    ids: NDArray[np.int32],  # [N], meaningless where unknown
     unknown: NDArray[np.bool_],  # [N]
 ) -> NDArray[np.int32]:
-    """Ids [T] with the two to four UTF-8 bytes of every unknown code point in its place."""
+    """Ids [T] in which every unknown code point is replaced by its two to four UTF-8 bytes."""
     widths = np.ones(len(ids), np.int64)
     widths[unknown] += 1 + (code_points[unknown] >= 0x800) + (code_points[unknown] >= 0x10000)
     ends = np.cumsum(widths)

@@ -1,4 +1,4 @@
-"""Pieces of words as tokens: sentencepiece's unigram and BPE."""
+"""Word pieces as tokens: sentencepiece's unigram and BPE."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nlpseq.text.tokenisers.tokeniser import NUM_BYTES, Tokeniser, damaged
 
 
 class SubwordTokeniser(Tokeniser):
-    """Word pieces of a sentencepiece model; what it must not see is spelled in bytes around it."""
+    """Word pieces of a sentencepiece model; characters that it would change are spelled in bytes."""
 
     def __init__(self, model: bytes) -> None:
         self._model = SubwordModel(model)
@@ -48,14 +48,14 @@ class SubwordTokeniser(Tokeniser):
 
 
 class UnigramTokeniser(SubwordTokeniser):
-    """Pieces whose product of probabilities is greatest (Kudo 2018)."""
+    """The pieces with the greatest product of probabilities (Kudo, 2018)."""
 
     kind = "unigram"
     description = "word pieces by likelihood (sentencepiece)"
 
 
 class BpeTokeniser(SubwordTokeniser):
-    """Pieces made by merging the most frequent pair again and again (Sennrich et al. 2016)."""
+    """Pieces from repeatedly merging the most frequent pair (Sennrich et al., 2016)."""
 
     kind = "bpe"
     description = "word pieces by merging pairs (sentencepiece)"

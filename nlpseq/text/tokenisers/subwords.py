@@ -1,17 +1,16 @@
-"""Word pieces by sentencepiece, kept away from the text that it would change.
+"""Word pieces by sentencepiece, for all text that it does not change.
 
-Sentencepiece writes a space as U+2581, keeps U+2585 for itself, drops NUL and takes no lone surrogate. So
-those characters and every control character, the newline among them, never reach it: a text is split around
-them, and the caller spells them in bytes. With identity normalisation, no space added in front, none
-removed, and byte fallback, the rest round-trips exactly. No piece ever crosses a control character; a tab
-costs a token.
+Sentencepiece writes a space as U+2581, reserves U+2585, drops NUL and refuses lone surrogates. So these characters and
+all control characters, newlines included, never reach it: a text is split around them, and the caller spells them in
+bytes. All other text round-trips exactly, with identity normalisation, no space added in front, no space removed, and
+byte fallback. No piece crosses a control character, and a tab costs a token.
 
-A piece may begin with spaces and never holds one behind anything else, so a run's pieces are those of its words. Words
-come again and again: what was found for one is remembered, which makes encoding several times faster and costs some
-megabytes. Scripts without spaces gain nothing.
+A piece may start with spaces, but has no space after another character, so the pieces of a run are those of its words.
+Words are repeated, so their ids are remembered. This makes encoding several times faster and costs some megabytes;
+scripts without spaces gain nothing.
 
-A corpus is sampled to SAMPLE_CHARACTERS: beyond that, every second line, every fourth, and so on, evenly
-over the whole corpus and always the same ones. The sample stands in memory while the pieces are learned.
+A corpus is sampled to SAMPLE_CHARACTERS: every second line, every fourth, and so on, evenly over the whole corpus and
+always the same lines. The sample is in memory while the pieces are learned.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from nlpseq.errors import TokeniserError
 
 SPACE_MARK = "\u2581"
 SAMPLE_CHARACTERS = 5_000_000
-LONGEST_RUN = 300  # characters shown to sentencepiece at once in training; longer runs are cut, at a space if any
-COVERAGE = 0.9995  # share of the corpus' characters that the alphabet must cover, if half the units can
+LONGEST_RUN = 300  # characters that sentencepiece gets at once in training; longer runs are cut, at a space if possible
+COVERAGE = 0.9995  # fraction of the corpus' characters that the alphabet covers, if half of the units are enough
 
 _NUM_BYTES = 256
-MOST_REMEMBERED = 100_000  # whose ids are remembered
-LONGEST_REMEMBERED = 32  # characters of such a word, the spaces before it included
+MOST_REMEMBERED = 100_000  # words whose ids are remembered
+LONGEST_REMEMBERED = 32  # characters of such a word, with the spaces before it
 _RESERVED = "\x00-\x1f\x7f-\x9f\u2581\u2585\ud800-\udfff"
 _WORD = re.compile(" *[^ ]+| +")
 _RESERVED_RUN = re.compile(f"([{_RESERVED}]+)")
@@ -39,9 +38,9 @@ _RESERVED_CHARACTER = re.compile(f"[{_RESERVED}]")
 
 
 class SubwordModel:
-    """A trained sentencepiece model, its ids shifted so that bytes are 0 to 255 and units follow.
+    """A trained sentencepiece model, with its ids shifted so that bytes are 0 to 255 and units follow.
 
-    No bytes at all make a model without units, for which everything is reserved.
+    An empty `model` has no units, and all text is spelled in bytes.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -59,14 +58,14 @@ class SubwordModel:
             raise TokeniserError("tokeniser", f"it is damaged: sentencepiece says {error}") from None
         pieces = [self.processor.IdToPiece(token) for token in range(self.processor.GetPieceSize())]
         if pieces[1 : 1 + _NUM_BYTES] != [f"<0x{value:02X}>" for value in range(_NUM_BYTES)]:
-            raise TokeniserError("tokeniser", "its sentencepiece model does not begin with the 256 bytes")
+            raise TokeniserError("tokeniser", "its sentencepiece model does not start with the 256 bytes")
         if SPACE_MARK not in pieces:
             raise TokeniserError("tokeniser", "its sentencepiece model has no piece for a space")
         self.words = _Words(self.processor)
         self.units = [piece.replace(SPACE_MARK, " ") for piece in pieces[1 + _NUM_BYTES :]]
 
     def split(self, text: str) -> list[str]:
-        """Runs for `encode` at even indices, runs that must be spelled in bytes at odd ones."""
+        """Runs for `encode` at even indices, and runs to spell in bytes at odd indices."""
         return _RESERVED_RUN.split(text) if self.model else ["", text, ""]
 
     def encode(self, runs: list[str]) -> list[list[int]]:
@@ -77,7 +76,7 @@ class SubwordModel:
 
 
 class _Words(dict[str, list[int]]):
-    """The ids of words, found out when they are first asked for."""
+    """The ids of words, computed when they are first needed."""
 
     def __init__(self, processor: Any) -> None:
         self._processor = processor
@@ -94,8 +93,8 @@ class _Words(dict[str, list[int]]):
 def train_subword_model(kind: str, lines: Iterable[str], num_units: int) -> bytes:
     """Learn at most `num_units` units by `kind`, "unigram" or "bpe": the model's bytes, empty without a unit.
 
-    The alphabet (one unit a character, the space always) takes at most half of the units; the rarest
-    characters are left to bytes. The same lines give the same model.
+    The alphabet (one unit for each character, always with the space) takes at most half of the units; the rarest
+    characters are spelled in bytes. The same lines give the same model.
     """
     sample = list(sample_lines(lines))
     alphabet = _alphabet(sample, max(1, num_units // 2))
@@ -115,7 +114,7 @@ def _train(kind: str, runs: list[str], num_units: int) -> bytes:
             sentence_iterator=iter(runs),
             model_writer=model,
             model_type=kind,
-            vocab_size=1 + _NUM_BYTES + num_units,  # 1 for the unknown piece, which never comes out
+            vocab_size=1 + _NUM_BYTES + num_units,  # 1 for the unknown piece, which is never used
             seed_sentencepiece_size=max(100_000, 10 * num_units),
             hard_vocab_limit=False,
             byte_fallback=True,
@@ -138,7 +137,7 @@ def _train(kind: str, runs: list[str], num_units: int) -> bytes:
 
 
 def sample_lines(lines: Iterable[str]) -> list[str]:
-    """Lines evenly over the corpus, together at most SAMPLE_CHARACTERS (or one longer line)."""
+    """Lines spread evenly over the corpus, in all at most SAMPLE_CHARACTERS (or one longer line)."""
     kept: list[str] = []
     stride, characters = 1, 0
     for number, line in enumerate(lines):
@@ -152,16 +151,16 @@ def sample_lines(lines: Iterable[str]) -> list[str]:
     return kept
 
 
-def _alphabet(sample: list[str], at_most: int) -> list[str]:
+def _alphabet(sample: list[str], most: int) -> list[str]:
     """The space and the most frequent characters until COVERAGE is reached; empty if there are no characters."""
     counts: Counter[str] = Counter()
     for line in sample:
         counts.update(line)
-    usable = {each: count for each, count in counts.items() if not _RESERVED_CHARACTER.match(each)}
+    usable = {character: count for character, count in counts.items() if not _RESERVED_CHARACTER.match(character)}
     total, covered = sum(usable.values()), 0
     alphabet: list[str] = [" "] if usable else []
-    for character in sorted(usable, key=lambda each: (-usable[each], each)):
-        if len(alphabet) >= at_most or covered >= COVERAGE * total:
+    for character in sorted(usable, key=lambda letter: (-usable[letter], letter)):
+        if len(alphabet) >= most or covered >= COVERAGE * total:
             break
         covered += usable[character]
         if character != " ":
@@ -170,7 +169,7 @@ def _alphabet(sample: list[str], at_most: int) -> list[str]:
 
 
 def _cut(run: str) -> Iterator[str]:
-    """`run` in pieces of at most LONGEST_RUN characters, cut before the last space that allows it."""
+    """`run` in pieces of at most LONGEST_RUN characters, cut before a space if possible."""
     while len(run) > LONGEST_RUN:
         space = run.rfind(" ", 1, LONGEST_RUN)
         end = space if space > 0 else LONGEST_RUN

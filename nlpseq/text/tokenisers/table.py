@@ -1,4 +1,4 @@
-"""The table of tokenisers: how one is trained, and how one is loaded. A new kind is one line in TOKENISERS."""
+"""The table of tokenisers, with functions that train and load one. A new kind is one line in TOKENISERS."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ TOKENISERS: dict[str, type[Tokeniser]] = {
 def train_tokeniser(kind: str, lines: Iterable[str], vocabulary_size: int) -> Tokeniser:
     """Learn a tokeniser of at most `vocabulary_size` tokens, bytes included, from lines without newlines.
 
-    A corpus too small for the size asked gives a smaller vocabulary: compare `size` with what was asked.
-    Raises TokeniserError for an unknown kind and for a size below 256.
+    The vocabulary is smaller if the corpus is too small for `vocabulary_size`; see the tokeniser's `size`. Raises
+    TokeniserError for an unknown kind and for a size below 256.
     """
     if kind not in TOKENISERS:
         near = get_close_matches(kind, TOKENISERS, 1)
@@ -38,7 +38,7 @@ def train_tokeniser(kind: str, lines: Iterable[str], vocabulary_size: int) -> To
 
 
 def load_tokeniser(data: bytes) -> Tokeniser:
-    """Rebuild what `to_bytes` returned; TokeniserError if it is damaged, foreign or newer."""
+    """The tokeniser that `to_bytes` wrote. Raises TokeniserError if `data` is damaged, foreign or newer."""
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
@@ -46,7 +46,7 @@ def load_tokeniser(data: bytes) -> Tokeniser:
     if not isinstance(document, dict) or "nlpseq-tokeniser" not in document:
         raise TokeniserError("tokeniser", "this is not a tokeniser of nlpseq")
     if document["nlpseq-tokeniser"] != FORMAT:
-        what = f"its format is {document['nlpseq-tokeniser']!r}, this version reads {FORMAT}"
+        what = f"its format is {document['nlpseq-tokeniser']!r}, but this version reads {FORMAT}"
         raise TokeniserError("tokeniser", what, "pip install --upgrade nlpseq")
     kind, payload = document.get("kind"), document.get("payload")
     if not isinstance(kind, str) or kind not in TOKENISERS:

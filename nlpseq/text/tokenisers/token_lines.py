@@ -1,7 +1,7 @@
-"""Lines of text to lines of token ids and back, and the proof that nothing is lost on the way.
+"""Lines of text to lines of token ids and back, and a check that nothing is lost.
 
-A line's ids stand in decimal with a space between two; a blank line has none. A line of ids that spells a
-newline would come back as two lines, so it counts as damaged, like one that holds anything but ids.
+The ids of a line are decimal numbers separated by spaces; a blank line has none. A line of ids that spells a newline
+would become two lines, so it counts as damaged, like a line with anything but ids.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def spell_line(tokeniser: Tokeniser, line: bytes) -> bytes:
 
 
 def decode_line_of_ids(tokeniser: Tokeniser, line: bytes) -> bytes | None:
-    """The line that ids spell, or None where the line holds something else or a newline."""
+    """The line that ids spell, or None if they spell a newline or `line` has anything but ids."""
     try:
         decoded = tokeniser.decode_bytes([int(token) for token in line.split()])
     except (ValueError, TokeniserError):
@@ -32,7 +32,7 @@ def decode_line_of_ids(tokeniser: Tokeniser, line: bytes) -> bytes | None:
 
 
 def round_trips(tokeniser: Tokeniser, line: bytes) -> bool:
-    """Whether a line comes back from its tokens as it was, byte for byte."""
+    """Whether decoding a line's tokens restores it byte for byte."""
     return tokeniser.decode_bytes(_ids(tokeniser, line)) == line
 
 

@@ -1,19 +1,18 @@
-"""Text to numbers and back, with nothing lost.
+"""Text to token ids and back, without loss.
 
     byte      no units: every byte is a token
     char      units are the characters beyond ASCII (an ASCII character is its byte)
     word      units are the words between single spaces
-    unigram   units are word pieces, chosen by likelihood (Kudo 2018)
-    bpe       units are word pieces, merged pair by pair (Sennrich et al. 2016)
+    unigram   units are word pieces, chosen by likelihood (Kudo, 2018)
+    bpe       units are word pieces, merged pair by pair (Sennrich et al., 2016)
 
-Every vocabulary begins with the 256 bytes, ids 0 to 255; ids from 256 are the units learned from a corpus.
-There is no unknown token, no padding and no sentence mark: what is not a unit is spelled in its UTF-8
-bytes, and NEWLINE (10) ends a line. So encoding is total, decoding undoes it, and bits per byte mean the
-same under every tokeniser. The price is 256 rows in every embedding, most of which a word model never
-trains.
+Every vocabulary starts with the 256 bytes, ids 0 to 255; ids from 256 are the units learned from a corpus. There is no
+unknown token, no padding and no sentence mark: text without a unit is spelled in its UTF-8 bytes, and NEWLINE (10) ends
+a line. So every text can be encoded, decoding restores it, and bits per byte mean the same under every tokeniser. The
+price is 256 rows in every embedding; a word model trains few of them.
 
-Text is `str` in which an undecodable byte is a lone surrogate, as `bytes.decode("utf-8",
-"surrogateescape")` leaves it. A tokeniser travels as one JSON document inside the model file.
+Text is `str` in which an undecodable byte is a lone surrogate, as from `bytes.decode("utf-8", "surrogateescape")`. A
+tokeniser is stored as one JSON document inside the model file.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ from nlpseq.text.tokenisers.subwords import SPACE_MARK
 NUM_BYTES = 256
 NEWLINE = 10
 SPACE = 32
-FORMAT = 1  # of the file
+FORMAT = 1  # version of the file format
 
 
 class Tokeniser(ABC):
-    """A vocabulary of the 256 bytes and some units, and how text is cut into them."""
+    """A vocabulary of the 256 bytes and learned units, and a method that cuts text into them."""
 
     kind: ClassVar[str]
     description: ClassVar[str]
@@ -51,12 +50,12 @@ class Tokeniser(ABC):
     @classmethod
     @abstractmethod
     def train(cls, lines: Iterable[str], vocabulary_size: int) -> Self:
-        """Learn at most `vocabulary_size - 256` units from lines that carry no newline."""
+        """Learn at most `vocabulary_size - 256` units from lines without newlines."""
 
     @classmethod
     @abstractmethod
     def from_payload(cls, payload: Any) -> Self:
-        """Rebuild from what `payload` returned; raise TokeniserError if it cannot be."""
+        """The tokeniser of a `payload`. Raises TokeniserError if it is damaged."""
 
     @abstractmethod
     def payload(self) -> Any:
@@ -64,7 +63,7 @@ class Tokeniser(ABC):
 
     @abstractmethod
     def encode(self, text: str, *, exact: bool = True) -> NDArray[np.int32]:
-        """Ids [T] of any text; only the word tokeniser can be inexact."""
+        """Ids [T] of any text; `exact` matters to the word tokeniser only."""
 
     @property
     def size(self) -> int:
@@ -77,13 +76,13 @@ class Tokeniser(ABC):
         return hashlib.sha256(self.to_bytes()).hexdigest()[:8]
 
     def piece(self, previous: int | None, token: int) -> bytes:
-        """The bytes that `token` adds to a text whose last token is `previous` (None: the text begins)."""
+        """The bytes that `token` adds to a text whose last token is `previous`; None at the start of a text."""
         if not 0 <= token < len(self._pieces):
             raise _unknown_token(token, self.size)
         return self._pieces[token]
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """The bytes that ids [T] spell; TokeniserError for an id outside the vocabulary."""
+        """The bytes that ids [T] spell. Raises TokeniserError for an id outside the vocabulary."""
         tokens: list[int] = ids.tolist() if isinstance(ids, np.ndarray) else [int(token) for token in ids]
         if tokens and not 0 <= min(tokens) <= max(tokens) < self.size:
             raise _unknown_token(min(tokens) if min(tokens) < 0 else max(tokens), self.size)
@@ -117,16 +116,16 @@ class Tokeniser(ABC):
 def to_json(value: Any) -> bytes:
     """A value in JSON with its keys sorted, in UTF-8."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return text.encode("utf-8", "replace")  # "replace" only ever acts on a damaged document
+    return text.encode("utf-8", "replace")  # only a damaged document has characters to replace
 
 
 def checksum(payload: Any) -> str:
-    """The first digits of the SHA-256 of what a tokeniser has learned."""
+    """The first digits of the SHA-256 of a tokeniser's payload."""
     return hashlib.sha256(to_json(payload)).hexdigest()[:16]
 
 
 def damaged(reason: str) -> TokeniserError:
-    """The refusal of a tokeniser's file."""
+    """The error for a damaged tokeniser file."""
     return TokeniserError("tokeniser", f"it is damaged: {reason}", "take a good copy, or train it again")
 
 
@@ -135,22 +134,22 @@ def _unknown_token(token: int, size: int) -> TokeniserError:
 
 
 def by_frequency(counts: Counter[str]) -> list[str]:
-    """Texts, the most frequent first, ties in code point order."""
+    """The texts, most frequent first, ties in code point order."""
     return [text for text, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 
 def checked_units(payload: Any, is_unit: Callable[[str], bool]) -> list[str]:
-    """The units of a loaded document, or TokeniserError."""
+    """The units of a payload. Raises TokeniserError if they are not units."""
     if not isinstance(payload, list) or not all(isinstance(unit, str) and is_unit(unit) for unit in payload):
-        raise damaged("something that cannot be a unit is among its units")
+        raise damaged("its units include something that cannot be a unit")
     if len(set(payload)) != len(payload):
-        raise damaged("a unit is in it twice")
+        raise damaged("it has a unit twice")
     return payload
 
 
 def _printable(unit: str) -> str:
-    """A unit with its spaces shown as SPACE_MARK and what cannot be seen as `<U+200D>`."""
+    """A unit with spaces shown as SPACE_MARK, and invisible characters as their code points: `<U+200D>`."""
     shown = unit.replace(SPACE_MARK, f"<U+{ord(SPACE_MARK):04X}>").replace(" ", SPACE_MARK)
     if shown.isprintable():
         return shown
-    return "".join(each if each.isprintable() else f"<U+{ord(each):04X}>" for each in shown)
+    return "".join(character if character.isprintable() else f"<U+{ord(character):04X}>" for character in shown)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nlpseq.text.encodings import to_utf8
 from nlpseq.text.tokenisers.tokeniser import NEWLINE, NUM_BYTES, SPACE, Tokeniser, by_frequency, checked_units
 
-LONGEST_WORD = 1000  # characters; a longer "word" is no unit, so a text may be cut inside one
+LONGEST_WORD = 1000  # characters; a longer "word" is not a unit, so a text may be cut inside it
 
 _NEVER_IN_A_WORD = re.compile("[ \n\ud800-\udfff]")
 
@@ -21,9 +21,8 @@ _NEVER_IN_A_WORD = re.compile("[ \n\ud800-\udfff]")
 class WordTokeniser(Tokeniser):
     """Words between single spaces, most frequent first, ties in code point order.
 
-    Between two units that follow each other one space is understood; every other space is a byte token.
-    Words are cut at U+0020 alone, so a comma clings to its word unless the corpus is written with spaces
-    around it.
+    Two units in a row imply one space between them; every other space is a byte token. Words are cut at U+0020 alone,
+    so a comma belongs to its word unless the corpus has spaces around it.
     """
 
     kind = "word"
@@ -49,11 +48,11 @@ class WordTokeniser(Tokeniser):
         return list(self.units)
 
     def encode(self, text: str, *, exact: bool = True) -> NDArray[np.int32]:
-        """Ids [T]; with `exact` every space is kept, without it spacing is first made regular.
+        """Ids [T]; with `exact` every space is kept.
 
-        Without `exact` text is cut as language models do: runs of spaces become one and lines lose the spaces at
-        both ends, so that `" = Title = \\n"` is four tokens and counts agree with WikiText's published
-        ones.
+        Without `exact` spacing is made regular, as is usual for language models: runs of spaces become one space, and
+        lines lose the spaces at both ends. So `" = Title = \\n"` is four tokens, and counts agree with those published
+        for WikiText.
         """
         words = text.replace("\n", " \n ").split(" ")
         if not exact:
@@ -77,8 +76,7 @@ def _is_word_unit(text: str) -> bool:
 def _spell_unknown_words(words: list[str], ids: list[int | None]) -> list[int]:
     """Ids with every unknown word in bytes, and with the spaces around it that no pair of units implies.
 
-    `words` holds "\\n" between lines and "" where spaces meet; the list's neighbours within a line are one
-    space apart.
+    `words` has "\\n" between lines and "" between two spaces; neighbours within a line are one space apart.
     """
     spelled: list[int] = []
     done = 0

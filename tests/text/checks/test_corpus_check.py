@@ -51,7 +51,7 @@ def test_clean_text_gives_its_size_alone(check) -> None:  # type: ignore[no-unty
         ("x\n\u0085\n".encode(), "note", 2, "U+0085 (a control character) in 1 line"),
         (b"\x1b[1m\n", "note", 1, "U+001B (a control character) in 1 line"),
         ("a\n\ufffd\n".encode(), "note", 2, "U+FFFD (REPLACEMENT CHARACTER) in 1 line"),
-        (b"\xef\xbb\xbfone\n", "note", 1, "it begins with a byte order mark, which is dropped in reading"),
+        (b"\xef\xbb\xbfone\n", "note", 1, "it starts with a byte order mark, which reading drops"),
         ("one\n\ufefftwo\n".encode(), "note", 2, "U+FEFF (ZERO WIDTH NO-BREAK SPACE) in 1 line"),
         (b"ok\n" + b"x" * 10_001, "note", 2, "longer than 10,000 characters: 1 line"),
         (b"a\n\n \nb\n", "note", 2, "blank: 2 of 4 lines (50.0%)"),

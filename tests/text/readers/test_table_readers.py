@@ -237,7 +237,7 @@ def test_what_is_not_in_the_declared_encoding_gets_a_hint(name: str, tmp_path: P
     path = tmp_path / name
     declared = b'<?xml version="1.0" encoding="ASCII"?>' if name == "a.tmx" else b'msgstr "charset=ASCII\\n"\n'
     path.write_bytes(declared + "żółty koń ".encode() * 9)
-    with pytest.raises(CorpusError, match="it says that it is ASCII, and is not"):
+    with pytest.raises(CorpusError, match="it declares ASCII, but is not"):
         list(open_table(str(path)).rows)
 
 

@@ -158,7 +158,7 @@ def test_few_texts_are_read_more_often(tmp_path: Path, batch: int) -> None:
 
 def test_a_translator_teaches_nothing_here(tmp_path: Path) -> None:
     save_model(tmp_path / "t.safetensors", "translator", {}, {}, train_tokeniser("byte", [], 256))
-    with pytest.raises(ModelFileError, match="is a translator, a language-model is needed"):
+    with pytest.raises(ModelFileError, match="is a translator, a language model is needed"):
         ClassificationRun(make_request(tmp_path / "run", init_from=tmp_path / "t.safetensors"))
 
 
