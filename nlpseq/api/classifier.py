@@ -20,15 +20,15 @@ class Classifier(TrainedModel):
 
     task = tasks.CLASSIFIER
 
-    def __init__(self, path: Path, *, device: str = "cpu") -> None:
+    def __init__(self, path: str | bytes | Path, *, device: str = "cpu") -> None:
         """Raises ModelFileError if there is no such model, BackendError if there is no such device."""
-        self.classifier = TextClassifier.load(path, device)
+        self.classifier = TextClassifier.load(as_path(path), device)
         self.model, self.options = self.classifier.model, self.classifier.options
 
     @classmethod
     def load(cls, path: str | bytes | Path, *, device: str = "cpu") -> Classifier:
         """The classifier in a file or run folder."""
-        return cls(as_path(path), device=device)
+        return cls(path, device=device)
 
     @property
     def labels(self) -> list[str]:
@@ -42,7 +42,10 @@ class Classifier(TrainedModel):
     def classify(self, texts: Texts) -> list[Decision]: ...
 
     def classify(self, texts: str | Texts) -> Decision | list[Decision]:
-        """The labels of a text, or of each of several: the most probable first, with calibrated probabilities."""
+        """The labels of a text, or of each of several: the most probable first, with calibrated probabilities.
+
+        A blank text gets labels too, where `nlpseq classify` leaves the line blank.
+        """
         decisions = self.classifier.classify(as_list(texts, "texts"))
         return decisions[0] if isinstance(texts, str) else decisions
 

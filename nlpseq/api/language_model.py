@@ -24,9 +24,9 @@ class LanguageModel(TrainedModel):
     task = tasks.LANGUAGE_MODEL
     precisions = ("fp32", "bf16")
 
-    def __init__(self, path: Path, *, device: str = "cpu", precision: str = "fp32") -> None:
+    def __init__(self, path: str | bytes | Path, *, device: str = "cpu", precision: str = "fp32") -> None:
         """Raises ModelFileError if there is no such model, BackendError if there is no such device."""
-        self.model, self.options = language_model.load(path, precision)
+        self.model, self.options = language_model.load(as_path(path), precision)
         self.device = device
         self._placed = placed(self.model, device)
         self._scorer: LineScorer | None = None
@@ -34,7 +34,7 @@ class LanguageModel(TrainedModel):
     @classmethod
     def load(cls, path: str | bytes | Path, *, device: str = "cpu", precision: str = "fp32") -> LanguageModel:
         """The language model in a file or run folder; `precision` is fp32 or bf16, of its matrices."""
-        return cls(as_path(path), device=device, precision=precision)
+        return cls(path, device=device, precision=precision)
 
     @overload
     def generate(self, prompt: str = "", *, echo: bool = True, **options: Any) -> str: ...

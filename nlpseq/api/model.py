@@ -41,7 +41,7 @@ class TrainedModel:
 
     @classmethod
     def abilities(cls) -> list[str]:
-        """The names of what a model of the task can do, beyond what every model can."""
+        """The names of the methods that are particular to the task."""
         return [name for name in vars(cls) if not name.startswith("_") and callable(getattr(cls, name))]
 
     def __repr__(self) -> str:

@@ -13,7 +13,9 @@ def as_name(path: object, parameter: str = "path") -> str:
     """The name of a file or a bundled corpus. Raises OptionError for anything but str, bytes or a path."""
     if not isinstance(path, str | bytes | os.PathLike):
         raise OptionError(parameter, f"must be a path, was {path!r}")
-    return os.fsdecode(path)
+    if not (name := os.fsdecode(path)):
+        raise OptionError(parameter, "must be a path, was empty")
+    return name
 
 
 def as_names(paths: Iterable[object]) -> list[str]:

@@ -13,7 +13,7 @@ from nlpseq.api.classifier import Classifier
 from nlpseq.api.language_model import LanguageModel
 from nlpseq.api.loading import load
 from nlpseq.api.translator import Translator
-from nlpseq.errors import Interrupted, OptionError
+from nlpseq.errors import Interrupted, OptionError, RunError
 from nlpseq.evaluation.scores import Note, say_nothing
 from nlpseq.tasks import COMMANDS, TASKS, Task
 from nlpseq.training.loop import Progress, stopping_on_signals
@@ -29,9 +29,22 @@ def train(
 ) -> LanguageModel | Classifier | Translator:
     """Train a model and load it; see `nlpseq.train`."""
     found = find_task(task)
-    run = found.load("run")(make_request(found, corpora, options))
-    for text in (run.summary(), *run.notes):
-        note(text)
+    if not (progress is None or callable(progress)):
+        raise OptionError("progress", f"must be callable, was {progress!r}", "progress=print")
+    request = make_request(found, corpora, options)
+    try:
+        run = found.load("run")(request)
+        for text in (run.summary(), *run.notes):
+            note(text)
+        _run(run, progress)
+    except MemoryError:
+        what = "there is not enough memory for this model and these batches"
+        raise RunError(str(request.out), what, "a smaller hidden_size or batch_size, and overwrite=True") from None
+    return load(run.folder.path)
+
+
+def _run(run: Any, progress: Callable[[Progress], object] | None) -> None:
+    """Run to the end. A signal to the main thread saves the run, then ends it as the signal would."""
     in_main = threading.current_thread() is threading.main_thread()
     try:
         with stopping_on_signals(run.run) if in_main else nullcontext():
@@ -43,14 +56,15 @@ def train(
             raise KeyboardInterrupt from None
         raise SystemExit(128 + stopped.signal_number) from None
     run.finish()
-    return load(run.folder.path)
 
 
 def find_task(name: str) -> Task:
     """The task of a command's name, or of a model's. Raises OptionError for another name."""
     found = COMMANDS.get(name) or TASKS.get(name)
     if found is None:
-        near = get_close_matches(name, [*COMMANDS, *TASKS], 1) or list(COMMANDS)
+        names = {**{task.name: task for task in TASKS.values()}, **COMMANDS}
+        near = get_close_matches(name, names, 1)
+        command = names[near[0]].command if near else next(iter(COMMANDS))
         what = f"must be one of {', '.join(COMMANDS)}, was {name!r}"
-        raise OptionError("task", what, f"nlpseq.train({near[0]!r}, ...)")
+        raise OptionError("task", what, f"nlpseq.train({command!r}, ...)")
     return found

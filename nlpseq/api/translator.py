@@ -29,9 +29,9 @@ class Translator(TrainedModel):
     task = tasks.TRANSLATOR
     together = True
 
-    def __init__(self, *paths: Path, device: str = "cpu") -> None:
+    def __init__(self, *paths: str | bytes | Path, device: str = "cpu") -> None:
         """Raises ModelFileError if there is no such model or vocabularies differ, BackendError for no such device."""
-        self.models = [translator.load(path) for path in paths]
+        self.models = [translator.load(as_path(path)) for path in paths]
         self.model, self.options = self.models[0]
         self.device = device
         self.ensemble = Ensemble.of(self.models, device)
@@ -39,7 +39,7 @@ class Translator(TrainedModel):
     @classmethod
     def load(cls, *paths: str | bytes | Path, device: str = "cpu") -> Translator:
         """The translator in a file or run folder; of several paths, translators that work together."""
-        return cls(*map(as_path, paths), device=device)
+        return cls(*paths, device=device)
 
     @overload
     def translate(self, lines: str, **options: Any) -> str: ...

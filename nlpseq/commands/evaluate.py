@@ -33,7 +33,9 @@ from nlpseq.evaluation.scores import Score
 from nlpseq.evaluation.translation_scores import BleuOptions
 from nlpseq.options import flag
 from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TASKS, TRANSLATOR, Task
-from nlpseq.text.tables.pair_tables import is_table
+from nlpseq.text.checks.corpus import corpus_kind
+from nlpseq.text.compression import format_suffix
+from nlpseq.text.readers import FORMATS
 
 MOST_LABELS = 12  # in a confusion table; for more labels the most frequent mistakes are listed instead
 
@@ -89,6 +91,8 @@ def evaluate(
     parallel = {"source": source, "target": target, "columns": columns, **_changed(search), **_changed(bleu)}
     path = model or _usual_model(corpus or [], labelled, parallel)
     loaded = load(path, device=device)
+    if model is None:
+        _note(f"the model is {path}", quiet=quiet)
     options = {CLASSIFIER.name: labelled, TRANSLATOR.name: parallel, LANGUAGE_MODEL.name: {"held_out": held_out}}
     _refuse_foreign(loaded.task, options)
     values = {name: value for name, value in options.get(loaded.task.name, {}).items() if value}
@@ -113,9 +117,10 @@ def _usual_model(corpus: Sequence[str], labelled: Mapping[str, Any], parallel: M
         return CLASSIFIER.folder
     if any(parallel.values()):
         return TRANSLATOR.folder
-    if any(map(is_table, corpus)):
+    kind = corpus_kind(corpus[0]) if corpus else "text"
+    if kind == "text" and corpus and format_suffix(corpus[0]) in FORMATS:  # a table without a header
         return next((task.folder for task in (TRANSLATOR, CLASSIFIER) if task.folder.exists()), TRANSLATOR.folder)
-    return LANGUAGE_MODEL.folder
+    return {"text": LANGUAGE_MODEL, "pairs": TRANSLATOR, "labels": CLASSIFIER}[kind].folder
 
 
 def _changed(options: BeamOptions | BleuOptions) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Texts drawn token by token, each from the model's own distribution of the next token (ancestral sampling).
+"""Ancestral sampling: texts drawn token by token, each token from the model's own distribution.
 
-Every text has a random generator of its own, so the texts of a line do not depend on the lines beside it.
+Every text has its own random generator, so the texts of a line do not depend on the lines beside it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def draw(
     shortest: int = 0,
     may_loop: Sequence[bool] | None = None,
 ) -> list[list[Hypothesis]]:
-    """K texts for each of B sources, in the order drawn, by `samplers` [B][K]; the rest is as for `search`."""
+    """K texts for each of B sources, in the order drawn, by `samplers` [B][K]; other arguments as for `search`."""
     width = len(samplers[0])
     drawn = [_Drawn(sampler) for group in samplers for sampler in group]
     allowed = may_loop or [False] * len(limits)
@@ -32,10 +32,10 @@ def draw(
     ids = np.full(len(drawn), start, np.int64)
     while len(sources):
         texts = (sources[:, None] * width + np.arange(width)).reshape(-1)
-        wanted = np.array([row for row, text in enumerate(texts) if not drawn[text].ended])
-        logits = decoder.step(ids, wanted)
+        growing = np.array([row for row, text in enumerate(texts) if not drawn[text].ended])
+        logits = decoder.step(ids, growing)
         ids = np.full(len(texts), end, np.int64)
-        for row, values in zip(wanted, logits.values - logits.log_sums[:, None], strict=True):
+        for row, values in zip(growing, logits.values - logits.log_sums[:, None], strict=True):
             source = texts[row] // width
             ids[row] = drawn[texts[row]].add(values, end, shortest, limits[source], allowed[source])
         unfinished = [not all(drawn[text].ended for text in group) for group in texts.reshape(-1, width)]

@@ -1,13 +1,13 @@
 """Beam search over any step function, and greedy search as a beam of one.
 
 In every step all continuations of a text's hypotheses are ranked together: one top-k over beam x vocabulary. Those that
-end are set aside, and each takes up one of the K slots of the beam; the others go on. A text whose slots are all taken
-is done and leaves the batch. Hypotheses are compared by log-probability over ((5 + length) / 6) ** penalty (Wu et al.,
-2016), with the end counted; when they end, they may also lose for source positions without attention (ibid.). The
-search is not exact: the best text may have fallen out of the beam.
+end are set aside, and each occupies one of the K slots of the beam; the others continue. A text without a free slot is
+done and leaves the batch. Hypotheses are compared by log-probability / ((5 + length) / 6) ** penalty (Wu et al., 2016),
+where the end counts as a token. Ended hypotheses may also be penalised for source positions without attention (ibid.).
+The search is not exact: the best text may have fallen out of the beam.
 
-A hypothesis that loops is given up, unless its source loops too. If a text has no other hypothesis, this one is
-returned, with its loop run through once.
+A hypothesis that loops is given up, unless its source also loops. If a text has no other hypothesis, this one is
+returned, with a single copy of the loop.
 """
 
 from __future__ import annotations
@@ -32,24 +32,26 @@ Values = NDArray[Any]  # floats
 class Decoder(Protocol):
     """A model that reads hypotheses: K for each of B texts, those of a text side by side."""
 
-    def step(self, ids: Rows, wanted: Rows) -> Logits:
-        """Read the tokens `ids` [B * K]; logits of the next token in the rows `wanted` [R], free to be changed."""
+    def step(self, ids: Rows, live: Rows) -> Logits:
+        """Read the tokens `ids` [B * K]; logits of the next token in the rows `live` [R]; the caller may edit them."""
 
     def select(self, texts: Rows, rows: Rows) -> None:
-        """Keep some of the texts [B'], with the hypotheses in `rows` [B' * K]."""
+        """Keep only `texts` [B'] and their hypotheses in `rows` [B' * K]."""
 
     def coverage(self) -> Values:
-        """How well each hypothesis has covered its source [B * K]: 0 for every position in full, else less."""
+        """How well each hypothesis covers its source [B * K]: 0 if every position is covered fully, else less."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BeamOptions:
     """The width of a search, and how it ranks hypotheses."""
 
-    beam: int = option(5, "hypotheses that are kept in each step; 1: greedy", minimum=1, maximum=1000)
-    length_penalty: float = option(1.0, "0 favours short texts, a higher value longer ones", minimum=0, maximum=10)
+    beam: int = option(5, "hypotheses kept in each step; 1: greedy search", minimum=1, maximum=1000)
+    length_penalty: float = option(
+        1.0, "0 favours short texts, a higher value favours longer texts", minimum=0, maximum=10
+    )
     coverage_penalty: float = option(
-        0.0, "how much a text loses for parts of its source that it skips; 0.2 is much", minimum=0, maximum=10
+        0.0, "penalty for skipped parts of the source; 0.2 is strong", minimum=0, maximum=10
     )
     n_best: int = option(1, "translations of each line, at most the beam", minimum=1, maximum=1000)
     shortest: int = option(0, "fewest tokens of a text", minimum=0)
@@ -70,13 +72,13 @@ class Hypothesis(NamedTuple):
 
     tokens: list[int]
     log_probability: float  # nats, the end included
-    score: float  # by which hypotheses are compared
-    cut: bool = False  # it did not end by itself: it was too long, or looped
+    score: float  # ranks the hypotheses of a text
+    cut: bool = False  # whether it was too long or looped, instead of ending by itself
 
 
 @dataclass
 class _Text:
-    """A text whose hypotheses are being searched for."""
+    """A text in the search."""
 
     index: int
     limit: int
@@ -86,7 +88,7 @@ class _Text:
 
 
 def length_divisor(length: int, penalty: float) -> float:
-    """The divisor of the log-probability of `length` tokens."""
+    """The length penalty: the divisor of the log-probability of `length` tokens."""
     return float(((5 + length) / 6) ** penalty)
 
 
@@ -98,15 +100,15 @@ def search(
     options: BeamOptions,
     may_loop: Sequence[bool] | None = None,
 ) -> list[list[Hypothesis]]:
-    """The best hypotheses of each text, best first: at most `limits` [B] tokens of each, and the token `end`.
+    """The best hypotheses of each text, best first. Each has at most `limits` [B] tokens, and then the token `end`.
 
-    The decoder is about to read the token `start`, with `options.beam` equal hypotheses for each text; `may_loop` [B]
-    says which texts may loop, none by default.
+    The decoder must be about to read the token `start`, with `options.beam` equal hypotheses for each text. The texts
+    in the mask `may_loop` [B] may loop, by default none.
     """
     width = options.beam
     allowed = may_loop or [False] * len(limits)
     texts = [_Text(*fields) for fields in zip(range(len(limits)), limits, allowed, strict=True)]
-    found: list[list[Hypothesis]] = [[] for _ in texts]
+    best: list[list[Hypothesis]] = [[] for _ in texts]
     totals = np.full((len(texts), width), -np.inf)
     totals[:, 0] = 0.0
     tokens = np.full((len(texts), width, 1), start, np.int64)
@@ -118,33 +120,33 @@ def search(
         covered = np.zeros(totals.shape)
         if options.coverage_penalty:
             covered = options.coverage_penalty * decoder.coverage().reshape(totals.shape)
-        totals, going, parents = _sort_out(texts, tokens, values, parents, chosen, end, covered, options)
+        totals, continued, parents = _sort_out(texts, tokens, values, parents, chosen, end, covered, options)
         history = np.take_along_axis(tokens, parents[:, :, None], 1)
-        tokens = np.concatenate([history, going[:, :, None]], 2)
+        tokens = np.concatenate([history, continued[:, :, None]], 2)
         _give_up_loops(texts, tokens, totals, options)
         done = np.isneginf(totals).all(1)
         for row in np.flatnonzero(done):
-            found[texts[row].index] = _best(texts[row], options.n_best)
+            best[texts[row].index] = _best(texts[row], options.n_best)
         kept = np.flatnonzero(~done)
         texts = [texts[row] for row in kept]
         tokens, totals = tokens[kept], totals[kept]
         decoder.select(kept, (kept[:, None] * width + parents[kept]).reshape(-1))
-    return found
+    return best
 
 
 class _Ranked:
-    """The continuations of all hypotheses of a step; those of a text are ranked together."""
+    """The continuations of all live hypotheses in a step, ranked together for each text."""
 
     def __init__(self, logits: Logits, live: Rows, totals: Values) -> None:
-        self.logits, self.maxima, log_sums = logits  # of the hypotheses that go on
+        self.logits, self.maxima, log_sums = logits  # of the live hypotheses
         self.live = live  # [R], their rows among all B * K
-        self.offsets: Values = np.full(totals.shape, -np.inf)  # from a logit to a whole text's log-probability
+        self.offsets: Values = np.full(totals.shape, -np.inf)  # added to a logit: the whole text's log-probability
         self.offsets.reshape(-1)[live] = totals.reshape(-1)[live] - log_sums
-        self.live_rows = np.zeros(totals.size, np.int64)  # from a row of all to a row of the live ones
+        self.live_rows = np.zeros(totals.size, np.int64)  # from a row among all to a row among the live
         self.live_rows[live] = np.arange(len(live))
 
     def forbid(self, rows: Rows, tokens: slice | int) -> None:
-        """Make tokens impossible in some rows of the logits."""
+        """Make tokens impossible in `rows` of the logits."""
         self.logits[rows, tokens] = -np.inf
         self.maxima[rows] = chunk_maxima(self.logits[rows])
 
@@ -161,10 +163,10 @@ class _Ranked:
         parents, within = chosen // chunks, chosen % chunks
         tokens = within[:, :, None] * CHUNK + np.arange(CHUNK)
         rows = np.arange(batch)[:, None]
-        found = self.logits[
+        logits = self.logits[
             self.live_rows.reshape(batch, width)[rows, parents][:, :, None], np.minimum(tokens, size - 1)
         ]
-        values = np.where(tokens < size, found + self.offsets[rows, parents][:, :, None], -np.inf).reshape(batch, -1)
+        values = np.where(tokens < size, logits + self.offsets[rows, parents][:, :, None], -np.inf).reshape(batch, -1)
         chosen = _largest(values, min(count, width * size))
         values = np.take_along_axis(values, chosen, 1)
         order = np.argsort(-values, axis=1, kind="stable")
@@ -177,7 +179,7 @@ class _Ranked:
 
 
 def _hold_to_length(texts: Sequence[_Text], ranked: _Ranked, length: int, end: int, options: BeamOptions) -> None:
-    """Forbid the end to texts that are too short, and everything else to texts that have reached their limit."""
+    """Forbid the end of texts that are too short, and every other token of texts that have reached their limit."""
     if length <= options.shortest:
         ranked.forbid(np.arange(len(ranked.live)), end)
     full = np.array([length > text.limit for text in texts])
@@ -190,7 +192,7 @@ def _hold_to_length(texts: Sequence[_Text], ranked: _Ranked, length: int, end: i
 
 
 def _give_up_loops(texts: Sequence[_Text], tokens: Rows, totals: Values, options: BeamOptions) -> None:
-    """End the hypotheses that loop: their totals [B, K] become -inf, and the best of them is kept as a last resort."""
+    """Give up the hypotheses that loop: their totals [B, K] become -inf, and each text keeps the best of them."""
     if tokens.shape[2] <= SHORTEST:
         return
     periods = loop_periods(tokens[:, :, 1:])
@@ -211,14 +213,16 @@ def _best(text: _Text, count: int) -> list[Hypothesis]:
 
 
 def _largest(values: Values, count: int) -> Rows:
-    """Rising indices of the `count` largest values of each row [B, N], or of all; ties go to the lowest index."""
+    """Indices, ascending, of the `count` largest values of each row [B, N]; ties go to the lowest index."""
     count = min(count, values.shape[1])
     indices = np.argpartition(-values, count - 1, axis=1)[:, :count]
     indices.sort(axis=1)
-    found = np.take_along_axis(values, indices, 1)
-    least = found.min(1, keepdims=True)
-    left_out = (values == least).sum(1) > (found == least).sum(1)
-    for row in np.flatnonzero(left_out & (least[:, 0] > -np.inf)):  # of equal values any may have been taken
+    taken = np.take_along_axis(values, indices, 1)
+    least = taken.min(1, keepdims=True)
+    left_out = (values == least).sum(1) > (taken == least).sum(1)
+    for row in np.flatnonzero(
+        left_out & (least[:, 0] > -np.inf)
+    ):  # which of several equal values were taken is undefined
         indices[row] = np.sort(np.argsort(-values[row], kind="stable")[:count])
     return indices
 
@@ -233,23 +237,23 @@ def _sort_out(
     covered: Values,
     options: BeamOptions,
 ) -> tuple[NDArray[np.float64], Rows, Rows]:
-    """Set ended hypotheses aside, with `covered` [B, K] added to their scores.
+    """Set ended hypotheses aside, and add `covered` [B, K] to their scores.
 
-    Returns the log-probabilities, tokens and parents of those that go on, each [B, K].
+    Returns the log-probabilities, tokens and parents of the continued hypotheses, each [B, K].
     """
     width, length = options.beam, tokens.shape[2]
     totals = np.full((len(texts), width), -np.inf)
-    going, origin = np.full((len(texts), width), end, np.int64), np.zeros((len(texts), width), np.int64)
+    continued, origin = np.full((len(texts), width), end, np.int64), np.zeros((len(texts), width), np.int64)
     for row, text in enumerate(texts):
-        wanted, free = width - len(text.ended), 0
+        open_slots, free = width - len(text.ended), 0
         for rank, (value, parent, token) in enumerate(zip(values[row], parents[row], chosen[row], strict=True)):
             if free + len(text.ended) >= width or value == -np.inf:
                 break
             if token != end:
-                totals[row, free], going[row, free], origin[row, free] = value, token, parent
+                totals[row, free], continued[row, free], origin[row, free] = value, token, parent
                 free += 1
-            elif rank < wanted:
+            elif rank < open_slots:
                 score = float(value) / length_divisor(length, options.length_penalty) + float(covered[row, parent])
                 cut = length > text.limit
                 text.ended.append(Hypothesis(tokens[row, parent, 1:].tolist(), float(value), score, cut))
-    return totals, going, origin
+    return totals, continued, origin

@@ -1,8 +1,8 @@
 """Texts to the probabilities of labels, on NumPy or on a device.
 
-Texts of about the same length are read together, up to a budget of tokens, so memory does not depend on the number of
-texts. On NumPy each group runs on a thread of its own; on a device larger groups run one after the other, and their
-logits come back together. Of a text with more than LONGEST tokens only the first LONGEST are read.
+Texts of similar length are read together, up to a budget of tokens, so memory does not depend on the number of texts.
+On NumPy each group has its own thread. On a device, larger groups run one after the other, and their logits come back
+together. Only the first LONGEST tokens of a text are read.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ Values = NDArray[Any]  # floats
 
 @dataclass(frozen=True, kw_only=True)
 class AbstentionOptions:
-    """When a classifier abstains, and what it says then."""
+    """When a classifier abstains, and which word it writes then."""
 
     threshold: float = option(
         0.0, "abstain if the best label is less probable than this", minimum=0, maximum=1, metavar="X"
     )
-    abstain: str = option(UNSURE, "written in place of a label if --threshold abstains", metavar="LABEL")
+    abstain: str = option(UNSURE, "word to write instead of a label below the --threshold", metavar="LABEL")
 
     def __post_init__(self) -> None:
         check(self)
@@ -96,10 +96,10 @@ def decision_status(decision: Decision | None) -> str:
 
 
 class _Engine(Protocol):
-    """How logits are computed on some device."""
+    """Computes logits on a device."""
 
     def begin(self, texts: Sequence[Values]) -> Callable[[], Values]:
-        """Start to compute the logits [N, C] of texts of ids; calling the result waits for them."""
+        """Start to compute the logits [N, C] of texts of ids; the returned function waits for them."""
 
 
 class _HostEngine:
@@ -114,7 +114,9 @@ class _HostEngine:
         """As `_Engine.begin`."""
         logits = np.empty((len(texts), len(self.weights["output.bias"])), np.float32)
         lengths = np.array([len(text) for text in texts], np.int64)
-        groups = [group[::-1] for group in together(lengths, TOKENS_AT_ONCE)]  # the longest first, as the layer wants
+        groups = [
+            group[::-1] for group in together(lengths, TOKENS_AT_ONCE)
+        ]  # the longest first, as the layer takes them
 
         def run(group: Ids) -> None:
             ids, lengths = side_by_side([texts[index] for index in group])
@@ -132,12 +134,12 @@ class _HostEngine:
 
 
 def _engine_on(device: str, weights: classifier.Weights, options: ClassifierOptions) -> _Engine:
-    placed = on_device(weights, device)
-    if arrays.is_numpy(placed["embedding.weight"]):
-        return _HostEngine(placed, options)
+    moved = on_device(weights, device)
+    if arrays.is_numpy(moved["embedding.weight"]):
+        return _HostEngine(moved, options)
     from nlpseq.decoding.device.classification import DeviceEngine
 
-    return DeviceEngine(placed, options)
+    return DeviceEngine(moved, options)
 
 
 class TextClassifier:
@@ -153,7 +155,7 @@ class TextClassifier:
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> TextClassifier:
-        """From a file or run folder. Raises ModelFileError as `classifier.load` does, BackendError for no device."""
+        """Load a model file or run folder. Raises ModelFileError as `classifier.load`, BackendError as the class."""
         return cls(*classifier.load(path), device)
 
     def ids(self, text: str) -> Values:
@@ -165,18 +167,18 @@ class TextClassifier:
         return self._begin(texts)()
 
     def _begin(self, texts: Sequence[Values]) -> Callable[[], Values]:
-        """Start to compute the logits of texts; calling the result waits for them."""
+        """Start to compute the logits of texts; the returned function waits for them."""
         return self._engine.begin([text[:LONGEST] for text in texts])
 
     def classify(self, texts: Sequence[str]) -> list[Decision]:
-        """The labels of each text, a blank one too."""
+        """The decision on each text, also on a blank one."""
         ids: list[Values] = []
-        begun = []
-        for start in range(0, len(texts), ENCODED_AT_ONCE):  # texts are encoded while others are being read
+        running = []
+        for start in range(0, len(texts), ENCODED_AT_ONCE):  # texts are encoded while earlier ones are read
             ids += map(self.ids, texts[start : start + ENCODED_AT_ONCE])
-            begun.append(self._begin(ids[start:]))
-        found = [finish() for finish in begun] or [np.empty((0, len(self.labels)), np.float32)]
-        probabilities = arrays.softmax(np.concatenate(found) / self.temperature)
+            running.append(self._begin(ids[start:]))
+        logits = [finish() for finish in running] or [np.empty((0, len(self.labels)), np.float32)]
+        probabilities = arrays.softmax(np.concatenate(logits) / self.temperature)
         order = np.argsort(-probabilities, axis=1, kind="stable")
         return [
             Decision([self.labels[label] for label in labels], row[labels].tolist(), len(tokens) > LONGEST)
@@ -184,6 +186,6 @@ class TextClassifier:
         ]
 
     def classify_lines(self, lines: Sequence[str | None]) -> list[Decision | None]:
-        """The labels of each line; None for a line that is blank or None."""
+        """The decision on each line; None for a line that is blank or None."""
         decisions = iter(self.classify([line for line in lines if line and line.strip()]))
         return [next(decisions) if line and line.strip() else None for line in lines]

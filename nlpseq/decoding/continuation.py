@@ -1,8 +1,8 @@
-"""Texts in the making, side by side.
+"""Texts that grow side by side.
 
-A step reads all of the model's weights however many texts it lengthens, so ten samples together cost little more than
-a single one. Texts that stop leave the others. The bytes of a text are handed out as they come, except those that may
-yet become a stop string.
+A step reads all weights of the model, however many texts it lengthens, so ten samples together cost little more than a
+single one. A text that stops leaves the batch. The bytes of a text can be taken as they are drawn, except those that
+may be the start of a stop string.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class Steps(Protocol):
 
 
 class Continuation:
-    """A text in the making: the tokens drawn after its prompt."""
+    """A growing text: the tokens drawn after its prompt."""
 
     def __init__(
         self, tokeniser: Tokeniser, sampler: Sampler, previous: int | None = None, stops: Sequence[bytes] = ()
     ) -> None:
         """`previous` is the prompt's last token; the text ends before a string of `stops`."""
         self.tokens = 0
-        self.log_probability = 0.0  # nats, by the model itself, whatever the temperature
+        self.log_probability = 0.0  # nats, under the model, independent of the temperature
         self.stopped = False
         self.previous = previous
         self.sampler = sampler
@@ -53,7 +53,7 @@ class Continuation:
         return token
 
     def add(self, token: int, log_probability: float) -> None:
-        """Take another token, of a log-probability in nats."""
+        """Add a token, with its log-probability in nats."""
         self.tokens += 1
         self.log_probability += log_probability
         piece = self._tokeniser.piece(self.previous, token)
@@ -61,7 +61,7 @@ class Continuation:
         self._ready.append(self._watch(piece) if self._stops else piece)
 
     def add_all(self, tokens: Sequence[int], log_probabilities: Sequence[float]) -> int:
-        """Take more tokens, at least one, up to the token that completes a stop string; returns their number."""
+        """Add one or more tokens, up to one that completes a stop string; returns the number of added tokens."""
         pieces = b"".join(map(self._tokeniser.piece, [self.previous, *tokens[:-1]], tokens))
         if any(stop in self._held + pieces for stop in self._stops):
             return self._add_until_stop(tokens, log_probabilities)
@@ -72,14 +72,14 @@ class Continuation:
         return len(tokens)
 
     def _add_until_stop(self, tokens: Sequence[int], log_probabilities: Sequence[float]) -> int:
-        for taken, (token, nats) in enumerate(zip(tokens, log_probabilities, strict=True), 1):
+        for count, (token, nats) in enumerate(zip(tokens, log_probabilities, strict=True), 1):
             self.add(token, nats)
             if self.stopped:
-                return taken
+                return count
         return len(tokens)
 
     def _watch(self, piece: bytes) -> bytes:
-        """The bytes that can be shown after another piece; notices a stop string."""
+        """The bytes that can be shown after another piece; stops the text at a stop string."""
         self._held += piece
         starts = [start for stop in self._stops if (start := self._held.find(stop)) >= 0]
         if starts:
@@ -92,20 +92,20 @@ class Continuation:
         return shown
 
     def finish(self) -> None:
-        """End the text: the bytes that were held back belong to it."""
+        """End the text, and release the bytes that were held back."""
         self.stopped = True
         self._ready.append(self._held)
         self._held = b""
 
     def take(self) -> bytes:
-        """The bytes that can be shown and have not been taken yet."""
+        """The bytes that can be shown and were not taken before."""
         ready = b"".join(self._ready)
         self._ready.clear()
         return ready
 
 
 def _overlap(text: bytes, stop: bytes) -> int:
-    """The length of the longest end of `text` with which `stop` begins; at most one byte less than `stop` has."""
+    """The length of the longest end of `text` that `stop` starts with; shorter than `stop`."""
     longest = min(len(text), len(stop) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)
 
@@ -113,7 +113,7 @@ def _overlap(text: bytes, stop: bytes) -> int:
 def lengthen(steps: Steps, texts: Sequence[Continuation], length: int) -> Iterator[None]:
     """Lengthen each text, a token at a time, until it stops or has `length` tokens; yields after each token.
 
-    Texts and `steps` are in the same order. Whenever it yields, `steps` has read all tokens of the texts that were
+    Texts and `steps` are in the same order. At each yield, `steps` has read all tokens of the texts that were
     lengthened last.
     """
     growing = list(texts)

@@ -1,4 +1,4 @@
-"""How a language model makes texts grow side by side: on the CPU here, for a device in `nlpseq.decoding.device`."""
+"""Lengthens texts side by side with a language model: here on the CPU, in `nlpseq.decoding.device` on a GPU."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
 from nlpseq.models.stepper import Stepper
 
-SIDE_BY_SIDE = 32  # texts; with more the speed hardly rises, and they hold more memory
+SIDE_BY_SIDE = 32  # texts; more texts hardly raise the speed, and take more memory
 
 
 class Engine(Protocol):
-    """How texts grow side by side on some device; what `begin` makes is for `lengthen` and knows its `state`."""
+    """Lengthens texts side by side on a device; `lengthen` takes the result of `begin`, which has a `state`."""
 
     side_by_side: int
     weights: Weights
@@ -28,14 +28,14 @@ class Engine(Protocol):
         """The state after each prompt's ids, each from the state `start` of one text."""
 
     def begin(self, state: LanguageModelState) -> Any:
-        """Texts that go on from a state."""
+        """Texts that continue from a state."""
 
     def lengthen(self, steps: Any, texts: Sequence[Continuation], length: int, *, at_once: bool) -> Iterator[None]:
-        """Lengthen each text until it stops or has `length` tokens; yields now and then, `at_once` after each token."""
+        """Lengthen each text until it stops or has `length` tokens; yields at times, or `at_once` after each token."""
 
 
 class HostEngine:
-    """On the CPU, by NumPy and compiled code."""
+    """Lengthens texts on the CPU, by NumPy and compiled code."""
 
     side_by_side = SIDE_BY_SIDE
 
@@ -44,7 +44,7 @@ class HostEngine:
         self.options = options
 
     def read(self, prompts: Sequence[np.ndarray], start: LanguageModelState) -> LanguageModelState:
-        """As `Engine.read`, one after the other."""
+        """As `Engine.read`; prompts are read one after the other."""
         states = []
         for ids in prompts:
             steps = Stepper(self.weights, self.options, start)
@@ -62,10 +62,10 @@ class HostEngine:
 
 
 def engine_on(device: str, weights: Weights, options: LanguageModelOptions, sampling: SamplingOptions) -> Engine:
-    """How texts grow on a device, as `on_device` names it. Raises BackendError if there is no such device."""
-    placed = on_device(weights, device)
-    if arrays.is_numpy(placed["embedding.weight"]):
-        return HostEngine(placed, options)
+    """The engine for a device, named as for `on_device`. Raises BackendError if there is no such device."""
+    moved = on_device(weights, device)
+    if arrays.is_numpy(moved["embedding.weight"]):
+        return HostEngine(moved, options)
     from nlpseq.decoding.device.generation import DeviceEngine
 
-    return DeviceEngine(placed, options, sampling)
+    return DeviceEngine(moved, options, sampling)

@@ -1,8 +1,8 @@
-"""Translators as the decoder of a search: the probability of a token is the mean of theirs.
+"""An ensemble of translators as the decoder of a search: a token's probability is the mean of the members'.
 
-They must share a vocabulary and nothing else. A search gets NumPy arrays from here, wherever the models are: on a GPU
-the logits of each step travel to the host, which is the cost of drawing texts there. A beam stays on the device
-(`nlpseq.decoding.device`).
+The members must have the same vocabulary; all else may differ. A search always gets NumPy arrays from here: if the
+models are on a GPU, the logits of each step are copied to the host, which is the cost of drawing texts there. A beam
+stays on the device (`nlpseq.decoding.device`).
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from nlpseq.text.padding import side_by_side
 from nlpseq.text.tokenisers import Tokeniser
 
 LEAST_COVERED = 1e-6  # coverage of a position without attention
-WEIGHTS_AT_ONCE = 1 << 22  # attention weights that exist together while targets are read
+WEIGHTS_AT_ONCE = 1 << 22  # attention weights in memory together while targets are read
 
 
 class Member:
-    """A translator: its weights, as NumPy arrays or as tensors, and its options."""
+    """A translator: its weights, as NumPy arrays or tensors, and its options."""
 
     def __init__(self, weights: translator.Weights, options: TranslatorOptions) -> None:
         self.options = options
@@ -61,11 +61,11 @@ class Member:
         return self.output is None and bool(next(iter(self.weights.values())).is_cuda)
 
     def encode(self, columns: Rows, lengths: Rows) -> Source:
-        """The decoder's memory and first state for source texts, ids [S, B] of lengths [B]."""
+        """The attention memory and first decoder state for source texts, ids [S, B] of lengths [B]."""
         return translator.encode(self.weights, self.options, self.place(columns), self.place(lengths), **self.run)
 
     def decode(self, ids: Rows, memory: Memory, state: StackState) -> tuple[Array, StackState, Array]:
-        """As `translator.decode`, for ids [T, B * K]; a single step on tensors runs the plain equations."""
+        """As `translator.decode`, for ids [T, B * K]; a single step on tensors runs the cell's plain equations."""
         run = {} if self.output is None and len(ids) == 1 else self.run
         return translator.decode(
             self.weights, self.options, self.place(ids), memory, state, products=self.products, **run
@@ -83,7 +83,7 @@ class Member:
 
 
 class Ensemble:
-    """Translators of one vocabulary."""
+    """Translators with the same vocabulary."""
 
     def __init__(self, members: Sequence[Member], tokeniser: Tokeniser) -> None:
         self.members = tuple(members)
@@ -91,30 +91,30 @@ class Ensemble:
 
     @classmethod
     def of(cls, models: Sequence[tuple[Model, TranslatorOptions]], device: str = "cpu") -> Ensemble:
-        """Loaded models on a device. Raises ModelFileError for different vocabularies, BackendError for no device."""
+        """Move loaded models to a device. Raises ModelFileError for different vocabularies, and BackendError."""
         first = models[0][0]
         for model, _ in models[1:]:
             if model.tokeniser.fingerprint != first.tokeniser.fingerprint:
-                what = f"its vocabulary is another than that of {first.path}, and models that work together share one"
+                what = f"its vocabulary differs from that of {first.path}, but models that work together share one"
                 hint = "train both on the same pairs and with the same --tokens and --vocab-size"
                 raise ModelFileError(str(model.path), what, hint)
         members = [Member(on_device(model.weights, device), options) for model, options in models]
         return cls(members, first.tokeniser)
 
     def begin(self, sources: Sequence[Rows], width: int, *, coverage: bool = False) -> EnsembleDecoder:
-        """A decoder of source texts, each with its newline, that keeps `width` hypotheses of each."""
+        """A decoder for source texts, each with its newline, and `width` hypotheses for each of them."""
         columns, lengths = side_by_side(sources)
         return EnsembleDecoder(self.members, columns, lengths, width, coverage=coverage)
 
     def attention(self, sources: Sequence[Rows], targets: Sequence[Rows]) -> list[Values]:
-        """The attention weights of each pair [T, S], the mean of the members'."""
+        """The attention weights [T, S] of each pair, the mean over the members."""
         pair = max(map(len, sources)) * max(map(len, targets))
         count = max(1, WEIGHTS_AT_ONCE // pair)
         starts = range(0, len(sources), count)
-        found: list[Values] = []
+        weights: list[Values] = []
         for start in starts:
-            found += self._attention(sources[start : start + count], targets[start : start + count])
-        return found
+            weights += self._attention(sources[start : start + count], targets[start : start + count])
+        return weights
 
     def _attention(self, sources: Sequence[Rows], targets: Sequence[Rows]) -> list[Values]:
         columns, lengths = side_by_side(sources)
@@ -128,7 +128,7 @@ class Ensemble:
 
 
 class EnsembleDecoder:
-    """The members' decoders of some source texts, with the methods of `nlpseq.decoding.beam.Decoder`."""
+    """The members' decoders of source texts, with the methods of `nlpseq.decoding.beam.Decoder`."""
 
     def __init__(
         self, members: Sequence[Member], columns: Rows, lengths: Rows, width: int, *, coverage: bool = False
@@ -144,21 +144,21 @@ class EnsembleDecoder:
         self.covered: Values | None = np.zeros((rows, len(columns)), np.float32) if coverage else None
         self.real = (np.arange(len(columns)) < lengths[:, None]).repeat(width, 0)
 
-    def step(self, ids: Rows, wanted: Rows) -> Logits:
-        """Logits of the next token in the rows `wanted` [R]; of several members log-probabilities."""
-        found = []
+    def step(self, ids: Rows, live: Rows) -> Logits:
+        """Logits of the next token in the rows `live` [R]; for several members these are log-probabilities."""
+        predictions = []
         for index, member in enumerate(self.members):
             features, self.states[index], weights = member.decode(ids[None], self.memories[index], self.states[index])
-            found.append(member.logits(features[0][member.place(wanted)]))
+            predictions.append(member.logits(features[0][member.place(live)]))
             if self.covered is not None:
                 self.covered += arrays.to_numpy(weights).reshape(self.covered.shape) / len(self.members)
-        if len(found) == 1:
-            return found[0]
-        log_probabilities = (logits.values - logits.log_sums[:, None] for logits in found)
-        return summarised(reduce(np.logaddexp, log_probabilities) - np.log(len(found)))
+        if len(predictions) == 1:
+            return predictions[0]
+        log_probabilities = (logits.values - logits.log_sums[:, None] for logits in predictions)
+        return summarised(reduce(np.logaddexp, log_probabilities) - np.log(len(predictions)))
 
     def select(self, texts: Rows, rows: Rows) -> None:
-        """Keep some texts and hypotheses."""
+        """Keep only `texts` and their hypotheses in `rows`."""
         for index, memory in enumerate(self.memories):
             if len(texts) < len(memory.values):
                 chosen = arrays.from_numpy(texts, memory.values)
@@ -172,8 +172,8 @@ class EnsembleDecoder:
         """The sum over source positions of log(min(1, attention so far)) (Wu et al., 2016) [B * K]."""
         assert self.covered is not None
         logs = np.log(self.covered.clip(LEAST_COVERED, 1.0))
-        found: Values = np.where(self.real, logs, 0.0).sum(1)
-        return found
+        total: Values = np.where(self.real, logs, 0.0).sum(1)
+        return total
 
 
 def _take(state: StackState, rows: Rows) -> StackState:

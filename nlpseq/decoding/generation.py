@@ -1,7 +1,7 @@
 """Generating text with a language model: prompts in, continuations out.
 
-A prompt is read in one stretch, then all texts of a group grow side by side. The tokens of a prompt are made as in
-training, so a word model never sees spacing that is new to it; the prompt is shown as it is.
+A prompt is read at once, then all texts of a group grow side by side. A prompt is tokenised as in training, so a word
+model sees no unfamiliar spacing; the prompt is shown unchanged.
 
     for piece in generator.stream("Once upon a time"):
         print(piece, end="")
@@ -35,7 +35,7 @@ from nlpseq.text.tokenisers import NEWLINE, Tokeniser, to_utf8
 def sample_text(
     weights: Weights, options: LanguageModelOptions, tokeniser: Tokeniser, *, tokens: int, random_seed: int
 ) -> str:
-    """A short text that follows a newline, of a number of tokens: a look at a model in training."""
+    """A text of `tokens` tokens after a newline, as a sample from a model in training."""
     steps, sampler = Stepper(weights, options), Sampler(SamplingOptions(), str(random_seed))
     ids = [NEWLINE]
     for _ in range(tokens):
@@ -46,11 +46,11 @@ def sample_text(
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationOptions:
-    """When texts end, and whether they are drawn the same again."""
+    """When texts end, and the random seed."""
 
-    length: int = option(500, "most tokens in a text, the seed not counted", minimum=1)
-    stop: tuple[str, ...] = option((), "end a text before this; may be repeated", metavar="TEXT")
-    random_seed: int | None = option(None, "draw the same again [default: by chance]", minimum=0)
+    length: int = option(500, "most tokens in a text, without the seed", minimum=1)
+    stop: tuple[str, ...] = option((), "end a text before this string; may be repeated", metavar="TEXT")
+    random_seed: int | None = option(None, "draw the same texts again [default: by chance]", minimum=0)
 
     def __post_init__(self) -> None:
         stop: object = (self.stop,) if isinstance(self.stop, str) else self.stop
@@ -62,14 +62,14 @@ class GenerationOptions:
 
 @dataclass(frozen=True)
 class Generated:
-    """A text in the making, and the prompt that it continues."""
+    """A growing text, and the prompt that it continues."""
 
     prompt: str
     text: Continuation
     random_seed: int
 
     def as_json(self) -> dict[str, object]:
-        """The text that has come since it was last taken, and how it was drawn."""
+        """The text since the last call of `take`, and how it was drawn."""
         return {
             "seed": self.prompt,
             "text": self.take(),
@@ -79,7 +79,7 @@ class Generated:
         }
 
     def take(self) -> str:
-        """The text that has come since it was last taken; bytes that are no UTF-8 become U+FFFD."""
+        """The text since the last call; bytes that are not UTF-8 become U+FFFD."""
         return self.text.take().decode("utf-8", "replace")
 
 
@@ -87,14 +87,14 @@ class Group:
     """Texts that grow side by side."""
 
     def __init__(self, generator: Generator, steps: Any, texts: list[Generated]) -> None:
-        """`steps` is what the generator's engine began."""
+        """`steps` is the result of the engine's `begin`."""
         self.texts = texts
         self._generator = generator
         self._steps = steps
 
     def grow(self, *, at_once: bool = False) -> Iterator[None]:
         """Lengthen the texts until each has ended; yields after some tokens, or `at_once` after each of them."""
-        continuations = [made.text for made in self.texts]
+        continuations = [generated.text for generated in self.texts]
         return self._generator.engine.lengthen(self._steps, continuations, self._generator.length, at_once=at_once)
 
     def finish(self) -> list[Generated]:
@@ -109,12 +109,12 @@ class Group:
         Raises OptionError if there are several texts, or no token yet; RunError if the file cannot be written.
         """
         if len(self.texts) != 1:
-            raise OptionError("save_state", "saves the state after one text, and here there may be several")
+            raise OptionError("save_state", "saves the state after one text, but there may be several here")
         self._generator.save(path, self._steps.state, self.texts[0].text)
 
 
 class TextStream:
-    """One text, piece by piece, as it is drawn; afterwards, or in between, its state can be saved.
+    """One text, piece by piece, as it is drawn. Its state can be saved at any time.
 
     for piece in stream:
         print(piece, end="", flush=True)
@@ -123,18 +123,18 @@ class TextStream:
 
     def __init__(self, group: Group) -> None:
         self._group = group
-        self._made = group.texts[0]
+        self._generated = group.texts[0]
         self._pieces = self._decoded()
 
     @property
     def tokens(self) -> int:
-        """Tokens drawn so far."""
-        return self._made.text.tokens
+        """The number of tokens drawn so far."""
+        return self._generated.text.tokens
 
     @property
     def log_probability(self) -> float:
-        """Of these tokens, in nats, by the model itself whatever the temperature."""
-        return self._made.text.log_probability
+        """The log-probability of these tokens in nats, under the model, independent of the temperature."""
+        return self._generated.text.log_probability
 
     def __iter__(self) -> Iterator[str]:
         return self._pieces
@@ -143,14 +143,17 @@ class TextStream:
         return next(self._pieces)
 
     def save(self, path: str | Path) -> None:
-        """Write the state after the tokens drawn so far, for `Generator.resume`. Raises as `Group.save` does."""
+        """Write the state after the tokens drawn so far, from which `state` continues.
+
+        Raises OptionError if no token has been drawn yet, RunError if the file cannot be written.
+        """
         self._group.save(Path(path))
 
     def _decoded(self) -> Iterator[str]:
-        """Whole characters, as soon as their last byte has come."""
+        """Whole characters, as soon as their last byte is drawn."""
         decoder = getincrementaldecoder("utf-8")("replace")
         for _ in self._group.grow(at_once=True):
-            if piece := decoder.decode(self._made.text.take()):
+            if piece := decoder.decode(self._generated.text.take()):
                 yield piece
         if piece := decoder.decode(b"", final=True):
             yield piece
@@ -167,7 +170,7 @@ class Generator:
         generation: GenerationOptions,
         device: str = "cpu",
     ) -> None:
-        """Without a random seed one is drawn. Raises BackendError if there is no such device."""
+        """A missing random seed is drawn by chance. Raises BackendError if there is no such device."""
         self.model, self.options = model, options
         self.sampling = sampling
         seed = generation.random_seed
@@ -188,27 +191,27 @@ class Generator:
         device: str = "cpu",
         precision: str = "fp32",
     ) -> Generator:
-        """From a file or run folder, its matrices rounded to `precision`.
+        """Load a model file or run folder, and round the matrices to `precision`.
 
         Raises ModelFileError if there is no such model, BackendError if there is no such device.
         """
         return cls(*language_model.load(path, precision), sampling, generation, device)
 
     def resume(self, path: Path) -> None:
-        """Let every prompt go on from a state in a file. Raises ModelFileError as `load_state` does."""
+        """Let every prompt continue from a state in a file. Raises ModelFileError as `load_state` does."""
         self.start, self.last = load_state(path, self.model, self.options)
 
     def save(self, path: Path, state: LanguageModelState, text: Continuation) -> None:
         """Write the state after a text.
 
-        Raises OptionError if no token of it has been drawn, RunError if the file cannot be written.
+        Raises OptionError if no token of the text has been drawn, and RunError if the file cannot be written.
         """
         if text.previous is None:
-            raise OptionError("save_state", "saves the state after a text, and no token of it has been drawn yet")
+            raise OptionError("save_state", "saves the state after a text, but no token of it has been drawn yet")
         save_state(path, self.model, language_model.map_state(arrays.to_numpy, state), text.previous)
 
     def stream(self, prompt: str) -> TextStream:
-        """One text that continues a prompt, as it comes."""
+        """One text that continues a prompt, as it is drawn."""
         return TextStream(next(self.samples(prompt, 1)))
 
     def samples(self, prompt: str, count: int) -> Iterator[Group]:
@@ -224,10 +227,10 @@ class Generator:
     def continue_each(self, prompts: Sequence[str]) -> Iterator[Group]:
         """One text for each prompt, in order, in groups that grow side by side."""
         for first in range(0, len(prompts), self.engine.side_by_side):
-            some = prompts[first : first + self.engine.side_by_side]
-            encoded = [self._encode(prompt) for prompt in some]
+            group = prompts[first : first + self.engine.side_by_side]
+            encoded = [self._encode(prompt) for prompt in group]
             steps = self.engine.begin(self._read(encoded))
-            texts = [self._begin(prompt, tokens) for prompt, tokens in zip(some, encoded, strict=True)]
+            texts = [self._begin(prompt, tokens) for prompt, tokens in zip(group, encoded, strict=True)]
             yield Group(self, steps, texts)
 
     def _encode(self, prompt: str) -> np.ndarray:

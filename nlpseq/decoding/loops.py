@@ -1,7 +1,7 @@
-"""Texts that repeat the same few tokens again and again, as a decoder does that has lost its position.
+"""Loops: texts that repeat the same few tokens again and again, as from a decoder that has lost its position.
 
-A loop is REPEATS or more copies of up to LONGEST_PERIOD tokens, one after the other, at least SHORTEST tokens in all.
-Fewer copies may be intended ("very, very, very"). The cost of the bound is that a longer refrain is not noticed.
+A loop is REPEATS or more copies of up to LONGEST_PERIOD tokens in a row, at least SHORTEST tokens in all. Fewer copies
+may be intended ("very, very, very"). The cost of the bound is that a longer refrain is not recognised.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def copies(period: int) -> int:
 
 
 def loop_periods(tokens: Tokens) -> Tokens:
-    """The shortest period of a loop at the end of texts [.., T], 0 if there is no loop [..]."""
+    """The shortest period [..] of a loop at the end of texts [.., T]; 0 without a loop."""
     length = tokens.shape[-1]
     periods = np.zeros(tokens.shape[:-1], np.int64)
     for period in range(min(LONGEST_PERIOD, length // REPEATS), 0, -1):
@@ -45,15 +45,15 @@ def has_loop(tokens: Tokens) -> bool:
 
 def have_loops(columns: Tokens, lengths: Tokens) -> list[bool]:
     """As `has_loop`, for each of many texts: ids [T, B] of lengths [B]."""
-    found = np.zeros(columns.shape[1], np.bool_)
+    looping = np.zeros(columns.shape[1], np.bool_)
     times = np.arange(len(columns))[:, None]
     for period in range(1, min(LONGEST_PERIOD, len(columns) // REPEATS) + 1):
         run = period * (copies(period) - 1)  # number of tokens that equal the token one period before
         equal = (columns[period:] == columns[:-period]) & (times[period:] < lengths)
-        before = np.concatenate([np.zeros((1, len(found)), np.int64), equal.cumsum(0)])
+        before = np.concatenate([np.zeros((1, len(looping)), np.int64), equal.cumsum(0)])
         if run < len(before):
-            found |= (before[run:] - before[:-run] == run).any(0)
-    flags: list[bool] = found.tolist()
+            looping |= (before[run:] - before[:-run] == run).any(0)
+    flags: list[bool] = looping.tolist()
     return flags
 
 

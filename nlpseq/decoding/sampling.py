@@ -1,11 +1,11 @@
 """From a model's log-probabilities to the next token.
 
-The choice is narrowed in this order: repetition penalty, temperature, top-k, top-p, min-p. Each of the last three is a
-least probability of a token, so nothing is sorted back, and tokens as probable as the last one kept are kept too. An
-option that is off costs nothing. A token is drawn by inverting the cumulative distribution at a uniform random number.
+The options apply in this order: repetition penalty, temperature, top-k, top-p, min-p. Each of the last three becomes a
+least probability, so the tokens need not be sorted back, and tokens with exactly that probability are kept. An option
+that is off costs nothing. A token is drawn by inverting the cumulative distribution at a uniform random number.
 
-The random numbers come from Python's own generator, whose documentation fixes its sequence, so a seed means the same
-text on every platform, as far as the model's arithmetic is the same there.
+The random numbers come from Python's own generator, whose sequence is documented. So a seed gives the same text on
+every platform with the same model arithmetic.
 
     temperature           Ackley et al. (1985)
     top-k                 Fan et al. (2018)
@@ -25,7 +25,7 @@ import numpy as np
 
 from nlpseq.options import check, option
 
-COLDEST = 1e-6  # a lower temperature takes the likeliest token: log-probabilities divided by it would overflow
+COLDEST = 1e-6  # a lower temperature takes the likeliest token, because a division by it would overflow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,9 @@ class SamplingOptions:
     )
     top_k: int = option(0, "draw among the K likeliest tokens; 0: all", minimum=0)
     top_p: float = option(
-        1.0, "draw among the likeliest tokens that have this probability together", above=0, maximum=1
+        1.0, "draw among the likeliest tokens that together have this probability", above=0, maximum=1
     )
-    min_p: float = option(0.0, "drop tokens that are less likely than this times the likeliest", minimum=0, maximum=1)
+    min_p: float = option(0.0, "drop tokens less probable than this times the likeliest token", minimum=0, maximum=1)
     repetition_penalty: float = option(1.0, "make recent tokens less likely; 1: no penalty", minimum=1, maximum=100)
     repetition_window: int = option(64, "number of tokens that count as recent", minimum=1)
 
@@ -48,10 +48,10 @@ class SamplingOptions:
 
 
 class Sampler:
-    """Draws one text's tokens, one after another."""
+    """Draws the tokens of one text, one after another."""
 
     def __init__(self, options: SamplingOptions, seed: str, recent: Iterable[int] = ()) -> None:
-        """`recent` are the tokens before the first one drawn, for the repetition penalty."""
+        """`recent` are the tokens before the first drawn token, for the repetition penalty."""
         self.options = options
         self._uniform = Random(seed).random
         self._penalises = options.repetition_penalty != 1
@@ -60,11 +60,11 @@ class Sampler:
 
     @property
     def recent(self) -> list[int]:
-        """The tokens that the repetition penalty applies to, the oldest first; none if it is off."""
+        """The tokens that the repetition penalty applies to, oldest first; empty if it is off."""
         return list(self._recent) if self._penalises else []
 
     def uniforms(self, count: int) -> list[float]:
-        """The random numbers of the next `count` tokens, for drawing them elsewhere."""
+        """The random numbers of the next `count` tokens, for drawing them on a device."""
         if self.options.temperature < COLDEST:
             return [0.0] * count
         return [self._uniform() for _ in range(count)]
@@ -85,7 +85,7 @@ class Sampler:
         return token
 
     def _invert(self, probabilities: np.ndarray) -> int:
-        """The token at a random point of the cumulative distribution; the weights [V] need not sum to one."""
+        """The token at a random point of the cumulative distribution; probabilities [V] need not sum to one."""
         if self._narrows:
             probabilities = np.where(probabilities >= least_kept(probabilities, self.options), probabilities, 0)
         cumulative = probabilities.cumsum(dtype=np.float64)
@@ -99,14 +99,14 @@ class Sampler:
 
 
 def least_kept(probabilities: np.ndarray, options: SamplingOptions) -> float:
-    """The weight below which top-k, top-p or min-p drops a token, given weights [V] that need not sum to one."""
+    """The probability below which top-k, top-p or min-p drops a token; probabilities [V] need not sum to one."""
     least = 0.0
     likeliest = probabilities
     if 0 < options.top_k < len(probabilities):
         likeliest = np.partition(probabilities, -options.top_k)[-options.top_k :]
         least = float(likeliest[0])
     if options.top_p < 1:
-        falling = np.sort(likeliest)[::-1]
-        cumulative = falling.cumsum(dtype=np.float64)
-        least = float(falling[cumulative.searchsorted(options.top_p * cumulative[-1])])
+        descending = np.sort(likeliest)[::-1]
+        cumulative = descending.cumsum(dtype=np.float64)
+        least = float(descending[cumulative.searchsorted(options.top_p * cumulative[-1])])
     return max(least, options.min_p * float(probabilities.max()))

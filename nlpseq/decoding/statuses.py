@@ -1,4 +1,4 @@
-"""What a filter says of a line beside `nlpseq.text.lines`: words for the field `status`."""
+"""Words for the field `status` of a line, in addition to those of `nlpseq.text.lines`."""
 
 from __future__ import annotations
 

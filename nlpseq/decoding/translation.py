@@ -1,4 +1,4 @@
-"""Translating: source texts in batches of about the same length through encoder and search."""
+"""Translation: source texts, in batches of similar length, through encoder and search."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nlpseq.decoding.device.search import DeviceSearch
 
 TOKENS_AT_ONCE = 2048  # of sources, padding included
-FACTOR, EXTRA = 2, 20  # a translation has at most FACTOR times the tokens of its source, and EXTRA more
+FACTOR, EXTRA = 2, 20  # a translation has at most FACTOR times the tokens of its source, plus EXTRA
 
 
 class Translation(NamedTuple):
@@ -38,8 +38,8 @@ class Translation(NamedTuple):
 
     text: str
     log_probability: float  # nats, the end included
-    score: float  # what translations are ranked by
-    cut: bool = False  # it did not end by itself
+    score: float  # ranks the translations of a line
+    cut: bool = False  # whether it was too long or looped, instead of ending by itself
     alignment: Alignment | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class Translation(NamedTuple):
         return {"text": self.text, "log_probability": self.log_probability, "score": self.score}
 
     def as_row(self, number: int) -> str:
-        """The number of the line, the text and its scores, between tabs."""
+        """The number of the line, the text and its scores, separated by tabs."""
         text = self.text.replace("\t", " ")
         return f"{number}\t{text}\t{self.log_probability:.6f}\t{self.score:.6f}"
 
@@ -72,7 +72,7 @@ def translation_status(translations: Sequence[Translation] | None) -> str:
 
 
 class Drawing(NamedTuple):
-    """How translations are drawn in place of a search for the best: their number for each line, and the sampling."""
+    """Drawing of translations, instead of a search: their number for each line, and the sampling options."""
 
     samples: int
     options: SamplingOptions
@@ -81,32 +81,34 @@ class Drawing(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationOptions:
-    """What is made of each line."""
+    """How each line is translated."""
 
     sample: int = option(0, "draw N translations of each line; 0: search for the best", minimum=0)
-    random_seed: int | None = option(None, "draw the same again [default: by chance]", minimum=0)
-    replace_unknown: bool = option(False, "take words without a token over from where attention looks", switch=True)
+    random_seed: int | None = option(None, "draw the same translations again [default: by chance]", minimum=0)
+    replace_unknown: bool = option(
+        False, "copy words without a token from the source, where attention looks", switch=True
+    )
 
     def __post_init__(self) -> None:
         check(self)
 
     def drawing(self, search: BeamOptions, sampling: SamplingOptions) -> Drawing | None:
-        """How translations are drawn; None to search for them.
+        """How translations are drawn, or None if they are searched for.
 
-        Raises OptionError for options without an effect: those of sampling in a search, or the reverse.
+        Raises OptionError for options without an effect: sampling options in a search, or the reverse.
         """
         if not self.sample:
             if sampling != SamplingOptions() or self.random_seed is not None:
-                raise OptionError("sample", "is missing: without it nothing is drawn", "--sample 1")
+                raise OptionError("sample", "is missing, so nothing is drawn", "--sample 1")
             return None
         if (search.beam, search.n_best) != (BeamOptions().beam, 1):
-            what = "draws translations, and a beam searches for them: give one of the two"
+            what = "draws translations, but a beam searches for them: choose one of the two"
             raise OptionError("sample", what, f"--sample {self.sample}")
         return Drawing(self.sample, sampling, self.random_seed)
 
 
 class Translations:
-    """Translators at work on lines."""
+    """Translates lines with one or several translators."""
 
     def __init__(
         self,
@@ -118,10 +120,10 @@ class Translations:
         replace_unknown: bool = False,
         on_device: bool | None = None,
     ) -> None:
-        """With `align` the best translation of a line has its alignment.
+        """With `align` the best translation of a line gets its alignment.
 
-        `on_device` is for translators whose weights are tensors: whether the beam is searched on their device; None: on
-        a GPU. Raises OptionError for `replace_unknown` if no word can be unknown.
+        `on_device` says whether the beam is searched on the device of weights that are tensors; None: only on a GPU.
+        Raises OptionError for `replace_unknown` if no word can be unknown.
         """
         self.ensemble = ensemble
         self.beam = beam
@@ -141,37 +143,37 @@ class Translations:
     def load(
         cls, paths: Sequence[Path], beam: BeamOptions, drawing: Drawing | None = None, *, device: str, **settings: bool
     ) -> Translations:
-        """Of models in files or run folders that work together; the settings are those of the class.
+        """Load model files or run folders that work together; the settings are those of the class.
 
-        Raises ModelFileError if there is no such model or if vocabularies differ, BackendError for no such device, and
-        what the class raises.
+        Raises ModelFileError if a model does not exist or the vocabularies differ, BackendError if there is no such
+        device, and as the class does.
         """
         ensemble = Ensemble.of([translator.load(path) for path in paths], device)
         return cls(ensemble, beam, drawing, **settings)
 
     @property
     def several(self) -> bool:
-        """Whether a line may have more than a single translation."""
+        """Whether a line may have several translations."""
         return (self.beam.n_best if self.drawing is None else self.drawing.samples) > 1
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The fields that `translation_fields` may give."""
+        """The fields that `translation_fields` may return."""
         return (*FIELDS, "others") if self.several else FIELDS
 
     def as_line(self, number: int, ranked: Sequence[Translation] | None) -> str:
-        """The best translation of a line; if there may be several, a row of each, with the line's number."""
+        """The best translation of a line; if there may be several, a row for each, with the line's number."""
         if self.several:
             return "\n".join(translation.as_row(number) for translation in ranked or [NO_TRANSLATION])
         return ranked[0].text if ranked else ""
 
     def translate(self, lines: Sequence[str]) -> list[list[Translation]]:
-        """The translations of each line, best first: of a blank line "", of a line that is too long an empty list.
+        """The translations of each line, best first; "" for a blank line, an empty list for a line that is too long.
 
         Raises BackendError if a single line does not fit a GPU's memory.
         """
         ids = [translator.line_ids(self.ensemble.tokeniser, line) for line in lines]
-        found = [[] if len(tokens) > LONGEST else [Translation("", 0.0, 0.0)] for tokens in ids]
+        translated = [[] if len(tokens) > LONGEST else [Translation("", 0.0, 0.0)] for tokens in ids]
         waiting = [index for index, line in enumerate(lines) if line.strip() and len(ids[index]) <= LONGEST]
         lengths = np.array([len(ids[index]) for index in waiting], np.int64)
         for batch in self.device.batches(lengths) if self.device else together(lengths, TOKENS_AT_ONCE):
@@ -179,12 +181,12 @@ class Translations:
             sources = [ids[index] for index in indices]
             hypotheses = self._hypotheses(sources, [self.lines + index for index in indices])
             for index, translations in zip(indices, self._translations(sources, hypotheses), strict=True):
-                found[index] = translations
+                translated[index] = translations
         self.lines += len(lines)
-        return found
+        return translated
 
     def _hypotheses(self, sources: Sequence[Rows], numbers: Sequence[int]) -> list[list[Hypothesis]]:
-        """Hypotheses for sources; `numbers` are those of their lines, from the first line translated on."""
+        """Hypotheses for sources; `numbers` are the numbers of their lines, counted over all calls."""
         may_loop = have_loops(*side_by_side(sources))
         limits = [max(self.beam.shortest, self._limit(len(source))) for source in sources]
         if self.device is not None:
@@ -209,11 +211,11 @@ class Translations:
         translations: list[list[Translation]] = [[] for _ in sources]
         for rank in range(max(map(len, hypotheses), default=0)):
             rows = [row for row, ranked in enumerate(hypotheses) if rank < len(ranked)]
-            read = [sources[row] for row in rows]
+            chosen_sources = [sources[row] for row in rows]
             chosen = [hypotheses[row][rank] for row in rows]
             align = self.align and rank == 0
-            weights = self._attention(read, chosen, align=align)
-            for row, source, hypothesis, attention in zip(rows, read, chosen, weights, strict=True):
+            weights = self._attention(chosen_sources, chosen, align=align)
+            for row, source, hypothesis, attention in zip(rows, chosen_sources, chosen, weights, strict=True):
                 translations[row].append(self._translation(source, hypothesis, attention, align=align))
         return translations
 
@@ -232,18 +234,18 @@ class Translations:
     def _attention(self, sources: Sequence[Rows], chosen: Sequence[Hypothesis], *, align: bool) -> list[Values | None]:
         """The attention weights [T, S] of each hypothesis; None if they are not needed."""
         tokeniser = self.ensemble.tokeniser
-        found: list[Values | None] = [None] * len(chosen)
-        wanted = [
+        weights: list[Values | None] = [None] * len(chosen)
+        rows = [
             row
             for row, hypothesis in enumerate(chosen)
             if align or (self.replaces_unknown and has_unknown(tokeniser, hypothesis.tokens))
         ]
-        if wanted:
-            targets = [translator.end_with_newline(chosen[row].tokens) for row in wanted]
-            weights = self.ensemble.attention([sources[row] for row in wanted], targets)
-            for row, attention in zip(wanted, weights, strict=True):
-                found[row] = attention
-        return found
+        if rows:
+            targets = [translator.end_with_newline(chosen[row].tokens) for row in rows]
+            attention = self.ensemble.attention([sources[row] for row in rows], targets)
+            for row, matrix in zip(rows, attention, strict=True):
+                weights[row] = matrix
+        return weights
 
 
 def _device_search(ensemble: Ensemble, beam: BeamOptions) -> DeviceSearch:
@@ -255,7 +257,7 @@ def _device_search(ensemble: Ensemble, beam: BeamOptions) -> DeviceSearch:
 def greedy_translations(
     weights: translator.Weights, options: TranslatorOptions, tokeniser: Tokeniser, texts: Sequence[str]
 ) -> list[str]:
-    """The greedy translation of each text by weights as they are now; "" of a text that is too long."""
+    """The greedy translation of each text by the present weights; "" for a text that is too long."""
     translations = Translations(Ensemble([Member(weights, options)], tokeniser), BeamOptions(beam=1))
     try:
         return [best[0].text if best else "" for best in translations.translate(texts)]
@@ -272,13 +274,13 @@ def explain_translation(
     Raises OptionError for a text that is blank or too long, and for a search of several translations.
     """
     if search_options.n_best != 1:
-        raise OptionError("n_best", "is for `translate`: one translation is shown", "leave out --n-best")
+        raise OptionError("n_best", "is for `translate`; only one translation is shown here", "leave out --n-best")
     if not text.strip():
         raise OptionError("TEXT", "must not be blank", 'nlpseq inspect attention "some words"')
     if target is None:
         (best,) = Translations(ensemble, search_options).translate([text])
         if not best:
-            raise OptionError("TEXT", f"must have at most {LONGEST:,} tokens, has more")
+            raise OptionError("TEXT", f"must have at most {LONGEST:,} tokens, but has more")
         target = best[0].text
     return target, aligned(ensemble, text, target)
 
@@ -287,7 +289,7 @@ def aligned(ensemble: Ensemble, source: str, target: str) -> Alignment:
     """The attention of a target's tokens to its source. Raises OptionError for a text that is too long."""
     ids = [translator.line_ids(ensemble.tokeniser, text) for text in (source, target)]
     if max(map(len, ids)) > LONGEST:
-        raise OptionError("TEXT", f"must have at most {LONGEST:,} tokens, has {max(map(len, ids)):,}")
+        raise OptionError("TEXT", f"must have at most {LONGEST:,} tokens, but has {max(map(len, ids)):,}")
     (attention,) = ensemble.attention(ids[:1], ids[1:])
     return _alignment(ensemble.tokeniser, ids[0], ids[1], attention)
 

@@ -1,8 +1,8 @@
-"""Unknown words of a translation, taken over from the source (Luong et al., 2015, "rare words").
+"""Unknown words of a translation, copied from the source (Luong et al., 2015, "rare words").
 
-A word that has no unit in the vocabulary is spelled in bytes, and a model that has seldom seen them spells badly. Here
-each such word of a translation becomes the source's word with most of the attention while it was spelled: right for
-names and numbers, wrong for words that have a translation.
+A word without a unit in the vocabulary is spelled in bytes, and a model that has seldom seen them spells badly. Here
+each such word of a translation is replaced by the source word that got most attention while it was spelled. This is
+right for names and numbers, and wrong for words that have a translation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SPACE = ord(" ")
 
 
 def has_unknown(tokeniser: Tokeniser, tokens: Sequence[int]) -> bool:
-    """Whether a text [T] has a byte in place of a unit; never so with tokenisers whose tokens are characters."""
+    """Whether a text [T] has bytes instead of units; never with tokenisers of bytes and characters."""
     return can_have_unknown(tokeniser) and any(token < NUM_BYTES and token not in (SPACE, NEWLINE) for token in tokens)
 
 
@@ -28,7 +28,7 @@ def can_have_unknown(tokeniser: Tokeniser) -> bool:
 
 
 def replace_unknown(tokeniser: Tokeniser, source: Rows, tokens: Sequence[int], attention: Values) -> list[bytes]:
-    """The words of a text [T] in bytes, the unknown ones replaced by those of the source [S].
+    """The words of a text [T] in bytes, with unknown words replaced by words of the source [S].
 
     `attention` [T + 1, S] are the weights of the text's tokens and of its end.
     """
@@ -42,7 +42,7 @@ def replace_unknown(tokeniser: Tokeniser, source: Rows, tokens: Sequence[int], a
 
 
 def _words(tokeniser: Tokeniser, tokens: Sequence[int]) -> tuple[list[bytes], Rows]:
-    """The words between spaces of a text [T], and the index of each token's word [T]: that of its last byte."""
+    """The words between the spaces of a text [T], and for each token the index [T] of the word of its last byte."""
     before = [None, *tokens][: len(tokens)]
     pieces = [tokeniser.piece(previous, token) for previous, token in zip(before, tokens, strict=True)]
     words = b"".join(pieces).split(b" ")

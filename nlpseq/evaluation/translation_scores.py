@@ -169,7 +169,7 @@ def read_evaluation_pairs(
     numbers of lines differ.
     """
     if bool(corpora) == (source is not None) or (source is None) != (not targets):
-        raise OptionError("CORPUS", "must be tables of pairs, or two files", "--source FILE --target FILE")
+        raise OptionError("CORPUS", "must be tables of pairs, or --source and --target", "nlpseq evaluate test.tsv")
     if source is None:
         pairs = [read_parallel(corpora, two_files=False, columns=columns, keep_blank=True)]
         for sentence in pairs[0].notes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import html
 import unicodedata
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,7 +62,8 @@ def explain(classifier: TextClassifier, text: str, label: str | None = None) -> 
     """
     if label is not None and label not in classifier.labels:
         known = ", ".join(classifier.labels)
-        raise OptionError("label", f"must be one of {known}, was {label!r}", f"--label {classifier.labels[0]}")
+        near = get_close_matches(label, classifier.labels, 1) or classifier.labels
+        raise OptionError("label", f"must be one of {known}, was {label!r}", f"--label {near[0]}")
     if not text.strip():
         raise OptionError("TEXT", "must not be blank", 'nlpseq inspect words "some words"')
     (decision,) = classifier.classify([text])

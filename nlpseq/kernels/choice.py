@@ -1,9 +1,9 @@
-"""Which kernel runs, on which device, in which precision, and the reason in words.
+"""Chooses the kernel, the device and the precision, with the reason in words.
 
-The device is decided here and nowhere else: parameters are made on it, and what is computed from them stays there.
-An explicit request is met or refused with the reason; `auto` chooses, and what it chose is shown. It takes a GPU that
-can run our kernels, if there is one. bf16 is chosen only if it is multiplied in hardware, as GPUs and processors with
-AMX do: elsewhere its products are made in 32 bits, at the speed of fp32.
+Only this file decides the device: parameters are created on it, and everything computed from them stays there. An
+explicit request is met or refused with the reason. `auto` chooses, and the choice is shown. It chooses a GPU if there
+is one that can run our kernels. It chooses bf16 only on hardware that multiplies it, which GPUs and processors with AMX
+do; elsewhere bf16 products are computed in 32 bits, at the speed of fp32.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ON_GPU = ("auto", "triton", "torch")  # backends
 
 @dataclass(frozen=True)
 class Choice:
-    """What runs a layer over time, the type of its products' operands, and why, in words."""
+    """The function that runs a layer over time, the type of its products' operands, and the reason in words."""
 
     run_layer: Unroll
     operands: torch.dtype
@@ -48,22 +48,22 @@ class Choice:
 
 @contextmanager
 def rounded_products(choice: Choice) -> Iterator[None]:
-    """Inside, a GPU rounds the operands of torch's own products in fp32 to tf32, if the layers' are rounded further."""
+    """Inside, torch's own fp32 products on a GPU round their operands to tf32, if layers round theirs further."""
     if choice.device.type != "cuda" or choice.operands == torch.float32:
         yield
         return
-    held = torch.get_float32_matmul_precision()
+    previous = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(held)
+        torch.set_float32_matmul_precision(previous)
 
 
 def has_fast_bf16() -> bool:
-    """Whether bf16 matrices are multiplied in hardware: the processor can, and no setting keeps us from it.
+    """Whether bf16 matrices are multiplied in hardware: the processor can do it, and no setting forbids it.
 
-    Raises BackendError if NLPSEQ_INSTRUCTIONS asks for instructions that this processor lacks.
+    Raises BackendError if NLPSEQ_INSTRUCTIONS asks for instructions that this processor does not have.
     """
     if not torch.cpu._is_amx_tile_supported():
         return False
@@ -76,18 +76,18 @@ def has_fast_bf16() -> bool:
 def find_device(device: str, backend: str = "auto", cell: str | None = None) -> torch.device:
     """The device for a request: `auto`, `cpu` or `cuda`. `auto` is a GPU only if our kernels for it run the cell.
 
-    Raises BackendError if a GPU was asked for and torch can use none.
+    Raises BackendError if a GPU was asked for and torch cannot use one.
     """
     if device == "cuda":
         need_gpu()
     if device == "auto":
-        wanted = backend in ON_GPU and why_not_triton(cell) is None
-        device = "cuda" if wanted else "cpu"
+        has_kernels = backend in ON_GPU and why_not_triton(cell) is None
+        device = "cuda" if has_kernels else "cpu"
     return torch.device(device)
 
 
 def why_not_triton(cell: str | None = None) -> str | None:
-    """Why Triton's kernels cannot run, a cell or at all, in words, or None."""
+    """The reason why Triton's kernels cannot run a cell, or cannot run at all, or None."""
     reason = gpu_recurrence.unavailable()
     if reason is None and cell is not None and not (cell in gpu_parallel.FACTORS or gpu_recurrence.has_cell(cell)):
         return f"no kernel for {cell}"
@@ -103,26 +103,26 @@ def choose(
     layer_normalisation: bool = False,
     zoneout: float = 0.0,
 ) -> Choice:
-    """The kernel for a request: for layers of a cell with these options, or for any that the kernel has.
+    """The kernel for a request: for a cell and these options of its layers, or for any cell.
 
-    Raises BackendError if what was asked for cannot run here, with what would.
+    Raises BackendError if the request cannot be met here, with a hint that can.
     """
     if device == "cuda" and backend not in ON_GPU:
-        raise BackendError("backend", f"{backend} runs on the CPU, and the device is cuda", "--backend auto")
-    found = find_device(device, backend, cell)
+        raise BackendError("backend", f"{backend} runs on the CPU, but the device is cuda", "--backend auto")
+    chosen = find_device(device, backend, cell)
     if cell is not None:
         refuse(backend, cell, layer_normalisation=layer_normalisation, zoneout=zoneout)
-    if found.type == "cuda":
+    if chosen.type == "cuda":
         torch_runs = cell is None or torch_layers.why_not(cell, layer_normalisation, zoneout) is None
-        return _choose_on_gpu(backend, precision, found, cell, torch_runs=torch_runs)
+        return _choose_on_gpu(backend, precision, chosen, cell, torch_runs=torch_runs)
     return _choose_on_cpu(backend, precision, cell)
 
 
 def _choose_on_cpu(backend: str, precision: str, cell: str | None) -> Choice:
     if backend == "triton":
-        raise BackendError("backend", "triton runs on a GPU, and the device is the CPU", "--backend auto")
+        raise BackendError("backend", "triton runs on a GPU, but the device is the CPU", "--backend auto")
     if precision == "fp16":
-        raise BackendError("precision", "fp16 products need a GPU, and the device is the CPU", "--precision auto")
+        raise BackendError("precision", "fp16 products need a GPU, but the device is the CPU", "--precision auto")
     if backend == "plain":
         return _choose_plain(precision, "as asked", CPU, "--backend auto")
     reason = None if cell is None or backend != "auto" else recurrence.why_plain(cell)
@@ -141,7 +141,7 @@ def _choose_on_cpu(backend: str, precision: str, cell: str | None) -> Choice:
 
 
 def _choose_plain(precision: str, reason: str, device: torch.device, hint: str = "--precision auto") -> Choice:
-    """The plain loop. Raises BackendError if another precision than its own was asked for."""
+    """The plain loop. Raises BackendError if a precision other than fp32 was asked for."""
     if precision not in ("auto", "fp32"):
         raise BackendError("precision", f"the plain loop runs in fp32 only ({reason})", hint)
     return Choice(plain_unroll, torch.float32, f"plain loop, fp32: {reason}", device, plain_unroll)
@@ -150,7 +150,7 @@ def _choose_plain(precision: str, reason: str, device: torch.device, hint: str =
 def _choose_on_gpu(backend: str, precision: str, device: torch.device, cell: str | None, *, torch_runs: bool) -> Choice:
     """Triton's kernels, or torch's operators if they were asked for or Triton's cannot run. Raises BackendError.
 
-    A layer that neither can run is run by the plain loop.
+    The plain loop runs a layer that neither can run.
     """
     name = "bf16" if precision == "auto" else precision
     operands = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
@@ -174,9 +174,9 @@ def _choose_on_gpu(backend: str, precision: str, device: torch.device, cell: str
 
 @dataclass(frozen=True)
 class TritonLayers:
-    """A layer by our kernels for GPUs, with the type of its products' operands fixed.
+    """Runs a layer with our kernels for GPUs; the type of the products' operands is fixed.
 
-    A cell that they do not have is run by the plain loop, in fp32.
+    The plain loop runs a cell without such a kernel, in fp32.
     """
 
     operands: torch.dtype
@@ -191,14 +191,14 @@ class TritonLayers:
 
     def run_directions(self, cell: Cell, *arguments: Any, **settings: Any) -> tuple[Tensor, list[State]]:
         """As `nlpseq.cells.run_directions`: both at once if one launch can hold them."""
-        made = None
+        results = None
         if gpu_recurrence.has_cell(cell.name):
-            made = gpu_recurrence.unroll_both(cell, *arguments, operands=self.operands, **settings)
-        return made or run_directions(self, cell, *arguments, **settings)
+            results = gpu_recurrence.unroll_both(cell, *arguments, operands=self.operands, **settings)
+        return results or run_directions(self, cell, *arguments, **settings)
 
 
 def refuse(backend: str, cell: str, *, layer_normalisation: bool = False, zoneout: float = 0.0) -> None:
-    """Raises BackendError if a backend that was asked for lacks a layer's cell or option."""
+    """Raises BackendError if a requested backend does not have a layer's cell or option."""
     if backend == "torch":
         torch_layers.refuse(cell, layer_normalisation=layer_normalisation, zoneout=zoneout)
     cells = {"eager": POINTWISE, "native": CELLS}.get(backend)

@@ -1,12 +1,12 @@
 """Cross-entropy of a linear output layer, without ever holding all logits of a batch.
 
 A word model's logits are by far its largest tensor (700 tokens x 33,278 words x 4 bytes = 93 MB). Here the rows are
-taken in chunks; each chunk's logits become its softmax, its loss and its share of all three gradients while they are
-in cache, and one buffer serves every chunk. So the backward pass has nothing left to do but scale. The price:
-gradients are made in the forward pass whether or not they are used, unless no gradient is wanted at all.
+divided into chunks that share one buffer. The logits of a chunk become its softmax, its loss and its part of all three
+gradients while they are in the cache, so the backward pass only scales. The price is that the forward pass computes
+gradients even if they are not used, unless gradients are switched off.
 
-For a vocabulary of many thousand words `sampled_cross_entropy` estimates the softmax's normaliser from some of them.
-It is several times faster, and noisy: right on average, not at each step. Validation always uses the whole
+For a vocabulary of many thousand words `sampled_cross_entropy` estimates the softmax's normaliser from some of the
+words. It is several times faster but noisy: right on average, not in each step. Validation always uses the whole
 vocabulary.
 """
 
@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 from nlpseq import arrays
 
 CHUNK_VALUES = 1 << 22  # logits in one chunk on the CPU: 16 MB in fp32
-LARGE_CHUNK = 1 << 27  # and on a GPU, where few large products are faster: 512 MB in fp32
+LARGE_CHUNK = 1 << 27  # logits in one chunk on a GPU, where few large products are faster: 512 MB in fp32
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -35,9 +35,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         bias: Tensor,
         targets: Tensor,
         operands: torch.dtype,
-        gradients: bool,  # whether any may be asked for
+        gradients: bool,  # whether gradients are switched on
         smoothing: float,
-        real: Tensor | None,  # [N], 0 for rows that do not count
+        real: Tensor | None,  # [N], 0 for rows to ignore
     ) -> Tensor:
         values = CHUNK_VALUES if hidden.device.type == "cpu" else LARGE_CHUNK
         rows = max(1, min(hidden.shape[0], values // weight.shape[0]))
@@ -56,8 +56,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if not training:
                 total += ((_precise(logits).logsumexp(1, keepdim=True) - chosen) * counts).sum()
                 continue
-            likely = _differentiate(logits, target, chosen, smoothing)
-            total -= (likely * counts).sum()
+            log_likelihood = _differentiate(logits, target, chosen, smoothing)
+            total -= (log_likelihood * counts).sum()
             if real is not None:
                 logits *= counts
             grad_hidden[start : start + rows] = logits @ matrix
@@ -77,25 +77,25 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _differentiate(logits: Tensor, target: Tensor, chosen: Tensor, smoothing: float) -> Tensor:
-    """The log-likelihood of targets [N, 1], smoothed, as float64; `logits` [N, V] become the gradient of its negative.
+    """The smoothed log-likelihood of targets [N, 1] as float64; replaces `logits` [N, V] by the gradient of the loss.
 
     `chosen` [N, 1] are the targets' logits.
     """
     mean = _precise(logits).mean(1, keepdim=True).double() if smoothing else chosen
     floor = chosen - logits.amax(1, keepdim=True).double() if logits.dtype == torch.float16 else None
     probability = torch.softmax(logits, 1, out=logits)
-    found = probability.gather(1, target).double()
-    likely = found.clamp_min(1e-38).log()
-    if floor is not None:  # in fp16 what is less likely than 6e-8 becomes zero
-        likely = torch.where(found > 0, likely, floor.clamp(max=-16.0))
+    likelihood = probability.gather(1, target).double()
+    log_likelihood = likelihood.clamp_min(1e-38).log()
+    if floor is not None:  # in fp16 a probability below 6e-8 becomes zero
+        log_likelihood = torch.where(likelihood > 0, log_likelihood, floor.clamp(max=-16.0))
     probability.scatter_add_(1, target, probability.new_full((1, 1), smoothing - 1).expand_as(target))
     if smoothing:
         probability -= smoothing / logits.shape[1]
-    return likely + smoothing * (mean - chosen)
+    return log_likelihood + smoothing * (mean - chosen)
 
 
 def _precise(values: Tensor) -> Tensor:
-    """In fp32, or the type that they are of if that is wider."""
+    """The values in fp32, or in their own type if that is wider."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
@@ -112,11 +112,11 @@ def linear_cross_entropy(
 ) -> Tensor:
     """The sum, in nats, of -log softmax(hidden W' + b) at the targets; a tensor without dimensions.
 
-    With label smoothing (Szegedy et al., 2016) the target is a mixture: a share `smoothing` of it is spread over the
-    whole vocabulary. That is for training only: without a gradient the loss is the plain one.
+    With label smoothing (Szegedy et al., 2016) the fraction `smoothing` of the target is spread over the whole
+    vocabulary. That is for training only: without gradients the loss is not smoothed.
 
-    Only rows that are `real` [N] count; None: all. The others are left out of the arithmetic, or with `fixed`, which is
-    the default on a GPU, multiplied by zero, so that shapes do not depend on the data.
+    Only rows marked in `real` [N] count; None: all rows. Other rows are left out of the arithmetic. With `fixed`, the
+    default on a GPU, they are multiplied by zero instead, so that shapes do not depend on the data.
     """
     fixed = hidden.device.type != "cpu" if fixed is None else fixed
     if real is not None and not fixed:
@@ -128,13 +128,13 @@ def linear_cross_entropy(
 
 
 class Candidates:
-    """Words to estimate a softmax over a large vocabulary from.
+    """The words from which a softmax over a large vocabulary is estimated.
 
-    Each step every word w is drawn with a probability pi_w = min(1, c * frequency_w ** 0.75), independently, c being
-    such that `expected` words are drawn on average. Common words are always among them; a rare one that is drawn
-    stands for 1 / pi_w of its kind, so the estimated normaliser is right on average (Horvitz and Thompson, 1952; for
-    softmax Bengio and Senecal, 2008). The batch's own targets are always among them too: they are the rare words that
-    a context makes likely, and without them the estimate would miss most of its mass most of the time.
+    In each step every word w is drawn independently, with probability pi_w = min(1, c * frequency_w ** 0.75), where c
+    is such that `expected` words are drawn on average. Common words are always drawn. A rare word that is drawn counts
+    1 / pi_w times, so the estimated normaliser is right on average (Horvitz and Thompson, 1952; for softmax Bengio and
+    Senecal, 2008). The batch's own targets are always included: they are the rare words that a context makes likely,
+    and without them the estimate would usually miss most of the mass.
     """
 
     def __init__(
@@ -145,9 +145,9 @@ class Candidates:
         *,
         fixed: bool | None = None,
     ) -> None:
-        """`frequencies` [V] are counts in the training part; `device` is where words are drawn, by default the CPU.
+        """`frequencies` [V] are counts in the training text; words are drawn on `device`, by default the CPU.
 
-        With `fixed`, which is the default on a GPU, as many ids are given at each draw.
+        With `fixed`, the default on a GPU, each draw has the same number of ids.
         """
         weights = (np.asarray(frequencies, np.float64) + 0.1) ** 0.75
         low, high = 0.0, 1.0 / weights.min()
@@ -156,12 +156,12 @@ class Candidates:
             low, high = (scale, high) if np.minimum(1, scale * weights).sum() < expected else (low, scale)
         self.probability = torch.from_numpy(np.minimum(1, high * weights)).float().to(device or "cpu")
         self.fixed = self.probability.device.type != "cpu" if fixed is None else fixed
-        self.most = math.ceil(expected + 8 * math.sqrt(expected))  # words, beside the targets; more never come
+        self.most = math.ceil(expected + 8 * math.sqrt(expected))  # the largest number of words, without the targets
 
     def draw(self, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Ids [S] of the words drawn for a batch with `targets` [N], and -log pi of each [S].
 
-        If S is fixed, what is left over of it holds the id V, and -inf, which lends no mass.
+        If S is fixed, unused entries have the id V and the value -inf, which has no mass.
         """
         probability = self.probability.index_fill(0, targets, 1.0)
         if not self.fixed:
@@ -176,22 +176,22 @@ class Candidates:
         words, most = len(probability), min(len(probability), self.most + targets)
         drawn = torch.rand(words, generator=generator, device=probability.device) < probability
         slots = (drawn.cumsum(0) - 1).where(drawn, most).clamp(max=most)
-        every = torch.arange(words, device=probability.device)
-        ids = every.new_full((most + 1,), words).scatter(0, slots, every)[:most]
-        left_over = ids == words
-        return ids, -probability[ids.clamp(max=words - 1)].log().masked_fill(left_over, torch.inf)
+        all_ids = torch.arange(words, device=probability.device)
+        ids = all_ids.new_full((most + 1,), words).scatter(0, slots, all_ids)[:most]
+        unused = ids == words
+        return ids, -probability[ids.clamp(max=words - 1)].log().masked_fill(unused, torch.inf)
 
 
 class _SampledCrossEntropy(torch.autograd.Function):
-    """The loss of rows that each have a target's weights of their own beside those of the words drawn for all."""
+    """The loss of rows over the words drawn for all rows and each row's own target."""
 
     @staticmethod
     def forward(
         ctx: Any,
         hidden: Tensor,  # [N, E]
-        rows: Tensor,  # [S + N, E], weights of the words drawn and of the targets
+        rows: Tensor,  # [S + N, E], weights of the drawn words and of the targets
         offsets: Tensor,  # [S + N]
-        column: Tensor,  # [N, 1], where a row's target is among the words drawn, or -1
+        column: Tensor,  # [N, 1], the index of a row's target among the drawn words, or -1
         operands: torch.dtype,
     ) -> Tensor:
         count = len(rows) - len(hidden)
@@ -236,7 +236,7 @@ def sampled_cross_entropy(
     words = weight.shape[0]
     both = torch.cat([ids.clamp(max=words - 1), targets])
     rows = arrays.embed(weight, both)
-    index = targets.new_full((words + 1,), -1)  # the last is for what is left over
+    index = targets.new_full((words + 1,), -1)  # the last entry is for unused ids
     index[ids] = torch.arange(len(ids), device=ids.device)
     offsets = bias[both] + torch.cat([correction, correction.new_zeros(len(targets))])
     result: Tensor = _SampledCrossEntropy.apply(  # type: ignore[no-untyped-call]

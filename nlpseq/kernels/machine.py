@@ -1,7 +1,7 @@
-"""What a timing was taken on, in words: without it no figure means anything.
+"""The machine of a timing, in words: no figure means anything without it.
 
-The processor's name is the kernel's own, read from /proc/cpuinfo; without that file it is what Python knows,
-which is often only the architecture.
+The processor's name is read from /proc/cpuinfo. Without that file it is Python's answer, which is often only the
+architecture.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CPU_INFORMATION = Path("/proc/cpuinfo")
 
 
 def processor_name() -> str:
-    """The processor's model, as `Intel(R) Xeon(R) Processor @ 2.50GHz`."""
+    """The processor's model, such as `Intel(R) Xeon(R) Processor @ 2.50GHz`."""
     try:
         lines = CPU_INFORMATION.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -26,7 +26,7 @@ def processor_name() -> str:
 
 
 def describe_machine(device: str = "cpu") -> str:
-    """Processor, the cores this process may use, torch's threads and version; on cuda the GPU before them."""
+    """The processor, the cores this process may use, torch's threads and version; on cuda first the GPU."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = torch.get_num_threads()
     words = [processor_name(), _counted(cores, "core"), _counted(threads, "thread"), f"torch {torch.__version__}"]
@@ -35,5 +35,5 @@ def describe_machine(device: str = "cpu") -> str:
     return ", ".join(words)
 
 
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}{'s' * (number != 1)}"
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

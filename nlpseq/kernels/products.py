@@ -1,8 +1,8 @@
-"""The products that a layer makes outside its loop: the input's, for all steps, and the recurrent weights' gradient.
+"""The products of a layer outside its loop: the input's product, and the gradient of the recurrent weights.
 
-Made for all steps at once they run at the speed of a large matrix product; step by step they would take most of a
-layer's time. Every kernel makes them here, with its own product of two matrices, because kernels differ in what they
-round.
+Computed for all steps at once, they run at the speed of a large matrix product; step by step they would take most of a
+layer's time. Every kernel uses these functions, with its own product of two matrices, because kernels round
+differently.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Multiply = Callable[[Tensor, Tensor], Tensor]  # [n, k] and [k, m] to [n, m]
 
 
 def multiply_in(operands: torch.dtype) -> Multiply:
-    """A product of matrices that are rounded to `operands`, its result in the type that they had before."""
+    """A function that multiplies matrices rounded to `operands`; the result has their original type."""
 
     def multiply(left: Tensor, right: Tensor) -> Tensor:
         return (left.to(operands) @ right.to(operands)).to(left.dtype)
@@ -28,14 +28,14 @@ def multiply_in(operands: torch.dtype) -> Multiply:
 
 
 def multiply_rounded(left: Tensor, right: Tensor) -> Tensor:
-    """A product in fp32 of matrices that are rounded to bf16."""
+    """The product in fp32 of matrices rounded to bf16."""
     return left.bfloat16().float() @ right.bfloat16().float()
 
 
 def project_inputs(weights: LayerWeights, inputs: Tensor, multiply: Multiply) -> Tensor:
-    """The input's product for all steps: inputs [.., I] to [.., G*H], normalised if there is a gain, without its bias.
+    """The input's product for all steps, without its bias: inputs [.., I] to [.., G*H], normalised if there is a gain.
 
-    If `weight_ih` is None, the inputs are the product already.
+    If `weight_ih` is None, the inputs already are the product.
     """
     if weights.weight_ih is None:
         return inputs
@@ -52,7 +52,7 @@ def normalise(weights: LayerWeights, product: Tensor) -> Tensor:
 def weight_gradient(
     grad: Tensor,  # [N, G*H], of the hidden states' products
     before: Tensor,  # [N, H], hidden states before each step
-    reset: Tensor | None,  # [N, H], what the last block was multiplied with, if that was another state
+    reset: Tensor | None,  # [N, H], the reset states if the last block was multiplied with them
     multiply: Multiply,
 ) -> Tensor:
     """The gradient of recurrent weights [G*H, H]: one product over all steps."""

@@ -1,7 +1,7 @@
-"""The function that runs a layer over time when a model is used on a device, not trained.
+"""The function that runs a layer over time when a trained model runs on a device.
 
-The GPU's kernels run it on a GPU, and the plain loop elsewhere. Without Triton the plain loop runs there too: torch's
-operators lack some cells and options, and every trained model has to run. torch is imported only for a GPU.
+On a GPU these are our kernels, and elsewhere the plain loop. Without Triton the plain loop also runs on a GPU: torch's
+operators do not have all cells and options, but every trained model must run. torch is imported only for a GPU.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from nlpseq.cells import unroll as plain_unroll
 
 
 def run_layer_for(like: Array, precision: str = "fp32") -> Unroll:
-    """What runs a layer for tensors on the device of `like`; `precision` is that of a GPU's products."""
+    """The function that runs a layer on the device of `like`; `precision` is that of products on a GPU."""
     if like.device.type != "cuda":
         return plain_unroll
     from nlpseq.kernels.choice import choose

@@ -1,11 +1,11 @@
-"""A layer over time run by torch's own fused operators: oneDNN or ATen on the CPU, cuDNN on CUDA.
+"""A layer over time by torch's own fused operators: oneDNN or ATen on the CPU, cuDNN on CUDA.
 
-It is for comparison, and for users who trust torch's operators more than ours. The weights have torch.nn's
-layout, so they are handed over as they are. Sequences of different lengths are packed, longest first, by one selection
-of rows; running backwards is another order of the same selection. The cost: torch's operators have
-neither layer normalisation nor zoneout nor every cell. These are refused and never worked around. In bf16 all they see
-is bf16, the state too, where our own kernels keep the state in fp32. An input's product instead of inputs
-goes through an identity matrix, a product that is wasted; `TorchLayers` says that it would rather have the inputs.
+It is for comparison, and for users who trust torch's operators more than ours. The weights have torch.nn's layout, so
+they are passed unchanged. Sequences of different lengths are packed, longest first, by one selection of rows; the
+reverse direction is another order of the same rows. torch's operators have neither layer normalisation nor zoneout, and
+not every cell; such layers are refused, never worked around. In bf16 everything is bf16, the state too, while our own
+kernels keep the state in fp32. If the input's product is given instead of inputs, it is multiplied with an identity
+matrix, which wastes a product; `TorchLayers.takes_products` tells callers to pass inputs.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ OPERATORS: dict[str, Any] = {
     "lstm": torch._VF.lstm,
     "gru": torch._VF.gru,
 }
-ONE_LAYER = (True, 1, 0.0, True, False)  # has biases, layers, dropout, keeps what a gradient needs, both directions
+ONE_LAYER = (True, 1, 0.0, True, False)  # biases, layers, dropout, training, both directions
 
 
 def why_not(cell: str, layer_normalisation: bool, zoneout: float) -> str | None:
-    """Why torch's operators cannot run a layer, in words, or None."""
+    """The reason why torch's operators cannot run a layer, or None."""
     if cell not in OPERATORS:
         return f"torch has no operator with the cell {cell}"
     if layer_normalisation:
@@ -38,17 +38,17 @@ def why_not(cell: str, layer_normalisation: bool, zoneout: float) -> str | None:
 
 
 def refuse(cell: str, *, layer_normalisation: bool = False, zoneout: float = 0.0) -> None:
-    """Raises BackendError for a cell or an option that torch's operators lack, with what would run it."""
+    """Raises BackendError for a cell or an option that torch's operators do not have, with a hint."""
     if reason := why_not(cell, layer_normalisation, zoneout):
         raise BackendError("backend", reason, "--backend auto")
 
 
 @dataclass(frozen=True)
 class TorchLayers:
-    """`unroll` with the type of its products' operands fixed, as the other kernels are called."""
+    """`unroll` with a fixed type of the products' operands; called like the other kernels."""
 
     operands: torch.dtype
-    takes_products: ClassVar[bool] = False  # it prefers inputs to the input's product
+    takes_products: ClassVar[bool] = False  # whether the input's product may replace inputs without a cost
 
     def __call__(self, *arguments: Any, **settings: Any) -> tuple[Tensor, State]:
         """As `unroll`."""
@@ -58,7 +58,7 @@ class TorchLayers:
 def unroll(
     cell: Cell,
     weights: LayerWeights,
-    inputs: Tensor,  # [T, B, I], or [T, B, G*H] where weights has no weight_ih
+    inputs: Tensor,  # [T, B, I], or [T, B, G*H] if weights has no weight_ih
     state: State,  # of [B, H]
     lengths: Tensor | None = None,  # [B]
     *,
@@ -69,7 +69,7 @@ def unroll(
 ) -> tuple[Tensor, State]:
     """As `nlpseq.cells.unroll`; `operands` is the type of everything inside, by default the state's.
 
-    Raises BackendError for what torch's operators lack (see `refuse`). `masks` are zoneout's, so there are none.
+    Raises BackendError as `refuse` does. `masks` are for zoneout, so they are always None here.
     """
     refuse(cell.name, layer_normalisation=weights.gain_ih is not None, zoneout=zoneout)
     own_type = state.hidden.dtype
@@ -86,7 +86,7 @@ def unroll(
 
 
 def _all_weights(weights: LayerWeights) -> tuple[Tensor, ...]:
-    """The four weights that torch's operators want; an input's product passes through an identity."""
+    """The four weights that torch's operators take; an input's product is multiplied with an identity matrix."""
     if weights.weight_ih is not None and weights.bias_ih is not None:
         return weights.weight_ih, weights.weight_hh, weights.bias_ih, weights.bias_hh
     recurrent = weights.weight_hh
@@ -98,14 +98,14 @@ def _all_weights(weights: LayerWeights) -> tuple[Tensor, ...]:
 def _run(
     cell: Cell, inputs: Tensor, counts: Tensor | None, state: list[Tensor], matrices: list[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    """torch's operator on inputs [T, B, I], or on packed rows [N, I], `counts` [T] for each step."""
+    """Run torch's operator on inputs [T, B, I], or on packed rows [N, I] with `counts` [T] rows in each step."""
     first = [value[None] for value in state]
-    begun = first[0] if len(first) == 1 else first
+    start = first[0] if len(first) == 1 else first
     run = OPERATORS[cell.name]
     if counts is None:
-        outputs, *last = run(inputs, begun, matrices, *ONE_LAYER, False)
+        outputs, *last = run(inputs, start, matrices, *ONE_LAYER, False)
     else:
-        outputs, *last = run(inputs, counts, begun, matrices, *ONE_LAYER)
+        outputs, *last = run(inputs, counts, start, matrices, *ONE_LAYER)
     return outputs, [value[0] for value in last]
 
 
@@ -114,10 +114,10 @@ def _run_packed(
 ) -> tuple[Tensor, list[Tensor]]:
     """Outputs [T, B, H], zero where padded, and the state after each sequence's last step.
 
-    Raises RuntimeError in a CUDA graph, before CUDA does: lengths are wanted on the host.
+    Raises RuntimeError in a CUDA graph, before CUDA does, because lengths are needed on the host.
     """
     if lengths.is_cuda and torch.cuda.is_current_stream_capturing():
-        raise RuntimeError("torch's operators want the lengths of sequences on the host")
+        raise RuntimeError("torch's operators need the lengths of sequences on the host")
     steps, batch = inputs.shape[:2]
     ordered, order = lengths.sort(descending=True, stable=True)
     times = torch.arange(steps, device=lengths.device)[:, None]
@@ -127,7 +127,7 @@ def _run_packed(
     if not len(counts):
         return inputs.new_zeros(steps, batch, state[0].shape[1]), state
     rows = ((ordered - 1 - times if reverse else times) * batch + order)[real]
-    longest = order[: int(counts[0])]  # those that have a step at all
+    longest = order[: int(counts[0])]  # sequences with at least one step
     packed, last = _run(
         cell,
         inputs.flatten(0, 1).index_select(0, rows),

@@ -1,7 +1,7 @@
-"""Copies between the host and a GPU that neither of them waits for.
+"""Copies between the host and a GPU, without waiting on either side.
 
-Both ways go through pinned memory, which torch's allocator hands out again when a copy has ended. The price is one more
-copy on the host. On the CPU nothing is copied on the way in, and the values are copied at once on the way out.
+Copies in both directions use pinned memory, which torch's allocator reuses when a copy has ended. The price is one more
+copy on the host. If the device is the CPU, `to_device` copies nothing, and `Arriving` copies at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    """An array as a tensor on a device, which may still be on its way."""
+    """An array as a tensor on a device; the copy may still be running."""
     tensor = torch.from_numpy(array)
     if device.type == "cpu":
         return tensor
@@ -22,7 +22,7 @@ def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
 
 
 class Arriving:
-    """A tensor's values on their way to the host: as they are now, whatever becomes of the tensor."""
+    """A running copy of a tensor's present values to the host; the tensor may change afterwards."""
 
     def __init__(self, values: Tensor) -> None:
         self._arrived: Any = None
@@ -35,7 +35,7 @@ class Arriving:
             self._host = values.clone()
 
     def wait(self) -> NDArray[Any]:
-        """The values, once they are there."""
+        """The values, once they have arrived."""
         if self._arrived is not None:
             self._arrived.synchronize()
         return self._host.numpy()

@@ -138,14 +138,32 @@ def task_of(path: Path) -> str | None:
     return str(task)
 
 
-def _nearest(path: Path) -> str:
-    """A hint with the run folder whose name is most like that of `path`, or "" if none is similar."""
+def _missing(path: Path, task: str | None) -> ModelFileError:
+    """The error for a path that holds no model, with a hint at a model or at the way to one."""
+    verb = next((one.command for one in TASKS.values() if one.folder == path), _verb(task))
+    if (path / "config.json").exists():
+        go_on = "--resume" if (path / "resume.safetensors").exists() else "--overwrite"
+        what = "holds a run that has not saved a model yet"
+        return ModelFileError(str(path), what, f"nlpseq train {verb} {go_on} --out {path}")
+    if inside := _runs(path):
+        return ModelFileError(str(path), f"holds no model, but runs: {', '.join(inside)}", f"-m {path / inside[0]}")
+    near = get_close_matches(path.name, _runs(path.absolute().parent), 1, 0.6)
+    train = f"nlpseq train {verb} --out {path}"
+    return ModelFileError(str(path), "no such model", f"did you mean {path.with_name(near[0])}?" if near else train)
+
+
+def _runs(folder: Path) -> list[str]:
+    """The names of the run folders in a folder that hold a model."""
     try:
-        names = [folder.name for folder in path.absolute().parent.iterdir() if (folder / NAME).exists()]
+        return sorted(run.name for run in folder.iterdir() if (run / NAME).exists())
     except OSError:
-        return ""
-    near = get_close_matches(path.name, names, 1, 0.8)
-    return f"did you mean {path.with_name(near[0])}?" if near else ""
+        return []
+
+
+def _usual_model(task: str) -> str:
+    """A hint at the default folder of a task if it holds a model, else at training one."""
+    found = TASKS.get(task)
+    return f"-m {found.folder}" if found and task_of(found.folder) == task else f"nlpseq train {_verb(task)}"
 
 
 def load_model(path: Path, task: str | None = None) -> Model:
@@ -155,14 +173,14 @@ def load_model(path: Path, task: str | None = None) -> Model:
     """
     file = path / NAME if path.is_dir() else path
     if not file.exists():
-        raise ModelFileError(str(path), "no such model", _nearest(path) or f"nlpseq train {_verb(task)} --out {path}")
+        raise _missing(path, task)
     header, tensors = read_tensors(file)
     own_task = header.get("task")
     if own_task is None or TOKENISER not in tensors:
         raise ModelFileError(str(file), "is a file of nlpseq's, but not a model", f"use {NAME} of the run folder")
     if task is not None and own_task != task:
         what = f"is a {_noun(own_task)}, a {_noun(task)} is needed"
-        raise ModelFileError(str(file), what, f"nlpseq train {_verb(task)}")
+        raise ModelFileError(str(file), what, _usual_model(task))
     tokeniser = load_tokeniser(tensors.pop(TOKENISER).tobytes())
     return Model(own_task, header["options"], tensors, tokeniser, header, file)
 

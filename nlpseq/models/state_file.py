@@ -42,7 +42,11 @@ def load_state(path: Path, model: Model, options: LanguageModelOptions) -> tuple
     """
     if not path.exists():
         raise ModelFileError(str(path), "there is no such state", "write one with --save-state")
-    header, named = read_tensors(path)
+    try:
+        header, named = read_tensors(path)
+    except ModelFileError as error:
+        what = error.what.replace("is no model file", "is not the state of a model")
+        raise ModelFileError(str(path), what, "write one with --save-state") from error
     if "model" not in header:
         raise ModelFileError(str(path), "is not the state of a model", "write one with --save-state")
     if header["model"] != model.header[CHECKSUM]:

@@ -50,6 +50,9 @@ class Request:
 
     def __post_init__(self) -> None:
         check(self)
+        for name, names in (("CORPUS", self.corpus), ("valid", self.valid)):
+            if "" in names:
+                raise OptionError(name, "must be a file or the name of a corpus, was empty", "nlpseq corpus list")
 
     def files(self) -> Paths:
         """The corpora to train on, as they are named; empty for the bundled one."""
@@ -194,6 +197,8 @@ def make_request(task: tasks.Task, corpora: Sequence[object], values: Mapping[st
     kind = task.load("request")
     fields = {name: owner for owner, name in _fields(kind)}
     unknown = next((name for name in values if name not in fields), None)
+    if unknown in ("quiet", "json"):
+        raise OptionError(unknown, "is an option of the command line", "progress=print and note=print show a run")
     if unknown is not None:
         near = get_close_matches(unknown, fields, 1)
         hint = f"did you mean {near[0]}?" if near else f"nlpseq train {task.command} --help"
@@ -247,9 +252,19 @@ def refuse_changes(started: Mapping[str, Any], request: Request) -> None:
         for name, value in now[section].items():
             earlier = started[section].get(name)
             if name != "device" and value not in (plain[section][name], earlier):
-                what = f"was {earlier} when the run was started, is {value} now"
-                raise OptionError(name, what, f"leave out {flag(name)}")
+                raise OptionError(name, _changed(earlier, value), f"leave out {flag(name)}")
     for name in now.keys() - set(sections):
         if now[name] not in (plain[name], started.get(name)):
-            what = f"was {started.get(name)} when the run was started, is {now[name]} now"
-            raise OptionError(name, what, f"leave out {'CORPUS' if name == 'corpus' else as_flags(name)}")
+            where = "CORPUS" if name == "corpus" else name
+            raise OptionError(where, _changed(started.get(name), now[name]), f"leave out {as_flags(where)}")
+
+
+def _changed(earlier: Any, now: Any) -> str:
+    return f"was {_spelled(earlier)} when the run was started, is {_spelled(now)} now"
+
+
+def _spelled(value: Any) -> str:
+    """A value of an option in words."""
+    if value in (None, [], [None, None]):
+        return "left open"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

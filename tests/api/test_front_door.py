@@ -108,6 +108,10 @@ def test_options_of_loading_are_for_the_right_task(trained: dict[str, Path]) -> 
         ("lm", {"cell": "lstn"}, "cell: must be one of ", "did you mean lstm?"),
         ("lm", {"out": 3}, "out: must be a path or the name of a corpus, was 3", ""),
         ("translation", {"source": "a.txt"}, "source and target: go together", "--source FILE --target FILE"),
+        ("lm", {"quiet": True}, "quiet: is an option of the command line", "progress=print and note=print show a run"),
+        ("lm", {"valid": ""}, "valid: must be a file or the name of a corpus, was empty", "nlpseq corpus list"),
+        ("translate", {}, "task: must be one of lm, sentiment, translation", "nlpseq.train('translation', ...)"),
+        ("lm", {"progress": 5}, "progress: must be callable, was 5", "progress=print"),
         ("lm", {"steps": 3, "minutes": 1}, "steps and minutes: are different budgets", ""),
         (
             "sentimen",
@@ -156,6 +160,26 @@ def test_an_interrupted_run_is_saved_and_goes_on(tmp_path: Path) -> None:
     steps: list[Any] = []
     nlpseq.train("lm", "stories", out=tmp_path / "model", resume=True, progress=steps.append, **sizes)
     assert steps[0].step in (4, 5) and steps[-1].step == 6
+
+
+def test_a_run_of_another_task_is_not_resumed(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 8, "ngrams": 1, "batch_size": 4, "sequence_length": 8, "device": "cpu", "steps": 6}
+
+    def interrupt(record: Any) -> None:
+        os.kill(os.getpid(), 2)
+
+    with pytest.raises(KeyboardInterrupt):
+        nlpseq.train("lm", "stories", out=tmp_path / "model", progress=interrupt, **sizes)
+    for task in ("sentiment", "translation"):
+        with pytest.raises(RunError, match=f"holds a run of another task than train {task}") as refused:
+            nlpseq.train(task, out=tmp_path / "model", resume=True)
+        assert refused.value.hint == f"nlpseq train lm --resume --out {tmp_path / 'model'}"
+    with pytest.raises(OptionError, match="steps: was 6 when the run was started, is 7 now"):
+        nlpseq.train("lm", out=tmp_path / "model", resume=True, steps=7)
+    with pytest.raises(OptionError, match="CORPUS: was stories when the run was started, is python-docs now"):
+        nlpseq.train("lm", "python-docs", out=tmp_path / "model", resume=True)
+    with pytest.raises(OptionError, match="init_from: was left open when the run was started, is "):
+        nlpseq.train("lm", out=tmp_path / "model", resume=True, init_from=tmp_path / "model")
 
 
 def test_training_works_beside_the_main_thread(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_translator_translates_and_is_evaluated_as_by_the_command(trained: dic
         ("translation", "translate", ("a",), {"bream": 1}, "bream: is no option of translation"),
         ("translation", "translate", ("a",), {"temperature": 1.0}, "sample: is missing"),
         ("translation", "score", (["a"], []), {}, "sources: must be as many as lines, 1, were 0"),
-        ("translation", "evaluate", (), {}, "CORPUS: must be tables of pairs, or two files"),
+        ("translation", "evaluate", (), {}, "CORPUS: must be tables of pairs, or --source and --target"),
     ],
 )
 def test_a_wrong_argument_is_refused(

@@ -204,7 +204,7 @@ def test_scores_of_given_texts_and_baselines_beside_them(nlpseq: Run, trained: P
     assert lines["down"] == ["down", "100.00", "50.00", "2", "1", "1"]
     (tmp_path / "odd.tsv").write_text("label\ttext\nsideways\tx\n")
     done = nlpseq("evaluate", "-m", trained, tmp_path / "odd.tsv")
-    assert done.exit_code == 1 and "odd.tsv:2: labels that were not trained on: 'sideways'" in done.stderr
+    assert done.exit_code == 1 and "odd.tsv:2: training had no such labels: 'sideways'" in done.stderr
 
 
 def test_texts_that_were_trained_on_are_counted(nlpseq: Run, trained: Path, table: Path, tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_labelled_texts_are_checked(nlpseq: Run, table: Path) -> None:
     [
         ("label\ttext\n" + "one\tx y\n" * 30, "it needs texts of at least two labels"),
         ("", "it is empty"),
-        ("label\ttext\none\tx\ntwo\n", "it must have 2 columns, as the first row, has 1"),
+        ("label\ttext\none\tx\ntwo\n", "it must have 2 columns, like the first row, but has 1"),
     ],
 )
 def test_what_cannot_be_trained_on_leaves_nothing(nlpseq: Run, tmp_path: Path, data: str, said: str) -> None:

@@ -100,3 +100,22 @@ def test_a_model_that_does_not_know_its_text_asks_for_one(nlpseq: Run, model_pat
     done = nlpseq("evaluate", "-m", model_path)
     assert done.exit_code == 1
     assert "does not say what text it was validated on\nhint:  name a corpus" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("corpus", "folder"),
+    [
+        ("stories", "checkpoints/lm"),
+        ("python-docs", "checkpoints/lm"),
+        ("reviews", "checkpoints/sentiment"),
+        ("english-german", "checkpoints/translation"),
+        ("labels.csv", "checkpoints/sentiment"),
+        ("plain.txt", "checkpoints/lm"),
+    ],
+)
+def test_the_usual_model_is_that_of_the_kind_of_the_corpus(nlpseq: Run, corpus: str, folder: str) -> None:
+    Path("labels.csv").write_text("label,text\n" + "good,a fine film\nbad,a dull film\n" * 20)
+    Path("plain.txt").write_text(TEXT)
+    done = nlpseq("evaluate", corpus)
+    assert done.exit_code == 1
+    assert f"error: {folder}: no such model" in done.stderr

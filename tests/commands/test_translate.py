@@ -157,8 +157,8 @@ def test_a_translator_is_evaluated_beside_references(nlpseq: Run, untrained: Pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "CORPUS: must be tables of pairs, or two files"),
-        (("--source", "a"), "CORPUS: must be tables of pairs, or two files"),
+        ((), "CORPUS: must be tables of pairs, or --source and --target"),
+        (("--source", "a"), "CORPUS: must be tables of pairs, or --source and --target"),
         (("a.tsv", "--held-out"), "--held-out: is for language models"),
         (("a.tsv", "--bleu-tokens", "13b"), "'13b' is not one of 13a"),
     ],

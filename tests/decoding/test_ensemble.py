@@ -77,7 +77,7 @@ def test_a_gpu_that_is_not_there_and_another_vocabulary_are_refused(
         (Model(translator.TASK, {}, _member(one, 1)[0], one, {}, Path(name)), TranslatorOptions())
         for one, name in ((tokeniser, "first"), (other, "second"))
     ]
-    with pytest.raises(ModelFileError, match="second: its vocabulary is another than that of first"):
+    with pytest.raises(ModelFileError, match="second: its vocabulary differs from that of first"):
         Ensemble.of(models)
 
 

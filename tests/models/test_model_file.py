@@ -217,3 +217,28 @@ def test_a_folder_that_is_a_file_is_refused_in_a_sentence(path: Path) -> None:
         replace_file(path / "model.safetensors", b"x")
     with pytest.raises(RunError, match="cannot be written"):
         replace_file(path.parent / "missing" / "model.safetensors", b"x")
+
+
+def test_a_path_without_a_model_gets_a_hint_that_does_good(path: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    (runs / "good").mkdir(parents=True)
+    (runs / "good" / "model.safetensors").write_bytes(path.read_bytes())
+    begun = runs / "begun"
+    begun.mkdir()
+    (begun / "config.json").write_text("{}")
+    (begun / "resume.safetensors").write_bytes(b"x")
+    for missing, task, what, hint in (
+        (runs, None, "holds no model, but runs: good", f"-m {runs / 'good'}"),
+        (runs / "goood", None, "no such model", f"did you mean {runs / 'good'}?"),
+        (runs / "other", "classifier", "no such model", f"nlpseq train sentiment --out {runs / 'other'}"),
+        (
+            Path("checkpoints/translation"),
+            None,
+            "no such model",
+            "nlpseq train translation --out checkpoints/translation",
+        ),
+        (begun, "translator", "holds a run that has not saved", f"nlpseq train translation --resume --out {begun}"),
+    ):
+        with pytest.raises(ModelFileError, match=what) as refused:
+            load_model(missing, task)
+        assert refused.value.hint == hint

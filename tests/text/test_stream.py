@@ -122,7 +122,7 @@ def test_what_is_no_stream_is_refused(tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(CorpusError, match="this is not a token stream"):
             TokenStream(path)
-    with pytest.raises(CorpusError, match="no token stream"):
+    with pytest.raises(CorpusError, match="not a token stream"):
         TokenStream(tmp_path)
 
 

@@ -1,8 +1,8 @@
-"""The number of texts that a search on a device takes at once.
+"""Batches of a search on a device: which texts are searched together.
 
-There are few shapes: the positions of a source and the number of texts are rounded up to one of four sizes for each
-power of two, so the steps of most batches are already recorded. The cost is up to a quarter of padding. The number that
-fits is estimated from the free memory and the sizes of the models.
+Batches have few shapes: the positions of a source and the number of texts are rounded up to one of four sizes for each
+power of two, so the steps of most batches are already recorded. The cost is up to a quarter of padding. The number of
+texts that fit is estimated from the free memory and the sizes of the models.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from nlpseq.arrays import Array
 from nlpseq.decoding.beam import Rows
 from nlpseq.models.translator import TranslatorOptions, Weights
 
-MOST_TOKENS = 32_768  # of sources, padding included
+MOST_TOKENS = 32_768  # tokens of sources, padding included
 MOST_TEXTS = 4096
 MEMORY_DIVISOR = 8  # a search may use the free memory divided by this
 POSITIONS = 8  # the positions of a source are rounded up to a multiple of this
 
 
 class Capacity(NamedTuple):
-    """The most that a batch may hold."""
+    """The largest size of a batch."""
 
     tokens: int  # of sources, padding included
     texts: int
 
     def halved(self) -> Capacity:
-        """Half as much."""
+        """Half of the capacity."""
         return Capacity(max(1, self.tokens // 2), max(1, self.texts // 2))
 
 
 def capacity_of(free: int, models: Sequence[tuple[Weights, TranslatorOptions]], width: int) -> Capacity:
-    """The batch that fits into `free` bytes, given the models' sizes and the beam's width."""
-    of_token = sum(_numbers_of_token(weights, options, width) for weights, options in models)
+    """The largest batch for `free` bytes of memory, by the models' sizes and the beam's width."""
+    for_token = sum(_numbers_for_token(weights, options, width) for weights, options in models)
     vocabulary = max(len(weights["output.bias"]) for weights, _ in models)
-    of_text = width * vocabulary * (3 + len(models))
+    for_text = width * vocabulary * (3 + len(models))
     numbers = free // MEMORY_DIVISOR // 4
     return Capacity(
-        min(MOST_TOKENS, max(1, numbers // of_token)),
-        min(MOST_TEXTS, max(1, numbers // of_text)),
+        min(MOST_TOKENS, max(1, numbers // for_token)),
+        min(MOST_TEXTS, max(1, numbers // for_text)),
     )
 
 
-def _numbers_of_token(weights: Weights, options: TranslatorOptions, width: int) -> int:
-    """Numbers that exist at once for each token of a source: in its encoder, or in its memory and attention."""
+def _numbers_for_token(weights: Weights, options: TranslatorOptions, width: int) -> int:
+    """The number of values in memory for each token of a source: in the encoder, or in the memory and attention."""
     hidden, outputs = weights["attention.key"].shape
-    reading = 2 * options.recurrent_cell.gates * hidden + 4 * outputs
-    looking = 2 * (hidden + outputs) + width * (4 + 2 * hidden * (options.attention == "additive"))
-    return int(reading + looking)
+    encoder = 2 * options.recurrent_cell.gates * hidden + 4 * outputs
+    attention = 2 * (hidden + outputs) + width * (4 + 2 * hidden * (options.attention == "additive"))
+    return int(encoder + attention)
 
 
 def rounded_up(count: int, least: int = 1) -> int:
@@ -60,7 +60,7 @@ def rounded_up(count: int, least: int = 1) -> int:
 
 
 def batches(lengths: Rows, capacity: Callable[[], Capacity]) -> Iterator[Rows]:
-    """The indices of texts that are searched together, short ones first: as many as fit, and at least one.
+    """Groups of indices of texts to search together, short texts first: as many as fit, and at least one.
 
     All batches but the last have one of few sizes. `capacity` is called for each batch.
     """
@@ -68,9 +68,9 @@ def batches(lengths: Rows, capacity: Callable[[], Capacity]) -> Iterator[Rows]:
     padded = np.array([rounded_up(length, POSITIONS) for length in range(lengths.max(initial=0) + 1)])
     while len(order):
         tokens, texts = capacity()
-        needed = padded[lengths[order[:texts]]]
-        needed *= np.arange(1, len(needed) + 1)  # of a batch up to each text
-        count = max(1, int(np.searchsorted(needed, tokens, "right")))
+        sizes = padded[lengths[order[:texts]]]
+        sizes *= np.arange(1, len(sizes) + 1)  # tokens of a batch up to each text
+        count = max(1, int(np.searchsorted(sizes, tokens, "right")))
         if count < len(order):
             count = next(size for size in range(count, 0, -1) if rounded_up(size) == size)
         yield order[:count]
@@ -83,5 +83,5 @@ def free_bytes(like: Array) -> int | None:
         return None
     import torch
 
-    kept = torch.cuda.memory_reserved(like.device) - torch.cuda.memory_allocated(like.device)
-    return int(torch.cuda.mem_get_info(like.device)[0]) + kept
+    reserve = torch.cuda.memory_reserved(like.device) - torch.cuda.memory_allocated(like.device)
+    return int(torch.cuda.mem_get_info(like.device)[0]) + reserve

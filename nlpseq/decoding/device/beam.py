@@ -1,9 +1,9 @@
 """A step of beam search on a device: the search of `nlpseq.decoding.beam`, as tensor operations of fixed shapes.
 
 A step reads no value on the host, makes no tensor from the host's memory and changes everything in place, so it can be
-recorded as a graph and replayed. Hypotheses are kept as one token and one parent for each step, so no text is copied
-when its beam is reordered; the host follows the parents back at the end. A text that is done keeps its rows and is
-ignored. The cost is the work on these rows until the other texts move to a smaller beam.
+recorded as a graph and replayed. A hypothesis is one token and one parent for each step, so no text is copied when its
+beam is reordered; at the end the host follows the parents back. A text that is done keeps its rows and is ignored. The
+cost is the work on these rows until the other texts move to a smaller beam.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class DeviceDecoder(Protocol):
     """A model that reads hypotheses: K for each of B texts, those of a text side by side; all as tensors."""
 
     def step(self, ids: Tensor) -> Tensor:
-        """Read the tokens `ids` [B * K]; log-probabilities [B * K, V] of the next token, free to be changed."""
+        """Read the tokens `ids` [B * K]; log-probabilities [B * K, V] of the next token; the caller may change them."""
 
     def select(self, rows: Tensor) -> None:
         """Keep the hypotheses in `rows` [B * K], in place."""
@@ -35,11 +35,11 @@ class DeviceDecoder(Protocol):
 
 
 class Ended(NamedTuple):
-    """Hypotheses that were set aside, up to K of each text; slot K takes those that are dropped."""
+    """Ended hypotheses that were set aside, up to K for each text; slot K is for those that are dropped."""
 
     totals: Tensor  # [B, K + 1], float64, -inf in an empty slot
     covered: Tensor  # [B, K + 1], float64, added to the score for coverage
-    times: Tensor  # [B, K + 1], the step in which it ended, from 0
+    times: Tensor  # [B, K + 1], the step in which the hypothesis ended, from 0
     parents: Tensor  # [B, K + 1], its slot in the step before
 
 
@@ -53,7 +53,7 @@ class GivenUp(NamedTuple):
 
 
 class DeviceBeam:
-    """The search for B texts, K hypotheses of each, in memory that never moves."""
+    """The search for B texts with K hypotheses each, in memory that never moves."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class DeviceBeam:
         self.first = torch.arange(batch, device=like.device)[:, None] * width  # rows of the texts
 
     def reset(self, limits: Sequence[int], may_loop: Sequence[bool]) -> None:
-        """Start with up to B texts of at most `limits` tokens; the other rows stay without hypotheses."""
+        """Start with up to B texts of at most `limits` tokens; the other rows have no hypotheses."""
         import torch
 
         count = len(limits)
@@ -102,7 +102,7 @@ class DeviceBeam:
         self.given_up.totals.fill_(NEVER)
 
     def take(self, other: DeviceBeam, texts: Tensor, count: int, steps: int) -> Tensor:
-        """Take over some texts [B] of another beam after `steps` steps; only the first `count` of them are needed.
+        """Copy `texts` [B] of another beam after `steps` steps; only the first `count` of them count.
 
         Returns the rows [B * K] of their hypotheses in the other beam.
         """
@@ -126,7 +126,7 @@ class DeviceBeam:
         return [self.last, self.loops.recent, self.loops.runs]
 
     def step(self, ids: Tensor) -> None:
-        """Read the last tokens `ids` [B * K] of all hypotheses and go on with the likeliest continuations."""
+        """Read the last tokens `ids` [B * K] of all hypotheses, and keep the likeliest continuations."""
         import torch
 
         options = self.options
@@ -136,8 +136,8 @@ class DeviceBeam:
             values[:, self.end] = torch.where(length <= options.shortest, NEVER, values[:, self.end])
         full = length > self.limits
         summed, parents, tokens = likeliest(values, self.totals, full, self.end, 2 * options.beam)
-        going = self._set_aside(summed, parents, tokens)
-        slots = torch.where(going, going.cumsum(1) - 1, options.beam)
+        continued = self._set_aside(summed, parents, tokens)
+        slots = torch.where(continued, continued.cumsum(1) - 1, options.beam)
         totals = _scattered(slots, summed, options.beam, NEVER)
         chosen = _scattered(slots, tokens, options.beam, self.end)
         origins = _scattered(slots, parents, options.beam, 0)
@@ -150,10 +150,10 @@ class DeviceBeam:
         self.time += 1
 
     def _set_aside(self, summed: Tensor, parents: Tensor, tokens: Tensor) -> Tensor:
-        """Keep the hypotheses that end, of continuations [B, N], best first; returns which of all go on [B, N].
+        """Set aside the continuations [B, N], best first, that end; returns a mask [B, N] of those that continue.
 
-        The best go on or are set aside until a text has K; of those that end, only the best are set aside, as many as
-        are missing.
+        The best continuations are continued or set aside until a text has K hypotheses in all. At most as many are set
+        aside as the text has free slots.
         """
         import torch
 
@@ -178,20 +178,20 @@ class DeviceBeam:
         self.parents.index_copy_(0, self.time, parents.int()[None])
 
     def _give_up(self, totals: Tensor, periods: Tensor) -> None:
-        """End the hypotheses that loop; `totals` [B, K] are those of all."""
+        """Give up the hypotheses that loop; `totals` [B, K] are those of all hypotheses."""
         import torch
 
         periods = periods.view_as(totals)
         looping = (periods > 0) & ~self.may_loop[:, None]
         best, slots = torch.where(looping, totals, NEVER).max(1)
         better = best > self.given_up.totals
-        found = GivenUp(best, self.time, slots, periods.gather(1, slots[:, None])[:, 0])
-        for own, value in zip(self.given_up, found, strict=True):
+        candidates = GivenUp(best, self.time, slots, periods.gather(1, slots[:, None])[:, 0])
+        for own, value in zip(self.given_up, candidates, strict=True):
             own.copy_(torch.where(better, value, own))
         self.totals.copy_(torch.where(looping, NEVER, totals))
 
 
 def _scattered(slots: Tensor, values: Tensor, width: int, empty: float) -> Tensor:
-    """Values [B, N] in slots [B, N] of [B, width]; those in slot `width` are dropped, and unused slots are `empty`."""
+    """Values [B, N] moved to their slots [B, N] of [B, width]; slot `width` is dropped, unused slots are `empty`."""
     slotted = values.new_full((values.shape[0], width + 1), empty)
     return slotted.scatter_(1, slots, values)[:, :width]

@@ -1,6 +1,6 @@
 """A classifier's logits on a device: large groups of texts are launched one after the other and fetched together.
 
-The host encodes the next texts while the device reads these. The cost is that an error of the device shows only when
+The host encodes the next texts while the device reads the last. The cost is that an error of the device shows only when
 the logits are fetched.
 """
 
@@ -25,7 +25,7 @@ TOKENS_AT_ONCE = 1 << 17  # padding included
 
 
 class DeviceEngine:
-    """Logits of texts by weights that are tensors."""
+    """Computes the logits of texts with weights that are tensors."""
 
     def __init__(self, weights: classifier.Weights, options: ClassifierOptions) -> None:
         self.weights = weights
@@ -34,7 +34,7 @@ class DeviceEngine:
         self._run_layer = run_layer_for(self._like)
 
     def begin(self, texts: Sequence[NDArray[Any]]) -> Callable[[], NDArray[Any]]:
-        """Start to compute the logits [N, C] of texts of ids; calling the result waits for them.
+        """Start to compute the logits [N, C] of texts of ids; the returned function waits for them.
 
         Raises BackendError if the device's memory does not hold a single text.
         """
@@ -45,15 +45,15 @@ class DeviceEngine:
         order = [index for group in groups for index in group]
 
         def finish() -> NDArray[Any]:
-            found = np.empty((len(texts), self.weights["output.bias"].shape[0]), np.float32)
+            fetched = np.empty((len(texts), self.weights["output.bias"].shape[0]), np.float32)
             if logits:
-                found[order] = arrays.to_numpy(arrays.concatenate(logits, 0))
-            return found
+                fetched[order] = arrays.to_numpy(arrays.concatenate(logits, 0))
+            return fetched
 
         return finish
 
     def read(self, texts: Sequence[NDArray[Any]], indices: Sequence[int]) -> Array:
-        """The logits of the texts at some indices, on the device."""
+        """The logits of the texts at `indices`, on the device."""
         columns = side_by_side([texts[index] for index in indices])
         ids, lengths = (arrays.from_numpy(values, self._like) for values in columns)
         outputs = classifier.read(self.weights, self.options, ids, lengths, run_layer=self._run_layer)

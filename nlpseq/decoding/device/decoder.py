@@ -1,8 +1,8 @@
 """Translators as the decoder of a search on a device, in memory that never moves.
 
-The members are those of an ensemble, with the mean of their probabilities. A step runs the plain equations of the cells
-on tensors: dozens of small kernels, which a graph makes cheap and which are the same for every cell. Sources are read
-outside the graph, by the kernels that run whole texts.
+The members are those of an ensemble; a token's probability is their mean. A step runs the plain equations of the cells
+on tensors: dozens of small kernels, which a graph makes cheap, and which need no code for single cells. Sources are
+read outside the graph, by the kernels that run whole texts.
 
 The output matrix is padded with impossible tokens, so that the ranking works on whole chunks.
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class DeviceMember:
-    """A translator on a device, with the values that all steps share."""
+    """A translator on a device, with the values that do not change between steps."""
 
     def __init__(self, member: Member) -> None:
         import torch
@@ -44,14 +44,14 @@ class DeviceMember:
         self.products = _token_products(member.weights)
 
     def log_probabilities(self, features: Tensor) -> Tensor:
-        """The log-probabilities [R, V'] of all tokens, padding included, of features [R, E]."""
+        """The log-probabilities [R, V'] of all tokens, padding included, for features [R, E]."""
         import torch
 
         return torch.nn.functional.linear(features, self.weight, self.bias).log_softmax(-1)
 
 
 def _token_products(weights: translator.Weights) -> Callable[[Array], Array] | None:
-    """The first layer's products of tokens, from a table; None if the table would be too large."""
+    """A function that looks up the first layer's products of tokens; None if the table would be too large."""
     query, embedding = translator.query_layer(weights), weights["embedding.weight"]
     if 4 * len(embedding) * query.width > KEPT_BYTES:
         return None
@@ -60,7 +60,7 @@ def _token_products(weights: translator.Weights) -> Callable[[Array], Array] | N
 
 
 class TensorDecoder:
-    """The members' decoders of B texts, K hypotheses of each: a `DeviceDecoder`."""
+    """The members' decoders for B texts with K hypotheses each: a `DeviceDecoder`."""
 
     def __init__(self, members: Sequence[DeviceMember], width: int, *, coverage: bool = False) -> None:
         self.members = members
@@ -72,7 +72,7 @@ class TensorDecoder:
         self._fresh: list[StackState] = []  # between a step and the selection that ends it
 
     def read(self, columns: Rows, lengths: Rows) -> None:
-        """Start with source texts, ids [S, B] of lengths [B]: always of the same S and B."""
+        """Start with source texts, ids [S, B] of lengths [B]; S and B are the same in every call."""
         sources = [device_member.member.encode(columns, lengths) for device_member in self.members]
         memories = [source.memory for source in sources]
         self._hold(memories, [_mapped(self._repeated, source.state) for source in sources])
@@ -80,14 +80,14 @@ class TensorDecoder:
             self.covered.zero_()
 
     def take(self, other: TensorDecoder, texts: Tensor, rows: Tensor) -> None:
-        """Take over some texts [B] of another decoder, with their hypotheses in `rows` [B * K]."""
+        """Copy `texts` [B] of another decoder, and their hypotheses in `rows` [B * K]."""
         memories = [Memory(*(value[texts] for value in memory)) for memory in other.memories]
         self._hold(memories, [_mapped(lambda value: value[rows], state) for state in other.states])
         if self.covered is not None:
             self.covered.copy_(other.covered[rows])
 
     def _hold(self, memories: Sequence[Memory], states: Sequence[StackState]) -> None:
-        """Keep the values that a search starts with, in the memory of those of the last search."""
+        """Copy the values that a search starts with to the memory of the last search."""
         if not self.memories:
             self.memories = [Memory(*map(_kept, memory)) for memory in memories]
             self.states = [_mapped(_kept, state) for state in states]
@@ -105,10 +105,10 @@ class TensorDecoder:
         return value[:, None].expand(-1, self.width, -1).reshape(-1, value.shape[-1])
 
     def step(self, ids: Tensor) -> Tensor:
-        """As `DeviceDecoder.step`; of several members the mean of their probabilities."""
+        """As `DeviceDecoder.step`; for several members, the mean of their probabilities."""
         import torch
 
-        found: list[Tensor] = []
+        predictions: list[Tensor] = []
         self._fresh = []
         for device_member, memory, state in zip(self.members, self.memories, self.states, strict=True):
             member = device_member.member
@@ -116,12 +116,12 @@ class TensorDecoder:
                 member.weights, member.options, ids[None], memory, state, products=device_member.products
             )
             self._fresh.append(after)
-            found.append(device_member.log_probabilities(features[0]))
+            predictions.append(device_member.log_probabilities(features[0]))
             if self.covered is not None:
                 self.covered += attention.reshape(self.covered.shape) / len(self.members)
-        if len(found) == 1:
-            return found[0]
-        return (reduce(torch.logaddexp, found) - float(np.log(len(found)))).log_softmax(-1)
+        if len(predictions) == 1:
+            return predictions[0]
+        return (reduce(torch.logaddexp, predictions) - float(np.log(len(predictions)))).log_softmax(-1)
 
     def select(self, rows: Tensor) -> None:
         """As `DeviceDecoder.select`."""
@@ -135,8 +135,8 @@ class TensorDecoder:
         """As `EnsembleDecoder.coverage`."""
         logs = self.covered.clip(LEAST_COVERED, 1.0).log()
         mask = self.memories[0].mask.expand(-1, self.width, -1).reshape(self.covered.shape)
-        found: Tensor = (logs * mask).sum(1)
-        return found
+        total: Tensor = (logs * mask).sum(1)
+        return total
 
 
 def _kept(value: Array) -> Array:

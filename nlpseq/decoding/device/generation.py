@@ -1,8 +1,8 @@
-"""Many texts in the making on a device, which draws blocks of tokens while the host turns them into text.
+"""Generates many texts on a device, which draws blocks of tokens while the host turns them into text.
 
-While the host spells a block, the device draws the next. The host watches stop strings and lengths: it cuts a text
-inside a block, and removes texts that have stopped once they are half of the batch, since every change of the batch
-needs a new graph. If memory does not hold all texts, they go on in halves, one after the other.
+While the host spells a block, the device draws the next. The host watches stop strings and lengths, and cuts a text
+inside a block. It removes stopped texts once they are half of the batch, because every change of the batch needs a new
+graph. If memory does not hold all texts, halves of them run one after the other.
 
 The tokens of a text depend on the random seed and on the number of the text, not on the texts beside it.
 """
@@ -26,23 +26,23 @@ from nlpseq.models.language_model import LanguageModelOptions, LanguageModelStat
 
 BLOCK = 16  # tokens of each text between two transfers
 SIDE_BY_SIDE = 1024  # texts
-EVEN = 64  # larger batches are multiples of it, smaller ones powers of two
+EVEN = 64  # larger batches are multiples of this, smaller batches powers of two
 
 
 @dataclass(frozen=True)
 class PaddedBatch:
-    """Some of the texts, in the first rows of a batch; its other rows are padding."""
+    """Texts in the first rows of a batch; its other rows are padding."""
 
     texts: tuple[int, ...]
     batch: Batch
 
     def take(self, rows: Sequence[int]) -> PaddedBatch:
-        """The texts in some rows."""
+        """The texts in `rows`."""
         return PaddedBatch(tuple(self.texts[row] for row in rows), self.batch.take(filled_up(rows)))
 
 
 def filled_up(rows: Sequence[int]) -> list[int]:
-    """Rows, at least one, with the last of them repeated up to a size that batches have."""
+    """One or more rows, with the last row repeated up to an allowed size of batches."""
     size = len(rows)
     even = 1 << (size - 1).bit_length() if size <= EVEN else -(-size // EVEN) * EVEN
     return [*rows, *[rows[-1]] * (even - size)]
@@ -59,7 +59,7 @@ class BatchedTexts:
 
     @property
     def state(self) -> LanguageModelState:
-        """The state of the first text after all its tokens, which are read again, since blocks end elsewhere."""
+        """The state of the first text after its last token; it is computed again, because blocks end elsewhere."""
         first = language_model.take_texts(self._start, slice(1))
         return read_prompts(self.steps.weights, self.steps.options, [np.array(self._first, np.int64)], first)
 
@@ -69,8 +69,8 @@ class BatchedTexts:
         Raises BackendError if the device's memory does not hold a single text.
         """
         recent = arrays.from_numpy(self._recent(texts, length), self._start.recent)
-        everything = PaddedBatch(tuple(range(len(texts))), Batch(self._start, recent))
-        self._batches = [everything.take(range(len(texts)))]
+        batch = PaddedBatch(tuple(range(len(texts))), Batch(self._start, recent))
+        self._batches = [batch.take(range(len(texts)))]
         launched = block
         coming = self._launch(texts, block)
         while coming:
@@ -113,7 +113,7 @@ class BatchedTexts:
     def _advance_rows(
         self, batch: PaddedBatch, uniforms: np.ndarray, rows: Sequence[int]
     ) -> tuple[PaddedBatch, Coming]:
-        if len(rows) < len(batch.texts):  # memory did not hold them all
+        if len(rows) < len(batch.texts):  # memory did not hold all rows
             self.steps.forget()
             batch, uniforms = batch.take(rows), uniforms[:, filled_up(rows)]
         after, coming = self.steps.advance(batch.batch, uniforms)

@@ -1,7 +1,7 @@
-"""Hypotheses that loop, noticed on a device step by step.
+"""Loops of hypotheses, recognised on a device step by step.
 
-For every period the run of last tokens is counted that each equal the token one period before. A loop is a run that is
-long enough, so no step has to look back further than the longest period.
+For every period a run is counted: how many of the last tokens in a row equal the token one period before. A run that is
+long enough is a loop, so a step looks back no further than the longest period.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The states of a language model after prompts of unequal length, which are read side by side on a device.
 
-Prompts of about the same length are read together, so that little is computed for padding; a long prompt is read alone,
-in stretches. The cost is a sort of the prompts, and a second pass over them on the host for the last tokens that
-n-grams need.
+Prompts of similar length are read together, so little is computed for padding; a long prompt is read alone, in pieces.
+The cost is a sort of the prompts, and a second pass over them on the host for the last tokens, which n-grams need.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from nlpseq.text.padding import Ids, side_by_side, together
 
 TOKENS_AT_ONCE = 1 << 17  # padding included
 STEPS = 1024  # tokens of a long prompt at once
-FEW = 16  # tokens that the plain loop reads: a device's kernels would have to be compiled first
+FEW = 16  # up to this number of tokens the plain loop runs, because kernels would have to be compiled first
 
 
 def read_prompts(
@@ -43,7 +42,7 @@ def read_prompts(
 
 
 def _groups(lengths: Ids) -> Iterator[Ids]:
-    """Indices of prompts that are read together, the longest first; those without a token by themselves."""
+    """Groups of indices of prompts to read together, the longest first; empty prompts are a group."""
     empty, others = np.flatnonzero(lengths == 0), np.flatnonzero(lengths)
     if len(empty):
         yield empty

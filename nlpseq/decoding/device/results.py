@@ -1,7 +1,7 @@
 """From a search on a device to hypotheses on the host: one transfer, and the parents followed back.
 
-All results of a search come as one array of 32-bit numbers. Texts are put together here on the host, for a whole batch
-at once, and only for the hypotheses that are returned: the cost is that the tokens of all steps travel.
+All results of a search are fetched as one array of 32-bit numbers. The host assembles the texts of a whole batch at
+once, and only those of returned hypotheses. The cost is a transfer of the tokens of all steps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Choice(NamedTuple):
-    """A hypothesis that is returned: the row of its text, its number of tokens, and the slot of the last token."""
+    """A hypothesis to return: the row of its text, its number of tokens, the slot of its last token, its scores."""
 
     row: int
     length: int
@@ -34,7 +34,7 @@ class _Choice(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """Texts whose search ended in a beam: their rows there, their indices among all texts, and the steps made."""
+    """Texts whose search ended in a beam: their rows in it, their indices among all texts, the number of steps."""
 
     beam: DeviceBeam
     rows: NDArray[np.int64]
@@ -43,8 +43,8 @@ class Finished(NamedTuple):
 
 
 def hypotheses(finished: Sequence[Finished], limits: Sequence[int], options: BeamOptions) -> list[list[Hypothesis]]:
-    """The best hypotheses of each text, best first; the only wait for the device."""
-    found: list[list[Hypothesis]] = [[] for _ in limits]
+    """The best hypotheses of each text, best first. This is the only wait for the device."""
+    results: list[list[Hypothesis]] = [[] for _ in limits]
     for group, (tokens, parents, *rest) in zip(finished, _fetched(finished, options.beam), strict=True):
         ended, given_up = (
             list(zip(*(values.tolist() for values in fields), strict=True))
@@ -57,8 +57,8 @@ def hypotheses(finished: Sequence[Finished], limits: Sequence[int], options: Bea
             chosen += best or _given_up(row, given_up[row], options)
         for choice, text_tokens in zip(chosen, _traced(tokens, parents, chosen), strict=True):
             kept = without_repeats(text_tokens, choice.period) if choice.period else text_tokens
-            found[text_of[choice.row]].append(Hypothesis(kept, choice.total, choice.score, choice.cut))
-    return found
+            results[text_of[choice.row]].append(Hypothesis(kept, choice.total, choice.score, choice.cut))
+    return results
 
 
 def _fetched(finished: Sequence[Finished], width: int) -> list[list[NDArray[Any]]]:
@@ -79,36 +79,36 @@ def _fetched(finished: Sequence[Finished], width: int) -> list[list[NDArray[Any]
     packed = [[tensor if tensor.is_floating_point() else tensor.int() for tensor in group] for group in tensors]
     words = [tensor.contiguous().view(torch.int32).flatten() for group in packed for tensor in group]
     flat = torch.cat(words).cpu().numpy()
-    found, start = [], 0
+    fetched, start = [], 0
     for group in packed:
         arrays = []
         for tensor in group:
             arrays.append(_array(flat, tensor, start))
             start += tensor.numel() * tensor.element_size()
-        found.append(arrays)
-    return found
+        fetched.append(arrays)
+    return fetched
 
 
 def _array(flat: NDArray[np.int32], like: Tensor, start: int) -> NDArray[Any]:
     """The array of a tensor's shape that starts at byte `start`."""
     dtype = np.float64 if like.is_floating_point() else np.int32
-    found: NDArray[Any] = np.frombuffer(flat.data, dtype, like.numel(), start).reshape(like.shape)
-    return found
+    array: NDArray[Any] = np.frombuffer(flat.data, dtype, like.numel(), start).reshape(like.shape)
+    return array
 
 
 def _ended(row: int, limit: int, set_aside: Iterable[Any], options: BeamOptions) -> list[_Choice]:
-    """The best hypotheses of a text that ended, of the fields of `Ended`."""
-    found = []
+    """The best ended hypotheses of a text, from the fields of `Ended`."""
+    choices = []
     for total, covered, time, parent in set_aside:
         if total > -inf:
             score = total / length_divisor(time + 1, options.length_penalty) + covered
-            found.append(_Choice(row, time, parent, total, score, 0, time + 1 > limit))
-    found.sort(key=lambda choice: -choice.score)
-    return found[: options.n_best]
+            choices.append(_Choice(row, time, parent, total, score, 0, time + 1 > limit))
+    choices.sort(key=lambda choice: -choice.score)
+    return choices[: options.n_best]
 
 
 def _given_up(row: int, fields: Any, options: BeamOptions) -> list[_Choice]:
-    """The hypothesis of a text that looped, of the fields of `GivenUp`; none if no hypothesis was given up."""
+    """The hypothesis of a text that looped, from the fields of `GivenUp`; empty if there is none."""
     total, time, slot, period = fields
     if total == -inf:
         return []
@@ -117,13 +117,13 @@ def _given_up(row: int, fields: Any, options: BeamOptions) -> list[_Choice]:
 
 
 def _traced(tokens: NDArray[Any], parents: NDArray[Any], chosen: Sequence[_Choice]) -> list[list[int]]:
-    """The tokens of hypotheses, followed from the last token back through the parents [T, B, K] of all steps."""
+    """The tokens of hypotheses, followed back from the last token through the parents [T, B, K] of all steps."""
     if not chosen:
         return []
     rows, lengths, slots = (np.array([choice[field] for choice in chosen]) for field in range(3))
-    found = np.zeros((len(chosen), int(lengths.max())), np.int64)
-    for time in reversed(range(found.shape[1])):
-        going = np.flatnonzero(lengths > time)
-        found[going, time] = tokens[time, rows[going], slots[going]]
-        slots[going] = parents[time, rows[going], slots[going]]
-    return [row[:length].tolist() for row, length in zip(found, lengths, strict=True)]
+    traced = np.zeros((len(chosen), int(lengths.max())), np.int64)
+    for time in reversed(range(traced.shape[1])):
+        active = np.flatnonzero(lengths > time)
+        traced[active, time] = tokens[time, rows[active], slots[active]]
+        slots[active] = parents[time, rows[active], slots[active]]
+    return [row[:length].tolist() for row, length in zip(traced, lengths, strict=True)]

@@ -1,10 +1,10 @@
 """The next tokens of many texts at once on a device, as `nlpseq.decoding.sampling` draws those of one text on the host.
 
 Every operation has a fixed shape and reads nothing back, so a step can be recorded as a CUDA graph. The uniform numbers
-come from the texts' own generators on the host, so a seed means the same text on both, up to the rounding of the
+come from the texts' own generators on the host, so a seed gives the same text on both, up to the rounding of the
 model's arithmetic. The cost in every step is a sort of the whole vocabulary for top-p, and a sum over it in 64 bits.
 
-torch is reached through the tensors: nothing here imports it.
+This file does not import torch; it uses the methods of tensors.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def least_kept_together(weights: Array, options: SamplingOptions) -> Array:
         likeliest = weights.topk(options.top_k).values
         least = likeliest[:, -1:]
     if options.top_p < 1:
-        falling = likeliest.sort(-1, descending=True).values
-        rank = _search(_cumulative(falling), options.top_p, right=False)
-        least = falling.gather(1, rank)
+        descending = likeliest.sort(-1, descending=True).values
+        rank = _search(_cumulative(descending), options.top_p, right=False)
+        least = descending.gather(1, rank)
     if options.min_p:
         minimum = weights.amax(-1, keepdim=True).double() * options.min_p
         least = library(weights).maximum(least, minimum.to(weights.dtype))
@@ -71,7 +71,7 @@ def _cumulative(weights: Array) -> Array:
 
 
 def _search(cumulative: Array, fractions: Array | float, *, right: bool) -> Array:
-    """The index [B, 1] of a fraction of the last sum among sums [B, V]."""
-    wanted = cumulative[:, -1:] * fractions
-    indices = library(cumulative).searchsorted(cumulative, wanted, right=right)
+    """The index [B, 1] among sums [B, V] of a fraction of the last sum."""
+    sums = cumulative[:, -1:] * fractions
+    indices = library(cumulative).searchsorted(cumulative, sums, right=right)
     return indices.clamp(max=cumulative.shape[1] - 1)

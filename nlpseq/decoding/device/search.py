@@ -1,9 +1,9 @@
-"""Beam search on a device: batches of sources in, hypotheses out, with one transfer a batch.
+"""Beam search on a device: batches of sources to hypotheses, with one transfer for each batch.
 
 The steps of a search are replayed as a graph, one for each shape of a batch. The host never waits for a step: every
-LOOK steps it reads which texts were done at the look before. The cost is up to 2 * LOOK steps without work at the end.
-When half of the texts are done, the others move to a smaller beam, since few texts are much longer than the rest. Each
-shape has memory of its own, up to MOST_SHAPES shapes; beyond that all memory is released.
+LOOK steps it reads which texts were done LOOK steps earlier. The cost is up to 2 * LOOK steps without work at the end.
+When half of the texts are done, the others move to a smaller beam, because few texts are much longer than the rest.
+Each shape has its own memory, up to MOST_SHAPES shapes; for more shapes all memory is released.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 LOOK = 4  # steps
 MOST_SHAPES = 40
-FEWEST = 64  # texts of a beam that texts leave for a smaller one
-STEPS = 64  # the most steps of a beam are rounded up to a multiple of this
+FEWEST = 64  # a beam must have more texts before they move to a smaller one
+STEPS = 64  # the largest number of steps of a beam is rounded up to a multiple of this
 ON_A_CPU = Capacity(2048, 4096)
 
 
@@ -48,7 +48,7 @@ Advance = Callable[[DeviceBeam], None]
 
 
 class Watch:
-    """Reads which texts are not done yet, without waiting for the step that was launched last."""
+    """Reads which texts are not done, without waiting for the last launched step."""
 
     def __init__(self, alive: Tensor) -> None:
         self.alive = alive
@@ -56,7 +56,7 @@ class Watch:
         self.copied: Any = None
 
     def look(self) -> Rows | None:
-        """The rows of these texts: on a GPU as of the look before, None at the first look; elsewhere as of now."""
+        """The rows of texts that are not done: on a GPU at the last look, None at the first; elsewhere at present."""
         import torch
 
         if not self.alive.is_cuda:
@@ -74,27 +74,27 @@ class Watch:
 
 
 def run(beam: DeviceBeam, steps: tuple[int, int], advance: Advance, few: int = 0) -> tuple[int, Rows]:
-    """Make steps, from a number made up to a greatest number, until at most `few` texts are not done.
+    """Run a beam until at most `few` texts are not done; `steps` are the number of past steps and the largest number.
 
-    Returns the number of steps made, and the rows of the texts that are not done.
+    Returns the number of past steps, and the rows of the texts that are not done.
     """
     watch = Watch(beam.alive)
-    made, most = steps
-    while made < most:
+    step, most = steps
+    while step < most:
         advance(beam)
-        made += 1
-        if made % LOOK == 0 and made < most:
-            left = watch.look()
-            if left is not None and (not len(left) or (len(left) <= few and made + LOOK < most)):
-                return made, left
-    return made, np.empty(0, np.int64)
+        step += 1
+        if step % LOOK == 0 and step < most:
+            unfinished = watch.look()
+            if unfinished is not None and (not len(unfinished) or (len(unfinished) <= few and step + LOOK < most)):
+                return step, unfinished
+    return step, np.empty(0, np.int64)
 
 
 class DeviceSearch:
-    """The search of one or several translators whose weights are tensors."""
+    """Searches with one or several translators whose weights are tensors."""
 
     def __init__(self, members: Sequence[Member], options: BeamOptions, recorder: Recorder | None = None) -> None:
-        """`recorder` is that of `Replay`."""
+        """`recorder` is passed to `Replay`."""
         import torch
 
         self.options = options
@@ -110,19 +110,19 @@ class DeviceSearch:
         self._current: DeviceBeam | None = None
 
     def batches(self, lengths: Rows) -> Iterator[Rows]:
-        """The indices of sources of these lengths that are searched together."""
+        """Groups of indices of sources of these lengths to search together."""
         return batches(lengths, lambda: self.capacity)
 
     def search(
         self, sources: Sequence[Rows], limits: Sequence[int], may_loop: Sequence[bool]
     ) -> list[list[Hypothesis]]:
-        """As `beam.search`, of sources each with its newline.
+        """As `beam.search`, for sources that end in their newline.
 
-        Sources that the device's memory does not hold together are searched in halves. Raises BackendError if it does
-        not hold a single one.
+        If the device's memory does not hold all sources, they are searched in halves. Raises BackendError if it does
+        not hold a single source.
         """
         items = list(zip(sources, limits, may_loop, strict=True))
-        return [found for half in in_halves(self._try, items) for found in half]
+        return [best for half in in_halves(self._try, items) for best in half]
 
     def _try(self, items: Sequence[tuple[Rows, int, bool]]) -> list[list[Hypothesis]]:
         import torch
@@ -154,7 +154,7 @@ class DeviceSearch:
     def search_batch(
         self, sources: Sequence[Rows], limits: Sequence[int], may_loop: Sequence[bool]
     ) -> list[list[Hypothesis]]:
-        """As `search`, of sources that the device's memory holds together."""
+        """As `search`, for sources that fit in the device's memory together."""
         columns, lengths = side_by_side(sources)
         shape = Shape(rounded_up(len(columns), POSITIONS), rounded_up(len(sources)), rounded_up(max(limits) + 1, STEPS))
         decoder, beam = self._beam(shape)
@@ -165,31 +165,31 @@ class DeviceSearch:
     def _run(self, shape: Shape, limits: Rows) -> list[Finished]:
         """Search until all texts are done, in smaller and smaller beams."""
         finished: list[Finished] = []
-        texts, made, left = np.arange(len(limits)), 0, np.arange(len(limits))
-        while len(left):
+        texts, step, unfinished = np.arange(len(limits)), 0, np.arange(len(limits))
+        while len(unfinished):
             self._current = beam = self._beam(shape)[1]
-            steps = made, int(limits[texts].max()) + 1
-            made, left = run(beam, steps, partial(self._advance, shape), self._few(shape))
-            ended = np.delete(np.arange(len(texts)), left)
-            finished.append(Finished(beam, ended, texts[ended], made))
-            if len(left):
-                shape = self._move(shape, left, made)
-                texts = texts[left]
+            steps = step, int(limits[texts].max()) + 1
+            step, unfinished = run(beam, steps, partial(self._advance, shape), self._few(shape))
+            ended = np.delete(np.arange(len(texts)), unfinished)
+            finished.append(Finished(beam, ended, texts[ended], step))
+            if len(unfinished):
+                shape = self._move(shape, unfinished, step)
+                texts = texts[unfinished]
         return finished
 
     def _few(self, shape: Shape) -> int:
-        """The number of texts from which on they move to a smaller beam; 0: they do not move."""
+        """The number of unfinished texts at which they move to a smaller beam; 0: they do not move."""
         return shape.texts // 2 if shape.texts > FEWEST and len(self.beams) < MOST_SHAPES else 0
 
-    def _move(self, shape: Shape, left: Rows, steps: int) -> Shape:
-        """Move the texts that are left to a smaller beam, for a power of two of them; returns its shape."""
+    def _move(self, shape: Shape, unfinished: Rows, steps: int) -> Shape:
+        """Move the unfinished texts to a smaller beam, whose size is a power of two; returns its shape."""
         import torch
 
-        texts = 1 << (len(left) - 1).bit_length()
+        texts = 1 << (len(unfinished) - 1).bit_length()
         smaller = shape._replace(texts=texts)
-        (old, beam), (decoder, taker) = self._beam(shape), self._beam(smaller)
-        chosen = torch.from_numpy(np.resize(left, texts)).to(self.like.device)
-        decoder.take(old, chosen, taker.take(beam, chosen, len(left), steps))
+        (old_decoder, old_beam), (decoder, beam) = self._beam(shape), self._beam(smaller)
+        chosen = torch.from_numpy(np.resize(unfinished, texts)).to(self.like.device)
+        decoder.take(old_decoder, chosen, beam.take(old_beam, chosen, len(unfinished), steps))
         return smaller
 
     def _beam(self, shape: Shape) -> tuple[TensorDecoder, DeviceBeam]:
@@ -212,7 +212,7 @@ class DeviceSearch:
 
 
 def _filled_up(columns: Rows, lengths: Rows, shape: Shape) -> tuple[Rows, Rows]:
-    """Sources padded with newlines to the positions and with empty lines to the texts of a shape."""
+    """Sources padded to a shape: with newlines to its positions, and with empty lines to its number of texts."""
     positions, texts, _ = shape
     filled = np.full((positions, texts), NEWLINE, np.int64)
     filled[: columns.shape[0], : columns.shape[1]] = columns

@@ -1,11 +1,11 @@
-"""A language model that lengthens many texts on a device, all of them by a block of tokens at once.
+"""A language model that lengthens many texts on a device, by a block of tokens at a time.
 
 A block is one function of tensors that predicts, draws and reads a token in each of its steps. It reads nothing back
-and its shapes are fixed, so on a GPU it is one CUDA graph. The host sends the uniform numbers of a block beforehand and
-fetches its tokens afterwards, while the next block already runs. The cost is that a text that stops inside a block is
-continued to the end of the block, and that the block launched after the last one is wasted.
+and its shapes are fixed, so on a GPU it is one CUDA graph. The host sends the uniform numbers of a block before it, and
+fetches its tokens after it, while the next block runs. The cost is that a text that stops inside a block is continued
+to the end of the block, and that the block launched after the last one is wasted.
 
-Layers take single steps here, so they run the plain equations and not the kernels over time: in a graph their small
+Layers run single steps here, so they use the plain equations and not the kernels over time; in a graph their small
 launches cost little.
 """
 
@@ -29,7 +29,7 @@ class Drawn(NamedTuple):
     """A block of tokens on the host."""
 
     tokens: np.ndarray  # [S, B]
-    log_probabilities: np.ndarray  # [S, B] in nats, by the model itself
+    log_probabilities: np.ndarray  # [S, B] in nats, under the model
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Batch:
     recent: Array  # [B, W], the last tokens, for the repetition penalty
 
     def take(self, rows: Sequence[int]) -> Batch:
-        """The texts in some rows, which may repeat."""
+        """The texts in `rows`, which may repeat."""
         chosen = arrays.from_numpy(np.array(rows, np.int64), self.recent)
         return Batch(language_model.take_texts(self.state, chosen), self.recent[chosen])
 
@@ -59,12 +59,12 @@ class Coming:
 
 
 class BatchedSteps:
-    """A language model and a way to draw, on a device."""
+    """A language model and sampling options, on a device."""
 
     def __init__(
         self, weights: Weights, options: LanguageModelOptions, sampling: SamplingOptions, recorder: Any = None
     ) -> None:
-        """`weights` are tensors; `recorder` is that of a `Replay`."""
+        """`weights` are tensors; `recorder` is passed to `Replay`."""
         from nlpseq.kernels.replay import Replay
 
         self.weights = weights
@@ -75,7 +75,7 @@ class BatchedSteps:
         self._replay = Replay(self.block, recorder=recorder)
 
     def advance(self, batch: Batch, uniforms: np.ndarray) -> tuple[Batch, Coming]:
-        """Draw a block of tokens with numbers [S, B] and read them; `batch` stays as it is."""
+        """Draw a block of tokens by uniform numbers [S, B], and read them; `batch` does not change."""
         from nlpseq.kernels.transfer import to_device
 
         numbers = to_device(np.ascontiguousarray(uniforms), batch.recent.device)
@@ -96,14 +96,14 @@ class BatchedSteps:
     def block(self, uniforms: Array, recent: Array, *values: Array) -> tuple[Array, ...]:
         """A block of S steps for uniform numbers [S, B]: tokens, log-probabilities [S, B], `recent` and the state."""
         state = self._restored(values)
-        drawn, likely = [], []
+        drawn, nats = [], []
         for numbers in uniforms:
             features = language_model.output_features(self.weights, state.layers[-1][0].hidden)
             predicted = language_model.log_probabilities(self.weights, features)
             tokens = draw_together(self.sampling, predicted, numbers, recent)
             drawn.append(tokens)
-            likely.append(arrays.pick(predicted, tokens))
+            nats.append(arrays.pick(predicted, tokens))
             _, state = language_model.forward(self.weights, self.options, tokens[None], state)
             recent = arrays.concatenate([recent, tokens[:, None]])[:, 1:]
         after = language_model.flatten_state(state).values()
-        return arrays.stack(drawn), arrays.stack(likely), recent, *after
+        return arrays.stack(drawn), arrays.stack(nats), recent, *after

@@ -1,14 +1,14 @@
 """A layer over time by the compiled loop of `nlpseq.native`, under autograd.
 
-The input's product is made outside, for all steps at once, by autograd's own linear map, and the weights' gradients are
-each one product over all steps after the backward loop. Between them a call into C does everything: no time is spent
-on calls of torch, temporary arrays and waiting for threads, and the recurrent weights are packed once for all steps.
-Sequences of unequal length are sorted, and their real steps laid one after another, so that nothing is computed for
-padding. The price is a second statement of each cell, in C, which the tests hold against `nlpseq.cells`.
+The input's product is computed before the loop, for all steps at once, by autograd's own linear map. Each weight's
+gradient is one product over all steps after the backward loop. In between a call into C does everything: no time is
+spent on calls of torch, temporary arrays and waiting for threads, and the recurrent weights are packed once for all
+steps. Sequences of unequal length are sorted and their real steps packed, so nothing is computed for padding. The price
+is a second definition of each cell, in C; the tests compare it with `nlpseq.cells`.
 
-In bf16 the products' operands are rounded and the state stays in fp32. Without matrix tiles (AMX) in the processor they
-are made in fp32 of rounded numbers, which is four times faster than torch's emulation of bf16; gradients are then
-not rounded.
+In bf16 the products' operands are rounded, and the state stays in fp32. Without matrix tiles (AMX) in the processor,
+products are computed in fp32 of rounded numbers, which is four times faster than torch's emulation of bf16; gradients
+are then not rounded.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from nlpseq.native import extension
 from nlpseq.native import recurrence as native
 from nlpseq.native.extension import Unavailable
 
-APART = ("gru",)  # its two products have gradients of their own
+APART = ("gru",)  # the two products of these cells have different gradients
 
 
 @cache
 def unavailable() -> str | None:
-    """Why the compiled loop cannot run here, or None."""
+    """The reason why the compiled loop cannot run here, or None."""
     try:
         extension.load_library()
     except Unavailable as reason:
@@ -43,41 +43,41 @@ def unavailable() -> str | None:
 
 
 def describe() -> str:
-    """In a few words what the compiled loop uses here."""
-    number = threads().wanted
-    return f"compiled loop ({extension.instructions()}, {number} thread{'s' * (number > 1)})"
+    """The instructions and the number of threads of the compiled loop, in words."""
+    count = threads().wanted
+    return f"compiled loop ({extension.instructions()}, {count} thread{'s' * (count > 1)})"
 
 
 def threads() -> native.Threads:
-    """The threads that run a layer: as many as torch uses, of the OpenMP runtime that it has loaded."""
+    """The threads that run a layer: torch's number of threads, in the OpenMP runtime that torch has loaded."""
     return native.openmp_threads(_openmp_library(), torch.get_num_threads())
 
 
 @cache
 def _openmp_library() -> str | None:
-    """The OpenMP runtime that torch brought along, or None."""
+    """The path of the OpenMP runtime that torch has brought along, or None."""
     libraries = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*"))
     return str(libraries[0]) if libraries else None
 
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """How a recurrence runs, apart from its tensors."""
+    """How a recurrence runs: everything except its tensors."""
 
     cell: Cell
     packing: Packing
     reverse: bool
     zoneout: float
-    half: int  # of native.FULL and so on
-    gradients: bool  # whether any may be asked for
+    half: int  # native.FULL, ROUNDED and so on
+    gradients: bool  # whether gradients are switched on
     overwrite: bool  # whether from_input may be overwritten
-    kind: int | None  # of instructions
-    share: int
+    kind: int | None  # the kind of instructions
+    share: int  # native.AUTOMATIC, UNITS or SEQUENCES
 
     def run(
         self, tensors: dict[str, Tensor | None], *, training: bool, backward: bool, want_first: bool = False
     ) -> None:
-        """Hand everything over to the compiled loop; all tensors are contiguous and of one type."""
+        """Call the compiled loop; all tensors are contiguous and have the same type."""
         like = tensors["hidden"]
         assert like is not None
         arguments = {name: None if value is None else value.data_ptr() for name, value in tensors.items()}
@@ -151,17 +151,17 @@ class _Recurrence(torch.autograd.Function):
         grad_gates = torch.empty_like(activations)
         grad_product = grad_gates if loop.cell.name not in APART else torch.empty_like(activations)
         bare = grad_product if tensors.get("gain") is None else torch.empty_like(activations)
-        outgoing = {"grad_gates": grad_gates, "grad_product": grad_product, "grad_bare": bare}
+        written = {"grad_gates": grad_gates, "grad_product": grad_product, "grad_bare": bare}
         carried = dict(zip(("grad_hidden", "grad_memory"), grads, strict=False))
         loop.run(
-            {**tensors, **outgoing, **carried, "grad_outputs": grad_outputs.contiguous()},
+            {**tensors, **written, **carried, "grad_outputs": grad_outputs.contiguous()},
             training=True,
             backward=True,
             want_first=ctx.needs_input_grad[7],
         )
-        wanted = ctx.needs_input_grad[3]
-        grad_bias = grad_product.sum(0) if wanted or not loop.cell.parallel else None
-        grad_input_bias = None if not wanted else grad_bias if grad_product is grad_gates else grad_gates.sum(0)
+        has_input_bias = ctx.needs_input_grad[3]
+        grad_bias = grad_product.sum(0) if has_input_bias or not loop.cell.parallel else None
+        grad_input_bias = None if not has_input_bias else grad_bias if grad_product is grad_gates else grad_gates.sum(0)
         if loop.cell.parallel:
             return (None, None, grad_gates, grad_input_bias, None, None, None, *grads)
         slots = loop.packing.slots
@@ -178,7 +178,7 @@ class _Recurrence(torch.autograd.Function):
 def _buffers(
     loop: Loop, from_input: Tensor, gain: Tensor | None, state: tuple[Tensor, ...], *, training: bool
 ) -> dict[str, Tensor | None]:
-    """What the loop writes: states, and what the backward pass needs. Without training that is one step's, if any."""
+    """The arrays that the loop writes: states, and values for the backward pass; without training those of one step."""
     packing, (batch, size) = loop.packing, state[0].shape
     start = -1 if loop.reverse else 0
     kept = from_input.shape[0] if training else batch
@@ -204,7 +204,7 @@ def _buffers(
 
 
 def _last(loop: Loop, states: Tensor) -> Tensor:
-    """The state after each sequence's last step, of states in all slots [T + 1, B, H]."""
+    """The state after each sequence's last step, from the states in all slots [T + 1, B, H]."""
     lengths = loop.packing.lengths
     if loop.reverse:
         return states[0].clone()
@@ -230,18 +230,19 @@ def unroll(
 ) -> tuple[Tensor, State]:
     """As `nlpseq.cells.unroll`, faster; `operands` is the type of the products' operands, by default the state's.
 
-    `kind` (an index of `nlpseq.native.extension.available_sets`), `share` and `half` are chosen by processor; tests set them.
+    The processor decides `kind` (an index of `nlpseq.native.extension.available_sets`), `share` and `half`; tests set
+    them.
     """
     if half is None:
-        low = operands not in (None, state.hidden.dtype)
-        half = native.FULL if not low else native.TILES_IN_HARDWARE if native.has_tiles() else native.ROUNDED
+        is_rounded = operands not in (None, state.hidden.dtype)
+        half = native.FULL if not is_rounded else native.TILES_IN_HARDWARE if native.has_tiles() else native.ROUNDED
     steps, batch = inputs.shape[:2]
     packing = packing_of(steps, batch, lengths)
     from_input = project_inputs(weights, packing.gather(inputs), _multiply(half, inputs.dtype))
     masks = None if masks is None else packing.gather(masks.to(from_input.dtype)).contiguous()
-    own = weights.weight_ih is not None
-    loop = Loop(cell, packing, reverse, zoneout, half, torch.is_grad_enabled(), own, kind, share)
-    input_bias = weights.bias_ih if own else None
+    has_weights = weights.weight_ih is not None
+    loop = Loop(cell, packing, reverse, zoneout, half, torch.is_grad_enabled(), has_weights, kind, share)
+    input_bias = weights.bias_ih if has_weights else None
     tensors = (from_input, input_bias, weights.weight_hh, weights.bias_hh, weights.gain_hh)
     outputs, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
         loop, masks, *(None if value is None else value.contiguous() for value in tensors), *packing.sort(state)
@@ -250,7 +251,7 @@ def unroll(
 
 
 def _multiply(half: int, operands: torch.dtype) -> Multiply:
-    """The product of the inputs and their weights that goes with the loop's own."""
+    """The product of inputs and weights, with the same rounding as the loop's own products."""
     if half == native.ROUNDED:
         return multiply_rounded
     return multiply_in(operands if half == native.FULL else torch.bfloat16)

@@ -1,14 +1,13 @@
-"""A layer over time on the CPU, with a backward pass through time written by hand.
+"""A layer over time on the CPU by a Python loop, with a backward pass written by hand.
 
-The input's product is made outside, for all steps at once, by autograd's own linear map. Inside the loop a step is
-one matrix product and the cell's pointwise part; after the backward loop each weight's gradient is one product over
-all steps instead of one a step, which is most of what is gained over torch's own GRU and RNN. Sequences are sorted by
-length, so a step works on the rows that are still active and padding costs nothing. Layer normalisation, zoneout and
-both directions run in the same loop.
+The input's product is computed before the loop, for all steps at once, by autograd's own linear map. Inside the loop a
+step is one matrix product and the cell's pointwise part. After the backward loop each weight's gradient is one product
+over all steps, instead of one in each step; this is most of the gain over torch's own GRU and RNN. Sequences are sorted
+by length, so a step works on active rows only and padding costs nothing. Layer normalisation, zoneout and both
+directions run in the same loop.
 
-In bf16 the operands of the matrix products are bf16 and everything else, the state above all, is fp32. The price of
-the loop being Python is some ten calls of torch a step: it is bound by overhead if batch * hidden_size is under a few
-thousand.
+In bf16 the operands of the matrix products are bf16, and everything else, the state included, is fp32. The price of a
+Python loop is about ten calls of torch in each step: overhead dominates if batch * hidden_size is under a few thousand.
 """
 
 from __future__ import annotations
@@ -85,17 +84,17 @@ class _Recurrence(torch.autograd.Function):
         grad_gates = torch.empty_like(gates)
         grad_product = grad_gates if loop.pointwise.additive else torch.empty_like(gates)
         bare = grad_product if hidden_products[0].gain is None else torch.empty_like(gates)
-        outgoing = StepGradients(grad_gates, grad_product, bare, torch.empty_like(states[0][0]))
+        written = StepGradients(grad_gates, grad_product, bare, torch.empty_like(states[0][0]))
         for time, before, _ in reversed(loop.order(steps)):
             rows = tape.rows(time)
             grad = [value[:rows] for value in grads]
             grad[0].add_(grad_outputs[time, :rows])
             kept = _split_zoneout(loop, masks, grad, time)
-            tape.retreat(tape.at(time, before), grad, outgoing, hidden_products, time)
+            tape.retreat(tape.at(time, before), grad, written, hidden_products, time)
             for value, past in zip(grad, kept, strict=False):
                 value.add_(past)
             if rows < batch:
-                outgoing.clear_padding(time, rows)
+                written.clear_padding(time, rows)
         hidden = states[0][1:] if loop.reverse else states[0][:-1]
         reset = extra.flatten(0, 1) if hidden_products[1] is not None else None
         multiply = multiply_in(loop.operands)
@@ -113,7 +112,7 @@ class _Recurrence(torch.autograd.Function):
 
 
 def _split_zoneout(loop: Loop, masks: Tensor | None, grads: list[Tensor], time: int) -> list[Tensor]:
-    """Subtract from `grads` the part that zoneout carries to the state before the step, and return that part."""
+    """Move the gradients that zoneout carries to the state before the step out of `grads`, and return them."""
     if not loop.zoneout:
         return []
     fraction = loop.zoneout if masks is None else masks[time, : grads[0].shape[0]]
@@ -158,7 +157,7 @@ def unroll(
 
 
 def _project_inputs(weights: LayerWeights, inputs: Tensor, operands: torch.dtype) -> Tensor:
-    """The input's product for all steps and its bias, in `operands`; in full precision it is the plain loop's own."""
+    """The input's product for all steps with its bias, in `operands`; in full precision that of the plain loop."""
     if weights.weight_ih is None:
         return inputs
     if operands != weights.weight_hh.dtype:

@@ -1,8 +1,8 @@
-"""Where the real steps of sequences of unequal length lie, so that nothing is computed for padding.
+"""Packs the real steps of sequences of unequal length, so that nothing is computed for padding.
 
-Sequences are sorted, longest first, and their real steps laid one after another: all first steps, all second steps, and
-so on. A step of a loop is then a run of rows, and products over all steps are products of real rows only. The price is
-two copies, of the inputs on the way in and of the outputs on the way out.
+Sequences are sorted, longest first, and their real steps are packed one after another: all first steps, all second
+steps, and so on. A step of a loop is then a range of rows, and products over all steps have real rows only. The price
+is two copies, of the inputs and of the outputs.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from nlpseq.cells.cell import State
 
 @dataclass(frozen=True, eq=False)
 class Packing:
-    """Where each real step of each sequence lies: N of them, time after time, of sequences sorted by length."""
+    """The indices of the N real steps, ordered by time, of sequences sorted by length."""
 
     steps: int
     batch: int
-    rows: Tensor  # [T], active sequences
-    offsets: Tensor  # [T]
-    order: Tensor | None = None  # [B], the sequences, longest first; None: all are of one length
+    rows: Tensor  # [T], the number of active sequences in each step
+    offsets: Tensor  # [T], the first row of each step
+    order: Tensor | None = None  # [B], the sequences, longest first; None: all have the same length
     lengths: Tensor | None = None  # [B], in that order
-    slots: Tensor | None = None  # [N], in [T, B] of sorted sequences
-    positions: Tensor | None = None  # [N], in [T, B] of sequences in their own order
+    slots: Tensor | None = None  # [N], indices in [T, B] of sorted sequences
+    positions: Tensor | None = None  # [N], indices in [T, B] of sequences in their own order
 
     def gather(self, array: Tensor) -> Tensor:
-        """The real steps [N, W] of an array [T, B, W] in its own order."""
+        """The real steps [N, W] of an array [T, B, W] whose sequences are in their own order."""
         flat = array.reshape(self.steps * self.batch, -1)
         if self.positions is None:
             return flat
@@ -65,7 +65,7 @@ def _full(steps: int, batch: int) -> Packing:
 
 
 def packing_of(steps: int, batch: int, lengths: Tensor | None) -> Packing:
-    """The packing of a batch; on the device of its lengths, if it has any."""
+    """The packing of a batch, on the device of its lengths, if there are lengths."""
     if lengths is None:
         return _full(steps, batch)
     lengths, order = lengths.sort(descending=True, stable=True)
@@ -77,7 +77,7 @@ def packing_of(steps: int, batch: int, lengths: Tensor | None) -> Packing:
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of [M, W] that are each taken once."""
+    """Rows of an array [M, W]; no row is taken twice."""
 
     @staticmethod
     def forward(ctx: Any, array: Tensor, index: Tensor) -> Tensor:

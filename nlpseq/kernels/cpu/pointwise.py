@@ -1,12 +1,12 @@
-"""What each cell does between two matrix products, forward and backward, in place on torch tensors.
+"""The pointwise arithmetic of each cell between two matrix products, forward and backward, in place on torch tensors.
 
-The loop over time in `recurrence` is the same for every cell; these few lines are all that differs. Writing them by
-hand instead of leaving them to autograd saves the graph of a dozen nodes a step and nearly all temporaries; the cost
-is a second statement of each cell, which the tests hold against `nlpseq.cells` in values and in every gradient.
+The loop over time in `eager` is the same for every cell, and only these few lines differ. Compared with autograd, code
+written by hand saves a graph of a dozen nodes in each step and nearly all temporaries. The cost is a second definition
+of each cell; the tests compare its values and every gradient with `nlpseq.cells`.
 
-Rows are those of the sequences that are active at the step: n <= B. A kernel that is `additive` reads one sum of both
-products; the other (gru) needs them apart. Where a cell resets its hidden state before the last block's product, the
-loop calls `reset` between the two products, and `reset_backward` between their backward passes.
+Rows are those of the sequences that are active in the step: n <= B. An `additive` cell reads the sum of both products;
+the other cell, gru, needs them apart. If a cell resets its hidden state before the last block's product, the loop calls
+`reset` between the two products, and `reset_backward` between their backward passes.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Row(NamedTuple):
 
 
 class RowGradients(NamedTuple):
-    """The gradients that one step sends out."""
+    """The gradients that one step writes."""
 
     gates: Tensor  # [n, G*H], of the input's product
     product: Tensor  # [n, G*H], of the hidden state's product; the same as `gates` for an additive cell
-    scratch: Tensor  # [n, H], room to work in
+    scratch: Tensor  # [n, H], a work buffer
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Pointwise:
 
     `forward(row, new)` turns the row's products into activations and fills the new state [n, H] and `row.held`.
 
-    `backward(row, grads, outgoing)` takes the gradients [n, H] of the state after the step and fills `outgoing`. In
-    `grads` it leaves the direct part of the gradients of the state before the step.
+    `backward(row, grads, written)` takes the gradients [n, H] of the state after the step and fills `written`. It
+    replaces `grads` by the direct part of the gradients of the state before the step.
     """
 
     forward: Callable[[Row, list[Tensor]], None]
@@ -61,8 +61,8 @@ def _rnn(activate: Callable[[Tensor], Tensor], differentiate: Callable[..., Tens
     def forward(row: Row, new: list[Tensor]) -> None:
         new[0].copy_(activate(row.gates))
 
-    def backward(row: Row, grads: list[Tensor], outgoing: RowGradients) -> None:
-        differentiate(grads[0], row.gates, grad_input=outgoing.gates)
+    def backward(row: Row, grads: list[Tensor], written: RowGradients) -> None:
+        differentiate(grads[0], row.gates, grad_input=written.gates)
         grads[0].zero_()
 
     return Pointwise(forward, backward)
@@ -85,11 +85,11 @@ def _lstm_forward(row: Row, new: list[Tensor]) -> None:
     torch.mul(shown, row.held, out=hidden)
 
 
-def _lstm_backward(row: Row, grads: list[Tensor], outgoing: RowGradients) -> None:
+def _lstm_backward(row: Row, grads: list[Tensor], written: RowGradients) -> None:
     admitted, kept, candidate, shown = row.gates.chunk(4, 1)
-    grad_admitted, grad_kept, grad_candidate, grad_shown = outgoing.gates.chunk(4, 1)
+    grad_admitted, grad_kept, grad_candidate, grad_shown = written.gates.chunk(4, 1)
     grad_hidden, grad_memory = grads
-    scratch = outgoing.scratch
+    scratch = written.scratch
     torch.mul(grad_hidden, row.held, out=scratch)
     sigmoid_backward(scratch, shown, grad_input=grad_shown)
     torch.mul(grad_hidden, shown, out=scratch)
@@ -111,11 +111,11 @@ def _blend(row: Row, new: list[Tensor]) -> None:
     new[0].mul_(update).add_(candidate)
 
 
-def _blend_backward(row: Row, grads: list[Tensor], outgoing: RowGradients) -> None:
-    """Through `_blend`: fills the gradients of z and n before their activations, and leaves that of h'."""
+def _blend_backward(row: Row, grads: list[Tensor], written: RowGradients) -> None:
+    """Backward of `_blend`: fills the gradients of z and n before their activations, and `grads` with that of h'."""
     _, update, candidate = row.gates.chunk(3, 1)
-    _, grad_update, grad_candidate = outgoing.gates.chunk(3, 1)
-    grad_hidden, scratch = grads[0], outgoing.scratch
+    _, grad_update, grad_candidate = written.gates.chunk(3, 1)
+    grad_hidden, scratch = grads[0], written.scratch
     torch.sub(row.previous[0], candidate, out=scratch)
     scratch.mul_(grad_hidden)
     sigmoid_backward(scratch, update, grad_input=grad_update)
@@ -133,31 +133,31 @@ def _gru_forward(row: Row, new: list[Tensor]) -> None:
     _blend(row, new)
 
 
-def _gru_backward(row: Row, grads: list[Tensor], outgoing: RowGradients) -> None:
-    size = outgoing.scratch.shape[1]
+def _gru_backward(row: Row, grads: list[Tensor], written: RowGradients) -> None:
+    size = written.scratch.shape[1]
     reset = row.gates[:, :size]
-    _blend_backward(row, grads, outgoing)
-    grad_candidate = outgoing.gates[:, 2 * size :]
-    torch.mul(grad_candidate, row.product[:, 2 * size :], out=outgoing.scratch)
-    sigmoid_backward(outgoing.scratch, reset, grad_input=outgoing.gates[:, :size])
-    outgoing.product[:, : 2 * size].copy_(outgoing.gates[:, : 2 * size])
-    torch.mul(grad_candidate, reset, out=outgoing.product[:, 2 * size :])
+    _blend_backward(row, grads, written)
+    grad_candidate = written.gates[:, 2 * size :]
+    torch.mul(grad_candidate, row.product[:, 2 * size :], out=written.scratch)
+    sigmoid_backward(written.scratch, reset, grad_input=written.gates[:, :size])
+    written.product[:, : 2 * size].copy_(written.gates[:, : 2 * size])
+    torch.mul(grad_candidate, reset, out=written.product[:, 2 * size :])
 
 
 def _reset(row: Row) -> None:
-    """Activate the blocks r and z, and hold r * h."""
+    """Activate the blocks r and z, and store r * h."""
     size = row.held.shape[1]
     row.gates[:, : 2 * size].sigmoid_()
     torch.mul(row.gates[:, :size], row.previous[0], out=row.held)
 
 
-def _reset_backward(row: Row, grad_held: Tensor, grad_hidden: Tensor, outgoing: RowGradients) -> None:
-    """Through r * h: adds to `grad_hidden` [n, H], and fills the gradient of r before its activation."""
+def _reset_backward(row: Row, grad_held: Tensor, grad_hidden: Tensor, written: RowGradients) -> None:
+    """Backward of r * h: adds to `grad_hidden` [n, H], and fills the gradient of r before its activation."""
     size = row.held.shape[1]
     reset = row.gates[:, :size]
     grad_hidden.addcmul_(grad_held, reset)
-    torch.mul(grad_held, row.previous[0], out=outgoing.scratch)
-    sigmoid_backward(outgoing.scratch, reset, grad_input=outgoing.gates[:, :size])
+    torch.mul(grad_held, row.previous[0], out=written.scratch)
+    sigmoid_backward(written.scratch, reset, grad_input=written.gates[:, :size])
 
 
 def _reset_before_forward(row: Row, new: list[Tensor]) -> None:
@@ -166,7 +166,7 @@ def _reset_before_forward(row: Row, new: list[Tensor]) -> None:
     _blend(row, new)
 
 
-# by the names of nlpseq.cells.CELLS
+# keys as in nlpseq.cells.CELLS
 POINTWISE: dict[str, Pointwise] = {
     "rnn": _rnn(Tensor.tanh_, tanh_backward),
     "rnn-relu": _rnn(Tensor.relu_, _relu_backward),

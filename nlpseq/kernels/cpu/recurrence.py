@@ -1,8 +1,8 @@
-"""A layer over time on the CPU, as fast as this machine can: which of the loops runs a cell.
+"""A layer over time on the CPU, by the fastest loop that has the cell.
 
 The compiled loop is several times faster than the eager one, which runs if the package was built without a C compiler
-or its compiled code cannot be loaded. A cell that neither of them has runs on the plain loop, in full precision. So do
-the parallel cells without compiled code: their step is all pointwise, and the eager loop would gain nothing.
+or the compiled code cannot be loaded. The plain loop, in full precision, runs a cell that neither of them has. Without
+compiled code it also runs the parallel cells: their whole step is pointwise, so the eager loop would gain nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def unroll(
 ) -> tuple[Tensor, State]:
     """As `nlpseq.cells.unroll`, faster; `operands` is the type of the products' operands, by default the state's.
 
-    The plain loop leaves `operands` aside.
+    The plain loop ignores `operands`.
     """
     if why_plain(cell.name):
         settings.pop("operands", None)
@@ -33,13 +33,13 @@ def unroll(
 
 
 def why_plain(cell: str) -> str | None:
-    """Why nothing but the plain loop runs a cell here, or None."""
+    """The reason why only the plain loop can run a cell here, or None."""
     if cell not in CELLS and cell not in POINTWISE:
         return f"no compiled kernel for {cell}"
     return None if cell in POINTWISE else compiled.unavailable()
 
 
 def describe() -> str:
-    """In a few words which loop runs the cells that it has, and why."""
+    """The loop that runs here, and the reason, in words."""
     reason = compiled.unavailable()
     return f"eager loop ({reason})" if reason else compiled.describe()

@@ -1,4 +1,4 @@
-"""The steps of the eager loop: what a pass over time writes, one step forward, and one step back."""
+"""The steps of the eager loop: one step forward, one step back, and the arrays that a pass over time writes."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from nlpseq.kernels.cpu.pointwise import Pointwise, Row, RowGradients
 
 @dataclass(frozen=True)
 class Loop:
-    """How a recurrence runs, apart from its tensors."""
+    """How a recurrence runs: everything except its tensors."""
 
     pointwise: Pointwise
     reverse: bool
-    counts: list[int] | None  # active sequences at each step; None: all, always
+    counts: list[int] | None  # active sequences in each step; None: always all
     zoneout: float
     operands: torch.dtype  # of the matrix products
-    gradients: bool  # whether any may be asked for
+    gradients: bool  # whether gradients are switched on
 
     def order(self, steps: int) -> list[tuple[int, int, int]]:
-        """Each step's (time, slot of the state before it, slot of the state after it), in the order of running."""
+        """Each step's (time, slot of the state before it, slot of the state after it), in running order."""
         if self.reverse:
             return [(time, time + 1, time) for time in range(steps - 1, -1, -1)]
         return [(time, time, time + 1) for time in range(steps)]
 
 
 class HiddenProduct:
-    """The product of hidden states with (a block of) the recurrent weights, over all steps, and its way back.
+    """The product of hidden states with the recurrent weights, or with a block of them, forward and backward.
 
-    Keeps what the weights' gradients need until they are made, each by one product, in `weight_gradients`.
+    If there is a gain, it keeps the normalised products of all steps for the backward pass.
     """
 
     def __init__(self, weight: Tensor, gain: Tensor | None, loop: Loop) -> None:
@@ -61,7 +61,7 @@ class HiddenProduct:
         out.addcmul_(normalised, self.gain)
 
     def backward(self, grad: Tensor, grad_hidden: Tensor, time: int) -> Tensor:
-        """Adds to grad_hidden [n, H] what `grad` [n, R] sends back; returns the gradient of the bare product [n, R]."""
+        """Add to grad_hidden [n, H] the gradient from `grad` [n, R]; returns that of the bare product [n, R]."""
         if self.gain is not None:
             normalised, deviation = self.normalised[time]
             grad = grad * self.gain
@@ -76,7 +76,7 @@ class HiddenProduct:
 
 @dataclass
 class Tape:
-    """What a pass over time writes. Without a gradient to come, one step's buffers serve all steps."""
+    """The arrays that a pass over time writes. Without training all steps share the buffers of one step."""
 
     loop: Loop
     training: bool
@@ -86,11 +86,11 @@ class Tape:
     extra: Tensor  # [T or 1, B, H], or empty
 
     def rows(self, time: int) -> int:
-        """How many sequences are active at a step."""
+        """The number of active sequences in a step."""
         return self.states[0].shape[1] if self.loop.counts is None else self.loop.counts[time]
 
     def at(self, time: int, before: int) -> Row:
-        """The views for the step at `time`, whose state before it is in slot `before`."""
+        """The views for the step at `time`; the state before it is in slot `before`."""
         rows, slot = self.rows(time), time if self.training else 0
         return Row(
             self.gates[slot, :rows],
@@ -100,14 +100,14 @@ class Tape:
         )
 
     def clear_padding(self, time: int, rows: int) -> None:
-        """Sequences that have ended hold nothing: what is never filled could be anything, and NaN times zero is NaN."""
+        """Zero the rows of ended sequences: unfilled memory could hold NaN, and NaN times zero is NaN."""
         if self.training and self.loop.pointwise.extra:
             self.extra[time, rows:] = 0
 
     def advance(
         self, row: Row, new: list[Tensor], from_input: Tensor, bias: Tensor, products: Products, time: int
     ) -> None:
-        """One step: fills the row's activations and the new state."""
+        """Run one step: fill the row's activations and the new state."""
         cell, (first, last) = self.loop.pointwise, products
         if cell.additive:
             torch.add(from_input, bias, out=row.gates)
@@ -123,10 +123,10 @@ class Tape:
             last.add_to(row.gates[:, -size:], row.held, time)
         cell.forward(row, new)
 
-    def retreat(self, row: Row, grads: list[Tensor], outgoing: StepGradients, products: Products, time: int) -> None:
-        """One step back: fills the gradients that the step sends out, and changes `grads` to those before the step."""
+    def retreat(self, row: Row, grads: list[Tensor], written: StepGradients, products: Products, time: int) -> None:
+        """Run one step back: fill the step's gradients, and change `grads` to those of the state before the step."""
         cell, (first, last), rows = self.loop.pointwise, products, row.gates.shape[0]
-        out = RowGradients(outgoing.gates[time, :rows], outgoing.product[time, :rows], outgoing.scratch[:rows])
+        out = RowGradients(written.gates[time, :rows], written.product[time, :rows], written.scratch[:rows])
         cell.backward(row, grads, out)
         if last is None or cell.reset_backward is None:
             bare = first.backward(out.product, grads[0], time)
@@ -138,11 +138,11 @@ class Tape:
             head = first.backward(out.gates[:, :-size], grads[0], time)
             bare = out.gates if first.gain is None else torch.cat([head, tail], 1)
         if first.gain is not None:
-            outgoing.bare[time, :rows] = bare
+            written.bare[time, :rows] = bare
 
 
 def blank_tape(loop: Loop, shape: Sequence[int], state: tuple[Tensor, ...], *, training: bool) -> Tape:
-    """A tape for from_input's `shape` (T, B, G*H), nothing written yet."""
+    """An empty tape for from_input's `shape` (T, B, G*H)."""
     steps, batch, width = shape
     kept, size, like = steps if training else 1, state[0].shape[1], state[0]
     cell = loop.pointwise
@@ -158,7 +158,7 @@ def blank_tape(loop: Loop, shape: Sequence[int], state: tuple[Tensor, ...], *, t
 
 
 class StepGradients(NamedTuple):
-    """Gradients that the steps send out, [T, B, G*H] each, and room to work in."""
+    """The gradients that the steps write, [T, B, G*H] each, and a work buffer."""
 
     gates: Tensor  # of the input's product
     product: Tensor  # of the hidden state's product, after normalisation
@@ -166,7 +166,7 @@ class StepGradients(NamedTuple):
     scratch: Tensor  # [B, H]
 
     def clear_padding(self, time: int, rows: int) -> None:
-        """Sequences that have ended send nothing."""
+        """Zero the gradients of ended sequences."""
         for values in (self.gates, self.product, self.bare):
             values[time, rows:] = 0
 

@@ -1,7 +1,7 @@
-"""Where Triton keeps the kernels that it has compiled.
+"""The folder of Triton's compiled kernels.
 
-Triton wants to write its cache, and raises an error of many lines if it cannot: in a home folder that is read-only, or
-on a full disk. Then a temporary folder takes its place, and the price is that every process compiles its kernels anew.
+Triton raises a long error if it cannot write its cache, as in a read-only home folder or on a full disk. A temporary
+folder then replaces the cache; the price is that every process compiles its kernels again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def ensure_cache() -> None:
-    """Point Triton to a temporary folder if its own cannot be written; called before anything is compiled."""
+    """Give Triton a temporary folder if its own cannot be written; call this before anything is compiled."""
     if not _can_be_written(_cache_folder()):
         folder = tempfile.mkdtemp(prefix="nlpseq-triton-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -22,10 +22,9 @@ def ensure_cache() -> None:
 
 
 def _cache_folder() -> Path:
-    given = os.environ.get("TRITON_CACHE_DIR")
-    return (
-        Path(given) if given else Path(os.environ.get("TRITON_HOME") or os.path.expanduser("~")) / ".triton" / "cache"
-    )
+    setting = os.environ.get("TRITON_CACHE_DIR")
+    home = os.environ.get("TRITON_HOME") or os.path.expanduser("~")
+    return Path(setting) if setting else Path(home) / ".triton" / "cache"
 
 
 def _can_be_written(folder: Path) -> bool:

@@ -1,9 +1,9 @@
-"""One program runs its sequences through all of time: Triton's kernels for small hidden sizes.
+"""One program runs its sequences over all time steps: Triton's kernels for small hidden sizes.
 
-A program owns a tile of sequences and all hidden units, keeps their state in registers and, if they fit, the weights
-beside it, so that nothing waits for another program and a step reads only the input's product. The price is that a tile
-of sixteen sequences runs on one multiprocessor, however large a step is: beyond some hundred units, the ways of
-`steps` use the whole device.
+A program owns a tile of sequences and all hidden units. It keeps their state, and the weights if they fit, in registers,
+so no program waits for another and a step reads only the input's product. The price is that a tile of sixteen sequences
+runs on one multiprocessor, however large a step is. For more than a few hundred units, the kernels of `steps` use the
+whole device.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nlpseq.kernels.gpu.tiles import (
     load_weight,
     load_weights,
     multiply,
-    places_at,
+    positions_at,
     row_lengths,
     states_before,
     store_blocks,
@@ -42,7 +42,7 @@ def _product(
     FIRST: tl.constexpr,
     LAST: tl.constexpr,
 ) -> tl.tuple:
-    """Blocks FIRST to LAST of the hidden state's product; what they were before gain and bias, and the deviations."""
+    """Blocks FIRST to LAST of the hidden state's product; the same before gain and bias; and the deviations."""
     BLOCKS: tl.constexpr = LAST - FIRST
     UNITS: tl.constexpr = S.units
     depth, units = tl.arange(0, UNITS)[:, None], tl.arange(0, UNITS)[None, :]
@@ -64,7 +64,7 @@ def _hidden_product(
     size: tl.tensor,
     S: tl.constexpr,
 ) -> tl.tuple:
-    """The hidden state's product in all blocks; what they were before gain and bias, and the deviations."""
+    """All blocks of the hidden state's product; the same before gain and bias; and the deviations."""
     HEAD: tl.constexpr = S.gates - S.resets
     q, bare, deviations = _product(hidden, weights, biases, gains, inputs, size, S, 0, HEAD)
     if S.resets:
@@ -78,7 +78,7 @@ def _hidden_product(
 def column_forward(
     inputs: tl.tuple, results: tl.tuple, sizes: tl.tuple, FORWARD: tl.constexpr, S: tl.constexpr
 ) -> None:
-    """All steps of a tile of sequences."""
+    """Run all steps of a tile of sequences."""
     GATES: tl.constexpr = S.gates
     ROWS: tl.constexpr = S.rows
     UNITS: tl.constexpr = S.units
@@ -96,16 +96,16 @@ def column_forward(
         time = limit - 1 - step if S.reverse else step
         active = (time < length)[:, None]
         mask = active & (units < size)
-        places = places_at(time, rows, sizes)
-        x = load_input(inputs, input_biases, places, units, mask, size, GATES)
+        positions = positions_at(time, rows, sizes)
+        x = load_input(inputs, input_biases, positions, units, mask, size, GATES)
         q, normalised, deviations = _hidden_product(x, hidden, weights, biases, gains, inputs, size, S)
         new, new_memory, saved = FORWARD(x, q, hidden, memory)
-        new, new_memory = zoned(new, hidden, new_memory, memory, places, units, mask, inputs, sizes, S)
+        new, new_memory = zoned(new, hidden, new_memory, memory, positions, units, mask, inputs, sizes, S)
         hidden = tl.where(mask, new, hidden)
         memory = tl.where(mask, new_memory, memory) if S.memory else hidden
-        tl.store(results.outputs + places * size + units, hidden, mask=mask)
+        tl.store(results.outputs + positions * size + units, hidden, mask=mask)
         if S.training:
-            keep_for_backward(results, memory, saved, normalised, deviations, places, units, mask, active, size, S)
+            keep_for_backward(results, memory, saved, normalised, deviations, positions, units, mask, active, size, S)
     tl.store(results.last_hidden + own, hidden, mask=owned)
     if S.memory:
         tl.store(results.last_memory + own, memory, mask=owned)
@@ -119,7 +119,7 @@ def _product_backward(
     inputs: tl.tuple,
     results: tl.tuple,
     gradients: tl.tuple,
-    places: tl.tensor,
+    positions: tl.tensor,
     units: tl.tensor,
     mask: tl.tensor,
     size: tl.tensor,
@@ -127,9 +127,9 @@ def _product_backward(
     FIRST: tl.constexpr,
     LAST: tl.constexpr,
 ) -> tl.tensor:
-    """Through blocks FIRST to LAST of the hidden state's product: `total` and what goes back to the hidden state."""
+    """Backward of blocks FIRST to LAST of the hidden state's product: `total` plus the hidden state's gradient."""
     BLOCKS: tl.constexpr = LAST - FIRST
-    bare = through_normalisation(grads, inputs, results, gradients, places, units, mask, size, S, FIRST, BLOCKS)
+    bare = through_normalisation(grads, inputs, results, gradients, positions, units, mask, size, S, FIRST, BLOCKS)
     UNITS: tl.constexpr = S.units
     depth = tl.arange(0, UNITS)[:, None]
     for block in tl.static_range(BLOCKS):
@@ -153,30 +153,30 @@ def _retreat(
     BACKWARD: tl.constexpr,
     S: tl.constexpr,
 ) -> tl.tuple:
-    """One step back: the gradients of hidden and memory after the step to those before it."""
+    """One step back: from the gradients of hidden and memory after the step to those before it."""
     GATES: tl.constexpr = S.gates
     SAVED: tl.constexpr = S.saved
     HEAD: tl.constexpr = S.gates - S.resets
     size = sizes.size
     mask = (time < length)[:, None] & (units < size)
-    places = places_at(time, rows, sizes)
+    positions = positions_at(time, rows, sizes)
     hidden, memory = states_before(time, rows, units, length, inputs, results, sizes, S)
-    saved = load_blocks(results.saved, places, units, mask, size, SAVED)
-    kept = kept_by_zoneout(places, units, mask, inputs, sizes) if S.zoneout else 0.0
+    saved = load_blocks(results.saved, positions, units, mask, size, SAVED)
+    kept = kept_by_zoneout(positions, units, mask, inputs, sizes) if S.zoneout else 0.0
     x, q, grad_hidden, grad_memory = BACKWARD(saved, hidden, memory, grads[0] * (1.0 - kept), grads[1] * (1.0 - kept))
     if S.resets:
         held = _product_backward(
-            tl.zeros_like(hidden), (q[HEAD],), weights, inputs, results, gradients, places, units, mask, size, S,
+            tl.zeros_like(hidden), (q[HEAD],), weights, inputs, results, gradients, positions, units, mask, size, S,
             HEAD, GATES
         )  # fmt: skip
         grad_reset, through = reset_hidden_backward(saved, hidden, held)
         grad_hidden += through
         x, q = (grad_reset, x[1], x[2]), (grad_reset, q[1], q[2])
-    store_blocks(gradients.from_input, x, places, units, mask, size, GATES)
+    store_blocks(gradients.from_input, x, positions, units, mask, size, GATES)
     if not S.additive:
-        store_blocks(gradients.product, q, places, units, mask, size, GATES)
+        store_blocks(gradients.product, q, positions, units, mask, size, GATES)
     grad_hidden = _product_backward(
-        grad_hidden, q, weights, inputs, results, gradients, places, units, mask, size, S, 0, HEAD
+        grad_hidden, q, weights, inputs, results, gradients, positions, units, mask, size, S, 0, HEAD
     )
     return grad_hidden + grads[0] * kept, grad_memory + grads[1] * kept
 
@@ -185,7 +185,7 @@ def _retreat(
 def column_backward(
     inputs: tl.tuple, results: tl.tuple, gradients: tl.tuple, sizes: tl.tuple, BACKWARD: tl.constexpr, S: tl.constexpr
 ) -> None:
-    """All steps of a tile of sequences, backwards. The weights' gradients are made afterwards, of all steps at once."""
+    """Run all steps of a tile of sequences backwards. The weights' gradients are computed later, for all steps at once."""
     ROWS: tl.constexpr = S.rows
     UNITS: tl.constexpr = S.units
     size = sizes.size
@@ -199,8 +199,8 @@ def column_backward(
     for step in range(limit):
         time = step if S.reverse else limit - 1 - step
         mask = (time < length)[:, None] & (units < size)
-        places = places_at(time, rows, sizes)
-        after = grad_hidden + tl.load(gradients.outputs + places * size + units, mask=mask, other=0.0)
+        positions = positions_at(time, rows, sizes)
+        after = grad_hidden + tl.load(gradients.outputs + positions * size + units, mask=mask, other=0.0)
         before, before_memory = _retreat(
             (after, grad_memory), time, rows, units, length, weights, inputs, results, gradients, sizes, BACKWARD, S
         )

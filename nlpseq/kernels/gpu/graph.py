@@ -1,10 +1,10 @@
-"""Many small launches as one: a CUDA graph for each set of places in memory that comes again.
+"""Many small launches as one: a CUDA graph for each set of addresses that recurs.
 
-A way that launches each step costs the processor some microseconds a launch, more than the GPU needs for the step. What
-was launched once with the same arguments at the same addresses can be launched again as one graph, without a copy. In
-training torch's allocator hands out the same addresses step after step; so the first time launches are made one by one,
-the second time they are recorded, and from then on replayed. Where addresses never come again nothing is gained, and
-nothing lost but a look into a table. The price is the memory of the graphs, so their number is limited.
+A way that launches each step costs the processor some microseconds for each launch, more than the GPU needs for the
+step. If arguments and addresses are the same again, the launches can be replayed as one graph, without a copy. In
+training torch's allocator returns the same addresses step after step. So the first time kernels are launched one by
+one, the second time they are recorded, and from then on replayed. If addresses never recur, only a look-up in a table
+is lost. The price is the memory of the graphs, so their number is limited.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _seen: dict[Hashable, Any] = {}  # a graph, or None after the first time
 
 
 def run(body: Callable[[], None], tensors: Iterable[Tensor | None], *settings: Hashable) -> None:
-    """Do what `body` does to `tensors`: it launches kernels, and may change nothing else.
+    """Run `body`, which launches kernels on `tensors` and changes nothing else, or replay it.
 
-    `settings` are all that decides what `body` launches, besides the tensors' shapes and addresses.
+    `settings` are everything that decides what `body` launches, besides the tensors' shapes and addresses.
     """
-    given = [tensor for tensor in tensors if tensor is not None]
-    if not given[0].is_cuda or torch.cuda.is_current_stream_capturing():
+    used = [tensor for tensor in tensors if tensor is not None]
+    if not used[0].is_cuda or torch.cuda.is_current_stream_capturing():
         body()
         return
-    key = (*settings, tuple((tensor.data_ptr(), tensor.shape, tensor.dtype) for tensor in given))
+    key = (*settings, tuple((tensor.data_ptr(), tensor.shape, tensor.dtype) for tensor in used))
     if key not in _seen:
         if len(_seen) < MOST_SEEN:
             _seen[key] = None
@@ -50,7 +50,7 @@ def forget() -> None:
 
 
 def _record(body: Callable[[], None]) -> Any:
-    """The graph of what `body` launches; nothing is run. Kernels must have been compiled before."""
+    """The graph of the kernels that `body` launches; nothing runs. The kernels must have been compiled before."""
     graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(current)

@@ -1,7 +1,7 @@
-"""How Triton's kernels are launched: the tiles of each way, and its launches forward and backward.
+"""Launches Triton's kernels: the tiles of each way, and its launches forward and backward.
 
-`ways` says which of them runs a recurrence. Tiles are the largest tried of those that compile without spilling
-registers; few were timed. A way of several launches a step is recorded as a graph if its addresses recur.
+`ways` chooses the way that runs a recurrence. Tiles are the largest that compiled without spilling registers; few of
+them were timed. If a way has several launches in each step and its addresses recur, it is recorded as a graph.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from nlpseq.kernels.gpu.ways import ceiling, power_of_two
 
 @dataclass(frozen=True)
 class Plan:
-    """How one way is launched: its settings, how many programs, and how each of them is made."""
+    """How one way is launched: its settings, how many programs, and how each of them is launch_plan."""
 
     settings: Settings
     programs: tuple[int, ...]
@@ -35,7 +35,7 @@ class Plan:
 
 
 def plan(way: str, settings: Settings, size: int, batch: int, element: int, *, backward: bool = False) -> Plan:
-    """The tiles of a way for operands of `element` bytes: of those that compile without spilling, the largest tried."""
+    """The plan of a way for operands of `element` bytes: the largest tiles that compiled without spilling."""
     whole = power_of_two(size)
     if way == "column":
         tiles = replace(settings, held=True, rows=16, units=whole)
@@ -56,105 +56,133 @@ def plan(way: str, settings: Settings, size: int, batch: int, element: int, *, b
     return Plan(tiles, (ceiling(size, tiles.units), ceiling(batch, tiles.rows)), options)
 
 
-def launch(kernel: Any, made: Plan, *arguments: Any) -> None:
+def launch(kernel: Any, launch_plan: Plan, *arguments: Any) -> None:
     """Run one kernel."""
-    kernel[made.programs](*arguments, enable_fp_fusion=True, **made.options)
+    kernel[launch_plan.programs](*arguments, enable_fp_fusion=True, **launch_plan.options)
 
 
 def forward(cell: str, way: str, inputs: Inputs, results: Results, sizes: Sizes, settings: Settings) -> None:
-    """Run `cell` over time by one of the ways: fills `results`. Raises BackendError if a launch before this failed."""
-    made = plan(way, settings, sizes.size, sizes.batch, inputs.weight.element_size())
+    """Run `cell` over time by a way: fill `results`. Raises BackendError if an earlier launch failed."""
+    launch_plan = plan(way, settings, sizes.size, sizes.batch, inputs.weight.element_size())
     function = POINTWISE[cell].forward
     raise_if_stuck()
 
     def every_step() -> None:
-        for begin in range(sizes.steps):
-            launch(steps_forward, made, inputs, results, sizes, begin, None, function, made.settings)
+        for step in range(sizes.steps):
+            launch(steps_forward, launch_plan, inputs, results, sizes, step, None, function, launch_plan.settings)
 
     if way == "column":
-        launch(column_forward, made, inputs, results, sizes, function, made.settings)
+        launch(column_forward, launch_plan, inputs, results, sizes, function, launch_plan.settings)
     elif way == "grid":
-        signal = signal_for(inputs.weight.device, made.programs[1])
-        launch(steps_forward, made, inputs, results, sizes, 0, signal, function, made.settings)
+        signal = signal_for(inputs.weight.device, launch_plan.programs[1])
+        launch(steps_forward, launch_plan, inputs, results, sizes, 0, signal, function, launch_plan.settings)
         watch(signal)
     else:
-        body = every_step if way == "steps" else partial(_forward_by_rows, function, made, inputs, results, sizes)
+        body = (
+            every_step if way == "steps" else partial(_forward_by_rows, function, launch_plan, inputs, results, sizes)
+        )
         graph.run(body, (*inputs, *results), "forward", way, cell, sizes, settings)
 
 
 def backward(
     cell: str, way: str, inputs: Inputs, results: Results, gradients: Gradients, sizes: Sizes, settings: Settings
 ) -> None:
-    """Run `cell` over time backwards: fills `gradients`. Raises BackendError if a launch before this failed."""
-    made = plan(way, settings, sizes.size, sizes.batch, inputs.weight.element_size(), backward=True)
+    """Run `cell` backwards over time: fill `gradients`. Raises BackendError if an earlier launch failed."""
+    launch_plan = plan(way, settings, sizes.size, sizes.batch, inputs.weight.element_size(), backward=True)
     function = POINTWISE[cell].backward
     raise_if_stuck()
 
     def every_step() -> None:
-        for begin in range(sizes.steps):
-            launch(steps_backward, made, inputs, results, gradients, sizes, begin, None, function, made.settings)
+        for step in range(sizes.steps):
+            launch(
+                steps_backward,
+                launch_plan,
+                inputs,
+                results,
+                gradients,
+                sizes,
+                step,
+                None,
+                function,
+                launch_plan.settings,
+            )
 
     if way == "column":
-        launch(column_backward, made, inputs, results, gradients, sizes, function, made.settings)
+        launch(column_backward, launch_plan, inputs, results, gradients, sizes, function, launch_plan.settings)
     elif way == "grid":
-        signal = signal_for(inputs.weight.device, made.programs[1])
-        launch(steps_backward, made, inputs, results, gradients, sizes, 0, signal, function, made.settings)
+        signal = signal_for(inputs.weight.device, launch_plan.programs[1])
+        launch(
+            steps_backward, launch_plan, inputs, results, gradients, sizes, 0, signal, function, launch_plan.settings
+        )
         watch(signal)
     else:
         body = (
             every_step
             if way == "steps"
-            else partial(_backward_by_rows, function, made, inputs, results, gradients, sizes)
+            else partial(_backward_by_rows, function, launch_plan, inputs, results, gradients, sizes)
         )
         graph.run(body, (*inputs, *results, *gradients), "backward", way, cell, sizes, settings)
     if way in ("grid", "steps"):
         _through_first_product(inputs, gradients, sizes, settings)
 
 
-def _forward_by_rows(function: Any, made: Plan, inputs: Inputs, results: Results, sizes: Sizes) -> None:
+def _forward_by_rows(function: Any, launch_plan: Plan, inputs: Inputs, results: Results, sizes: Sizes) -> None:
     batch, size = sizes.batch, sizes.size
     products = inputs.bias.new_empty(batch, inputs.weight.shape[0])
-    held = torch.zeros_like(results.last_hidden) if made.settings.resets else None
-    head = inputs.weight.shape[0] - (size if made.settings.resets else 0)
-    for begin in range(sizes.steps):
-        _multiply(results.last_hidden, inputs.weight[:head].t(), products[:, :head], made.settings)
+    held = torch.zeros_like(results.last_hidden) if launch_plan.settings.resets else None
+    head = inputs.weight.shape[0] - (size if launch_plan.settings.resets else 0)
+    for step in range(sizes.steps):
+        _multiply(results.last_hidden, inputs.weight[:head].t(), products[:, :head], launch_plan.settings)
         if held is not None:
-            launch(rows_reset, made, inputs, results, sizes, begin, products, held, made.settings)
-            _multiply(held, inputs.weight[head:].t(), products[:, head:], made.settings)
-        launch(rows_forward, made, inputs, results, sizes, begin, products, function, made.settings)
+            launch(rows_reset, launch_plan, inputs, results, sizes, step, products, held, launch_plan.settings)
+            _multiply(held, inputs.weight[head:].t(), products[:, head:], launch_plan.settings)
+        launch(rows_forward, launch_plan, inputs, results, sizes, step, products, function, launch_plan.settings)
 
 
 def _backward_by_rows(
-    function: Any, made: Plan, inputs: Inputs, results: Results, gradients: Gradients, sizes: Sizes
+    function: Any, launch_plan: Plan, inputs: Inputs, results: Results, gradients: Gradients, sizes: Sizes
 ) -> None:
     batch, size = sizes.batch, sizes.size
     grads = inputs.bias.new_empty(batch, inputs.weight.shape[0])
-    held = torch.zeros_like(gradients.hidden) if made.settings.resets else None
-    head = inputs.weight.shape[0] - (size if made.settings.resets else 0)
-    for begin in range(sizes.steps):
-        launch(rows_backward, made, inputs, results, gradients, sizes, begin, grads, function, made.settings)
+    held = torch.zeros_like(gradients.hidden) if launch_plan.settings.resets else None
+    head = inputs.weight.shape[0] - (size if launch_plan.settings.resets else 0)
+    for step in range(sizes.steps):
+        launch(
+            rows_backward, launch_plan, inputs, results, gradients, sizes, step, grads, function, launch_plan.settings
+        )
         if held is not None:
-            _multiply(grads[:, head:], inputs.weight[head:], held, made.settings)
-            launch(rows_reset_backward, made, inputs, results, gradients, sizes, begin, held, grads, made.settings)
-        _multiply(grads[:, :head], inputs.weight[:head], gradients.hidden, made.settings, add=True)
+            _multiply(grads[:, head:], inputs.weight[head:], held, launch_plan.settings)
+            launch(
+                rows_reset_backward,
+                launch_plan,
+                inputs,
+                results,
+                gradients,
+                sizes,
+                step,
+                held,
+                grads,
+                launch_plan.settings,
+            )
+        _multiply(grads[:, :head], inputs.weight[:head], gradients.hidden, launch_plan.settings, add=True)
 
 
 def _multiply(left: Tensor, right: Tensor, out: Tensor, settings: Settings, *, add: bool = False) -> None:
-    """out [n, m] = left [n, k] @ right [k, m], or adds it: with right's type as that of the operands, and fp32 sums."""
+    """out [n, m] = left [n, k] @ right [k, m], or with `add` +=; operands have the type of `right`, sums are fp32."""
     count, depth, width = *left.shape, right.shape[1]
     tiles = replace(settings, rows=16, units=32, depth=64 if right.element_size() == 2 else 32)
-    made = Plan(tiles, (ceiling(width, 32), ceiling(count, 16)), {"num_warps": 4, "num_stages": 2})
+    launch_plan = Plan(tiles, (ceiling(width, 32), ceiling(count, 16)), {"num_warps": 4, "num_stages": 2})
     strides = left.stride(0), *right.stride(), out.stride(0)
-    launch(product, made, left, right, out, (count, depth, width), strides, add, tiles)
+    launch(product, launch_plan, left, right, out, (count, depth, width), strides, add, tiles)
 
 
 def _through_first_product(inputs: Inputs, gradients: Gradients, sizes: Sizes, settings: Settings) -> None:
-    """Adds to the gradient of the first hidden state what the first step's product sends back to it."""
+    """Add the gradient from the first step's product to that of the first hidden state."""
     if settings.reverse and inputs.lengths is not None:
         row = torch.arange(sizes.batch, device=inputs.lengths.device)
-        begin = (inputs.lengths - 1).clamp(min=0) * sizes.batch + row
-        grad = gradients.product.index_select(0, begin) * (inputs.lengths > 0)[:, None]
+        first = (inputs.lengths - 1).clamp(min=0) * sizes.batch + row
+        grad = gradients.product.index_select(0, first) * (inputs.lengths > 0)[:, None]
     else:
-        begin = (sizes.steps - 1) * sizes.batch if settings.reverse else 0
-        grad = gradients.product[begin : begin + sizes.batch]
+        first = (sizes.steps - 1) * sizes.batch if settings.reverse else 0
+        grad = gradients.product[first : first + sizes.batch]
     gradients.hidden.add_(multiply_in_full(grad.to(inputs.weight.dtype), inputs.weight))

@@ -1,11 +1,11 @@
 """A layer over time by the kernels in Triton's own language, under autograd.
 
-The input's product is made outside, for all steps at once, and the weights' gradients are each one product over all
-steps after the backward loop; between them the kernels do everything, with the state, all sums and all gates in fp32
-whatever the type of the products' operands. Padding has its places in memory and takes part in the products over all
-steps, as zeros.
+The input's product is computed before the loop, for all steps at once, and each weight's gradient is one product over
+all steps after the backward loop. In between the kernels do everything. The state, all sums and all gates are in fp32,
+whatever the type of the products' operands. Padding stays in memory, and takes part in the products over all steps as
+zeros.
 
-Nothing here imports Triton before a layer is run.
+This file imports Triton only when a layer is run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from nlpseq.kernels.products import normalise, weight_gradient
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """How a recurrence runs, apart from its tensors."""
+    """How a recurrence runs: everything except its tensors."""
 
     cell: str
     way: str
@@ -34,7 +34,7 @@ class Loop:
     batch: int
     zoneout: float
     operands: torch.dtype
-    gradients: bool  # whether any may be asked for
+    gradients: bool  # whether gradients are switched on
     settings: Settings  # for training
 
 
@@ -92,16 +92,16 @@ class _Recurrence(torch.autograd.Function):
 
 
 def _empty_results(inputs: Inputs, settings: Settings) -> Results:
-    """What the forward pass writes; without training that is the hidden states and the last state alone.
+    """Arrays for the results of the forward pass; without training only the hidden states and the last state.
 
-    The kernels write no padding: it stays zero.
+    The kernels do not write padding, which stays zero.
     """
     count, width = inputs.from_input.shape
     like, size = inputs.first_hidden, inputs.first_hidden.shape[1]
     training = settings.training
 
-    def make(wanted: bool, columns: int) -> Tensor | None:
-        if not wanted:
+    def make(needed: bool, columns: int) -> Tensor | None:
+        if not needed:
             return None
         results: Tensor = like.new_zeros(count, columns) if settings.padded else like.new_empty(count, columns)
         return results
@@ -118,10 +118,10 @@ def _empty_results(inputs: Inputs, settings: Settings) -> Results:
 
 
 def _empty_gradients(inputs: Inputs, settings: Settings, grads: tuple[Tensor, ...]) -> Gradients:
-    """Empty arrays for the gradients that the steps write, and copies of those that they start from."""
+    """Empty arrays for the gradients that the steps write, and copies of the gradients that they start from."""
     outputs, *last = grads
     copies = [grad.clone(memory_format=torch.contiguous_format) for grad in last]
-    make = torch.zeros_like if settings.padded else torch.empty_like  # the kernels write no padding
+    make = torch.zeros_like if settings.padded else torch.empty_like  # the kernels do not write padding
     from_input = make(inputs.from_input, dtype=torch.float32)
     product = from_input if settings.additive else make(from_input)
     bare = make(product) if settings.normalised else product
@@ -129,14 +129,14 @@ def _empty_gradients(inputs: Inputs, settings: Settings, grads: tuple[Tensor, ..
 
 
 def _hidden_before(loop: Loop, inputs: Inputs, outputs: Tensor) -> Tensor:
-    """The hidden state before each step, [N, H]; anything before padding."""
+    """The hidden state before each step, [N, H]; undefined before padding."""
     states, first = outputs.view(loop.steps, loop.batch, -1), inputs.first_hidden[None]
     if not loop.settings.reverse:
         return torch.cat([first, states[:-1]]).flatten(0, 1)
     before = torch.cat([states[1:], first])
     if inputs.lengths is not None:
-        begins = torch.arange(loop.steps, device=outputs.device)[:, None] == inputs.lengths[None, :] - 1
-        before = torch.where(begins[:, :, None], first, before)
+        is_first = torch.arange(loop.steps, device=outputs.device)[:, None] == inputs.lengths[None, :] - 1
+        before = torch.where(is_first[:, :, None], first, before)
     return before.flatten(0, 1)
 
 
@@ -155,7 +155,7 @@ def unroll(
     lengths: Tensor | None,
     masks: Tensor | None,
 ) -> tuple[Tensor, State]:
-    """As `nlpseq.cells.unroll`, by the way that `loop` names."""
+    """As `nlpseq.cells.unroll`, by the way in `loop`."""
     tensors = (
         None if masks is None else masks.flatten(0, 1),
         lengths,
@@ -173,7 +173,7 @@ def unroll(
 
 
 def project_inputs(weights: LayerWeights, inputs: Tensor, operands: torch.dtype) -> Tensor:
-    """The input's product for all steps [N, G*H], its bias not yet added."""
+    """The input's product for all steps [N, G*H], without its bias."""
     if weights.weight_ih is None:
         return inputs
     product = project(inputs, weights.weight_ih, operands)

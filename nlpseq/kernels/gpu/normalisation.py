@@ -14,7 +14,7 @@ EPSILON: tl.constexpr = tl.constexpr(arrays.EPSILON)
 def normalise(
     blocks: tl.tuple, known: tl.tensor, size: tl.tensor, EPSILON: tl.constexpr, BLOCKS: tl.constexpr
 ) -> tl.tuple:
-    """Layer normalisation of rows over all blocks, no gain (Ba et al., 2016); and one over the deviation [rows]."""
+    """Layer normalisation of rows over all blocks (Ba et al., 2016), without gain; and 1 / deviation [rows]."""
     total = tl.sum(blocks[0], 1)
     for block in tl.static_range(1, BLOCKS):
         total += tl.sum(blocks[block], 1)
@@ -39,7 +39,7 @@ def normalise_backward(
     size: tl.tensor,
     BLOCKS: tl.constexpr,
 ) -> tl.tuple:
-    """Through `normalise`, from gradients of its results that have the gain in them to those of what it was given."""
+    """Backward of `normalise`: from gradients of its results, gain included, to those of its arguments."""
     total = tl.sum(grads[0], 1)
     shared = tl.sum(grads[0] * normalised[0], 1)
     for block in tl.static_range(1, BLOCKS):
@@ -65,8 +65,8 @@ def finish(
     FIRST: tl.constexpr,
     BLOCKS: tl.constexpr,
 ) -> tl.tuple:
-    """Products of blocks from FIRST on, normalised if asked for, with their bias; what they were before gain and
-    bias, and one over the deviation.
+    """Products of blocks from FIRST on, normalised if the layer is, with their bias; the same before gain and bias;
+    and 1 / deviation.
     """
     deviation = ()
     if S.normalised:
@@ -85,7 +85,7 @@ def through_normalisation(
     inputs: tl.tuple,
     results: tl.tuple,
     gradients: tl.tuple,
-    places: tl.tensor,
+    positions: tl.tensor,
     units: tl.tensor,
     mask: tl.tensor,
     size: tl.tensor,
@@ -93,9 +93,9 @@ def through_normalisation(
     FIRST: tl.constexpr,
     BLOCKS: tl.constexpr,
 ) -> tl.tuple:
-    """Through `finish`, to the gradients of the bare products, which are stored if they differ."""
+    """Backward of `finish`: the gradients of the bare products, which are stored if they differ."""
     if S.normalised:
-        address = places * (S.gates * size) + FIRST * size + units
+        address = positions * (S.gates * size) + FIRST * size + units
         normalised = ()
         scaled = ()
         for block in tl.static_range(BLOCKS):
@@ -103,7 +103,7 @@ def through_normalisation(
             scaled += (grads[block] * gain,)
             normalised += (tl.load(results.normalised + address + block * size, mask=mask, other=0.0),)
         active = tl.max(mask.to(tl.int32), 1)[:, None] > 0
-        inverse = tl.load(results.deviations + places * 2 + (FIRST > 0), mask=active, other=0.0)
+        inverse = tl.load(results.deviations + positions * 2 + (FIRST > 0), mask=active, other=0.0)
         bare = normalise_backward(scaled, normalised, tl.sum(inverse, 1), units < size, size, BLOCKS)
         for block in tl.static_range(BLOCKS):
             tl.store(gradients.bare + address + block * size, bare[block], mask=mask)

@@ -1,8 +1,8 @@
-"""The parallel cells on a GPU: their gates as torch makes them, for all steps at once, and the scan of Triton's.
+"""The parallel cells on a GPU: torch computes the gates for all steps at once, and Triton's scan runs the recurrence.
 
-A step of theirs is linear in the state, h_t = a_t * h_{t-1} + b_t, and zoneout leaves it so. Where a sequence has
-ended, a is one and b is zero, so that the last step holds every sequence's last state; padding is computed. The price
-of making a and b apart from the scan is that they are written and read once more.
+Their step is linear in the state, h_t = a_t * h_{t-1} + b_t, also with zoneout. After the end of a sequence a is one and
+b is zero, so that the last step holds every sequence's last state; padding is computed. The price of computing a and b
+outside the scan is that they are written and read once more.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def unroll(
 
     kept, admitted = FACTORS[cell.name](*_product(weights, inputs, operands or inputs.dtype).chunk(cell.gates, -1))
     if zoneout:
-        share = zoneout if masks is None else masks
-        kept, admitted = kept + share * (1 - kept), admitted - share * admitted
+        fraction = zoneout if masks is None else masks
+        kept, admitted = kept + fraction * (1 - kept), admitted - fraction * admitted
     if lengths is None:
         outputs: Tensor = scan(kept, admitted, state.hidden, reverse)
         return outputs, cell.state(outputs[0 if reverse else -1])
@@ -63,5 +63,5 @@ def _minlstm(forget: Tensor, admit: Tensor, candidate: Tensor) -> tuple[Tensor, 
     return kept, (1 - kept) * candidate
 
 
-# From the blocks of the input's product, [T, B, H] each: the factor of the state, and what a step adds to it.
+# From the blocks of the input's product, [T, B, H] each: the factor a of the state, and the term b that a step adds.
 FACTORS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"mingru": _mingru, "minlstm": _minlstm}

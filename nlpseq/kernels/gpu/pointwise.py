@@ -1,18 +1,17 @@
-"""What each cell does between two matrix products, forward and backward, as device functions of Triton.
+"""The pointwise arithmetic of each cell between two matrix products, forward and backward, as Triton device functions.
 
-A cell is two short functions in a table, which the kernels take as compile-time arguments: so one kernel runs
-every cell and option. Tiles are [rows, units] in fp32; a tuple of tiles holds one for each block of
-gates. The price is one more statement of each cell, which the tests hold to that of `nlpseq.cells`. Triton has to be
-there to import this module.
+A cell is two short functions in a table, which the kernels take as compile-time arguments, so one kernel runs every
+cell and option. Tiles are [rows, units] in fp32; a tuple of tiles has one for each block of gates. The price is another
+definition of each cell; the tests compare it with `nlpseq.cells`. This module imports Triton.
 
     forward(x, q, hidden, memory)  -> hidden, memory, saved
     backward(saved, hidden, memory, grad_hidden, grad_memory)  -> grad_x, grad_q, grad_hidden, grad_memory
 
-where x is the input's product, q the hidden state's, both with their biases, and hidden and memory are the state before
-the step; a cell without a memory passes through whatever it is given. `backward` leaves out of grad_hidden what goes
-through the products, which is the loop's to add.
+where x is the input's product, q the hidden state's product, both with their biases, and hidden and memory are the state
+before the step. A cell without a memory returns `memory` unchanged. grad_hidden of `backward` does not include the
+gradient through the products, which the loop adds.
 
-Everything is made of exp, because the library of device functions cannot be interpreted without a GPU.
+All functions use exp only, because the library of device functions cannot be interpreted without a GPU.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def sigmoid(x: tl.tensor) -> tl.tensor:
 
 @triton.jit
 def tanh(x: tl.tensor) -> tl.tensor:
-    """The hyperbolic tangent, to about 1e-6 of its value also near zero, where it is a polynomial."""
+    """The hyperbolic tangent, with a relative error of about 1e-6; near zero it is a polynomial."""
     size = tl.abs(x)
     square = x * x
     power = tl.exp(-2.0 * size)
@@ -152,14 +151,14 @@ def reset_hidden(x: tl.tuple, q: tl.tuple, hidden: tl.tensor) -> tl.tensor:
 
 @triton.jit
 def reset_hidden_backward(saved: tl.tuple, hidden: tl.tensor, grad_held: tl.tensor) -> tl.tuple:
-    """Through r * h: the gradient of r before its activation, and what goes on to h."""
+    """Backward of r * h: the gradient of r before its activation, and that of h."""
     reset = saved[0]
     return grad_held * hidden * reset * (1.0 - reset), grad_held * reset
 
 
 @dataclass(frozen=True)
 class Pointwise:
-    """One cell: its device functions, how many blocks of gates it has, and how many tiles its backward pass needs."""
+    """One cell: its device functions, and the numbers of its gate blocks and of tiles for its backward pass."""
 
     forward: Any
     backward: Any
@@ -170,7 +169,7 @@ class Pointwise:
     resets: bool = False  # whether the last block's product is of r * h
 
 
-# by the names of nlpseq.cells.CELLS
+# keys as in nlpseq.cells.CELLS
 POINTWISE: dict[str, Pointwise] = {
     "rnn": Pointwise(_tanh_forward, _tanh_backward, 1, 1),
     "rnn-relu": Pointwise(_relu_forward, _relu_backward, 1, 1),

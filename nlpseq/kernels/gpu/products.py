@@ -1,7 +1,7 @@
-"""Products of 16-bit matrices whose results are fp32: of a GPU's sums nothing is rounded away.
+"""Products of 16-bit matrices with results in fp32, so that a GPU's fp32 sums are not rounded.
 
 They are for gradients, which autograd would otherwise get in the operands' type. The price is twice the bytes of the
-result, a small part of what such a product reads.
+result, which is small compared with what such a product reads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 
 def multiply_in_full(left: Tensor, right: Tensor) -> Tensor:
-    """left [n, k] @ right [k, m], both of one type, in fp32 if that is wider."""
+    """left [n, k] @ right [k, m], both of the same type; the result is fp32 if that is wider."""
     if left.element_size() > 2:
         return left @ right
     if left.is_cuda:
@@ -23,7 +23,7 @@ def multiply_in_full(left: Tensor, right: Tensor) -> Tensor:
 
 
 class _Projection(torch.autograd.Function):
-    """inputs [N, I] times the transpose of weight [W, I], both rounded to `operands`, and so is the result."""
+    """inputs [N, I] times the transpose of weight [W, I]; both and the result are rounded to `operands`."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, operands: torch.dtype) -> Tensor:

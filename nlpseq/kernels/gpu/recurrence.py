@@ -1,10 +1,10 @@
-"""A layer over time on a GPU: the kernels that run it are chosen here, and called.
+"""A layer over time on a GPU: chooses the kernels and calls them.
 
-Shapes are the same for all lengths, and nothing waits for the device, so a whole training step can be recorded as a
-CUDA graph. The price is that padding is computed. Triton also needs a C compiler on the user's machine for its
-launcher, and some seconds of compilation at the first use of each kernel.
+Shapes do not depend on lengths, and nothing waits for the device, so a whole training step can be recorded as a CUDA
+graph. The price is that padding is computed. Triton also needs a C compiler on the user's machine for its launcher, and
+some seconds of compilation at the first use of each kernel.
 
-Nothing here imports Triton before a layer is run.
+This file imports Triton only when a layer is run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OPERANDS = (torch.float32, torch.bfloat16, torch.float16)
 
 @cache
 def unavailable() -> str | None:
-    """Why Triton's kernels cannot run here, or None."""
+    """The reason why Triton's kernels cannot run here, or None."""
     if find_spec("triton") is None:
         return "Triton is not installed"
     if not torch.cuda.is_available():
@@ -41,7 +41,7 @@ def unavailable() -> str | None:
 
 
 def describe_fp32() -> str:
-    """How products of fp32 are made, in words; torch's setting of their precision decides."""
+    """How fp32 products are computed, in words; torch's setting of their precision decides."""
     if _precision() == "tf32x3":
         return "fp32 products (exact: tf32 three times)"
     return "tf32 products"
@@ -54,16 +54,16 @@ def _precision() -> str:
 def settings_of(
     cell: str, *, normalised: bool, reverse: bool, zoneout: float, masks: bool, lengths: bool, training: bool
 ) -> Settings:
-    """What is fixed when a kernel is compiled, whichever way it is. Imports Triton."""
+    """The settings that are fixed when a kernel is compiled, the same for all ways. Imports Triton."""
     from nlpseq.kernels.gpu.pointwise import POINTWISE
 
-    found = POINTWISE[cell]
+    pointwise = POINTWISE[cell]
     return Settings(
-        gates=found.gates,
-        saved=found.saved,
-        resets=found.resets,
-        memory=found.memory,
-        additive=found.additive,
+        gates=pointwise.gates,
+        saved=pointwise.saved,
+        resets=pointwise.resets,
+        memory=pointwise.memory,
+        additive=pointwise.additive,
         normalised=normalised,
         zoneout=0 if not zoneout else 2 if masks else 1,
         reverse=reverse,
@@ -95,8 +95,8 @@ def unroll(
 ) -> tuple[Tensor, State]:
     """As `nlpseq.cells.unroll`, faster; `operands` is the type of the products' operands, by default the state's.
 
-    `way` is one of `ways.WAYS`, by default the one that is chosen by size. Lengths are best on the inputs' device: the
-    host waits for none of them. Raises BackendError for a cell, a type or a way that the kernels do not have.
+    `way` is one of `ways.WAYS`, by default chosen by size. Lengths should be on the inputs' device, so that the host
+    does not wait for a copy. Raises BackendError for a cell, a type or a way that the kernels do not have.
     """
     operands = operands or state.hidden.dtype
     if state.hidden.dtype != torch.float32 or operands not in OPERANDS:
@@ -104,8 +104,8 @@ def unroll(
     lengths = None if lengths is None else lengths.to(inputs.device)
     request = _request(cell, weights, inputs, state, lengths, masks, zoneout, reverse, operands)
     device = ways.device_of(inputs.device)
-    taken = ways.chosen(way, request, device)
-    if taken == "persistent":
+    chosen = ways.chosen(way, request, device)
+    if chosen == "persistent":
         from nlpseq.kernels.gpu.persistent import recurrence as persistent_recurrence
 
         if weights.weight_ih is not None and weights.gain_ih is not None:
@@ -114,7 +114,7 @@ def unroll(
             cell, weights, inputs, state, lengths, masks, zoneout, request, device.processors
         )
     loop = layer.Loop(
-        cell.name, taken, request.steps, request.batch, zoneout, operands, torch.is_grad_enabled(), request.settings
+        cell.name, chosen, request.steps, request.batch, zoneout, operands, torch.is_grad_enabled(), request.settings
     )
     return layer.unroll(loop, cell, weights, inputs, state, lengths, masks)
 
@@ -130,9 +130,9 @@ def unroll_both(
     masks: Sequence[Tensor | None] = (None, None),
     operands: torch.dtype | None = None,
 ) -> tuple[Tensor, list[State]] | None:
-    """Both directions of a layer at once, forwards and backwards: outputs [T, B, 2H] and both last states.
+    """Run both directions of a layer at once: outputs [T, B, 2H] and both last states.
 
-    None if one launch cannot run both: then each has to be run by `unroll`.
+    None if one launch cannot run both; then `unroll` must run each.
     """
     first, state, mask = weights[0], states[0], masks[0]
     operands = operands or state.hidden.dtype
@@ -146,9 +146,9 @@ def unroll_both(
     from nlpseq.kernels.gpu.persistent import recurrence as persistent_recurrence
 
     if first.gain_ih is not None:
-        inputs = torch.cat([_normalised_inputs(each, inputs, operands) for each in weights], -1)
-        weights = [_without_inputs(each) for each in weights]
-    joined = None if mask is None else torch.cat([each for each in masks if each is not None], -1)
+        inputs = torch.cat([_normalised_inputs(direction, inputs, operands) for direction in weights], -1)
+        weights = [_without_inputs(direction) for direction in weights]
+    joined = None if mask is None else torch.cat([value for value in masks if value is not None], -1)
     return persistent_recurrence.unroll_both(
         cell, weights, inputs, states, lengths, joined, zoneout, request, device.processors
     )
@@ -179,7 +179,7 @@ def _request(
 
 
 def _normalised_inputs(weights: LayerWeights, inputs: Tensor, operands: torch.dtype) -> Tensor:
-    """The input's product and its bias, for a kernel that is given the product."""
+    """The input's product with its bias, for a kernel that takes the product."""
     assert weights.bias_ih is not None
     product: Tensor = layer.project_inputs(weights, inputs, operands) + weights.bias_ih
     return product

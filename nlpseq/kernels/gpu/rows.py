@@ -1,8 +1,8 @@
-"""A step in several launches: Triton's kernels for cells and options that have to see whole rows inside a step.
+"""A step in several launches: Triton's kernels for cells and options that need whole rows inside a step.
 
-Layer normalisation wants the mean of all units of a sequence, and a cell that resets before a product has two products
-a step. So a step is a product, then the gates of whole sequences, one a program, and then perhaps both again. The price
-is that products travel through memory, and two to four launches a step.
+Layer normalisation needs the mean over all units of a sequence, and a cell that resets before a product has two
+products in each step. So a step is a product, then the gates, with a program for each sequence, and for some cells both
+again. The price is that products are written to memory and read again, and two to four launches in each step.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nlpseq.kernels.gpu.tiles import (
     load_input,
     load_vectors,
     multiply,
-    places_at,
+    positions_at,
     row_lengths,
     states_before,
     store_blocks,
@@ -38,9 +38,9 @@ def product(
     ADD: tl.constexpr,
     S: tl.constexpr,
 ) -> None:
-    """out [n, m] becomes, or has added, left [n, k] times right [k, m].
+    """out [n, m] = left [n, k] times right [k, m], or with ADD +=.
 
-    `shape` is (n, k, m), `strides` are those of left's rows, right's rows, right's columns and out's rows.
+    `shape` is (n, k, m); `strides` are those of left's rows, right's rows, right's columns and out's rows.
     """
     ROWS: tl.constexpr = S.rows
     UNITS: tl.constexpr = S.units
@@ -48,12 +48,12 @@ def product(
     rows = (tl.program_id(1) * ROWS + tl.arange(0, ROWS))[:, None]
     columns = (tl.program_id(0) * UNITS + tl.arange(0, UNITS))[None, :]
     total = tl.zeros([ROWS, UNITS], tl.float32)
-    for begin in range(0, shape[1], DEPTH):
-        depth = begin + tl.arange(0, DEPTH)
-        one = (rows < shape[0]) & (depth[None, :] < shape[1])
-        other = (depth[:, None] < shape[1]) & (columns < shape[2])
-        lefts = tl.load(left + rows * strides[0] + depth[None, :], mask=one, other=0.0)
-        rights = tl.load(right + depth[:, None] * strides[1] + columns * strides[2], mask=other, other=0.0)
+    for start in range(0, shape[1], DEPTH):
+        depth = start + tl.arange(0, DEPTH)
+        left_mask = (rows < shape[0]) & (depth[None, :] < shape[1])
+        right_mask = (depth[:, None] < shape[1]) & (columns < shape[2])
+        lefts = tl.load(left + rows * strides[0] + depth[None, :], mask=left_mask, other=0.0)
+        rights = tl.load(right + depth[:, None] * strides[1] + columns * strides[2], mask=right_mask, other=0.0)
         total += multiply(lefts, rights, S)
     mask = (rows < shape[0]) & (columns < shape[2])
     address = out + rows * strides[3] + columns
@@ -63,18 +63,18 @@ def product(
 
 
 @triton.jit
-def _place(begin: tl.tensor, inputs: tl.tuple, sizes: tl.tuple, BACKWARD: tl.constexpr, S: tl.constexpr) -> tl.tuple:
-    """A program's sequence and the time of the step `begin`, counted in the order of running."""
+def _indices(step: tl.tensor, inputs: tl.tuple, sizes: tl.tuple, BACKWARD: tl.constexpr, S: tl.constexpr) -> tl.tuple:
+    """A program's sequence, units and length, and the time of `step`, counted in running order."""
     ROWS: tl.constexpr = S.rows
     UNITS: tl.constexpr = S.units
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    time = begin if S.reverse == BACKWARD else sizes.steps - 1 - begin
+    time = step if S.reverse == BACKWARD else sizes.steps - 1 - step
     return rows, tl.arange(0, UNITS)[None, :], row_lengths(rows, inputs, sizes), time
 
 
 @triton.jit
 def _finished(
-    made: tl.tensor,
+    products: tl.tensor,
     own: tl.tensor,
     units: tl.tensor,
     mask: tl.tensor,
@@ -84,77 +84,77 @@ def _finished(
     FIRST: tl.constexpr,
     LAST: tl.constexpr,
 ) -> tl.tuple:
-    """Blocks FIRST to LAST of the products that were made, as `finish` leaves them."""
+    """Blocks FIRST to LAST of `products`, as `finish` returns them."""
     GATES: tl.constexpr = S.gates
     BLOCKS: tl.constexpr = LAST - FIRST
     biases, gains = load_vectors(inputs.bias, units, size, GATES), load_vectors(inputs.gain, units, size, GATES)
     bare = ()
     for block in tl.static_range(FIRST, LAST):
-        bare += (tl.load(made + own * (GATES * size) + (block * size + units), mask=mask, other=0.0),)
+        bare += (tl.load(products + own * (GATES * size) + (block * size + units), mask=mask, other=0.0),)
     return finish(bare, biases, gains, units < size, size, S, FIRST, BLOCKS)
 
 
-@triton.jit(do_not_specialize=["begin"])
+@triton.jit(do_not_specialize=["step"])
 def rows_reset(
     inputs: tl.tuple,
     results: tl.tuple,
     sizes: tl.tuple,
-    begin: tl.tensor,
-    made: tl.tensor,
+    step: tl.tensor,
+    products: tl.tensor,
     held: tl.tensor,
     S: tl.constexpr,
 ) -> None:
-    """Between two products of a step: from the first blocks `made` [B, G*H] to r * h in `held` [B, H]."""
+    """Between two products of a step: from the first blocks of `products` [B, G*H] to r * h in `held` [B, H]."""
     GATES: tl.constexpr = S.gates
     size = sizes.size
-    rows, units, length, time = _place(begin, inputs, sizes, False, S)
+    rows, units, length, time = _indices(step, inputs, sizes, False, S)
     mask = (time < length)[:, None] & (units < size)
     input_biases = load_vectors(inputs.input_bias, units, size, GATES)
-    x = load_input(inputs, input_biases, places_at(time, rows, sizes), units, mask, size, GATES)
-    q, _, _ = _finished(made, rows[:, None], units, mask, inputs, size, S, 0, GATES - 1)
+    x = load_input(inputs, input_biases, positions_at(time, rows, sizes), units, mask, size, GATES)
+    q, _, _ = _finished(products, rows[:, None], units, mask, inputs, size, S, 0, GATES - 1)
     own = rows[:, None] * size + units
     hidden = tl.load(results.last_hidden + own, mask=mask, other=0.0)
     tl.store(held + own, reset_hidden(x, q, hidden), mask=mask)
 
 
-@triton.jit(do_not_specialize=["begin"])
+@triton.jit(do_not_specialize=["step"])
 def rows_forward(
     inputs: tl.tuple,
     results: tl.tuple,
     sizes: tl.tuple,
-    begin: tl.tensor,
-    made: tl.tensor,
+    step: tl.tensor,
+    products: tl.tensor,
     FORWARD: tl.constexpr,
     S: tl.constexpr,
 ) -> None:
-    """After the products `made` [B, G*H] of a step: the state after it."""
+    """Compute the state after a step from its `products` [B, G*H]."""
     GATES: tl.constexpr = S.gates
     HEAD: tl.constexpr = S.gates - S.resets
     size = sizes.size
-    rows, units, length, time = _place(begin, inputs, sizes, False, S)
+    rows, units, length, time = _indices(step, inputs, sizes, False, S)
     active = (time < length)[:, None]
     mask = active & (units < size)
-    places = places_at(time, rows, sizes)
-    x = load_input(inputs, load_vectors(inputs.input_bias, units, size, GATES), places, units, mask, size, GATES)
-    q, normalised, deviations = _finished(made, rows[:, None], units, mask, inputs, size, S, 0, HEAD)
+    positions = positions_at(time, rows, sizes)
+    x = load_input(inputs, load_vectors(inputs.input_bias, units, size, GATES), positions, units, mask, size, GATES)
+    q, normalised, deviations = _finished(products, rows[:, None], units, mask, inputs, size, S, 0, HEAD)
     if S.resets:
-        tail, more, deviation = _finished(made, rows[:, None], units, mask, inputs, size, S, HEAD, GATES)
-        q, normalised, deviations = q + tail, normalised + more, deviations + deviation
+        tail, bare_tail, deviation = _finished(products, rows[:, None], units, mask, inputs, size, S, HEAD, GATES)
+        q, normalised, deviations = q + tail, normalised + bare_tail, deviations + deviation
     own = rows[:, None] * size + units
     hidden = tl.load(results.last_hidden + own, mask=mask, other=0.0)
     memory = tl.load(results.last_memory + own, mask=mask, other=0.0) if S.memory else hidden
     new, new_memory, saved = FORWARD(x, q, hidden, memory)
-    new, new_memory = zoned(new, hidden, new_memory, memory, places, units, mask, inputs, sizes, S)
-    tl.store(results.outputs + places * size + units, new, mask=mask)
+    new, new_memory = zoned(new, hidden, new_memory, memory, positions, units, mask, inputs, sizes, S)
+    tl.store(results.outputs + positions * size + units, new, mask=mask)
     tl.store(results.last_hidden + own, new, mask=mask)
     if S.memory:
         tl.store(results.last_memory + own, new_memory, mask=mask)
     if S.training:
-        keep_for_backward(results, new_memory, saved, normalised, deviations, places, units, mask, active, size, S)
+        keep_for_backward(results, new_memory, saved, normalised, deviations, positions, units, mask, active, size, S)
 
 
 @triton.jit
-def _send(
+def _store_gradients(
     out: tl.tensor,
     grads: tl.tuple,
     rows: tl.tensor,
@@ -162,84 +162,88 @@ def _send(
     inputs: tl.tuple,
     results: tl.tuple,
     gradients: tl.tuple,
-    places: tl.tensor,
+    positions: tl.tensor,
     mask: tl.tensor,
     sizes: tl.tuple,
     S: tl.constexpr,
     FIRST: tl.constexpr,
     BLOCKS: tl.constexpr,
 ) -> None:
-    """Gradients of the bare products of some blocks into `out` [B, G*H], zero if the sequence has ended."""
+    """Store gradients of the bare products of blocks to `out` [B, G*H]; zero if the sequence has ended."""
     size = sizes.size
-    bare = through_normalisation(grads, inputs, results, gradients, places, units, mask, size, S, FIRST, BLOCKS)
+    bare = through_normalisation(grads, inputs, results, gradients, positions, units, mask, size, S, FIRST, BLOCKS)
     known = (rows[:, None] < sizes.batch) & (units < size)
     for block in tl.static_range(BLOCKS):
         address = out + rows[:, None] * (S.gates * size) + ((FIRST + block) * size + units)
         tl.store(address, tl.where(mask, bare[block], 0.0), mask=known)
 
 
-@triton.jit(do_not_specialize=["begin"])
+@triton.jit(do_not_specialize=["step"])
 def rows_backward(
     inputs: tl.tuple,
     results: tl.tuple,
     gradients: tl.tuple,
     sizes: tl.tuple,
-    begin: tl.tensor,
+    step: tl.tensor,
     out: tl.tensor,
     BACKWARD: tl.constexpr,
     S: tl.constexpr,
 ) -> None:
-    """One step back, up to its products: their gradients, or only the last block's if the cell resets before it."""
+    """One step back, up to the gradients of its products, or of only the last block if the cell resets before it."""
     GATES: tl.constexpr = S.gates
     SAVED: tl.constexpr = S.saved
     size = sizes.size
-    rows, units, length, time = _place(begin, inputs, sizes, True, S)
+    rows, units, length, time = _indices(step, inputs, sizes, True, S)
     mask = (time < length)[:, None] & (units < size)
-    places = places_at(time, rows, sizes)
+    positions = positions_at(time, rows, sizes)
     hidden, memory = states_before(time, rows, units, length, inputs, results, sizes, S)
-    saved = load_blocks(results.saved, places, units, mask, size, SAVED)
+    saved = load_blocks(results.saved, positions, units, mask, size, SAVED)
     own = rows[:, None] * size + units
     grad = tl.load(gradients.hidden + own, mask=mask, other=0.0)
-    grad += tl.load(gradients.outputs + places * size + units, mask=mask, other=0.0)
+    grad += tl.load(gradients.outputs + positions * size + units, mask=mask, other=0.0)
     past = tl.load(gradients.memory + own, mask=mask, other=0.0) if S.memory else grad
-    kept = kept_by_zoneout(places, units, mask, inputs, sizes) if S.zoneout else 0.0
+    kept = kept_by_zoneout(positions, units, mask, inputs, sizes) if S.zoneout else 0.0
     x, q, grad_hidden, grad_memory = BACKWARD(saved, hidden, memory, grad * (1.0 - kept), past * (1.0 - kept))
     tl.store(gradients.hidden + own, grad_hidden + grad * kept, mask=mask)
     if S.memory:
         tl.store(gradients.memory + own, grad_memory + past * kept, mask=mask)
-    store_blocks(gradients.from_input, x, places, units, mask, size, GATES)
+    store_blocks(gradients.from_input, x, positions, units, mask, size, GATES)
     if not S.additive:
-        store_blocks(gradients.product, q, places, units, mask, size, GATES)
+        store_blocks(gradients.product, q, positions, units, mask, size, GATES)
     if S.resets:
-        _send(out, (q[GATES - 1],), rows, units, inputs, results, gradients, places, mask, sizes, S, GATES - 1, 1)
+        _store_gradients(
+            out, (q[GATES - 1],), rows, units, inputs, results, gradients, positions, mask, sizes, S, GATES - 1, 1
+        )
     else:
-        _send(out, q, rows, units, inputs, results, gradients, places, mask, sizes, S, 0, GATES)
+        _store_gradients(out, q, rows, units, inputs, results, gradients, positions, mask, sizes, S, 0, GATES)
 
 
-@triton.jit(do_not_specialize=["begin"])
+@triton.jit(do_not_specialize=["step"])
 def rows_reset_backward(
     inputs: tl.tuple,
     results: tl.tuple,
     gradients: tl.tuple,
     sizes: tl.tuple,
-    begin: tl.tensor,
+    step: tl.tensor,
     grad_held: tl.tensor,
     out: tl.tensor,
     S: tl.constexpr,
 ) -> None:
-    """One step further back, from the gradient of r * h [B, H] to those of the first blocks' products."""
+    """The rest of a step back: from the gradient of r * h [B, H] to those of the first blocks' products."""
     GATES: tl.constexpr = S.gates
     SAVED: tl.constexpr = S.saved
     size = sizes.size
-    rows, units, length, time = _place(begin, inputs, sizes, True, S)
+    rows, units, length, time = _indices(step, inputs, sizes, True, S)
     mask = (time < length)[:, None] & (units < size)
-    places = places_at(time, rows, sizes)
+    positions = positions_at(time, rows, sizes)
     hidden = load_before(results.outputs, inputs.first_hidden, time, rows, units, length, inputs, sizes, S)
-    saved = load_blocks(results.saved, places, units, mask, size, SAVED)
+    saved = load_blocks(results.saved, positions, units, mask, size, SAVED)
     own = rows[:, None] * size + units
     grad_reset, through = reset_hidden_backward(saved, hidden, tl.load(grad_held + own, mask=mask, other=0.0))
     grad_hidden = tl.load(gradients.hidden + own, mask=mask, other=0.0)
     tl.store(gradients.hidden + own, grad_hidden + through, mask=mask)
-    grads = load_blocks(gradients.from_input, places, units, mask, size, GATES)
-    tl.store(gradients.from_input + places * (GATES * size) + units, grad_reset, mask=mask)
-    _send(out, (grad_reset, grads[1]), rows, units, inputs, results, gradients, places, mask, sizes, S, 0, GATES - 1)
+    grads = load_blocks(gradients.from_input, positions, units, mask, size, GATES)
+    tl.store(gradients.from_input + positions * (GATES * size) + units, grad_reset, mask=mask)
+    _store_gradients(
+        out, (grad_reset, grads[1]), rows, units, inputs, results, gradients, positions, mask, sizes, S, 0, GATES - 1
+    )

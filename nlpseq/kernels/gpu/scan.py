@@ -1,12 +1,12 @@
 """The linear recurrence h_t = a_t * h_{t-1} + b_t over time on a GPU, by Triton's kernels, under autograd.
 
-Every unit of every sequence is a recurrence of its own. Where time is short, a program runs some of them from the first
-step to the last. Where it is long, that leaves most of the device idle: time is then cut into chunks, each chunk's end
-is found as if it began with nothing, one scan over those ends gives what each chunk really begins with, and then all
-chunks run at once (Blelloch, 1990, in three passes). The price is that a and b are read twice.
+Every unit of every sequence is its own recurrence. If there are few steps, a program runs a group of recurrences from
+the first step to the last. If there are many, that leaves most of the device idle, so time is cut into chunks, in three
+passes (Blelloch, 1990): each chunk computes its end from a zero start, one scan over these ends gives the real start of
+each chunk, and then all chunks run at once. The price is that a and b are read twice.
 
-The backward pass is the same recurrence the other way: the gradient that reaches h_t is that of its own output and
-a_{t+1} times the one that reaches h_{t+1}. Triton has to be there to import this module.
+The backward pass is the same recurrence in the other direction: the gradient of h_t is that of its own output plus
+a_{t+1} times the gradient of h_{t+1}. This module imports Triton.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from torch.autograd.function import once_differentiable
 
 from nlpseq.errors import BackendError
 
-CHUNK = 64  # steps; a choice by reasoning, not by measurement, as is that of UNITS
+CHUNK = 64  # steps; chosen by reasoning, not by measurement, as is UNITS
 UNITS = 128  # recurrences of a program
 
 
 @triton.jit
-def _place(begin: tl.tensor, count: tl.tensor, CHUNK: tl.constexpr, UNITS: tl.constexpr) -> tl.tuple:
-    """A program's recurrences, which of them there are, its first step and the one after its last."""
+def _recurrences(start: tl.tensor, count: tl.tensor, CHUNK: tl.constexpr, UNITS: tl.constexpr) -> tl.tuple:
+    """A program's recurrences, a mask of those that exist, its first step, and the step after its last."""
     units = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
-    return units.to(tl.int64), units < count, begin, begin + CHUNK
+    return units.to(tl.int64), units < count, start, start + CHUNK
 
 
 @triton.jit
 def _row(index: tl.tensor, units: tl.tensor, count: tl.tensor) -> tl.tensor:
-    """Where `units` lie in a row of a matrix of `count` columns, in 64 bits as they are."""
+    """The offsets of `units`, which have 64 bits, in row `index` of a matrix of `count` columns."""
     return (units * 0 + index) * count + units
 
 
@@ -49,7 +49,7 @@ def _factor(
     REVERSE: tl.constexpr,
     LATE: tl.constexpr,
 ) -> tl.tensor:
-    """What the recurrence multiplies with at a step: a there, or, where it is LATE, a at the step before it."""
+    """The recurrence's factor in a step: a of this step, or if LATE of the step before it."""
     step -= LATE
     time = steps - 1 - step if REVERSE else step
     return tl.load(a + _row(time, units, count), mask=mask & (step >= 0), other=0.0)
@@ -68,12 +68,12 @@ def chunk_ends(
     CHUNK: tl.constexpr,
     UNITS: tl.constexpr,
 ) -> None:
-    """Of each chunk: the product of its factors, and where it ends if it begins with nothing; both [chunks, count]."""
+    """For each chunk: the product of its factors, and its end from a zero start; both [chunks, count]."""
     chunk = tl.program_id(1)
-    units, mask, begin, end = _place(chunk * CHUNK, count, CHUNK, UNITS)
+    units, mask, first, end = _recurrences(chunk * CHUNK, count, CHUNK, UNITS)
     total = tl.zeros([UNITS], tl.float32)
     product = total + 1.0
-    for step in range(begin, tl.minimum(end, steps)):
+    for step in range(first, tl.minimum(end, steps)):
         time = steps - 1 - step if REVERSE else step
         factor = _factor(a, step, steps, units, mask, count, REVERSE, LATE)
         total = factor * total + tl.load(b + _row(time, units, count), mask=mask, other=0.0)
@@ -95,13 +95,13 @@ def run_chunks(
     CHUNK: tl.constexpr,
     UNITS: tl.constexpr,
 ) -> None:
-    """The recurrence [steps, count] from what each chunk begins with [chunks, count], or from nothing."""
+    """The recurrence [steps, count], from the start of each chunk [chunks, count], or from zero without `starts`."""
     chunk = tl.program_id(1)
-    units, mask, begin, end = _place(chunk * CHUNK, count, CHUNK, UNITS)
+    units, mask, first, end = _recurrences(chunk * CHUNK, count, CHUNK, UNITS)
     total = tl.zeros([UNITS], tl.float32)
     if starts is not None:
         total += tl.load(starts + _row(chunk, units, count), mask=mask, other=0.0)
-    for step in range(begin, tl.minimum(end, steps)):
+    for step in range(first, tl.minimum(end, steps)):
         time = steps - 1 - step if REVERSE else step
         factor = _factor(a, step, steps, units, mask, count, REVERSE, LATE)
         total = factor * total + tl.load(b + _row(time, units, count), mask=mask, other=0.0)
@@ -114,7 +114,7 @@ def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any) -> None:
 
 
 def _run(a: Tensor, b: Tensor, first: Tensor | None, *, reverse: bool, late: bool, chunk: int) -> Tensor:
-    """The recurrence [T, N] of a and b, in chunks if there are more steps than a chunk has."""
+    """The recurrence [T, N] of a and b, in chunks if there is more than one."""
     steps, count = b.shape
     chunks = -(-steps // chunk)
     grid = -(-count // UNITS), chunks
@@ -122,9 +122,9 @@ def _run(a: Tensor, b: Tensor, first: Tensor | None, *, reverse: bool, late: boo
     if chunks > 1:
         factors, ends = b.new_empty(chunks, count), b.new_empty(chunks, count)
         launch(chunk_ends, grid, a, b, factors, ends, steps, count, reverse, late, chunk, UNITS)
-        begin = torch.zeros_like(b[:1]) if first is None else first[None]
+        start = torch.zeros_like(b[:1]) if first is None else first[None]
         carried = _run(factors, ends, first, reverse=False, late=False, chunk=chunks)
-        starts = torch.cat([begin, carried[:-1]])
+        starts = torch.cat([start, carried[:-1]])
     out = torch.empty_like(b)
     launch(run_chunks, grid, a, b, starts, out, steps, count, reverse, late, chunk, UNITS)
     return out
@@ -151,14 +151,14 @@ class _Scan(torch.autograd.Function):
 
 
 def scan(a: Tensor, b: Tensor, first: Tensor, reverse: bool = False, *, chunk: int = CHUNK) -> Tensor:
-    """h_t = a_t * h_{t-1} + b_t of a [T, B, H] and b [T, B, H] from `first` [B, H]: all states [T, B, H], in fp32.
+    """All states [T, B, H] of h_t = a_t * h_{t-1} + b_t, for a and b [T, B, H] and `first` [B, H], in fp32.
 
-    With `reverse` time runs from the last step to the first. `chunk` is how many steps one program runs, the tests'
-    to choose. Raises BackendError for numbers that are not fp32.
+    With `reverse` time runs from the last step to the first. `chunk` is the number of steps of a program; tests choose
+    it. Raises BackendError for numbers that are not fp32.
     """
     for name, values in (("a", a), ("b", b), ("first", first)):
         if values.dtype != torch.float32:
-            raise BackendError("scan", f"the GPU's scan is in fp32, and {name} is {values.dtype}", "--precision fp32")
+            raise BackendError("scan", f"the GPU's scan is in fp32, but {name} is {values.dtype}", "--precision fp32")
     flat = (values.reshape(values.shape[0], -1).contiguous() for values in (a, b))
     out: Tensor = _Scan.apply(*flat, first.reshape(-1).contiguous(), reverse, chunk)  # type: ignore[no-untyped-call]
     return out.view_as(b)

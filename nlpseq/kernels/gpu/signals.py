@@ -1,9 +1,9 @@
-"""Counters that programs wait at, and what becomes of a wait that was given up.
+"""Counters at which programs wait, and the error if a wait was given up.
 
-Programs of one launch count themselves and wait for each other, so a kernel could hang if some of them are not
-running. A wait is therefore bounded; who gives up says so in a flag, and the results are wrong. The flag belongs to the
-device and stays raised. After a launch it is copied to the host without waiting, and looked at before the next launch;
-inside a CUDA graph nothing can be copied or asked, so after replays only `raise_if_stuck(wait=True)` finds it.
+Programs of one launch count themselves and wait for each other, so a kernel could hang if some of them do not run.
+Therefore a wait is bounded: a program that gives up raises a flag, and the results are wrong. The flag belongs to the
+device and stays raised. After a launch it is copied to the host without waiting, and checked before the next launch.
+Inside a CUDA graph nothing can be copied or checked, so after replays only `raise_if_stuck(wait=True)` finds it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from nlpseq.errors import BackendError
 from nlpseq.kernels.gpu.arguments import Signal
 
 _flags: dict[torch.device, Tensor] = {}
-_recorded: list[Tensor] = []  # flags of graphs that were recorded before the device had one
+_recorded: list[Tensor] = []  # flags in graphs that were recorded before the device had a flag
 _watched: deque[tuple[Any, Tensor]] = deque()  # for each launch with a wait: an event, and its flag on the host
 
 
 def recording() -> bool:
-    """Whether what is launched now is recorded for a CUDA graph."""
+    """Whether launches are now recorded for a CUDA graph."""
     return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
 
 
@@ -33,11 +33,11 @@ def signal_for(device: torch.device, counters: int) -> Signal:
 
 
 def _flag(device: torch.device) -> Tensor:
-    found = _flags.get(device)
-    if found is not None:
-        return found
+    known = _flags.get(device)
+    if known is not None:
+        return known
     flag = torch.zeros(1, dtype=torch.int32, device=device)
-    if recording():  # its memory is the graph's
+    if recording():  # its memory belongs to the graph
         _recorded.append(flag)
     else:
         _flags[device] = flag
@@ -45,7 +45,7 @@ def _flag(device: torch.device) -> Tensor:
 
 
 def watch(signal: Signal) -> None:
-    """Look at the flag of a launch when it has ended, without waiting for that now."""
+    """Check the flag of a launch once it has ended, without waiting now."""
     flag = signal.failed
     if recording():
         return
@@ -62,7 +62,7 @@ def watch(signal: Signal) -> None:
 def raise_if_stuck(*, wait: bool = False) -> None:
     """Raise BackendError if programs of a launch that has ended gave up waiting; with `wait`, of any launch so far.
 
-    While a graph is recorded nothing can be asked, and nothing is.
+    While a graph is recorded nothing can be checked, so nothing is done.
     """
     if recording():
         return
@@ -72,7 +72,7 @@ def raise_if_stuck(*, wait: bool = False) -> None:
         if event is not None and wait:
             event.synchronize()
         if event is not None and not event.query():
-            break  # nor have those that were launched after it
+            break  # later launches have not ended either
         stuck = stuck or bool(flag.item())
         _watched.popleft()
     if wait:
@@ -81,14 +81,14 @@ def raise_if_stuck(*, wait: bool = False) -> None:
         _lower_flags()
         raise BackendError(
             "--device cuda",
-            "programs of a kernel waited too long for each other, and what it computed is wrong: something else may "
+            "programs of a kernel waited too long for each other, and its results are wrong: another program may "
             "hold the GPU",
             "nvidia-smi",
         )
 
 
 def forget() -> None:
-    """Drop all flags and all launches that are watched."""
+    """Drop all flags and all watched launches."""
     _flags.clear()
     _recorded.clear()
     _watched.clear()

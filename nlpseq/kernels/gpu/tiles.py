@@ -1,7 +1,7 @@
 """The device functions that all of Triton's sequence kernels are made of.
 
 All steps lie one after another, those of one time step beside each other, so a row of a tile is found by adding its
-sequence to the step's first place. Padding has its places, because shapes that depend on lengths would make the host
+sequence to the step's first place. Padding has its positions, because shapes that depend on lengths would make the host
 wait for the device; it is masked, and what was zero there stays zero. Tiles are powers of two, as Triton wants them;
 what lies beyond the real units is loaded as zero and never stored. A tuple of tiles holds one for each block of gates,
 [rows, units] each. The price of sharing them is a dozen arguments each.
@@ -15,12 +15,12 @@ import triton.language as tl
 
 @triton.jit
 def load_blocks(
-    pointer: tl.tensor, places: tl.tensor, units: tl.tensor, mask: tl.tensor, size: tl.tensor, BLOCKS: tl.constexpr
+    pointer: tl.tensor, positions: tl.tensor, units: tl.tensor, mask: tl.tensor, size: tl.tensor, BLOCKS: tl.constexpr
 ) -> tl.tuple:
-    """Tiles of a matrix [N, BLOCKS * size], one for each block, in fp32; places [rows, 1], units [1, units]."""
+    """Tiles of a matrix [N, BLOCKS * size], one for each block, in fp32; positions [rows, 1], units [1, units]."""
     blocks = ()
     for block in tl.static_range(BLOCKS):
-        address = pointer + places * (BLOCKS * size) + (block * size + units)
+        address = pointer + positions * (BLOCKS * size) + (block * size + units)
         blocks += (tl.load(address, mask=mask, other=0.0).to(tl.float32),)
     return blocks
 
@@ -29,15 +29,15 @@ def load_blocks(
 def store_blocks(
     pointer: tl.tensor,
     blocks: tl.tuple,
-    places: tl.tensor,
+    positions: tl.tensor,
     units: tl.tensor,
     mask: tl.tensor,
     size: tl.tensor,
     BLOCKS: tl.constexpr,
 ) -> None:
-    """Puts tiles where `load_blocks` finds them."""
+    """Store tiles where `load_blocks` reads them."""
     for block in tl.static_range(BLOCKS):
-        tl.store(pointer + places * (BLOCKS * size) + (block * size + units), blocks[block], mask=mask)
+        tl.store(pointer + positions * (BLOCKS * size) + (block * size + units), blocks[block], mask=mask)
 
 
 @triton.jit
@@ -47,29 +47,29 @@ def keep_for_backward(
     saved: tl.tuple,
     normalised: tl.tuple,
     deviations: tl.tuple,
-    places: tl.tensor,
+    positions: tl.tensor,
     units: tl.tensor,
     mask: tl.tensor,
     active: tl.tensor,
     size: tl.tensor,
     S: tl.constexpr,
 ) -> None:
-    """Stores what the backward pass needs of one step."""
+    """Store the values of one step that the backward pass needs."""
     SAVED: tl.constexpr = S.saved
     GATES: tl.constexpr = S.gates
     DEVIATIONS: tl.constexpr = 1 + S.resets
-    store_blocks(results.saved, saved, places, units, mask, size, SAVED)
+    store_blocks(results.saved, saved, positions, units, mask, size, SAVED)
     if S.memory:
-        tl.store(results.memories + places * size + units, memory, mask=mask)
+        tl.store(results.memories + positions * size + units, memory, mask=mask)
     if S.normalised:
-        store_blocks(results.normalised, normalised, places, units, mask, size, GATES)
+        store_blocks(results.normalised, normalised, positions, units, mask, size, GATES)
         for index in tl.static_range(DEVIATIONS):
-            tl.store(results.deviations + places * 2 + index, deviations[index][:, None], mask=active)
+            tl.store(results.deviations + positions * 2 + index, deviations[index][:, None], mask=active)
 
 
 @triton.jit
 def load_vectors(pointer: tl.tensor, units: tl.tensor, size: tl.tensor, BLOCKS: tl.constexpr) -> tl.tuple:
-    """The blocks of a vector [BLOCKS * size], in fp32; none if there is no vector."""
+    """The blocks of a vector [BLOCKS * size], in fp32; empty without a vector."""
     blocks = ()
     if pointer is not None:
         for block in tl.static_range(BLOCKS):
@@ -82,14 +82,14 @@ def load_vectors(pointer: tl.tensor, units: tl.tensor, size: tl.tensor, BLOCKS: 
 def load_input(
     inputs: tl.tuple,
     biases: tl.tuple,
-    places: tl.tensor,
+    positions: tl.tensor,
     units: tl.tensor,
     mask: tl.tensor,
     size: tl.tensor,
     BLOCKS: tl.constexpr,
 ) -> tl.tuple:
-    """The input's product at one step, with its bias if that is not added yet."""
-    blocks = load_blocks(inputs.from_input, places, units, mask, size, BLOCKS)
+    """The input's product of one step, with its bias."""
+    blocks = load_blocks(inputs.from_input, positions, units, mask, size, BLOCKS)
     if inputs.input_bias is None:
         return blocks
     else:
@@ -101,7 +101,7 @@ def load_input(
 
 @triton.jit
 def row_lengths(rows: tl.tensor, inputs: tl.tuple, sizes: tl.tuple) -> tl.tensor:
-    """How many steps each sequence of the tile has: zero if there is no such sequence."""
+    """The number of steps of each sequence of the tile; zero beyond the batch."""
     if inputs.lengths is None:
         return tl.where(rows < sizes.batch, sizes.steps, 0)
     else:
@@ -109,8 +109,8 @@ def row_lengths(rows: tl.tensor, inputs: tl.tuple, sizes: tl.tuple) -> tl.tensor
 
 
 @triton.jit
-def places_at(time: tl.tensor, rows: tl.tensor, sizes: tl.tuple) -> tl.tensor:
-    """Where the step at `time` of each sequence lies, [rows, 1]."""
+def positions_at(time: tl.tensor, rows: tl.tensor, sizes: tl.tuple) -> tl.tensor:
+    """The position of each sequence's step at `time` among all steps, [rows, 1]."""
     return rows.to(tl.int64)[:, None] + time * sizes.batch
 
 
@@ -126,22 +126,22 @@ def load_before(
     sizes: tl.tuple,
     S: tl.constexpr,
 ) -> tl.tensor:
-    """The state before the step at `time`, of all states after steps [N, H] and the first ones [B, H]."""
+    """The state before the step at `time`, from the states after all steps [N, H] and the first states [B, H]."""
     mask = (time < length)[:, None] & (units < sizes.size)
     if S.reverse:
-        begins = (time == length - 1)[:, None]
+        is_first = (time == length - 1)[:, None]
         neighbour = tl.minimum(time + 1, sizes.steps - 1)
     else:
-        begins = ((time + 0 * length) == 0)[:, None]
+        is_first = ((time + 0 * length) == 0)[:, None]
         neighbour = tl.maximum(time - 1, 0)
-    places = places_at(neighbour, rows, sizes)
-    began = tl.load(first + rows[:, None] * sizes.size + units, mask=mask & begins, other=0.0)
-    carried = mask & (begins == 0)
-    if S.barrier:  # others wrote it just now: not from this multiprocessor's own cache
-        went_on = tl.load(states + places * sizes.size + units, mask=carried, other=0.0, cache_modifier=".cg")
+    positions = positions_at(neighbour, rows, sizes)
+    first_state = tl.load(first + rows[:, None] * sizes.size + units, mask=mask & is_first, other=0.0)
+    carried = mask & (is_first == 0)
+    if S.barrier:  # other programs wrote it just now, so bypass this multiprocessor's own cache
+        carried_state = tl.load(states + positions * sizes.size + units, mask=carried, other=0.0, cache_modifier=".cg")
     else:
-        went_on = tl.load(states + places * sizes.size + units, mask=carried, other=0.0)
-    return tl.where(begins, began, went_on)
+        carried_state = tl.load(states + positions * sizes.size + units, mask=carried, other=0.0)
+    return tl.where(is_first, first_state, carried_state)
 
 
 @triton.jit
@@ -155,7 +155,7 @@ def states_before(
     sizes: tl.tuple,
     S: tl.constexpr,
 ) -> tl.tuple:
-    """Hidden state and memory before the step at `time`; without a memory the hidden state twice."""
+    """Hidden state and memory before the step at `time`; the hidden state twice without a memory."""
     hidden = load_before(results.outputs, inputs.first_hidden, time, rows, units, length, inputs, sizes, S)
     if S.memory:
         return hidden, load_before(results.memories, inputs.first_memory, time, rows, units, length, inputs, sizes, S)
@@ -167,9 +167,9 @@ def states_before(
 def load_weight(
     inputs: tl.tuple, block: tl.constexpr, depth: tl.tensor, units: tl.tensor, size: tl.tensor, ACROSS: tl.constexpr
 ) -> tl.tensor:
-    """A part of a block of the recurrent weights: depth [DEPTH, 1], units [1, UNITS].
+    """A tile of a block of the recurrent weights: depth [DEPTH, 1], units [1, UNITS].
 
-    ACROSS transposes it, to multiply a hidden state.
+    ACROSS transposes it, for the product with a hidden state.
     """
     address = (block * size + units) * size + depth if ACROSS else (block * size + depth) * size + units
     return tl.load(inputs.weight + address, mask=(depth < size) & (units < size), other=0.0)
@@ -179,7 +179,7 @@ def load_weight(
 def load_weights(
     inputs: tl.tuple, depth: tl.tensor, units: tl.tensor, size: tl.tensor, S: tl.constexpr, ACROSS: tl.constexpr
 ) -> tl.tuple:
-    """That part of all blocks, if they are held over all steps."""
+    """That tile of all blocks, if the program keeps the weights over all steps."""
     BLOCKS: tl.constexpr = S.gates
     blocks = ()
     if S.held:
@@ -194,16 +194,16 @@ def zoned(
     old: tl.tensor,
     new_memory: tl.tensor,
     old_memory: tl.tensor,
-    places: tl.tensor,
+    positions: tl.tensor,
     units: tl.tensor,
     mask: tl.tensor,
     inputs: tl.tuple,
     sizes: tl.tuple,
     S: tl.constexpr,
 ) -> tl.tuple:
-    """Hidden state and memory after a step, with what zoneout keeps of the old ones."""
+    """Hidden state and memory after a step, with the fraction of the old ones that zoneout keeps."""
     if S.zoneout:
-        kept = kept_by_zoneout(places, units, mask, inputs, sizes)
+        kept = kept_by_zoneout(positions, units, mask, inputs, sizes)
         return new + kept * (old - new), new_memory + kept * (old_memory - new_memory)
     else:
         return new, new_memory
@@ -211,16 +211,16 @@ def zoned(
 
 @triton.jit
 def kept_by_zoneout(
-    places: tl.tensor, units: tl.tensor, mask: tl.tensor, inputs: tl.tuple, sizes: tl.tuple
+    positions: tl.tensor, units: tl.tensor, mask: tl.tensor, inputs: tl.tuple, sizes: tl.tuple
 ) -> tl.tensor:
-    """The fraction of the old state that zoneout keeps: of each unit, or the same of all."""
+    """The fraction of the old state that zoneout keeps: for each unit, or the same for all."""
     if inputs.masks is None:
         return sizes.zoneout
     else:
-        return tl.load(inputs.masks + places * sizes.size + units, mask=mask, other=0).to(tl.float32)
+        return tl.load(inputs.masks + positions * sizes.size + units, mask=mask, other=0).to(tl.float32)
 
 
 @triton.jit
 def multiply(left: tl.tensor, right: tl.tensor, S: tl.constexpr) -> tl.tensor:
-    """A product of tiles, its left side in the right one's type, summed in fp32."""
+    """The product of two tiles, with the left one converted to the right one's type, summed in fp32."""
     return tl.dot(left.to(right.dtype), right, input_precision=S.precision, out_dtype=tl.float32)

@@ -1,17 +1,17 @@
-"""Which way runs a recurrence, and why another cannot.
+"""Chooses the way that runs a recurrence, with the reasons why others cannot.
 
-Five ways. One persistent launch with all weights in the shared memory of all multiprocessors (`persistent`) was 1.3 to
-2.3 times faster than cuDNN wherever it was measured, but it is for Hopper and 16-bit operands. The others are chosen by
-size. If the weights and the state of some sequences fit one multiprocessor (`column`), no step waits for another
-program. If they do not, and few programs divide the units (`grid`), one launch runs all steps with one wait a step.
-Otherwise each step is a launch (`steps`). A step that has to see whole rows, for layer normalisation or a reset before
-the product, is several launches (`rows`).
+There are five ways. One persistent launch with all weights in the shared memory of all multiprocessors (`persistent`)
+was 1.3 to 2.3 times faster than cuDNN in all measurements, but needs Hopper and 16-bit operands. The others are chosen
+by size. If the weights and the state of some sequences fit one multiprocessor (`column`), no step waits for another
+program. If they do not, and few programs divide the units (`grid`), one launch runs all steps with one wait in each
+step. Otherwise each step is its own launch (`steps`). If a step needs whole rows, for layer normalisation or a reset
+before the product, it is several launches (`rows`).
 
-Measured on an H100 in bf16: a launch a step is faster than a wait a step from 512 units on, an Elman cell is fastest by
-`rows` from 256 units on. The bound of `column` follows from the memory of a multiprocessor and from what compiles
-without spilling registers. A way that was asked for is met or refused with the reason, before anything is launched.
+Measured on an H100 in bf16: from 512 units on a launch for each step is faster than a wait in each step; from 256 units
+on an Elman cell is fastest by `rows`. The bound of `column` follows from the memory of a multiprocessor and from what
+compiles without spilling registers. A requested way runs or is refused with the reason, before anything is launched.
 
-Nothing here imports Triton, but to look for Gluon's names on a device that could use them.
+This file imports Triton only to look for Gluon's names on a device that can use them.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from nlpseq.kernels.gpu.persistent import tiles as persistent_tiles
 
 WAYS = ("persistent", "column", "grid", "steps", "rows")
 
-WEIGHT_BYTES = 128 * 1024  # in a multiprocessor: of the 163 KB that any GPU since 8.0 lets a program have
-MOST_WAITING = 96  # programs that wait for each other: no GPU made for data centres since 8.0 has fewer multiprocessors
-FEW_STEPS = 4  # for fewer, arranging the weights for the persistent way takes longer than it saves; not yet measured
+WEIGHT_BYTES = 128 * 1024  # in a multiprocessor, of the 163 KB that a program may have on any GPU since 8.0
+MOST_WAITING = 96  # programs that wait for each other: no data centre GPU since 8.0 has fewer multiprocessors
+FEW_STEPS = 4  # for fewer steps, arranging the weights for the persistent way takes too long; not yet measured
 TILE = 16  # sequences, and units, of a program of `grid`
 HALF = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
 class Device:
-    """What the choice depends on of a device."""
+    """The properties of a device on which the choice depends."""
 
     processors: int
     capability: tuple[int, int]
@@ -46,7 +46,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be run: T = `steps`, B = `batch`, H = `size`, products of `operands`."""
+    """A recurrence to run: T = `steps`, B = `batch`, H = `size`, products of `operands`."""
 
     cell: str
     settings: Settings
@@ -57,7 +57,7 @@ class Request:
 
 
 def device_of(device: torch.device) -> Device:
-    """The device of a tensor; a processor stands for a GPU that has what every one has."""
+    """The device of a tensor; the CPU counts as a GPU with the least that every GPU has."""
     if device.type != "cuda":
         return Device(MOST_WAITING, (0, 0), "the tensors are not on a GPU")
     return _gpu(torch.cuda.current_device() if device.index is None else device.index)
@@ -71,18 +71,18 @@ def _gpu(index: int) -> Device:
     return Device(properties.multi_processor_count, capability, without)
 
 
-def ceiling(number: int, part: int) -> int:
-    """How many parts hold the number."""
-    return -(-number // part)
+def ceiling(number: int, divisor: int) -> int:
+    """The quotient, rounded up."""
+    return -(-number // divisor)
 
 
 def power_of_two(number: int) -> int:
-    """The smallest power of two that is no smaller, and a side of a product's tile: 16 at least."""
+    """The smallest power of two that is at least `number`, and at least 16, the smallest side of a product's tile."""
     return max(16, 1 << (number - 1).bit_length())
 
 
 def choose(request: Request, device: Device) -> str:
-    """The way that runs it fastest, of those that can."""
+    """The fastest of the ways that can run a request."""
     settings, whole = request.settings, power_of_two(request.size)
     elman = settings.gates == 1 and whole >= 256
     possible = [way for way in WAYS if reason_against(way, request, device) is None]
@@ -96,8 +96,8 @@ def choose(request: Request, device: Device) -> str:
 
 
 def both_at_once(request: Request, device: Device) -> bool:
-    """Whether one launch runs both directions of a layer, `request` being one of them: the persistent one, if a
-    multiprocessor is there for each program of both.
+    """Whether one launch can run both directions of a layer; `request` is one of them. The persistent way can, if there
+    is a multiprocessor for each program of both.
     """
     if choose(request, device) != "persistent":
         return False
@@ -105,7 +105,7 @@ def both_at_once(request: Request, device: Device) -> bool:
 
 
 def chosen(way: str | None, request: Request, device: Device) -> str:
-    """`way` if it is given, else the fastest. Raises BackendError if the one that was asked for cannot run it."""
+    """`way`, or by default the fastest. Raises BackendError if a requested way cannot run this."""
     if way is None:
         return choose(request, device)
     reason = reason_against(way, request, device)
@@ -115,7 +115,7 @@ def chosen(way: str | None, request: Request, device: Device) -> str:
 
 
 def reason_against(way: str, request: Request, device: Device) -> str | None:
-    """Why a way cannot run it, in words, or None. Raises BackendError for a way that there is not."""
+    """The reason why a way cannot run a request, or None. Raises BackendError for an unknown way."""
     settings = request.settings
     if way not in WAYS:
         raise BackendError("triton", f"there is no way {way!r}, but {', '.join(WAYS)}", "")
@@ -133,12 +133,12 @@ def reason_against(way: str, request: Request, device: Device) -> str | None:
 
 
 def _column_bytes(request: Request) -> int:
-    """What the weights take in one program of `column`."""
+    """The bytes of the weights in one program of `column`."""
     settings, whole, element = request.settings, power_of_two(request.size), request.operands.itemsize
-    parts = 1
-    if settings.precision == "tf32x3" and element == 4:  # fp32 is held as two parts of less precision
-        parts = 4 if settings.normalised else 2  # and normalising backwards needs as many registers again
-    return settings.gates * whole * whole * element * parts
+    copies = 1
+    if settings.precision == "tf32x3" and element == 4:  # fp32 is held as two numbers of less precision
+        copies = 4 if settings.normalised else 2  # the backward pass of normalisation doubles the registers
+    return settings.gates * whole * whole * element * copies
 
 
 def _against_persistent(request: Request, device: Device) -> str | None:

@@ -1,4 +1,4 @@
-"""Files to rows of cells, one file a family of formats. A format is its file and a line in FORMATS."""
+"""Files to rows of cells, one file for each family of formats. A new format is a file and a line in FORMATS."""
 
 from nlpseq.text.readers.delimited import CSV, TSV
 from nlpseq.text.readers.json_lines import JSON_LINES

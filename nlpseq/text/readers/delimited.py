@@ -1,9 +1,9 @@
 """Tables whose cells are separated by tabs or commas: .tsv and .csv.
 
-A .csv is quoted as in spreadsheets. Its delimiter is the comma, unless `sep=;` in the first line or the cells themselves
-show that it is a semicolon or a tab. A .tsv has plain cells, unless it is quoted as by pandas, R and Excel; then its
-quotation marks do not belong to the texts. Delimiter and quoting are decided once for each file, and its notes name
-them.
+A .csv is quoted as in spreadsheets. Its delimiter is the comma, unless `sep=;` in the first line or the cells
+themselves show that it is a semicolon or a tab. A .tsv has plain cells, unless it is quoted as by pandas, R and Excel;
+then its quotation marks do not belong to the texts. Delimiter and quoting are decided once for each file, and its notes
+name them.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def fasttext_rows(name: str, lines: Iterable[str]) -> Rows:
 
 
 def folder_rows(name: str) -> Rows:
-    """A text from each file of each folder in a folder, in the order of names. Raises CorpusError if there are no folders."""
+    """A text from each file of each folder in a folder, in the order of names. Raises CorpusError without folders."""
     folder = Path(name)
     labels = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not labels:

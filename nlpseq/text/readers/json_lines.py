@@ -1,4 +1,4 @@
-"""Tables of JSON objects, one in each line. The languages in an object under `translation`, as on the hub, are columns."""
+"""Tables of JSON objects, one in each line. The languages in an object `translation`, as on the hub, are columns."""
 
 from __future__ import annotations
 

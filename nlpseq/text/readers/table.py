@@ -1,7 +1,7 @@
 """A table, its rows of cells, and the record of a table format.
 
-A row's cells are a mapping if the row names them. Otherwise they are a list, and the first row may be a header. A format
-turns a file into rows and nothing else; `columns.py` chooses the cells to read.
+A row's cells are a mapping if the row names them. Otherwise they are a list, and the first row may be a header. A
+format turns a file into rows and nothing else; `columns.py` chooses the cells to read.
 """
 
 from __future__ import annotations

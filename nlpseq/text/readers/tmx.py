@@ -1,8 +1,8 @@
 """Translation memories: units with a text in each language, without inline codes.
 
 The contents of `bpt`, `ept`, `ph`, `it` and `ut` are codes of the program that wrote the text. A `sub` inside them is
-text again, and the contents of `hi` are text. A line end with the indentation around it becomes a space. The encoding is
-the one that the file declares. The namespace of a name is ignored.
+text again, and the contents of `hi` are text. A line end with the indentation around it becomes a space. The encoding
+is the one that the file declares. The namespace of a name is ignored.
 """
 
 from __future__ import annotations

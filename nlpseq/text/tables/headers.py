@@ -1,9 +1,9 @@
 """Decides whether the first row of a table is a header: by the usual names of columns, and by its difference from them.
 
-A usual name is enough. Without one, a first row is taken as a header if its cells look like identifiers and each differs
-from its column. A cell differs if it lacks the spaces, digits or full stops that nearly all other cells have, or if it
-is new in a column of few values. If only some cells differ, or if they could be a title, the row may be a header; then a
-note says so.
+A usual name is enough. Without one, a first row is taken as a header if its cells look like identifiers and each
+differs from its column. A cell differs if it lacks the spaces, digits or full stops that nearly all other cells have,
+or if it is new in a column of few values. If only some cells differ, or if they could be a title, the row may be a
+header; then a note says so.
 """
 
 from __future__ import annotations

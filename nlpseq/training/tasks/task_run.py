@@ -14,12 +14,13 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nlpseq.errors import OptionError
+from nlpseq.errors import OptionError, RunError
 from nlpseq.kernels.choice import Choice, choose, rounded_products
 from nlpseq.models.model_file import TOKENISER, Model, load_model, read_tensors
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.native.memory import keep_freed_memory
 from nlpseq.options import flag
+from nlpseq.tasks import TASKS
 from nlpseq.text.formats import need_source
 from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.device_faults import explained
@@ -77,6 +78,7 @@ class TaskRun(ABC):
         self.notes[:0] = self.corpus.facts.get("notes", [])
         self.folder.begin(
             {
+                "task": self.name,
                 "asked": self.request.as_json(),
                 "model": asdict(self.model),
                 "training": asdict(self.training),
@@ -91,6 +93,7 @@ class TaskRun(ABC):
         Only the device may differ, and the kernels and precision that are chosen for it.
         """
         config, device = self.folder.read_config(), self.request.training.device
+        self._refuse_other_task(config)
         refuse_changes(config["asked"], self.request)
         self.model = replace(self.request.model, **config["model"])
         self.training = replace(self.request.training, **config["training"])
@@ -101,6 +104,16 @@ class TaskRun(ABC):
         if earlier != now:
             self.notes.append(f"the run was started on {earlier} and continues on {now}: its last bits will differ")
         self.reopen(config)
+
+    def _refuse_other_task(self, config: Mapping[str, Any]) -> None:
+        """Raises RunError if the folder's run is of another task."""
+        known = {field.name for field in fields(self.request.model)}
+        own = TASKS[self.name]
+        task = TASKS.get(config.get("task", self.name))
+        if task is not own or not known.issuperset(config["model"]):
+            command = task.command if task is not None and task is not own else "TASK"
+            what = f"holds a run of another task than train {own.command}"
+            raise RunError(str(self.folder.path), what, f"nlpseq train {command} --resume --out {self.folder.path}")
 
     def open_earlier(self, path: Path) -> Model:
         """Load the model to start from. Raises ModelFileError if the task cannot use it."""

@@ -54,4 +54,4 @@ def test_seeded_faults_are_found(
 def test_what_cannot_be_read_is_a_fault_of_its_line(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("label\ttext\na\tb\nonly\n")
     (found,) = check_labelled([str(tmp_path / "a.tsv")])
-    assert (found.level, found.line, found.what) == ("fault", 3, "it must have 2 columns, as the first row, has 1")
+    assert (found.level, found.line, found.what) == ("fault", 3, "it must have 2 columns, like the first row, but has 1")

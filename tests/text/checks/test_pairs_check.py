@@ -58,7 +58,7 @@ def test_a_side_with_lines_too_many_is_out_of_step(side: int, lines: int, check:
 def test_files_of_unequal_length_are_a_fault(check: Check) -> None:
     sources, targets = _sound(30)
     (fault,) = check((sources, targets[:-1]))
-    assert "they must have as many lines, have 30 and 29" in fault
+    assert "they must have the same number of lines, but have 30 and 29" in fault
 
 
 SOWN = [

@@ -282,7 +282,7 @@ def test_codes_are_dropped_and_texts_kept(inner: str, text: str, tmp_path: Path)
 def test_open_quotation_marks_of_a_catalogue_are_refused_with_the_line(text: str, line: int, tmp_path: Path) -> None:
     path = tmp_path / "a.po"
     path.write_text(text)
-    with pytest.raises(CorpusError, match=f"a.po:{line}: it is no PO file: a text must be between quotation marks"):
+    with pytest.raises(CorpusError, match=f"a.po:{line}: it is not a PO file: a text must be between quotation marks"):
         list(open_table(str(path)).rows)
 
 
@@ -315,7 +315,7 @@ def test_the_attribution_of_an_anki_collection_makes_its_txt_a_table(tmp_path: P
     path.write_text("Go.\tGeh.\tCC-BY 2.0 #1\nHi.\tHallo!\tCC-BY 2.0 #2\n")
     table = open_table(str(path))
     assert [list(row.cells[:2]) for row in table.rows] == [["Go.", "Geh."], ["Hi.", "Hallo!"]]  # type: ignore[index]
-    assert table.notes == ["it is read as a .tsv, for its first line has tabs"]
+    assert table.notes == ["it is read as a .tsv, because its first line has tabs"]
 
 
 @pytest.mark.parametrize(

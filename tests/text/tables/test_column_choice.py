@@ -82,7 +82,7 @@ def test_columns_of_pairs(
         ),
         (tsv(("a", "b")), ("1", "3"), "it has no column `3`", "--columns 1,2"),
         (tsv(("a", "b")), ("1", "1"), "source and target cannot be one column", "--columns NAME,NAME"),
-        (tsv(("a", "b"), ("a", "b", "c")), None, ":2: it must have 2 columns, as the first row, has 3", "sed -n 2p"),
+        (tsv(("a", "b"), ("a", "b", "c")), None, ":2: it must have 2 columns, like the first row, but has 3", "sed -n 2p"),
         ("\n\n \n", None, "it has no rows", ""),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_header_of_unknown_names_is_found_and_said(tmp_path: Path) -> None:
     found = pairs(tmp_path / "a.tsv", tsv(("phrase", "wortlaut"), *ROWS))
     assert found.sources == [source for source, _ in ROWS]
     assert found.notes == [
-        "its first row is taken for a header: phrase, wortlaut",
+        "its first row is taken as a header: phrase, wortlaut",
         "source: column `phrase`, target: column `wortlaut`",
     ]
 
@@ -113,7 +113,7 @@ def test_a_header_that_is_in_doubt_is_said(tmp_path: Path) -> None:
     found = pairs(tmp_path / "a.tsv", tsv(("phrase", "code"), *rows))
     assert found.sources[0] == "phrase"
     assert found.notes[0].startswith(
-        "its first row may be a header, and is read as a text: phrase, code; if it is one: "
+        "its first row may be a header, but is read as a text: phrase, code; if it is one: "
     )
     command = found.notes[0].rpartition(": ")[2]
     assert command == "--columns phrase,code"
@@ -224,7 +224,7 @@ def test_notes_of_several_tables_are_said_once_or_with_their_names(tmp_path: Pat
     found = read_parallel([str(tmp_path / "a.csv"), str(tmp_path / "b.csv")], two_files=False)
     assert found.notes == [
         "source: column `en`, target: column `de`",
-        f"{tmp_path / 'a.csv'}: its cells have semicolons between them",
+        f"{tmp_path / 'a.csv'}: its cells are separated by semicolons",
     ]
 
 
@@ -234,7 +234,7 @@ def test_a_header_is_no_labelled_text_with_columns_by_number(tmp_path: Path) -> 
     for columns in (LabelColumns("1", "2"), LabelColumns()):
         found = read_labelled([str(tmp_path / "a.tsv")], columns)
         assert found.counts == {"spam": 15, "ham": 15}
-        assert found.notes == ["its first row is taken for a header: v1, v2", "label: column `v1`, text: column `v2`"]
+        assert found.notes == ["its first row is taken as a header: v1, v2", "label: column `v1`, text: column `v2`"]
 
 
 def test_null_and_nan_are_no_labels_and_no_texts(tmp_path: Path) -> None:

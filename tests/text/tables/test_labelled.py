@@ -135,35 +135,35 @@ def test_columns_are_found_or_named(
 @pytest.mark.parametrize(
     ("name", "data", "columns", "said"),
     [
-        ("a.tsv", "label\ttext\n1\n", {}, "a.tsv:2: it must have 2 columns, as the first row, has 1"),
-        ("a.tsv", "label\ttext\n1\tx\ty\n", {}, "a.tsv:2: it must have 2 columns, as the first row, has 3"),
-        ("a.csv", "label,text\n1,so, so\n", {}, "a.csv:2: it must have 2 columns, as the first row, has 3"),
-        ("a.tsv", "only\n", {}, "a.tsv:1: it must have a label and a text, has one column"),
-        ("a.tsv", "x\ty\tz\n1\t2\t3\n", {}, "which of its 3 columns is the label cannot be told"),
+        ("a.tsv", "label\ttext\n1\n", {}, "a.tsv:2: it must have 2 columns, like the first row, but has 1"),
+        ("a.tsv", "label\ttext\n1\tx\ty\n", {}, "a.tsv:2: it must have 2 columns, like the first row, but has 3"),
+        ("a.csv", "label,text\n1,so, so\n", {}, "a.csv:2: it must have 2 columns, like the first row, but has 3"),
+        ("a.tsv", "only\n", {}, "a.tsv:1: it must have a label and a text, but has one column"),
+        ("a.tsv", "x\ty\tz\n1\t2\t3\n", {}, "it is unclear which of its 3 columns is the label"),
         ("a.tsv", "label\tx\ty\n1\t2\t3\n", {}, "no column is known as its text, only label, x, y"),
         ("a.tsv", "label\ttext\n1\tx\n", {"label": "mood"}, "it has no column `mood`, only label, text"),
         ("a.tsv", "label\ttext\n1\tx\n", {"label": "text", "text": "text"}, "label and text cannot be one column"),
-        ("a.csv", 'label,text\n1,"open\n', {}, "a.csv:2: it is no CSV"),
-        ("a.csv", 'label,text\n1,"a"b"\n', {}, "a.csv:2: it is no CSV"),
-        ("a.csv", 'label,text\n"a\tb",c\n', {}, "holds a tab or a line end"),
+        ("a.csv", 'label,text\n1,"open\n', {}, "a.csv:2: it is not CSV"),
+        ("a.csv", 'label,text\n1,"a"b"\n', {}, "a.csv:2: it is not CSV"),
+        ("a.csv", 'label,text\n"a\tb",c\n', {}, "has a tab or a line end"),
         ("a.csv", f"label,text\n{'x' * 300},c\n", {}, "its label has 300 characters"),
         ("a.jsonl", '{"label": 1}\n', {}, "no column is known as its text, only label"),
         ("a.jsonl", '{"label": 1, "text": "x"}\n{"text": "x"}\n', {}, "a.jsonl:2: it has no column `label`, only text"),
-        ("a.jsonl", '{"label": 1, "text": "x"}\n{"label": 1, "text": 3}\n', {}, "its text is no text: 3"),
-        ("a.jsonl", '{"label": [1], "text": "x"}\n', {}, "its label must be one label, is [1]"),
-        ("a.jsonl", '{"label": "\\ud800", "text": "x"}\n', {}, "holds a control character or half of a character"),
-        ("a.tsv", "label\ttext\n\x1b[31mred\tx\n", {}, "holds a control character"),
+        ("a.jsonl", '{"label": 1, "text": "x"}\n{"label": 1, "text": 3}\n', {}, "its text is not text: 3"),
+        ("a.jsonl", '{"label": [1], "text": "x"}\n', {}, "its label must be one label, but is [1]"),
+        ("a.jsonl", '{"label": "\\ud800", "text": "x"}\n', {}, "has a control character or half of a character"),
+        ("a.tsv", "label\ttext\n\x1b[31mred\tx\n", {}, "has a control character"),
         ("a.jsonl", "[]\n", {}, "it is a JSON array"),
-        ("a.jsonl", "{\n", {}, "it is no JSON"),
-        ("a.txt", "no label\n", {}, "it is no table: its first line has no tab, and no `__label__`"),
-        ("a.txt", "__label__a x\nno label\n", {}, "a.txt:2: it must begin with a label, as `__label__good`"),
+        ("a.jsonl", "{\n", {}, "it is not JSON"),
+        ("a.txt", "no label\n", {}, "it is not a table: its first line has no tab and no `__label__`"),
+        ("a.txt", "__label__a x\nno label\n", {}, "a.txt:2: it must start with a label, as in `__label__good`"),
         ("a.txt", "__label__a __label__b x\n", {}, "it has 2 labels"),
         ("a.txt", "__label__a x\n", {"label": "mood"}, "it has no column `mood`, only label, text"),
         (
             "a.tsv",
             "label\ttext\n\tx\n1\t \n",
             {},
-            "it holds no text with a label, only 2 rows with a blank label or text",
+            "it has no text with a label, only 2 rows with a blank label or text",
         ),
         ("a.tsv", "", {}, "it is empty"),
     ],
@@ -250,7 +250,7 @@ def test_parts_are_read_together_and_their_labels_agree(tmp_path: Path) -> None:
     assert (len(train), len(valid)) == (30, 30)
     check_known(valid, ["a", "b"])
     with pytest.raises(
-        CorpusError, match=r"other.tsv:3: labels that were not trained on: 'c' \(15 texts\); known are 'a', 'b'"
+        CorpusError, match=r"other.tsv:3: training had no such labels: 'c' \(15 texts\); known are 'a', 'b'"
     ):
         read_parts([str(tmp_path / "train.tsv")], [str(tmp_path / "other.tsv")], None)
 

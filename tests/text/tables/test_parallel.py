@@ -90,8 +90,8 @@ def test_files_of_unequal_length_are_refused_with_counts_and_a_place(tmp_path: P
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.tsv", "one\ttwo\nthree\n", "a.tsv:2: it must have 2 columns, as the first row, has 1"),
-        ("a.csv", "one,two\nthree\n", "a.csv:2: it must have 2 columns, as the first row, has 1"),
+        ("a.tsv", "one\ttwo\nthree\n", "a.tsv:2: it must have 2 columns, like the first row, but has 1"),
+        ("a.csv", "one,two\nthree\n", "a.csv:2: it must have 2 columns, like the first row, but has 1"),
         (
             "a.jsonl",
             '{"source": "a", "target": "b"}\n{"source": "a"}\n',
@@ -99,14 +99,14 @@ def test_files_of_unequal_length_are_refused_with_counts_and_a_place(tmp_path: P
         ),
         ("a.jsonl", "[1]\n", "a.jsonl:1: it is a JSON array"),
         ("a.jsonl", "7\n", "a.jsonl:1: it must be an object"),
-        ("a.jsonl", '{"source": "a", "target": 1}\n', "its target is no text: 1"),
-        ("a.parquet", "no parquet", "a.parquet: it is no parquet file"),
+        ("a.jsonl", '{"source": "a", "target": 1}\n', "its target is not text: 1"),
+        ("a.parquet", "no parquet", "a.parquet: it cannot be read as a parquet file"),
         ("missing/a.parquet", "", "there is no such file"),
-        ("a.jsonl", "{\n", "a.jsonl:1: it is no JSON"),
-        ("a.txt", "one two\n", "it is no table: its first line has no tab"),
-        ("a.tmx", "<tmx><body>\n<tu></body>", "a.tmx:2: it is no TMX"),
-        ("a.po", 'msgid "a"\nnonsense\n', "a.po:2: it is no PO file"),
-        ("a.tsv", "\t\n \tb\n", "no pair with text on both sides, and 2 without"),
+        ("a.jsonl", "{\n", "a.jsonl:1: it is not JSON"),
+        ("a.txt", "one two\n", "it is not a table: its first line has no tab"),
+        ("a.tmx", "<tmx><body>\n<tu></body>", "a.tmx:2: it is not TMX"),
+        ("a.po", 'msgid "a"\nnonsense\n', "a.po:2: it is not a PO file"),
+        ("a.tsv", "\t\n \tb\n", "no pair with text on both sides, only 2 with a blank side"),
     ],
 )
 def test_what_is_no_table_of_pairs_is_refused(name: str, text: str, message: str, tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.skipif(not TABLES.is_dir(), reason="shared/data/tables_
 WORDS = "one house", "ein Haus"
 TWO_WORDS = "two houses", "zwei Haeuser"
 LANGUAGES = "source: column `en`, target: column `de`"
-QUOTED = "its cells are quoted as in CSV: the quotation marks are no part of the texts"
-SEMICOLONS = "its cells have semicolons between them"
+QUOTED = "its cells are quoted as in CSV: the quotation marks do not belong to the texts"
+SEMICOLONS = "its cells are separated by semicolons"
 LABELS = LabelColumns("1", "2")
 
 PAIRS: list[tuple[str, Any, list[tuple[str, str]], int, list[str]]] = [
@@ -88,7 +88,7 @@ PAIRS: list[tuple[str, Any, list[tuple[str, str]], int, list[str]]] = [
     ("crcell.csv", None, [WORDS], 0, []),
     ("cr.tmx", None, [("one house indented", "ein Haus")], 0, ["source: en, target: de"]),
     ("pandas.tsv", None, [('He said "hi"', 'Er sagte "hallo"'), ("two lines", "zwei Zeilen")], 0, [QUOTED]),
-    ("upper.CSV", None, [("a", "b"), ("c", "d")], 0, ["its cells have tabs between them"]),
+    ("upper.CSV", None, [("a", "b"), ("c", "d")], 0, ["its cells are separated by tabs"]),
 ]
 
 
@@ -114,7 +114,7 @@ LABELLED: list[tuple[str, LabelColumns | None, list[tuple[str, str]], int, int, 
         [("spam", "win cash prize 0 now"), ("ham", "hello friend number 1, see you")],
         60,
         0,
-        ["its first row is taken for a header: v1, v2", "label: column `v1`, text: column `v2`"],
+        ["its first row is taken as a header: v1, v2", "label: column `v1`, text: column `v2`"],
     ),
 ]
 
@@ -150,7 +150,7 @@ def test_no_row_ends_in_a_carriage_return() -> None:
         (
             "broken.po",
             "pairs",
-            "broken.po:7: it is no PO file: a text must be between quotation marks",
+            "broken.po:7: it is not a PO file: a text must be between quotation marks",
             'close it with "',
         ),
         ("json_array.jsonl", "labels", "json_array.jsonl:1: it is a JSON array", "jq -c '.[]' <"),

@@ -340,7 +340,7 @@ def test_units_that_cannot_be_are_refused(kind: str, payload: object) -> None:
 
 
 def test_a_newer_format_says_so() -> None:
-    with pytest.raises(TokeniserError, match="its format is 2, this version reads 1"):
+    with pytest.raises(TokeniserError, match="its format is 2, but this version reads 1"):
         load_tokeniser(b'{"nlpseq-tokeniser": 2}')
 
 

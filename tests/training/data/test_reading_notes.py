@@ -27,8 +27,8 @@ def test_the_chosen_columns_of_pairs_are_said(tmp_path: Path) -> None:
     valid = write(tmp_path / "b.csv", [("n", "s", "t"), *PAIRS], ";")
     corpus = tokenise_pairs([train], [valid], tmp_path, two_files=False, columns=("2", "3"), tokens="char")
     assert corpus.facts["notes"][1:] == [
-        "its cells have semicolons between them",
-        "its first row is taken for a header: n, s, t",
+        "its cells are separated by semicolons",
+        "its first row is taken as a header: n, s, t",
         "source: column `s`, target: column `t`",
     ]
 
