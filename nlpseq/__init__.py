@@ -12,12 +12,11 @@ needs no torch, training does.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # type checkers read it as true; importing it would make the start of the program longer
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from typing import Any
 
     from nlpseq.api.classifier import Classifier
     from nlpseq.api.language_model import LanguageModel
@@ -83,6 +82,8 @@ def __getattr__(name: str) -> Any:
     """The classes, imported when they are asked for."""
     if name not in _MODULES:
         raise AttributeError(f"module 'nlpseq' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_MODULES[name]), name)
 
 

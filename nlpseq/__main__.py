@@ -4,7 +4,8 @@ Importing takes a tenth of a second or two, and a Ctrl-C in it ends the process 
 at once and without a traceback.
 """
 
-import signal
+import _signal as signal  # type: ignore[import-not-found]  # `signal` itself takes long enough to be interrupted
+import sys
 
 
 def main() -> None:
@@ -14,9 +15,15 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from nlpseq.commands import cli
 
-    if listens:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    cli.main()
+    try:
+        if listens:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        cli.main()
+    except KeyboardInterrupt:  # before or after the command itself
+        sys.exit(128 + signal.SIGINT)
+    finally:
+        if listens:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

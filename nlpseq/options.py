@@ -105,4 +105,9 @@ def _check_limits(name: str, value: Any, limits: dict[str, float | None]) -> Non
     for rule, words, holds in rules:
         limit = limits[rule]
         if limit is not None and not holds(value, limit):
-            raise OptionError(name, f"must be {words} {limit:g}, was {value}")
+            raise OptionError(name, f"must be {words} {limit:g}, was {value}", _as_fraction(name, value, limit))
+
+
+def _as_fraction(name: str, value: float, limit: float) -> str:
+    """A hint with a fraction if its limit is 1 and the value looks like a percentage, or an empty one."""
+    return f"{flag(name)} {value / 100:g}" if limit == 1 and 2 <= value <= 100 else ""

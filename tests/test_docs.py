@@ -118,7 +118,7 @@ def test_commands_that_are_not_run_are_well_spelled(path: Path) -> None:
 def test_misspelled_command_is_found() -> None:
     usage_error: Any = program.typer.BadParameter.__base__
     for line in ("nlpseq train lm --hiden-size 5", "nlpseq trane", "nlpseq train lm --cell perceptron"):
-        with pytest.raises(usage_error):
+        with pytest.raises((usage_error, nlpseq.NlpseqError)):
             program.parse(line.split())
 
 

@@ -95,7 +95,9 @@ class Copy:
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     """A copy of the package with one more cell."""
     folder = tmp_path_factory.mktemp("copy")
-    shutil.copytree(ROOT / "nlpseq", folder / "nlpseq", ignore=shutil.ignore_patterns("__pycache__"))
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "nlpseq", folder / "nlpseq", ignore=ignored, copy_function=shutil.copyfile)
+    (folder / "nlpseq/cells").chmod(0o700)  # the checkout may be read-only
     (folder / "nlpseq/cells/lstm_peephole.py").write_text(CELL, encoding="utf-8")
     table = folder / "nlpseq/cells/__init__.py"
     text = table.read_text(encoding="utf-8")

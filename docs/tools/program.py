@@ -79,7 +79,7 @@ def flags() -> set[str]:
 def parse(words: list[str]) -> None:
     """Parse the words of one command of `nlpseq`, without running it.
 
-    Raises what Typer raises for wrong usage.
+    Raises what Typer, or the program's own parser, raises for wrong usage.
     """
     command, context = typer.main.get_command(app), None
     name, rest = words[0], words[1:]

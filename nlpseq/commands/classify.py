@@ -40,7 +40,7 @@ def classify(
 
     \b
       nlpseq classify < reviews.txt
-      nlpseq classify --labels-only < reviews.txt | paste - reviews.txt | grep ^negative
+      nlpseq classify --labels-only < reviews.txt | paste - reviews.txt
       nlpseq classify --threshold 0.9 --abstain ask-a-human < mails.txt
       nlpseq classify --jsonl < in.jsonl | jq -r .label
     """

@@ -13,12 +13,10 @@ The library raises exceptions; only this file turns them into an exit status:
 from __future__ import annotations
 
 import errno
-import re
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from importlib import import_module
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -30,15 +28,13 @@ from nlpseq import __version__, process
 from nlpseq.commands import output
 from nlpseq.commands.flags import SETTINGS
 from nlpseq.commands.parsing import Group
+from nlpseq.commands.usage import UsageError, explained
 from nlpseq.errors import BackendError, Interrupted, NlpseqError, OptionError
 from nlpseq.options import as_flags
 from nlpseq.text.lines import ReaderGone, write_bytes
 
-UsageError: Any = typer.BadParameter.__base__  # Typer carries Click's under a private name
-
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # the disk is full or failing
 
-FILTERS = ("translate", "classify", "score", "tokenize")
 COMMANDS = {
     "train": "train a model of your own text",
     "generate": "continue a text, or make one up",
@@ -68,13 +64,6 @@ class Program(Group):
             process.leave_busy_cores(has_threads=cmd_name == "classify")
         module = import_module(f"nlpseq.commands.{cmd_name}")
         return typer.main.get_command(module.app)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the first argument names; a usage error suggests the nearest one."""
-        near = get_close_matches(args[0], COMMANDS, 1)
-        if near and args[0] not in COMMANDS:
-            raise UsageError(f"there is no command {args[0]!r}; did you mean {near[0]}?", ctx)
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the table; no command is imported for it."""
@@ -112,9 +101,9 @@ class Program(Group):
             output.show_fault(f"{_where(error)}: {error.what}", error.hint)
             return error.exit_status
         except UsageError as error:
-            path = error.ctx.command_path if error.ctx else "nlpseq"
-            output.show_fault(f"{path}: {error.format_message()}", _usage_hint(path, error.format_message()))
-            return 2
+            fault = explained(error, error.ctx)
+            output.show_fault(str(fault), fault.hint)
+            return fault.exit_status
         except Interrupted as interruption:
             return 128 + interruption.signal_number
         except (KeyboardInterrupt, typer.Abort):
@@ -133,14 +122,6 @@ class Program(Group):
 def _where(error: NlpseqError) -> str:
     """What an error is about; a parameter is shown as its flag."""
     return as_flags(error.where) if isinstance(error, OptionError | BackendError) else error.where
-
-
-def _usage_hint(path: str, message: str) -> str:
-    """The command that was probably meant: a filter reads standard input, not a file that is named."""
-    extra = re.search(r"unexpected extra argument.* \((.+)\)$", message)
-    if extra and path.split()[-1] in FILTERS:
-        return f"{path} < {extra[1].split()[0]}"
-    return f"{path} --help"
 
 
 @contextmanager
@@ -198,6 +179,7 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """The console entry point `nlpseq`."""
+    output.keep_standard_error_open()
     process.wait_without_spinning()
     signal.signal(signal.SIGTERM, _stop)
     typer.main.get_command(app).main(prog_name="nlpseq")

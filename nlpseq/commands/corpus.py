@@ -27,6 +27,7 @@ from nlpseq.text.checks.corpus import check_corpora
 from nlpseq.text.checks.finding import Finding
 from nlpseq.text.formats import open_corpus
 from nlpseq.text.tables.label_tables import LabelColumns
+from nlpseq.text.tables.text_column import column_text
 
 app = application("List, show and check corpora.")
 
@@ -34,6 +35,14 @@ CORPUS = typer.Argument(
     metavar="CORPUS", help="Text files (.gz, .xz, .zst too), tables, bundled corpora, or hf:NAME[:CONFIG]."
 )
 Names = Annotated[list[str], CORPUS]
+ShownColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--text-column",
+        metavar="NAME",
+        help="Write only this column of a table, by name or number, a text in each line.",
+    ),
+]
 Checked = Annotated[list[str] | None, CORPUS]
 AsLabelled = Annotated[bool, typer.Option("--labels", help="The corpora are texts with labels.")]
 AsPairs = Annotated[bool, typer.Option("--pairs", help="The corpora are tables of pairs.")]
@@ -58,14 +67,15 @@ def list_corpora(json: Json = False) -> None:
 
 
 @command(app)
-def show(corpus: Names) -> None:
-    """Write the text of corpora to standard output.
+def show(corpus: Names, text_column: ShownColumn = None) -> None:
+    """Write the text of corpora to standard output; of tables one column, if it is named.
 
     \b
       nlpseq corpus show stories | head
+      nlpseq corpus show --text-column review reviews.csv > reviews.txt
     """
     for name in corpus:
-        for piece in open_corpus(name):
+        for piece in open_corpus(name) if text_column is None else column_text(name, text_column):
             output.write_text(piece)
 
 
@@ -90,7 +100,7 @@ def check(
 
     \b
       nlpseq corpus check train.txt --against valid.txt
-      nlpseq corpus check --source train.en --target train.de --against test.en --against test.de
+      nlpseq corpus check --source train.en --target train.de
       nlpseq corpus check --pairs pairs.tsv
       nlpseq corpus check --labels reviews.tsv --against test.tsv
     """

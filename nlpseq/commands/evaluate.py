@@ -22,6 +22,7 @@ from nlpseq.commands.flags import (
     PairColumns,
     Quiet,
     TextColumn,
+    Without,
     application,
     command,
 )
@@ -69,7 +70,7 @@ def evaluate(
     json: Json = False,
     quiet: Quiet = False,
     *,
-    search: BeamOptions,
+    search: Annotated[BeamOptions, Without("n_best")],
     bleu: BleuOptions,
 ) -> None:
     """Write a model's scores, each with its unit and its signature. Compare only scores whose signatures agree.

@@ -20,7 +20,7 @@ import os
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -52,6 +52,16 @@ ModelOrDefault = Annotated[
         help="Run folder or model file. [default: "
         + ", ".join(str(task.folder) for task in tasks.TASKS.values())
         + "; by the other options]",
+    ),
+]
+ScoringModel = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="PATH",
+        help="Run folder or model file of a language model, or of a translator. "
+        f"[default: {tasks.LANGUAGE_MODEL.folder}; {tasks.TRANSLATOR.folder} with --source]",
     ),
 ]
 Device = Annotated[
@@ -92,6 +102,12 @@ TextColumn = Annotated[
 ]
 
 Function = Callable[..., Any]
+
+
+class Without(NamedTuple):
+    """In `Annotated[Options, Without("n_best")]`: a field of an options dataclass that is no flag of the command."""
+
+    field: str
 
 
 def read_columns(text: str | None) -> tuple[str, str] | None:
@@ -142,9 +158,11 @@ def expanded(function: Function) -> Function:
     classes: dict[str, Any] = {}
     for parameter in inspect.signature(function).parameters.values():
         kind = hints[parameter.name]
-        if dataclasses.is_dataclass(kind):
-            classes[parameter.name] = kind
-            parameters += _field_parameters(kind, parameter.name)
+        options, *marks = typing.get_args(kind) if typing.get_origin(kind) is Annotated else (kind,)
+        if dataclasses.is_dataclass(options):
+            classes[parameter.name] = options
+            left_out = {mark.field for mark in marks if isinstance(mark, Without)}
+            parameters += [field for field in _field_parameters(options, parameter.name) if field.name not in left_out]
         else:
             parameters.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
 
@@ -167,7 +185,7 @@ def _built(kind: Any, values: dict[str, Any]) -> Any:
     for field in dataclasses.fields(kind):
         if dataclasses.is_dataclass(types[field.name]):
             fields[field.name] = _built(types[field.name], values)
-        else:
+        elif field.name in values:
             value = values.pop(field.name)
             fields[field.name] = tuple(value or ()) if types[field.name] == tuple[str, ...] else value
     return kind(**fields)

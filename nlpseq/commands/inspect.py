@@ -13,6 +13,7 @@ from nlpseq.commands.flags import (
     Json,
     ModelPath,
     ModelPaths,
+    Without,
     application,
     command,
 )
@@ -66,7 +67,7 @@ def attention(
     model: ModelPaths = None,
     json: Json = False,
     *,
-    search: BeamOptions,
+    search: Annotated[BeamOptions, Without("n_best")],
 ) -> None:
     """Write what each token of a translation looked at: a row for each token, darker for more attention.
 

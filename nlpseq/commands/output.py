@@ -107,6 +107,17 @@ def note(message: str, *, quiet: bool = False) -> None:
         _say(message)
 
 
+def keep_standard_error_open() -> None:
+    """Lead standard error to the null device if it is closed: a file opened later would get its descriptor."""
+    try:
+        os.fstat(2)
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        if null != 2:
+            os.dup2(null, 2)
+            os.close(null)
+
+
 def check_target(path: Path, flag: str, suffixes: tuple[str, ...]) -> None:
     """Raises OptionError or RunError if no file can be written to `path`; writes none."""
     import tempfile
@@ -162,5 +173,5 @@ def _say(line: str) -> None:
         return
     try:
         print(line, file=sys.stderr, flush=True)
-    except OSError:  # standard error has no reader
+    except OSError:  # standard error has no reader, or its disk is full
         sys.stderr = None

@@ -7,47 +7,46 @@ second. `ValueParser` replaces it. Older versions of Typer do not call it and do
 from __future__ import annotations
 
 import typing
-from difflib import get_close_matches
+from collections import Counter
 from typing import Any, Literal
 
-import typer
 from typer.core import TyperCommand, TyperGroup
 
 from nlpseq.commands import output
+from nlpseq.commands.usage import UsageError, did_you_mean, explained, label, no_command
+from nlpseq.errors import OptionError
 
-SYNONYMS = {"gpu": "cuda"}  # other words for a choice
 LABEL_WIDTH = 34  # characters: the widest left column of the help
+UNCUT = 10_000  # characters: no sentence is that long
 
 
 class ValueParser:
     """Parses the text of a flag or an argument as the type of its annotation."""
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """The value of a flag or an argument. Raises typer.BadParameter if its text is not a valid value."""
+        """The value of a flag or an argument. Raises OptionError if its text is not a valid value."""
         if param.multiple or param.nargs == -1:
             (kind,) = typing.get_args(param.type_descriptor.annotation)
-            return tuple(self._parse(kind, item, param, ctx) for item in value or ())
-        return None if value is None else self._parse(param.type_descriptor.annotation, value, param, ctx)
+            return tuple(self._parse(kind, item, param) for item in value or ())
+        return None if value is None else self._parse(param.type_descriptor.annotation, value, param)
 
-    def _parse(self, kind: Any, value: Any, param: Any, ctx: Any) -> Any:
+    def _parse(self, kind: Any, value: Any, param: Any) -> Any:
         if typing.get_origin(kind) is Literal:
-            return self._choose(typing.get_args(kind), value, param, ctx)
+            return self._choose(typing.get_args(kind), value, param)
         try:
             converted = kind(value)
         except ValueError:
             name = {int: "a whole number", float: "a number"}.get(kind, f"a {kind.__name__}")
-            raise typer.BadParameter(f"{value!r} is not {name}", ctx=ctx, param=param) from None
+            raise OptionError(label(param), f"must be {name}, was {value!r}") from None
         if param.min is not None and converted < param.min:
-            raise typer.BadParameter(f"must be at least {param.min}, was {value}", ctx=ctx, param=param)
+            raise OptionError(label(param), f"must be at least {param.min}, was {value}")
         return converted
 
-    def _choose(self, choices: tuple[str, ...], value: str, param: Any, ctx: Any) -> str:
+    def _choose(self, choices: tuple[str, ...], value: str, param: Any) -> str:
         if value in choices:
             return value
-        synonym = SYNONYMS.get(value.lower(), value.lower())
-        near = [synonym] if synonym in choices else get_close_matches(value, choices, 1)
-        suggestion = f"; did you mean {near[0]}?" if near else ""
-        raise typer.BadParameter(f"{value!r} is not one of {', '.join(choices)}{suggestion}", ctx=ctx, param=param)
+        what = f"must be one of {', '.join(choices)}, was {value!r}"
+        raise OptionError(label(param), what, did_you_mean(value, choices))
 
 
 class ParsesValues:
@@ -61,9 +60,45 @@ class ParsesValues:
                 parameter.get_runtime_param = ValueParser
         return parameters
 
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Parse the command line. Raises WrongUsage, or OptionError if a flag is repeated that takes one value."""
+        given = list(args)
+        try:
+            rest = super().parse_args(ctx, args)  # type: ignore[misc]
+        except UsageError as error:
+            if ctx.resilient_parsing:
+                raise
+            raise explained(error, ctx) from None
+        if not ctx.resilient_parsing:
+            self._refuse_repeats(ctx, given)
+        return rest
+
+    def _refuse_repeats(self, ctx: Any, args: list[str]) -> None:
+        parser = self.make_parser(ctx)  # type: ignore[attr-defined]
+        _, _, order = parser.parse_args(args=args)
+        for parameter, count in Counter(order).items():
+            single = parameter.param_type_name == "option" and not (parameter.multiple or parameter.is_flag)
+            if single and count > 1:
+                raise OptionError(
+                    label(parameter), f"takes one value, was set {count} times", f"{ctx.command_path} --help"
+                )
+
 
 class Group(ParsesValues, TyperGroup):
-    """A group of commands."""
+    """A group of commands, each with the first sentence of its help."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first argument names. Raises WrongUsage if there is none."""
+        names = self.list_commands(ctx)
+        if args[0] not in names and not ctx.resilient_parsing:
+            raise no_command(args[0], ctx.command_path, names)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands; a long sentence is wrapped, not cut."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section(output.heading("Commands")):
+            formatter.write_dl([(name, found.get_short_help_str(UNCUT)) for name, found in commands.items() if found])
 
 
 class Command(ParsesValues, TyperCommand):

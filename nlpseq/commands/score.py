@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nlpseq.commands.filters import Answers, filter_texts
-from nlpseq.commands.flags import Device, Json, JsonLines, ModelOrDefault, Quiet, application, command
+from nlpseq.commands.flags import Device, Json, JsonLines, Quiet, ScoringModel, application, command
 from nlpseq.errors import OptionError
 from nlpseq.evaluation.line_scores import SCORE_FIELDS, LineScore, StreamScorer, load_scorer, score_fields, score_status
 from nlpseq.models.state_file import check_state_target
@@ -33,7 +33,7 @@ SaveState = Annotated[
 
 @command(app)
 def score(
-    model: ModelOrDefault = None,
+    model: ScoringModel = None,
     source: Source = None,
     follow: Follow = False,
     state: State = None,
@@ -58,6 +58,8 @@ def score(
       tail -f log | nlpseq score --follow
       nlpseq score -m checkpoints/translation --source in.txt < out.txt
     """
+    if json and jsonl:
+        raise OptionError("json and jsonl", "exclude each other: --jsonl reads objects, and writes them too", "--jsonl")
     if save_state is not None:
         check_state_target(save_state)
         if not follow:

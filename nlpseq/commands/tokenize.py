@@ -15,7 +15,7 @@ from nlpseq.commands.filters import filter_lines
 from nlpseq.commands.flags import Json, Quiet, application, command
 from nlpseq.errors import OptionError, TokeniserError
 from nlpseq.files import replace_file
-from nlpseq.models.model_file import load_model
+from nlpseq.models.model_file import NAME, load_model
 from nlpseq.options import check as check_options
 from nlpseq.options import option
 from nlpseq.text.formats import split_lines
@@ -30,11 +30,13 @@ Names = Annotated[
     typer.Argument(metavar="CORPUS", help="Text files (.gz and .xz too), bundled corpora, or hf:NAME[:CONFIG]."),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file by the new tokeniser.")]
 TokeniserFile = Annotated[Path | None, typer.Option("--tokeniser", "-t", metavar="FILE", help="Tokeniser to use.")]
 ModelFile = Annotated[Path | None, typer.Option("--model", "-m", metavar="PATH", help="Model whose tokeniser to use.")]
 Pieces = Annotated[bool, typer.Option("--pieces", help="Write the tokens as text instead of numbers.")]
 Check = Annotated[bool, typer.Option("--check", help="Also decode each line; the status is 1 if any line changes.")]
 
+DEFAULT_FILE = Path("tokeniser.json")
 NO_LIMIT = sys.maxsize - 1  # bytes in a line: the text of a cut line could not be restored
 
 
@@ -52,7 +54,8 @@ class TokeniserOptions:
 @command(app)
 def train(
     corpus: Names,
-    out: Out = Path("tokeniser.json"),
+    out: Out = DEFAULT_FILE,
+    overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
     *,
@@ -61,8 +64,12 @@ def train(
     """Learn a tokeniser from text and write it to a file.
 
     \b
-      nlpseq tokenize train corpus.txt --tokens bpe --vocab-size 8000 --out tokeniser.json
+      nlpseq tokenize train corpus.txt --tokens bpe --out tokeniser.json
     """
+    if out.is_dir():
+        raise TokeniserError(str(out), "is a folder, not a file", f"--out {out / DEFAULT_FILE}")
+    if out.exists() and not overwrite:
+        raise TokeniserError(str(out), "exists already", "add --overwrite, or choose another file with --out")
     kind, requested = tokeniser.tokens, tokeniser.vocab_size
     trained = train_tokeniser(kind, split_lines(CorpusSpan(tuple(corpus)).pieces()), requested)
     replace_file(out, trained.to_bytes())
@@ -89,7 +96,7 @@ def encode(
       nlpseq tokenize encode -t tokeniser.json < text.txt > ids.txt
       nlpseq tokenize encode -m checkpoints/lm --pieces < text.txt
     """
-    loaded = _load(tokeniser, model)
+    loaded = _load("encode", tokeniser, model)
     spell = spell_line if pieces else encode_line
     changed = 0
 
@@ -114,7 +121,7 @@ def decode(tokeniser: TokeniserFile = None, model: ModelFile = None, quiet: Quie
     \b
       nlpseq tokenize decode -t tokeniser.json < ids.txt
     """
-    loaded = _load(tokeniser, model)
+    loaded = _load("decode", tokeniser, model)
     damaged = 0
 
     def answer(lines: Sequence[bytes]) -> Iterator[bytes]:
@@ -137,7 +144,7 @@ def check(tokeniser: TokeniserFile = None, model: ModelFile = None, json: Json =
 
     The status is 1 if any line changes.
     """
-    loaded = _load(tokeniser, model)
+    loaded = _load("check", tokeniser, model)
     read = changed = 0
 
     def answer(lines: Sequence[bytes]) -> Sequence[bytes]:
@@ -160,15 +167,21 @@ def _verdict(changed: int) -> str:
     return f"{changed:,} {'does' if changed == 1 else 'do'} not come back byte for byte"
 
 
-def _load(tokeniser: Path | None, model: Path | None) -> Tokeniser:
+def _load(verb: str, tokeniser: Path | None, model: Path | None) -> Tokeniser:
     if tokeniser is not None and model is not None:
         raise OptionError("tokeniser and model", "are two tokenisers: give one of them")
     if model is not None:
         return load_model(model).tokeniser
     if tokeniser is None:
-        raise OptionError("tokeniser", "is missing, and so is --model", "nlpseq tokenize train CORPUS")
+        training = "" if DEFAULT_FILE.exists() else f"nlpseq tokenize train CORPUS --out {DEFAULT_FILE} && "
+        hint = f"{training}nlpseq tokenize {verb} -t {DEFAULT_FILE}"
+        raise OptionError("tokeniser", "is missing, and so is --model", hint)
+    if (tokeniser / NAME).exists() or tokeniser.suffix == Path(NAME).suffix:
+        raise TokeniserError(str(tokeniser), "is a model, not a tokeniser", f"-m {tokeniser}")
     try:
         return load_tokeniser(tokeniser.read_bytes())
+    except IsADirectoryError:
+        raise TokeniserError(str(tokeniser), "is a folder, not a tokeniser", f"-t {tokeniser / DEFAULT_FILE}") from None
     except OSError as error:
         hint = f"nlpseq tokenize train CORPUS --out {tokeniser}"
         raise TokeniserError(str(tokeniser), f"cannot be read: {error.strerror}", hint) from error

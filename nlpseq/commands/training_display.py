@@ -6,14 +6,16 @@ A line is also written at each validation. rich shows the live line; generated t
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from nlpseq.commands import output
 from nlpseq.errors import Interrupted
+from nlpseq.tasks import TASKS
 from nlpseq.training.loop import Progress, stopping_on_signals
 from nlpseq.training.tasks.task_run import TaskRun
 
@@ -43,7 +45,8 @@ def show_training(run: TaskRun, *, quiet: bool) -> dict[str, Any]:
 def _stopped(run: TaskRun) -> str:
     """How to continue a stopped run, if it was saved; a second signal may stop it before it is saved."""
     if run.folder.resume.exists():
-        return f"stopped at step {run.run.step}; continue with --resume --out {run.folder.path}"
+        command = shlex.join(["nlpseq", "train", TASKS[run.name].command, "--resume", "--out", str(run.folder.path)])
+        return f"stopped at step {run.run.step}; continue with: {command}"
     return f"stopped at step {run.run.step}, before anything was saved for --resume"
 
 
@@ -51,7 +54,7 @@ def _stopped(run: TaskRun) -> str:
 def _display(sample: Sample, quiet: bool) -> Iterator[Callable[[Progress], None]]:
     if quiet:
         yield lambda progress: None
-    elif sys.stderr.isatty():
+    elif sys.stderr is not None and sys.stderr.isatty():
         with _live(sample) as show:
             yield show
     else:
@@ -74,19 +77,27 @@ def _every_ten_seconds(sample: Sample) -> Callable[[Progress], None]:
 
 @contextmanager
 def _live(sample: Sample) -> Iterator[Callable[[Progress], None]]:
+    """A live line on a terminal. Training goes on without it if the terminal is lost."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
-    with Live(console=Console(stderr=True), transient=True, refresh_per_second=4) as live:
+    live = Live(console=Console(stderr=True), transient=True, refresh_per_second=4)
 
-        def show(progress: Progress) -> None:
-            if progress.validation is not None or progress.note:
-                for line in _lines(sample, progress):
-                    live.console.print(Text(line), soft_wrap=True, highlight=False)
+    def show(progress: Progress) -> None:
+        lines = _lines(sample, progress) if progress.validation is not None or progress.note else []
+        with suppress(OSError):
+            for line in lines:
+                live.console.print(Text(line), soft_wrap=True, highlight=False)
             live.update(Text(describe(progress), no_wrap=True, overflow="ellipsis"))
 
+    with suppress(OSError):
+        live.start()
+    try:
         yield show
+    finally:
+        with suppress(OSError):
+            live.stop()
 
 
 def _lines(sample: Sample, progress: Progress) -> list[str]:

@@ -50,7 +50,9 @@ class GenerationOptions:
 
     length: int = option(500, "most tokens in a text, without the seed", minimum=1)
     stop: tuple[str, ...] = option((), "end a text before this string; may be repeated", metavar="TEXT")
-    random_seed: int | None = option(None, "draw the same texts again [default: by chance]", minimum=0)
+    random_seed: int | None = option(
+        None, "seed of the random draws; the same seed gives the same texts [default: by chance]", minimum=0
+    )
 
     def __post_init__(self) -> None:
         stop: object = (self.stop,) if isinstance(self.stop, str) else self.stop

@@ -84,7 +84,9 @@ class TranslationOptions:
     """How each line is translated."""
 
     sample: int = option(0, "draw N translations of each line; 0: search for the best", minimum=0)
-    random_seed: int | None = option(None, "draw the same translations again [default: by chance]", minimum=0)
+    random_seed: int | None = option(
+        None, "seed of the random draws; the same seed gives the same translations [default: by chance]", minimum=0
+    )
     replace_unknown: bool = option(
         False, "copy words without a token from the source, where attention looks", switch=True
     )

@@ -61,7 +61,8 @@ class ClassifierOptions(RecurrentOptions):
     )
     evidence: int | None = option(
         None,
-        "longest n-grams with weights of evidence; 0: none [default: 2; 0 for more than 16 labels]",
+        "longest n-grams whose weight for each label, counted before training, is an input; 0: none "
+        "[default: 2; 0 for more than 16 labels]",
         minimum=0,
         maximum=4,
     )

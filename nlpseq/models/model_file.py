@@ -147,7 +147,7 @@ def _missing(path: Path, task: str | None) -> ModelFileError:
         return ModelFileError(str(path), what, f"nlpseq train {verb} {go_on} --out {path}")
     if inside := _runs(path):
         return ModelFileError(str(path), f"holds no model, but runs: {', '.join(inside)}", f"-m {path / inside[0]}")
-    near = get_close_matches(path.name, _runs(path.absolute().parent), 1, 0.6)
+    near = get_close_matches(path.name, _runs(path.absolute().parent), 1, 0.8)
     train = f"nlpseq train {verb} --out {path}"
     return ModelFileError(str(path), "no such model", f"did you mean {path.with_name(near[0])}?" if near else train)
 

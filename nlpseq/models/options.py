@@ -33,7 +33,7 @@ class RecurrentOptions:
     layers: int = option(1, "number of recurrent layers", minimum=1, maximum=16)
     hidden_size: int | None = option(None, "number of units in each layer [default: by corpus and budget]", minimum=1)
     embedding_size: int | None = option(None, "size of a token's vector [default: by vocabulary]", minimum=1)
-    layer_normalisation: bool = option(False, "layer normalisation of each layer's products")
+    layer_normalisation: bool = option(False, "normalise the matrix products of each layer to mean 0 and variance 1")
     zoneout: float = option(0.0, "fraction of units that keep their old state", minimum=0, below=1)
     initial: str = option("orthogonal", "initial values of weights", choices=tuple(INITIAL_VALUES))
 

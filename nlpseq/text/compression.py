@@ -11,6 +11,7 @@ import gzip
 import lzma
 import os
 import shlex
+import stat
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -91,6 +92,9 @@ def read_blocks(path: str | Path) -> Iterator[bytes]:
         raise CorpusError(name, "this is a folder, not a file", f"name its files: {name.rstrip('/')}/*")
     if not os.path.exists(path):
         raise CorpusError(name, "there is no such file")
+    kind = os.stat(path).st_mode
+    if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
+        raise CorpusError(name, "this is a device, not a file")
     return _read_blocks(Path(path))
 
 

@@ -8,13 +8,16 @@ the reader gets there.
 from __future__ import annotations
 
 import os
+import shlex
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.bundled import BUNDLED
-from nlpseq.text.compression import read_blocks
+from nlpseq.text.compression import read_blocks, uncompressed_name
 from nlpseq.text.encodings import decode_utf8
 from nlpseq.text.hub import HUB, read_hub
 
@@ -59,9 +62,25 @@ def read_text(path: str | Path) -> Iterator[str]:
 
 
 def need_source(name: str) -> None:
-    """Raises CorpusError unless a name is a bundled corpus, a data set of the hub or a path that exists."""
-    if not (name in BUNDLED or name.startswith(HUB)):
+    """Raises CorpusError unless a name is a bundled corpus, a data set of the hub, a file or a folder."""
+    if os.path.exists(name) or not (name in BUNDLED or name.startswith(HUB)):
         need_path(name)
+        need_file(name)
+
+
+def need_file(name: str) -> None:
+    """Raises CorpusError for a pipe or a device, which cannot be read a second time."""
+    if can_read_again(name):
+        return
+    kind = "pipe" if stat.S_ISFIFO(os.stat(name).st_mode) else "device"
+    command = "COMMAND" if name.startswith("/dev/") else f"cat {shlex.quote(name)}"
+    hint = f"{command} > FILE, and name FILE instead" if kind == "pipe" else ""
+    raise CorpusError(name, f"it is a {kind}, but must be a file, because it is read more than once", hint)
+
+
+def can_read_again(name: str) -> bool:
+    """Whether a corpus can be read more than once: True unless its name is that of a pipe or a device."""
+    return not os.path.exists(name) or os.path.isfile(name) or os.path.isdir(name)
 
 
 def need_path(name: str) -> None:
@@ -73,12 +92,18 @@ def need_path(name: str) -> None:
 def _nearest(name: str) -> str:
     """A hint that names the file or bundled corpus most like `name`."""
     folder, file = os.path.split(name)
-    try:
-        neighbours = [entry.name for entry in os.scandir(folder or ".")]
-    except (OSError, ValueError):
-        neighbours = []
-    if near := get_close_matches(file, neighbours, 1):
-        return f"did you mean {os.path.join(folder, near[0])}?"
+    neighbours: dict[str, list[str]] = {}
+    with suppress(OSError, ValueError):
+        for entry in os.scandir(folder or "."):
+            neighbours.setdefault(_stem(entry.name), []).append(entry.name)
+    if near := get_close_matches(_stem(file), neighbours, 1):
+        (nearest,) = get_close_matches(file, sorted(neighbours[near[0]]), 1, 0.0)
+        return f"did you mean {os.path.join(folder, nearest)}?"
     if near := get_close_matches(name, BUNDLED, 1):
         return f"did you mean the bundled corpus {near[0]}?"
     return f"bundled corpora: {', '.join(BUNDLED)}; a data set of the hub: {HUB}NAME"
+
+
+def _stem(file: str) -> str:
+    """A file's name without its suffixes, which agree by chance too often."""
+    return Path(uncompressed_name(file)).stem

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +11,7 @@ from nlpseq.errors import CorpusError
 from nlpseq.text.compression import PIECE_BYTES
 
 HUB = "hf:"
+CONNECTION_SECONDS = 10
 
 
 def read_hub(name: str) -> Iterator[str]:
@@ -33,13 +36,14 @@ def hub_rows(name: str) -> Iterator[dict[str, Any]]:
 
     Raises CorpusError, when reading starts, for any failure of the hub, and if there are no rows.
     """
-    from datasets import load_dataset
-
     repository, _, configuration = name.removeprefix(HUB).partition(":")
     if not repository:
         raise CorpusError(name, "it does not name a data set", f"{HUB}NAME or {HUB}NAME:CONFIG")
     has_rows = False
     try:
+        _connect()
+        from datasets import load_dataset
+
         dataset = load_dataset(repository, configuration or None, split="train", streaming=True)
         features = dataset.features or {}
         names = {column: feature.names for column, feature in features.items() if hasattr(feature, "names")}
@@ -50,6 +54,23 @@ def hub_rows(name: str) -> Iterator[dict[str, Any]]:
         raise _hub_error(name, error) from None
     if not has_rows:
         raise CorpusError(name, "its train split has no rows")
+
+
+def _connect() -> None:
+    """Ask the hub for an answer, so that without a network it fails at once, not after half a minute of repeated tries.
+
+    Its client's warnings of each try are silenced. Raises ConnectionError.
+    """
+    from huggingface_hub import constants, errors, get_session
+
+    if "HF_HUB_VERBOSITY" not in os.environ:
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    if constants.HF_HUB_OFFLINE:
+        return
+    try:
+        get_session().head(constants.ENDPOINT, timeout=CONNECTION_SECONDS)
+    except (OSError, getattr(errors, "HTTPError", OSError)) as error:
+        raise ConnectionError(f"{constants.ENDPOINT} cannot be reached: {error}") from None
 
 
 def with_label_names(row: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:

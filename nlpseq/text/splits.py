@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from nlpseq.text.formats import open_corpus
+from nlpseq.errors import CorpusError
+from nlpseq.text.formats import need_source, open_corpus
 from nlpseq.text.signature import TextHash
 
 HELD_OUT_DIVISOR = 10  # a tenth is for validation
@@ -47,11 +48,17 @@ class Measured:
 
 
 def measure(span: CorpusSpan) -> Measured:
-    """Read a span once. Raises CorpusError if a source cannot be read."""
-    measured, text = Measured(), TextHash()
+    """Read a span once. Raises CorpusError if a source cannot be read, is a pipe, or if all text is blank."""
+    for name in span.names:
+        need_source(name)
+    measured, text, is_blank = Measured(), TextHash(), True
     for piece in span.pieces():
+        is_blank = is_blank and piece.isspace()
         measured.characters += len(piece)
         text.add(piece)
+    if is_blank:
+        hint = "name a file with text, or the bundled corpus `stories`"
+        raise CorpusError(" ".join(span.names), "it has no text to learn, only blank lines", hint)
     measured.sha256 = text.sha256
     return measured
 

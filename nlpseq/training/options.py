@@ -26,13 +26,21 @@ class TrainingOptions:
     batch_size: int | None = option(None, "number of streams or texts in a batch [default: by corpus]", minimum=1)
     accumulate: int = option(1, "number of batches whose gradients make one step", minimum=1)
     dropout: float | None = option(
-        None, "locked dropout between layers [default: by task and corpus]", minimum=0, below=1
+        None,
+        "dropout between layers, with one mask for all steps of a text [default: by task and corpus]",
+        minimum=0,
+        below=1,
     )
     embedding_dropout: float = option(0.0, "fraction of the vocabulary whose vectors are dropped", minimum=0, below=1)
     input_dropout: float | None = option(
-        None, "locked dropout of embedded tokens [default: half of --dropout]", minimum=0, below=1
+        None,
+        "dropout of embedded tokens, with one mask for all steps of a text [default: half of --dropout]",
+        minimum=0,
+        below=1,
     )
-    weight_drop: float = option(0.0, "dropout of recurrent weights", minimum=0, below=1)
+    weight_drop: float = option(
+        0.0, "fraction of recurrent weights that are set to 0 in each batch", minimum=0, below=1
+    )
     average: float = option(0.0, "decay of a moving average of the weights, such as 0.999; 0: none", minimum=0, below=1)
     validations: int = option(8, "number of validations in a run", minimum=1)
     patience: int = option(0, "stop after this number of validations without a better model; 0: never", minimum=0)
@@ -65,7 +73,7 @@ class TrainingOptions:
 class LanguageModelTraining(TrainingOptions):
     """The training options of a language model."""
 
-    sequence_length: int | None = option(None, "steps of back-propagation through time", minimum=1)
+    sequence_length: int | None = option(None, "steps of back-propagation through time [default: by corpus]", minimum=1)
     softmax: str = option(
         "auto",
         "sampled: estimate the softmax of a large vocabulary from a sample of tokens",

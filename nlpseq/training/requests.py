@@ -93,7 +93,8 @@ class ClassifierRequest(Request):
 
     \b
       nlpseq train sentiment reviews.tsv --minutes 5
-      nlpseq train lm unlabelled.txt && nlpseq train sentiment reviews.tsv --init-from checkpoints/lm
+      nlpseq train lm unlabelled.txt
+      nlpseq train sentiment reviews.tsv --init-from checkpoints/lm
     """
 
     corpus: Paths = option(
@@ -128,7 +129,7 @@ class TranslatorRequest(Request):
 
     \b
       nlpseq train translation pairs.tsv --minutes 10
-      nlpseq train translation --source train.en --target train.de --valid val.en --valid val.de
+      nlpseq train translation --source train.en --target train.de
     """
 
     corpus: Paths = option(
@@ -142,7 +143,7 @@ class TranslatorRequest(Request):
     target: Path | None = option(None, "their targets, in step", metavar="FILE")
     columns: str | None = option(
         None,
-        "a table's columns, keys or languages, by name or number [default: the first two]",
+        "a table's columns, keys or languages, by name or number [default: by header, else the first two]",
         metavar="SOURCE,TARGET",
     )
     valid: Paths = option(

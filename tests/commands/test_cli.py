@@ -18,6 +18,7 @@ from typer.testing import Result
 from nlpseq import __version__
 from nlpseq.commands import cli
 from nlpseq.errors import Interrupted, NlpseqError, OptionError
+from nlpseq.models.model_file import load_model
 from nlpseq.text.lines import ReaderGone
 
 Run = Callable[..., Result]
@@ -40,6 +41,28 @@ def test_every_command_of_the_table_can_be_asked_for_help(nlpseq: Run, name: str
     assert shown.stdout.startswith(f"Usage: nlpseq {name} ")
 
 
+def _groups_and_commands() -> list[list[str]]:
+    """The words of the program itself, of every group and of every command."""
+    found: list[list[str]] = [[]]
+    program = typer.main.get_command(cli.app)
+    for name in cli.COMMANDS:
+        command = program.get_command(None, name)
+        found += [[name], *([name, inner] for inner in getattr(command, "commands", ()))]
+    return found
+
+
+@pytest.mark.parametrize("words", _groups_and_commands(), ids=" ".join)
+def test_help_is_whole_in_80_columns(nlpseq: Run, words: list[str]) -> None:
+    shown = nlpseq(*words, "--help", env={"COLUMNS": "80"})
+    assert shown.exit_code == 0
+    assert [line for line in shown.stdout.splitlines() if len(line) > 80] == []
+    assert "..." not in shown.stdout.replace("[ARGS]...", "").replace("]...", "").replace("}...", "")
+
+
+def test_a_flag_may_be_repeated_if_help_is_asked_for(nlpseq: Run) -> None:
+    assert nlpseq("generate", "-m", "a", "-m", "b", "--help").exit_code == 0
+
+
 def test_the_version_is_shown(nlpseq: Run) -> None:
     assert nlpseq("--version").stdout == f"nlpseq {__version__}\n"
 
@@ -47,18 +70,41 @@ def test_the_version_is_shown(nlpseq: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["genrate"], "did you mean generate?"),
-        (["xyzzy"], "xyzzy"),
-        (["--nonsense"], "--nonsense"),
-        (["generate", "--lenght", "3"], "--length"),
-        (["generate", "surplus"], "surplus"),
-        (["tokenize"], "Missing command"),
-        (["corpus", "show"], "CORPUS"),
-        (["generate", "--length", "many"], "'many' is not a whole number"),
-        (["generate", "--length", "0"], "must be at least 1, was 0"),
-        (["generate", "--temperature", "hot"], "'hot' is not a number"),
-        (["generate", "--temperature", "-1"], "must be at least 0, was -1"),
-        (["train", "lm", "--cell", "lsmt"], "did you mean lstm?"),
+        (["genrate"], "nlpseq: there is no command 'genrate'\nhint:  did you mean generate?\n"),
+        (["train", "lmm"], "nlpseq train: there is no command 'lmm'\nhint:  did you mean lm?\n"),
+        (["train", "classifier"], "nlpseq train: there is no command 'classifier'\nhint:  did you mean sentiment?\n"),
+        (["eval"], "nlpseq: there is no command 'eval'\nhint:  did you mean evaluate?\n"),
+        (["xyzzy"], "nlpseq: there is no command 'xyzzy'\nhint:  nlpseq --help\n"),
+        (["help"], "nlpseq: there is no command 'help'\nhint:  nlpseq --help\n"),
+        (["--nonsense"], "nlpseq: there is no option --nonsense\nhint:  nlpseq --help\n"),
+        (["generate", "-x"], "nlpseq generate: there is no option -x\nhint:  nlpseq generate --help\n"),
+        (
+            ["train", "lm", "--minuts", "3"],
+            "nlpseq train lm: there is no option --minuts\nhint:  did you mean --minutes?\n",
+        ),
+        (["train", "lm", "--hiden-size", "3"], "there is no option --hiden-size\nhint:  did you mean --hidden-size?\n"),
+        (["train", "lm", "--minutes"], "nlpseq train lm: --minutes needs a value\nhint:  nlpseq train lm --help\n"),
+        (["generate", "--seed"], "nlpseq generate: --seed needs a value\nhint:  nlpseq generate --help\n"),
+        (["classify", "-m"], "nlpseq classify: -m needs a value\nhint:  nlpseq classify --help\n"),
+        (["generate", "--json=3"], "nlpseq generate: --json takes no value\nhint:  nlpseq generate --help\n"),
+        (["generate", "-m", "a", "--model", "b"], "--model: takes one value, was set 2 times"),
+        (["generate", "surplus"], "nlpseq generate: unexpected argument surplus\nhint:  nlpseq generate --help\n"),
+        (["tokenize", "encode", "a.txt"], "unexpected argument a.txt\nhint:  nlpseq tokenize encode < a.txt\n"),
+        (
+            ["train"],
+            "nlpseq train: a command is missing: one of lm, sentiment, translation\nhint:  nlpseq train --help\n",
+        ),
+        (["corpus", "show"], "nlpseq corpus show: CORPUS is missing\nhint:  nlpseq corpus show --help\n"),
+        (["generate", "--length", "many"], "--length: must be a whole number, was 'many'\n"),
+        (["generate", "--length", "0"], "--length: must be at least 1, was 0\n"),
+        (["generate", "-n", "0"], "--samples: must be at least 1, was 0\n"),
+        (["generate", "--temperature", "hot"], "--temperature: must be a number, was 'hot'\n"),
+        (["generate", "--temperature", "-1"], "--temperature: must be at least 0, was -1"),
+        (["generate", "--device", "gpu"], "--device: must be one of cpu, cuda, was 'gpu'\nhint:  did you mean cuda?\n"),
+        (["train", "lm", "--cell", "lsmt"], "minlstm, was 'lsmt'\nhint:  did you mean lstm?\n"),
+        (["train", "lm", "--dropout", "20"], "--dropout: must be below 1, was 20.0\nhint:  --dropout 0.2\n"),
+        (["classify", "--threshold", "90"], "--threshold: must be at most 1, was 90.0\nhint:  --threshold 0.9\n"),
+        (["classify", "--threshold", "1.5"], "--threshold: must be at most 1, was 1.5\n"),
         (["train", "lm", "--cell", "lstm", "--activation", "relu"], "is an option of the rnn cell"),
     ],
 )
@@ -68,6 +114,7 @@ def test_wrong_usage_is_told_in_one_line_with_status_2(nlpseq: Run, arguments: l
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
     assert said in done.stderr
+    assert done.stderr.endswith(said) or "\n" not in said
     assert len(done.stderr.splitlines()) <= 2
 
 
@@ -209,3 +256,50 @@ main()
     started = [sys.executable, "-c", program, *["ignore"] * ignored]
     done = subprocess.run(started, capture_output=True, text=True, timeout=180)
     assert (done.returncode, done.stderr) == (status, "")
+
+
+@posix
+def test_a_ctrl_c_outside_the_command_ends_it_without_a_traceback() -> None:
+    program = """
+import os, signal, sys
+from nlpseq.__main__ import main
+from nlpseq.commands import cli
+cli.Program.main = lambda *rest, **extra: os.kill(os.getpid(), signal.SIGINT)
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=180)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_the_package_itself_imports_nothing_that_takes_long() -> None:
+    program = "import sys; before = set(sys.modules); import nlpseq; print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= {"nlpseq", "__future__"}
+
+
+SMALL_RUN = [
+    "train",
+    "lm",
+    "text.txt",
+    "--steps",
+    "2",
+    "--hidden-size",
+    "8",
+    "--embedding-size",
+    "4",
+    "--device",
+    "cpu",
+]
+
+
+@posix
+@pytest.mark.parametrize("standard_error", ["2>/dev/full", "2>&-"])
+def test_training_goes_on_without_standard_error(tmp_path: Path, standard_error: str) -> None:
+    if "full" in standard_error and not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    (tmp_path / "text.txt").write_text("the cat sat on the mat.\n" * 400)
+    command = f"{shlex.join([*PROGRAM, *SMALL_RUN, '--out', 'run'])} {standard_error}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0
+    assert done.stdout.startswith("run/model.safetensors  2 steps in ")
+    assert load_model(tmp_path / "run").task == "language-model"

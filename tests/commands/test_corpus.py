@@ -64,15 +64,39 @@ def test_an_unknown_corpus_is_told_with_the_nearest(nlpseq: Run) -> None:
 
 
 def test_parallel_text_is_checked_as_such(nlpseq: Run, tmp_path: Path) -> None:
-    (tmp_path / "a.en").write_text("one\ntwo\n\n")
-    (tmp_path / "a.de").write_text("eins\nzwei\ndrei\n")
+    (tmp_path / "a.en").write_text("one\ntwo\n\n" + "".join(f"text {number}\n" for number in range(20)))
+    (tmp_path / "a.de").write_text("eins\nzwei\ndrei\n" + "".join(f"Wort {number}\n" for number in range(20)))
     (tmp_path / "a.tsv").write_text("one\teins\n")
     files = ("--source", tmp_path / "a.en", "--target", tmp_path / "a.de")
     done = nlpseq("corpus", "check", *files)
-    assert done.exit_code == 0 and "1 of 3 pairs (33.3%) with a blank side" in done.stdout
-    assert "1 pair," in nlpseq("corpus", "check", "--pairs", tmp_path / "a.tsv").stdout
+    assert done.exit_code == 0 and "1 of 23 pairs (4.3%) with a blank side" in done.stdout
+    done = nlpseq("corpus", "check", "--pairs", tmp_path / "a.tsv")
+    assert done.exit_code == 1 and "1 pair," in done.stdout and "needs at least 20 pairs" in done.stdout
     assert "9,000 pairs" in nlpseq("corpus", "check", "english-german").stdout
     done = nlpseq("corpus", "check", *files, "--against", tmp_path / "a.tsv", "-q")
     assert done.exit_code == 1 and "of the sources of" in done.stdout
     assert nlpseq("corpus", "check", *files, tmp_path / "a.tsv").exit_code == 2
     assert nlpseq("corpus", "check").exit_code == 2
+
+
+def test_one_column_of_a_table_is_shown_as_text(nlpseq: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('id;text\n1;"one; ""two"""\n2;"three\nfour"\n\n3;\n')
+    wanted = 'one; "two"\nthree four\n\n'
+    assert nlpseq("corpus", "show", "--text-column", "Text", tmp_path / "a.csv").stdout == wanted
+    assert nlpseq("corpus", "show", "--text-column", "2", tmp_path / "a.csv").stdout == wanted
+    (tmp_path / "b.jsonl").write_text('{"id": 1, "text": "one"}\n{"id": 2, "text": null}\n')
+    assert nlpseq("corpus", "show", "--text-column", "text", tmp_path / "b.jsonl").stdout == "one\n\n"
+    (tmp_path / "c.tsv").write_text("1\tone\n2\ttwo\n")
+    assert nlpseq("corpus", "show", "--text-column", "2", tmp_path / "c.tsv").stdout == "one\ntwo\n"
+    assert len(nlpseq("corpus", "show", "--text-column", "text", "reviews").stdout.splitlines()) == 5000
+    done = nlpseq("corpus", "show", "--text-column", "review", tmp_path / "a.csv")
+    assert done.exit_code == 1 and "it has no column `review`, only id, text" in done.stderr
+
+
+def test_a_row_with_too_many_cells_is_answered_with_a_cure(nlpseq: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\nx,y,z\n")
+    shown = nlpseq("corpus", "check", "--pairs", tmp_path / "a.csv").stdout
+    assert "between quotation marks; to see it: sed -n 2p" in shown
+    (tmp_path / "b.jsonl").write_text('{"text": "a"}\n{"text" "b"}\n')
+    shown = nlpseq("corpus", "check", "--labels", tmp_path / "b.jsonl").stdout
+    assert f"{tmp_path / 'b.jsonl'}:2: it is not JSON: Expecting ':' delimiter at character 9\n" in shown

@@ -107,7 +107,7 @@ def _is_number(word: str) -> bool:
 @pytest.mark.parametrize("name", ["generate", "score", "evaluate", "classify"])
 def test_help_says_what_it_does(nlpseq: Run, name: str) -> None:
     said = " ".join(nlpseq(name, "--help").stdout.split())
-    assert "--device <cpu|cuda>" in said and "a GPU, which is for many texts" in said
+    assert "--device <cpu|cuda>" in said and "a GPU is for many texts" in said
 
 
 def test_a_state_goes_from_one_device_to_the_other(

@@ -89,3 +89,15 @@ def test_a_state_is_that_of_a_stream(nlpseq: Run, model_path: Path, flag: str) -
 def test_nothing_in_gives_nothing_out(nlpseq: Run, model_path: Path) -> None:
     done = nlpseq("score", "-m", model_path, input=b"")
     assert (done.exit_code, done.stdout_bytes) == (0, b"")
+
+
+def test_json_and_jsonl_exclude_each_other(nlpseq: Run, model_path: Path) -> None:
+    done = nlpseq("score", "-m", model_path, "--json", "--jsonl", input=b"")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: --json and --jsonl: exclude each other")
+
+
+def test_help_names_the_models_that_it_takes_by_default(nlpseq: Run) -> None:
+    said = " ".join(nlpseq("score", "--help").stdout.split())
+    assert "[default: checkpoints/lm; checkpoints/translation with --source]" in said
+    assert "checkpoints/sentiment" not in said

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +37,7 @@ def test_a_tokeniser_is_trained_into_a_file(nlpseq: Run, tmp_path: Path, kind: s
     made = json.loads(nlpseq(*same, "--json").stdout)
     tokeniser = load_tokeniser(out.read_bytes())
     assert (made["kind"], made["asked"], made["size"]) == (kind, 8000, tokeniser.size)
-    done = nlpseq(*same)
+    done = nlpseq(*same, "--overwrite")
     assert done.stdout == f"{out}  {kind}  {tokeniser.size} tokens  #{tokeniser.fingerprint}\n"
     assert ("asked 8,000 tokens, got" in done.stderr) == (kind != "byte")
 
@@ -92,7 +94,11 @@ def test_a_line_that_changes_is_counted(
 @pytest.mark.parametrize(
     ("flags", "status", "said"),
     [
-        ([], 2, "--tokeniser: is missing, and so is --model\nhint:  nlpseq tokenize train CORPUS"),
+        (
+            [],
+            2,
+            "--tokeniser: is missing, and so is --model\nhint:  nlpseq tokenize train CORPUS --out tokeniser.json && ",
+        ),
         (["-t", "a", "-m", "b"], 2, "are two tokenisers"),
         (["-t", "nowhere.json"], 1, "nowhere.json: cannot be read: No such file or directory"),
         (["-t", __file__], 1, "test_tokenize.py: it is damaged"),
@@ -116,3 +122,36 @@ def test_a_tokeniser_that_cannot_be_written_says_so(nlpseq: Run, tmp_path: Path)
     done = nlpseq("tokenize", "train", tmp_path / "corpus.txt", "--out", tmp_path / "no" / "t.json", "-q")
     assert done.exit_code == 1
     assert "cannot be written" in done.stderr
+
+
+def test_a_tokeniser_is_not_replaced_unasked(nlpseq: Run, tmp_path: Path) -> None:
+    (tmp_path / "corpus.txt").write_text("a b\n")
+    out = tmp_path / "t.json"
+    out.write_text("mine")
+    same = ["tokenize", "train", tmp_path / "corpus.txt", "--tokens", "char", "--out", out]
+    done = nlpseq(*same)
+    assert (done.exit_code, done.stdout, out.read_text()) == (1, "", "mine")
+    assert done.stderr.startswith(f"error: {out}: exists already\nhint:  add --overwrite")
+    assert nlpseq(*same, "--overwrite").exit_code == 0
+    assert load_tokeniser(out.read_bytes()).size >= 256
+    folder = nlpseq(*same[:-1], tmp_path)
+    assert folder.stderr == f"error: {tmp_path}: is a folder, not a file\nhint:  --out {tmp_path}/tokeniser.json\n"
+
+
+def test_a_model_in_place_of_a_tokeniser_is_taken_by_the_hint(nlpseq: Run, tmp_path: Path, model_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(model_path, run / "model.safetensors")
+    for path in (run, run / "model.safetensors"):
+        done = nlpseq("tokenize", "encode", "-t", path, input="a")
+        assert (done.exit_code, done.stderr) == (1, f"error: {path}: is a model, not a tokeniser\nhint:  -m {path}\n")
+        assert nlpseq("tokenize", "encode", "-m", path, input="a").stdout == "97\n"
+
+
+def test_the_hint_without_a_tokeniser_leads_to_one(nlpseq: Run) -> None:
+    Path("corpus.txt").write_text("a b\n")
+    hint = nlpseq("tokenize", "encode", input="a").stderr.split("hint:  ")[1].strip()
+    first, second = (shlex.split(command)[1:] for command in hint.replace("CORPUS", "corpus.txt").split(" && "))
+    assert nlpseq(*first).exit_code == 0
+    assert nlpseq("tokenize", "encode", input="a").stderr.endswith("hint:  nlpseq tokenize encode -t tokeniser.json\n")
+    assert nlpseq(*second, input="a b").exit_code == 0

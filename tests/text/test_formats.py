@@ -7,11 +7,13 @@ import gzip
 import lzma
 import os
 import re
+import socket
 import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow
@@ -23,7 +25,8 @@ from nlpseq.errors import CorpusError
 from nlpseq.text import compression
 from nlpseq.text.compression import PIECE_BYTES, read_blocks
 from nlpseq.text.encodings import likely_encoding
-from nlpseq.text.formats import open_corpus, read_text, split_lines
+from nlpseq.text.formats import need_source, open_corpus, read_text, split_lines
+from nlpseq.text.splits import CorpusSpan, measure
 
 DATA = (Path(__file__).parents[2] / "../shared/data").resolve()
 ROOT = Path(__file__).parents[2]
@@ -333,6 +336,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Hub]:
     def install(rows: list[dict[str, Any]], error: Exception | None = None) -> Hub:
         datasets = pytest.importorskip("datasets")
         stand_in = Hub(rows, error)
+        monkeypatch.setattr("huggingface_hub.get_session", lambda: SimpleNamespace(head=lambda *_, **__: None))
         monkeypatch.setattr(datasets, "load_dataset", stand_in)
         return stand_in
 
@@ -399,3 +403,53 @@ def test_nothing_heavy_is_imported_until_it_is_used() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
     )
     assert result.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("text", ["\n\n\n", " \n\t\n\u2003"])
+def test_a_corpus_of_blank_lines_is_not_measured(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(CorpusError, match="it has no text to learn, only blank lines"):
+        measure(CorpusSpan((str(tmp_path / "a.txt"),)))
+    (tmp_path / "b.txt").write_text("b")
+    assert measure(CorpusSpan((str(tmp_path / "a.txt"), str(tmp_path / "b.txt")))).characters == len(text) + 1
+
+
+def test_an_unlike_name_is_not_suggested(tmp_path: Path) -> None:
+    (tmp_path / "tiny.txt").write_text("text")
+    (tmp_path / "reviews.tsv").write_text("text")
+    with pytest.raises(CorpusError) as caught:
+        need_source(str(tmp_path / "nope.txt"))
+    assert "did you mean" not in caught.value.hint
+    with pytest.raises(CorpusError) as caught:
+        need_source(str(tmp_path / "review.txt"))
+    assert caught.value.hint == f"did you mean {tmp_path / 'reviews.tsv'}?"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_and_a_device_cannot_be_read_twice(tmp_path: Path) -> None:
+    pipe = tmp_path / "my pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(CorpusError, match="it is a pipe, but must be a file") as caught:
+        need_source(str(pipe))
+    assert caught.value.hint == f"cat '{pipe}' > FILE, and name FILE instead"
+    with pytest.raises(CorpusError, match="it is a device, but must be a file"):
+        need_source(os.devnull)
+    with pytest.raises(CorpusError, match="this is a device, not a file"):
+        read_blocks(os.devnull)
+
+
+def test_without_a_network_the_hub_fails_at_once_and_in_one_sentence() -> None:
+    pytest.importorskip("datasets")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound, but not listening
+        settings = {
+            "HF_ENDPOINT": f"http://127.0.0.1:{closed.getsockname()[1]}",
+            "HF_HUB_OFFLINE": "0",
+            "NO_PROXY": "*",
+        }
+        program = "from nlpseq.text.hub import hub_rows; next(hub_rows('hf:someone/some-set'))"
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=os.environ | settings, capture_output=True, text=True, timeout=60
+        )
+    assert "CorpusError: hf:someone/some-set: the hub's data set cannot be read: " in done.stderr.splitlines()[-1]
+    assert "Retrying" not in done.stderr

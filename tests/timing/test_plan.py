@@ -44,6 +44,8 @@ def test_what_cannot_be_timed_is_refused_before_anything_is(
 def test_on_a_gpu_that_is_there_the_line_says_what_runs(
     unavailable: str | None, backend: str, description: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if unavailable is None:
+        pytest.importorskip("triton", reason="Triton is not installed")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(gpu_recurrence, "unavailable", lambda: unavailable)
     plan = Plan(cells=["lstm"], shapes=[Shape(1, 1, 1)], device="cuda", backend=backend)

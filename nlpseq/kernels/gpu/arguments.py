@@ -42,7 +42,7 @@ class Sizes(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """The inputs of a recurrence: N = T * B steps of all sequences, padding included, B sequences, G blocks, H units."""
+    """The inputs of a recurrence: N = T * B steps, padding included, of B sequences; G blocks of H units."""
 
     from_input: Any  # [N, G*H]
     weight: Any  # [G*H, H], of the products' type

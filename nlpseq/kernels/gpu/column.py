@@ -1,9 +1,9 @@
 """One program runs its sequences over all time steps: Triton's kernels for small hidden sizes.
 
-A program owns a tile of sequences and all hidden units. It keeps their state, and the weights if they fit, in registers,
-so no program waits for another and a step reads only the input's product. The price is that a tile of sixteen sequences
-runs on one multiprocessor, however large a step is. For more than a few hundred units, the kernels of `steps` use the
-whole device.
+A program owns a tile of sequences and all hidden units. It keeps their state, and the weights if they fit, in
+registers, so no program waits for another and a step reads only the input's product. The price is that a tile of
+sixteen sequences runs on one multiprocessor, however large a step is. For more than a few hundred units, the kernels of
+`steps` use the whole device.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def _retreat(
 def column_backward(
     inputs: tl.tuple, results: tl.tuple, gradients: tl.tuple, sizes: tl.tuple, BACKWARD: tl.constexpr, S: tl.constexpr
 ) -> None:
-    """Run all steps of a tile of sequences backwards. The weights' gradients are computed later, for all steps at once."""
+    """Run all steps of a tile of sequences backwards; the weights' gradients are computed later, for all steps."""
     ROWS: tl.constexpr = S.rows
     UNITS: tl.constexpr = S.units
     size = sizes.size

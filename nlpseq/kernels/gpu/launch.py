@@ -27,7 +27,7 @@ from nlpseq.kernels.gpu.ways import ceiling, power_of_two
 
 @dataclass(frozen=True)
 class Plan:
-    """How one way is launched: its settings, how many programs, and how each of them is launch_plan."""
+    """A launch of one way: its settings, the grid of programs, and the compiler's options."""
 
     settings: Settings
     programs: tuple[int, ...]

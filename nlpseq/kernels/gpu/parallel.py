@@ -1,8 +1,8 @@
 """The parallel cells on a GPU: torch computes the gates for all steps at once, and Triton's scan runs the recurrence.
 
-Their step is linear in the state, h_t = a_t * h_{t-1} + b_t, also with zoneout. After the end of a sequence a is one and
-b is zero, so that the last step holds every sequence's last state; padding is computed. The price of computing a and b
-outside the scan is that they are written and read once more.
+Their step is linear in the state, h_t = a_t * h_{t-1} + b_t, also with zoneout. After the end of a sequence a is one
+and b is zero, so that the last step holds every sequence's last state; padding is computed. The price of computing a
+and b outside the scan is that they are written and read once more.
 """
 
 from __future__ import annotations

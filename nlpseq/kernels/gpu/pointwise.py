@@ -7,9 +7,9 @@ definition of each cell; the tests compare it with `nlpseq.cells`. This module i
     forward(x, q, hidden, memory)  -> hidden, memory, saved
     backward(saved, hidden, memory, grad_hidden, grad_memory)  -> grad_x, grad_q, grad_hidden, grad_memory
 
-where x is the input's product, q the hidden state's product, both with their biases, and hidden and memory are the state
-before the step. A cell without a memory returns `memory` unchanged. grad_hidden of `backward` does not include the
-gradient through the products, which the loop adds.
+where x is the input's product, q the hidden state's product, both with their biases, and hidden and memory are the
+state before the step. A cell without a memory returns `memory` unchanged. grad_hidden of `backward` does not include
+the gradient through the products, which the loop adds.
 
 All functions use exp only, because the library of device functions cannot be interpreted without a GPU.
 """

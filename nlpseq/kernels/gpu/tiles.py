@@ -1,10 +1,10 @@
-"""The device functions that all of Triton's sequence kernels are made of.
+"""The device functions that all of Triton's sequence kernels share.
 
-All steps lie one after another, those of one time step beside each other, so a row of a tile is found by adding its
-sequence to the step's first place. Padding has its positions, because shapes that depend on lengths would make the host
-wait for the device; it is masked, and what was zero there stays zero. Tiles are powers of two, as Triton wants them;
-what lies beyond the real units is loaded as zero and never stored. A tuple of tiles holds one for each block of gates,
-[rows, units] each. The price of sharing them is a dozen arguments each.
+Steps are stored one after another, with all sequences of a time step together, so the position of a row is the step's
+first position plus the number of its sequence. Padding is stored too, because shapes that depend on lengths would make
+the host wait for the device; it is masked, and zeros there stay zero. Tiles are powers of two, as Triton requires;
+units beyond the real ones are loaded as zero and never stored. A tuple of tiles has one for each block of gates, [rows,
+units] each. The price of sharing these functions is a dozen arguments each.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-/* What each cell does between two matrix products, forward and backward: the equations of nlpseq.cells, a vector of units
-   at a time. Included once for each type and processor.
+/* The arithmetic of each cell between two matrix products, forward and backward: the equations of nlpseq.cells, for a
+   vector of units at a time. Included once for each type and processor.
 
-   A product comes as a tile that was made a moment ago, or as rows of a buffer where layer normalisation had to see them
-   whole: either way gate g of unit u lies at row * row_stride + g * gate_stride + u - first. Backward there is one value
-   for each unit, the gradient that the step after sends to the hidden state through its product; NULL means none. */
+   A product is a tile that was just computed, or rows of a buffer if layer normalisation needs whole rows. In both cases
+   gate g of unit u is at row * row_stride + g * gate_stride + u - first. In the backward pass a product has one value for
+   each unit, the gradient of the hidden state through the product of the next step; NULL means zero. */
 
 /* One step, as the functions below see it. */
 struct NAME(step) {
     const struct recurrence *layer;
-    int64_t place;      /* of the first sequence in arrays of N */
-    int64_t kept_place; /* the same in what is kept for the backward pass, which without training is kept for one step */
+    int64_t place;      /* the index of the first sequence in arrays of N */
+    int64_t kept_place; /* the same in arrays kept for the backward pass; without training these have one step */
     const real *hidden_before, *memory_before;   /* [B, H] */
     real *hidden_after, *memory_after;           /* [B, H] */
     char *operand, *reset_operand; /* [B, H]: the new state, and r * h, as the next products read them */
@@ -112,8 +112,8 @@ INLINE void NAME(ask_for)(const void *array, int64_t row, int64_t width, int64_t
         for (int64_t byte = 0; byte < count * (int64_t)sizeof(real); byte += 64) __builtin_prefetch(place + byte);
 }
 
-/* Have the memory that a tile needs brought near while its product is made: it lies in as many places as there are
-   sequences and gates, which no processor guesses. */
+/* Prefetch the memory that a tile needs while its product is computed. It is spread over as many addresses as there are
+   sequences and gates, which no processor predicts. */
 INLINE void NAME(prepare)(const struct NAME(step) *step, int64_t row, int64_t rows, int64_t unit, int64_t count) {
     const struct recurrence *layer = step->layer;
     const int64_t size = layer->size, width = layer->gates * size;
@@ -161,7 +161,7 @@ INLINE void NAME(give)(char *place, int64_t bytes, vec value, lanes used) {
     NAME(store)((real *)place, NAME(rounded)(value), used);
 }
 
-/* The share of the old state that zoneout keeps. */
+/* The fraction of the old state that zoneout keeps. */
 INLINE vec NAME(share)(const struct NAME(here) *here) {
     if (here->mask) return NAME(load)(here->mask, here->used);
     return (vec){0} + here->zoneout;
@@ -319,7 +319,7 @@ INLINE void NAME(lstm_backward)(const struct NAME(here) *here) {
     NAME(send)(here, 3, NAME(through_sigmoid)(grad_hidden * squashed, shown));
 }
 
-/* Through h = n + z * (h' - n): sends the gradient of z, leaves that of h', and returns that of n. */
+/* Backward of h = n + z * (h' - n): stores the gradient of z, keeps that of h', and returns that of n. */
 INLINE vec NAME(blend_backward)(const struct NAME(here) *here) {
     const vec update = NAME(activation)(here, 1), candidate = NAME(activation)(here, 2);
     vec past, grad = NAME(receive)(here, &past);

@@ -1,7 +1,7 @@
-/* What Python hands to the compiled code: its structures are repeated in nlpseq/native, field by field.
+/* The arguments that Python passes to the compiled code. nlpseq/native repeats these structures, field by field.
 
-   INTERFACE is a number that both sides know. It changes with every change of a structure or of a function's arguments,
-   so that a library of another version is refused and not called. */
+   INTERFACE is the version of this file. It changes with every change of a structure or of a function's arguments, and
+   Python refuses a library of another version. */
 
 #ifndef NLPSEQ_INTERFACE_H
 #define NLPSEQ_INTERFACE_H
@@ -10,7 +10,7 @@
 
 #define INTERFACE 13
 
-/* An OpenMP runtime's own functions; `parallel` is NULL where there is one thread only. */
+/* Functions of an OpenMP runtime; `parallel` is NULL if there is only one thread. */
 struct threads {
     void (*parallel)(void (*)(void *), void *, unsigned, unsigned);
     int (*number)(void), (*count)(void);
@@ -34,36 +34,36 @@ enum cell { EACH_CELL(CELL_NUMBER) };
 
 /* ---- one layer over time ----
 
-   T steps, B sequences, H units, G gate blocks; N is the number of real steps of all sequences, B*T where all are of one
-   length. Sequences are sorted by length, longest first, so the active ones of a step are its first rows[t], and their
-   places in arrays of N begin at offsets[t]. All numbers are of one type, 32-bit or 64-bit floats. */
+   T steps, B sequences, H units, G gate blocks; N is the number of real steps of all sequences, B*T if all have the same
+   length. Sequences are sorted by length, longest first, so the first rows[t] sequences are active in step t, and their
+   entries in arrays of N start at offsets[t]. All numbers have the same type, 32-bit or 64-bit floats. */
 
-/* Who does what: AUTOMATIC lets the threads share the sequences where the weights fit into a core's cache, which needs
-   no waiting, and else the units, which needs a barrier in every step. */
+/* How threads divide the work. AUTOMATIC divides the sequences if the weights fit into a core's cache, which needs no
+   waiting, and otherwise the units, which needs a barrier in every step. */
 enum share { AUTOMATIC, UNITS, SEQUENCES };
 
-/* Operands as they are given; rounded to bf16 and multiplied in 32 bits; multiplied on the processor's tiles, or on ones
-   that are imitated. The last two are for AVX-512 and 32-bit floats only. */
+/* Operands of the products: unchanged; rounded to bf16 and multiplied in 32 bits; multiplied on the processor's tiles; or
+   on imitated tiles. The last two need AVX-512 and 32-bit floats. */
 enum half { FULL, ROUNDED, TILES_IN_HARDWARE, TILES_IMITATED };
 
 struct recurrence {
     int64_t cell, gates, steps, batch, size;
     int64_t reverse;  /* from the last step to the first */
-    int64_t training; /* keep what the backward pass needs */
+    int64_t training; /* keep the values that the backward pass needs */
     int64_t half;     /* operands of the products are rounded to bf16: `enum half` */
     int64_t share;
-    int64_t want_first; /* backward: the gradient of the first hidden state is wanted */
+    int64_t want_first; /* backward: compute the gradient of the first hidden state */
     double zoneout;
     const int64_t *rows, *offsets;         /* [T] */
-    const void *weight, *bias, *gain;      /* [G*H, H], [G*H], [G*H] or NULL; none for a parallel cell */
-    const void *from_input, *input_bias;   /* [N, G*H]; [G*H], or NULL where it is added already */
+    const void *weight, *bias, *gain;      /* [G*H, H], [G*H], [G*H] or NULL; all NULL for a parallel cell */
+    const void *from_input, *input_bias;   /* [N, G*H]; [G*H], or NULL if from_input includes it */
     const void *masks;                     /* [N, H] of 0 and 1, or NULL */
     void *hidden, *memory;                 /* [T + 1, B, H]: the state before step t in slot t, or t + 1 in reverse */
     void *activations;                     /* [N, G*H], may be from_input; without training [B, G*H], if used at all */
     void *held;                            /* gru: W_n h + b_n; gru-reset-before: r * h. As activations, but of H */
-    void *normalised, *deviation;          /* [N, G*H], [N, 2], where there is a gain */
+    void *normalised, *deviation;          /* [N, G*H], [N, 2], if there is a gain */
     const void *grad_outputs;              /* [N, H] */
-    void *grad_hidden, *grad_memory;       /* [B, H]: given of the last state, made of the first */
+    void *grad_hidden, *grad_memory;       /* [B, H]: of the last state on entry, of the first on return */
     void *grad_gates;                      /* [N, G*H], of the input's product */
     void *grad_product;                    /* [N, G*H], of the hidden state's product; may be grad_gates */
     void *grad_bare;                       /* [N, G*H], of that product before normalisation; may be grad_product */
@@ -74,35 +74,35 @@ struct recurrence {
 
 /* ---- one step of one text ---- */
 
-/* A matrix [rows, columns]: 32-bit floats, or bf16 where `halved`. Each 32 columns of bf16 lie in 16 words, the first 16
-   in their lower halves and the others in the upper ones, so that a shift and a mask make floats of them; the columns
-   that are left over lie one after another. */
+/* A matrix [rows, columns]: 32-bit floats, or bf16 if `halved`. Each 32 columns of bf16 are in 16 words, the first 16
+   columns in the lower halves and the last 16 in the upper halves, so that a shift and a mask turn them into floats. The
+   remaining columns are one after another. */
 struct matrix {
     const void *numbers;
     int64_t rows, columns, halved;
 };
 
 /* One layer. Shapes as in torch.nn: weight_ih [G*H, I], weight_hh [G*H, H], the rest [G*H]; a gain may be NULL. A parallel
-   cell has nothing with _hh. */
+   cell uses no field that ends in _hh. */
 struct layer {
     int64_t cell, gates, hidden_size;
     struct matrix weight_ih, weight_hh;
     const float *bias_ih, *gain_ih, *bias_hh, *gain_hh;
-    float *from_input, *from_hidden, *reset; /* room: [G*H], [G*H], [3 * H] */
+    float *from_input, *from_hidden, *reset; /* buffers: [G*H], [G*H], [3 * H] */
     float *hidden, *memory;                  /* the state: [H], and [H] or NULL */
     double zoneout;
 };
 
 /* ---- products of matrices ---- */
 
-enum { CHUNK = 64 }; /* columns whose largest is looked for together */
+enum { CHUNK = 64 }; /* columns that have a maximum together */
 
-/* out [rows, columns] = left [rows, depth] @ matrix' + bias, the matrix [columns, depth] being given packed.
+/* out [rows, columns] = left [rows, depth] @ matrix' + bias; the matrix [columns, depth] is packed.
 
-   `bias` is NULL or has whole chunks; its numbers beyond the columns stand for logits there. Unless they are NULL: `maxima`
-   and `sums` [rows, chunks] get of each chunk the largest x and the sum of exp(x - largest), and `log_sums` [rows] what
-   log(sum(exp(x))) over all columns is. With `targets` [rows] there is no `out`: `losses` [rows] are log_sums less x of the
-   target's column. Both need a bias. */
+   `bias` is NULL or has whole chunks; its numbers beyond the columns are the logits there. `maxima` and `sums` [rows,
+   chunks] get the largest x of each chunk and the sum of exp(x - largest), and `log_sums` [rows] gets log(sum(exp(x)))
+   over all columns, unless they are NULL. With `targets` [rows] `out` is not written, and `losses` [rows] get log_sums minus
+   the x of the target's column. Both need a bias. */
 struct product {
     int64_t rows, columns, depth;
     const float *left, *matrix, *packed, *bias; /* `matrix` is for packing only */

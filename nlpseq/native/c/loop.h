@@ -1,13 +1,13 @@
 /* The loop over time, forward and backward, as each thread of a team runs it. Included once for each type and processor.
 
-   Weights are packed once a call into panels, so that a product reads them in order. A tile of a product goes through the
-   cell at once, while it is in the nearest cache. Layer normalisation has to see whole rows, and so costs a second phase
-   and barrier a step; the gru that resets before its second product has two products, and so two phases. */
+   Each call packs the weights into panels, so that a product reads them in order. The cell handles a tile of a product at
+   once, while it is in the nearest cache. Layer normalisation needs whole rows, which costs a second phase and barrier in
+   each step; the gru that resets before its second product has two products, and so two phases. */
 
 /* A product with some rows of the recurrent weights, or, backward, with their transpose. */
 struct NAME(product) {
     int64_t depth, gates, row; /* gates: blocks of H columns; row: the first of the weight's */
-    int64_t padded;            /* depth as it lies in a panel */
+    int64_t padded;            /* the depth in a panel */
     int transposed;
     char *panels; /* [vectors of units, strips, padded, vectors of a strip, LANES] */
 };
@@ -16,8 +16,8 @@ struct NAME(worker) {
     const struct recurrence *layer;
     struct team *team;
     struct part part;
-    struct NAME(product) first, second; /* the second only where a state is reset before it */
-    real *buffer;                       /* [B, G*H], where there is a gain */
+    struct NAME(product) first, second; /* the second only if a state is reset before it */
+    real *buffer;                       /* [B, G*H], if there is a gain */
     char *operands, *reset_operand;     /* in half precision: [2, B, H] or [2, B, G*H]; [B, H] */
     int64_t operand_stride, operand_bytes;
 };
@@ -32,7 +32,7 @@ INLINE int64_t NAME(operand_size)(const struct recurrence *layer) {
     return layer->half >= TILES_IN_HARDWARE ? 2 : (int64_t)sizeof(real);
 }
 
-/* How many of the vectors that are left make the next panel. */
+/* The number of the remaining vectors in the next panel. */
 INLINE int64_t NAME(panel_vectors)(const struct NAME(product) *product, int64_t left) {
     const int64_t most = REGISTERS >= 32 ? 4 : 2;
     return product->gates > 1 ? 1 : left / ((left + most - 1) / most);
@@ -41,7 +41,7 @@ INLINE int64_t NAME(panel_vectors)(const struct NAME(product) *product, int64_t 
 /* A panel is multiplied strip by strip. A strip is narrow enough to leave registers for several rows. */
 INLINE int64_t NAME(strip)(int64_t columns) { return REGISTERS < 32 && columns == 4 ? 2 : columns; }
 
-/* Rows of a strip that stay in the first cache, or, where vectors are long, in the second. */
+/* Rows of a strip that stay in the first cache, or in the second if vectors are long. */
 INLINE int64_t NAME(part)(int64_t strip) { return REGISTERS >= 32 ? DEPTH : FIRST_CACHE / (strip * VECTOR_BYTES); }
 
 INLINE char *NAME(panel)(const struct NAME(worker) *worker, const struct NAME(product) *product, int64_t vector) {
@@ -103,7 +103,7 @@ static void NAME(pack)(const struct NAME(worker) *worker, const struct NAME(prod
     }
 }
 
-/* A tile that is made goes to `finish`, or into the buffer where that is NULL. */
+/* Pass a finished tile to `finish`, or copy it to the buffer if that is NULL. */
 static void NAME(pass_on)(const struct NAME(worker) *worker, const struct NAME(product) *product,
                           const struct NAME(step) *step, const struct NAME(tile) *tile, NAME(finish) finish) {
     if (finish) {
@@ -119,7 +119,7 @@ static void NAME(pass_on)(const struct NAME(worker) *worker, const struct NAME(p
         }
 }
 
-/* Some rows of a product with part of a strip, from its row k on. */
+/* Some rows of a product with a section of a strip, from its row k on. */
 INLINE void NAME(multiply_part)(const struct NAME(worker) *worker, int64_t rows, int64_t strip, int64_t k,
                                 struct NAME(operands) *operands, real *out) {
 #if WITH_TILES
@@ -135,7 +135,7 @@ INLINE void NAME(multiply_part)(const struct NAME(worker) *worker, int64_t rows,
     NAME(multiply)((int)rows, (int)strip, operands, out);
 }
 
-/* Some rows of a product with one panel. A strip is taken in parts that stay in the nearest caches for all rows. */
+/* Some rows of a product with one panel. A strip is read in sections that stay in the nearest caches for all rows. */
 static void NAME(multiply_panel)(const struct NAME(worker) *worker, const struct NAME(product) *product, int64_t vector,
                                  int64_t taken, const char *left, int64_t stride, int64_t first, int64_t last,
                                  const struct NAME(step) *step, NAME(finish) finish) {
@@ -225,7 +225,7 @@ static void NAME(normalise_backward)(const struct NAME(worker) *worker, const st
     }
 }
 
-/* This thread's part of rows [0, active) in a phase that takes rows as a whole. */
+/* This thread's rows of [0, active) in a phase that needs whole rows. */
 INLINE void NAME(whole_rows)(const struct NAME(worker) *worker, int64_t active, int64_t *first, int64_t *last) {
     const struct team *team = worker->team;
     *first = worker->part.first_row < active ? worker->part.first_row : active;
@@ -425,7 +425,7 @@ static int64_t NAME(lay_out)(const struct NAME(job) *job, struct NAME(worker) *w
     return next - job->memory;
 }
 
-/* The first state as the first product reads it; and in reverse, where a sequence begins later than the first step. */
+/* The first state for the first product; in reverse also where a sequence starts after the first step. */
 static void NAME(begin)(const struct NAME(worker) *worker) {
     const struct recurrence *layer = worker->layer;
     const int64_t size = layer->size, slot = layer->batch * size, start = layer->reverse ? layer->steps : 0;
@@ -475,7 +475,7 @@ static int NAME(run)(const struct recurrence *layer, int backward, const struct 
     return 0;
 }
 
-/* ---- one step of many sequences, whose product others made ---- */
+/* ---- one step of many sequences, from a product computed elsewhere ---- */
 
 struct NAME(finished) {
     const struct recurrence *layer;

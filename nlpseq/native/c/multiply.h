@@ -8,7 +8,7 @@
 #define AHEAD 6 /* rows of a panel that are asked for before they are needed */
 #endif
 
-/* Part of a product: a panel is [depth, vectors, LANES], and a row of `out` begins `line` numbers after the one before it.
+/* A piece of a product: a panel is [depth, vectors, LANES], and a row of `out` begins `line` numbers after the one before it.
    out = left [rows, depth] @ panel, or with `add` out += that; rows of `left` are `stride` apart. Meanwhile `hurry` bytes
    a row of the panel are asked for from `next` on: what is read next. */
 struct NAME(operands) {

@@ -1,9 +1,10 @@
-/* The kinds of processor that there is code for. A file with the macro VARIANTS, a header's name, includes that header
-   once for each kind, with these macros set: KIND, its name in other names; VECTOR_BYTES and REGISTERS, how wide its
-   vectors are and how many it has.
+/* The kinds of processor that have their own code. variants.h includes the header that the macro VARIANTS names once for
+   each kind, with these macros: KIND, its name in other names; VECTOR_BYTES and REGISTERS, the width and the number of its
+   vectors.
 
-   Levels of x86-64 are taken whole and not by single features: v3 has vectors of 32 bytes and products with sums in one
-   instruction, v4 vectors of 64. The plain kind is what every processor of its family has: SSE2, or NEON on AArch64. */
+   Code is compiled for whole levels of x86-64, not for single features: v3 has vectors of 32 bytes and fused
+   multiply-add, v4 has vectors of 64 bytes. Every processor of a family can run the plain kind: SSE2, or NEON on
+   AArch64. */
 
 #ifndef NLPSEQ_PROCESSOR_H
 #define NLPSEQ_PROCESSOR_H
@@ -30,12 +31,12 @@
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
-#define LOCAL static __attribute__((unused)) /* in a header that not every file needs whole */
+#define LOCAL static __attribute__((unused)) /* in a header whose functions are not all used by every file */
 #define JOIN(name, variant) name##_##variant
 #define EXPAND(name, variant) JOIN(name, variant)
 #define NAME(name) EXPAND(name, VARIANT)
 
-/* The functions of all kinds, in their order; the last two are of one. */
+/* The functions of all kinds, in order; the last two kinds have the same function. */
 #if HAS_LEVELS
 #define OF_EACH_KIND(name) {name##_plain, name##_v3, name##_v4, name##_v4}
 #else

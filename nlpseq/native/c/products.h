@@ -1,7 +1,7 @@
 /* Products of whole matrices. Included once for each kind of processor.
 
-   A matrix is packed into panels [depth, PANEL] that a few vectors span. A block of rows of the left one stays in
-   the second cache while panels go by, and a part of a panel in the first cache while the block's rows do. A row's
+   A matrix is packed into panels [depth, PANEL] of a few vectors. A block of rows of the left operand stays in the second
+   cache while panels are read, and a section of a panel stays in the first cache while the block's rows are read. A row's
    result is the same to the bit, whichever rows are beside it and whichever thread computes it. */
 
 #define VARIANT EXPAND(float, KIND)
@@ -15,7 +15,7 @@
 #define PANEL_VECTORS (REGISTERS >= 32 ? 4 : 2)
 #define PANEL (PANEL_VECTORS * LANES)
 
-/* A product that is cut into pieces: `blocks` of rows, and of each `groups` of panels or, with sums, of chunks. */
+/* The pieces of a product: `blocks` of rows, and in each block `groups` of panels or, with sums, of chunks. */
 struct NAME(grid) {
     const struct product *product;
     int64_t rows_at_once, units, groups, blocks;
@@ -51,7 +51,7 @@ static int64_t NAME(packed_size)(int64_t depth, int64_t columns) { return NAME(p
 
 /* ---- a block of rows ---- */
 
-/* Some rows of the left operand, or a part of each. */
+/* Some rows of the left operand, or a section of each. */
 struct NAME(rows) {
     const float *numbers;
     int64_t count, stride, deep;
@@ -77,7 +77,7 @@ static void NAME(multiply_rows_by)(const struct NAME(rows) *left, const float *p
     }
 }
 
-/* One panel into `out`, of which only some columns are there to be written. */
+/* One panel into `out`, of which only some columns exist. */
 static void NAME(multiply_edge)(const struct NAME(rows) *left, const float *panel, float *out, int64_t line, int add,
                                 int64_t columns) {
     float made[MOST_BLOCK * PANEL] __attribute__((aligned(64)));
@@ -88,7 +88,7 @@ static void NAME(multiply_edge)(const struct NAME(rows) *left, const float *pane
         memcpy(out + row * line, made + row * PANEL, sizeof(float) * (size_t)columns);
 }
 
-/* Panels of a group for a block of rows, a part of the depth after the other so that the rows stay in the second cache. */
+/* Panels of a group for a block of rows, one section of the depth after the other, so rows stay in the second cache. */
 static void NAME(multiply_block)(const struct NAME(grid) *grid, int64_t row, int64_t count, int64_t first, int64_t last) {
     const struct product *product = grid->product;
     for (int64_t k = 0, deep; k < product->depth; k += deep) {

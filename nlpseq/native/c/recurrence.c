@@ -1,8 +1,8 @@
-/* Sequential recurrent cells over time: the threads, the shares of the work, and the choice of instructions.
+/* Sequential recurrent cells over time: the threads, the division of the work, and the choice of instructions.
 
-   The same few headers are compiled for each kind of processor and for two types. Threads are those that the caller's own
-   library already has (an OpenMP runtime, given as three functions): two teams that both spin while they wait would take
-   each other's cores. */
+   The same few headers are compiled for each kind of processor and for two types. The threads are those of the caller's
+   own library, an OpenMP runtime passed as three functions: two teams of threads that spin while they wait would take each
+   other's cores. */
 
 #define _GNU_SOURCE
 #include "helpers.h"
@@ -240,14 +240,14 @@ static const variant RUN[][2] = {
 #endif
 };
 
-/* Run a layer forward or backward with the instructions of a kind, on so many threads at most. 1 where there is no
-   memory for it, else 0. */
+/* Run a layer forward or backward with the instructions of a kind, on at most threads->wanted threads. Returns 1 if there
+   is not enough memory, else 0. */
 int nlpseq_recurrence(const struct recurrence *layer, int backward, int doubles, int kind, const struct threads *threads) {
     return RUN[kind][doubles != 0](layer, backward, threads);
 }
 
-/* One step of a layer of 32-bit floats without training or normalisation, its hidden state's product being made:
-   `hidden` is [2, B, H], before and after. Not for a cell that resets before its product. */
+/* One step of a layer of 32-bit floats without training or normalisation, from the hidden state's `product`; `hidden` is
+   [2, B, H], before and after the step. Not for a cell that resets before its product. */
 void nlpseq_finish_step(int kind, const struct recurrence *layer, const float *product) {
     static void (*const run[])(const struct recurrence *, const void *) = OF_EACH_KIND(finish_step_float);
     run[kind](layer, product);

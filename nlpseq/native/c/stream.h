@@ -1,7 +1,7 @@
 /* One step of one text. Included once for each kind of processor.
 
-   The cells are those of cells.h, with a batch of one; only the products are others, for here they are of one vector and
-   read the weights as they lie in memory. */
+   The cells are those of cells.h, with a batch of one. Only the products differ: they multiply one vector, and read the
+   weights in the order in which they are in memory. */
 
 #define VARIANT EXPAND(stream, KIND)
 #define DOUBLES 0
@@ -11,7 +11,7 @@
 #include "cells.h"
 
 #undef CHAINS
-#define CHAINS (IN_LINE < 2 ? 1 : 2) /* sums of a row that do not wait for one another */
+#define CHAINS (IN_LINE < 2 ? 1 : 2) /* independent sums of a row */
 
 struct NAME(linear) {
     struct matrix weight;
@@ -21,7 +21,7 @@ struct NAME(linear) {
 
 /* ---- products ---- */
 
-/* Add to the sums of four rows what the first `whole` columns give. */
+/* Add the products of the first `whole` columns to the sums of four rows. */
 INLINE void NAME(sum_floats)(const float *numbers, int64_t columns, int64_t whole, const float *input, vec sums[4][CHAINS]) {
     for (int64_t column = 0; column < whole; column += GROUP)
 #pragma GCC unroll 4
@@ -97,7 +97,7 @@ static void NAME(project_hidden)(const struct layer *layer, const float *hidden,
     if (layer->gain_hh) NAME(normalise_values)(out, layer->gain_hh + first, NULL, rows);
 }
 
-/* The input's product for a layer, without its bias: of `input`, and added to `product` where there is one. */
+/* The input's product of a layer, without its bias: that of `input`, plus `product` if it is not NULL. */
 static const float *NAME(project_input)(const struct layer *layer, const float *product, const float *input) {
     if (!input) return product;
     NAME(multiply_linear)(&layer->weight_ih, product, input, layer->from_input);

@@ -12,6 +12,7 @@ from nlpseq.text.checks.labels import check_labelled
 from nlpseq.text.checks.pairs import check_pairs
 from nlpseq.text.checks.text import check_text
 from nlpseq.text.compression import format_suffix
+from nlpseq.text.formats import can_read_again, need_source
 from nlpseq.text.readers import FORMATS
 from nlpseq.text.readers.rows import open_table
 from nlpseq.text.tables.columns import is_named
@@ -22,11 +23,14 @@ NO_COLUMNS = LabelColumns()
 
 
 def corpus_kind(name: str) -> Kind:
-    """The kind of a corpus, by its format and its header; a table in text form with an unknown header is text."""
+    """The kind of a corpus, by its format and its header; a table in text form with an unknown header is text.
+
+    A pipe is not looked into, because it can be read only once: it is text.
+    """
     path = Path(name)
     if name in BUNDLED and not path.is_file():
         return BUNDLED[name].kind
-    if not path.exists():
+    if not path.exists() or not can_read_again(name):
         return "text"
     table_format = FORMATS.get(format_suffix(name))
     try:
@@ -36,7 +40,7 @@ def corpus_kind(name: str) -> Kind:
             return "pairs"
     except CorpusError:  # the table cannot be read, which the check finds again
         return "pairs" if table_format else "text"
-    return "pairs" if table_format and table_format.text_command is None else "text"
+    return "pairs" if table_format and not table_format.is_text else "text"
 
 
 def check_corpus(
@@ -72,8 +76,10 @@ def check_corpus(
 def check_two_files(source: str, target: str, *, against: Sequence[str] = ()) -> Iterator[tuple[str, list[Finding]]]:
     """Check two files of parallel lines: each file as a text, and if both have no faults, their pairs.
 
-    Raises CorpusError if a file does not exist or `against` cannot be read.
+    Raises CorpusError if a file does not exist or is a pipe, or if `against` cannot be read.
     """
+    for name in (source, target):
+        need_source(name)
     faultless = True
     for name in (source, target):
         faults = [finding for finding in check_text(name) if finding.level == "fault"]

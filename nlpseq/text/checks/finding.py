@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
 from typing import Literal, NamedTuple
 
 from nlpseq.errors import CorpusError
@@ -20,6 +21,14 @@ class Finding(NamedTuple):
     hint: str = ""
 
 
+def percentage(count: int, total: int) -> str:
+    """A share in per cent; 100.0% and 0.0% are exact."""
+    shown = f"{count / total:.1%}"
+    if shown == "100.0%" and count < total:
+        return "more than 99.9%"
+    return "less than 0.1%" if shown == "0.0%" and count else shown
+
+
 def faults_first(findings: Iterable[Finding]) -> list[Finding]:
     """Findings with the faults before the notes."""
     return sorted(findings, key=lambda finding: finding.level)
@@ -35,6 +44,8 @@ def reading_fault(error: CorpusError, names: Iterable[str]) -> Finding:
     return Finding("fault", 0, error.what if about_corpus else str(error), error.hint)
 
 
-def reading_notes(notes: Iterable[str]) -> list[Finding]:
-    """Notes of how tables were read, as findings."""
-    return [Finding("note", 0, note) for note in notes]
+def reading_notes(notes: Iterable[str], names: Iterable[str]) -> list[Finding]:
+    """Notes of how the tables `names` were read, as findings; a finding shows its table's name itself."""
+    names = list(names)
+    starts = [f"{name}: " for name in (", ".join(names), *names)]
+    return [Finding("note", 0, reduce(str.removeprefix, starts, note)) for note in notes]

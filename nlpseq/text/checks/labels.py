@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.checks.finding import OVERLAP_FAULT, Finding, Level, faults_first, reading_fault, reading_notes
+from nlpseq.text.checks.finding import (
+    OVERLAP_FAULT,
+    Finding,
+    Level,
+    faults_first,
+    percentage,
+    reading_fault,
+    reading_notes,
+)
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.labelled import LabelledTexts, label_names, read_labelled, repeated, shared
 
@@ -35,12 +43,12 @@ def check_labelled(
     findings = [*_labels(texts, names[0]), *_repeated(texts), *_blank_and_long(texts)]
     if against:
         findings += _shared(texts, read_labelled(against, columns), " ".join(against))
-    return [_summary(texts), *faults_first([*reading_notes(texts.notes), *findings])]
+    return [_summary(texts), *faults_first([*reading_notes(texts.notes, names), *findings])]
 
 
 def _summary(texts: LabelledTexts) -> Finding:
     counts = texts.counts.most_common()
-    shown = ", ".join(f"{label!r} {count:,} ({count / len(texts):.1%})" for label, count in counts[:SHOWN])
+    shown = ", ".join(f"{label!r} {count:,} ({percentage(count, len(texts))})" for label, count in counts[:SHOWN])
     more = f", and {len(counts) - SHOWN:,} more labels" if len(counts) > SHOWN else ""
     characters = sum(map(len, texts.texts))
     return Finding("note", 0, f"{len(texts):,} texts, {characters:,} characters: {shown}{more}")
@@ -68,35 +76,37 @@ def _labels(texts: LabelledTexts, name: str) -> Iterator[Finding]:
 
 def _repeated(texts: LabelledTexts) -> Iterator[Finding]:
     same, other = repeated(texts)
-    yield from _tally("note", same, texts, "were there before", "a repeated text counts for more")
+    yield from _tally("note", same, texts, "were there before")
     level: Level = "fault" if len(other) > CONTRADICTING_FAULT * len(texts) else "note"
-    yield from _tally(level, other, texts, "were there before with another label", "no model can get both right")
+    yield from _tally(level, other, texts, "were there before with another label: no model can get both right")
 
 
 def _blank_and_long(texts: LabelledTexts) -> Iterator[Finding]:
     if texts.blank:
         what = "1 row has" if texts.blank == 1 else f"{texts.blank:,} rows have"
-        yield Finding("note", 0, f"{what} a blank label or text", "training leaves such rows out")
+        yield Finding("note", 0, f"{what} a blank label or text; training leaves such rows out")
     long = [index for index, text in enumerate(texts.texts) if len(text) > LONG_TEXT]
-    hint = "--longest says how much of a text training reads, from its start and its end"
-    yield from _tally("note", long, texts, f"have more than {LONG_TEXT:,} characters", hint)
+    what = f"have more than {LONG_TEXT:,} characters; training reads the start and the end of a long text"
+    yield from _tally("note", long, texts, what, "--longest N, to set how much")
 
 
 def _shared(texts: LabelledTexts, other: LabelledTexts, name: str) -> Iterator[Finding]:
     """Texts that are also among the other texts, and labels that only the other texts have."""
     indices = shared(texts, other)
-    if indices:
-        overlap = len(shared(other, texts)) / len(other)
-        level: Level = "fault" if overlap >= OVERLAP_FAULT else "note"
-        what = f"{overlap:.1%} of the texts of {name} are here too"
+    if not indices:
+        yield Finding("note", 0, f"none of the texts of {name} is here too")
+    else:
+        count = len(shared(other, texts))
+        level: Level = "fault" if count >= OVERLAP_FAULT * len(other) else "note"
+        what = f"{percentage(count, len(other))} of the texts of {name} are here too"
         yield Finding(level, _line(texts, indices[0]), what, "take them out, or scores are too good")
     if unknown := sorted(set(other.labels) - set(texts.labels)):
         yield Finding("fault", 0, f"{name} has labels that are not here: {', '.join(unknown[:SHOWN])}")
 
 
-def _tally(level: Level, indices: Sequence[int], texts: LabelledTexts, what: str, hint: str) -> Iterator[Finding]:
+def _tally(level: Level, indices: Sequence[int], texts: LabelledTexts, what: str, hint: str = "") -> Iterator[Finding]:
     if indices:
-        counted = f"{len(indices):,} of {len(texts):,} texts ({len(indices) / len(texts):.1%})"
+        counted = f"{len(indices):,} of {len(texts):,} texts ({percentage(len(indices), len(texts))})"
         yield Finding(level, _line(texts, indices[0]), f"{counted} {what}", hint)
 
 

@@ -3,11 +3,12 @@
 A fault makes a model learn nonsense, or makes its scores too good: files whose lines are shifted, test pairs in the
 training data. A note is worth knowing: sides that are blank, equal, of very unequal length or in another script.
 Findings rest on lengths, letters and equality alone, so they do not depend on the language; the price is that a wrong
-translation of the right length is not found.
+translation is not found.
 """
 
 from __future__ import annotations
 
+import shlex
 import time
 import unicodedata
 from collections import Counter
@@ -18,13 +19,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.checks.finding import OVERLAP_FAULT, Finding, Level, faults_first, reading_fault, reading_notes
+from nlpseq.text.checks.finding import (
+    OVERLAP_FAULT,
+    Finding,
+    Level,
+    faults_first,
+    percentage,
+    reading_fault,
+    reading_notes,
+)
+from nlpseq.text.checks.steps import first_shift
+from nlpseq.text.readers.rows import text_lines
+from nlpseq.text.readers.table import one_line
 from nlpseq.text.tables.pair_tables import Columns
-from nlpseq.text.tables.parallel import Pairs, read_parallel
+from nlpseq.text.tables.parallel import FEWEST, Pairs, read_parallel
 
-WINDOW = 200  # pairs whose lengths are compared with those of their neighbours
-SHIFTS = (-3, -2, -1, 1, 2, 3)  # lines by which one side may be ahead
-CLEARER = 0.3  # how much the correlation of shifted lengths must exceed that of unshifted ones
+SHOWN = 8  # pairs before and after the first one that is out of step
 UNEQUAL = 4  # times the usual ratio of the two lengths
 FEW_LETTERS = 5  # fewer do not show a script
 LONG_TEXT = 800  # characters; training leaves out longer texts, roughly
@@ -33,8 +43,6 @@ PASSES = 20  # over the pairs, for the estimate
 BYTES_PER_TOKEN = 4  # with a vocabulary of a few thousand word pieces
 OPERATIONS_PER_TOKEN = 20e6  # for each token of a target, with the default model
 EFFICIENCY = 0.75  # of training, compared with matrix products alone
-
-Values = NDArray[np.float64]
 
 
 def check_pairs(
@@ -50,14 +58,19 @@ def check_pairs(
     CorpusError if `against` cannot be read; if the pairs themselves cannot be read, that is a fault.
     """
     try:
-        pairs = read_parallel(names, two_files=two_files, columns=columns, keep_blank=True)
+        pairs = (
+            Pairs(_lines(names[0]), _lines(names[1]))
+            if two_files
+            else read_parallel(names, two_files=False, columns=columns, keep_blank=True)
+        )
     except CorpusError as error:
-        if error.hint.startswith("nlpseq corpus check"):
-            error = CorpusError(error.where, error.what, f"paste {' '.join(names)} | less")
         return [reading_fault(error, names)]
+    if len(pairs.sources) != len(pairs.targets):
+        return [_unequal(pairs, shlex.join(names)), *_steps(pairs, shlex.join(names))]
     other = read_parallel(against, two_files=len(against) == 2 and two_files, columns=columns) if against else None
     findings = [
-        *_steps(pairs, " ".join(names)),
+        *_too_few(pairs),
+        *_steps(pairs, shlex.join(names)),
         *_blank(pairs),
         *_equal(pairs),
         *_repeated(pairs),
@@ -66,7 +79,9 @@ def check_pairs(
     ]
     if other is not None:
         findings += _shared(pairs, other, " ".join(against))
-    return [_summary(pairs), *faults_first([*reading_notes(pairs.notes), *findings]), _estimate(pairs)]
+    found = faults_first([*reading_notes(pairs.notes, names), *findings])
+    flags = _flags(names, two_files=two_files, columns=columns)
+    return [_summary(pairs), *found, *([_estimate(pairs, flags)] if len(pairs) >= FEWEST else [])]
 
 
 def _summary(pairs: Pairs) -> Finding:
@@ -88,41 +103,48 @@ def _tally(
     """A finding on the pairs at `indices`, if there are any."""
     if len(indices):
         yield Finding(
-            level, int(indices[0]) + 1, f"{len(indices):,} of {_pairs(total)} ({len(indices) / total:.1%}) {what}", hint
+            level,
+            int(indices[0]) + 1,
+            f"{len(indices):,} of {_pairs(total)} ({percentage(len(indices), total)}) {what}",
+            hint,
         )
 
 
+def _lines(name: str) -> list[str]:
+    return [one_line(line) for line in text_lines(name)]
+
+
+def _unequal(pairs: Pairs, names: str) -> Finding:
+    what = "the files must have the same number of lines"
+    counts = f"{len(pairs.sources):,} and {len(pairs.targets):,}"
+    return Finding("fault", 0, f"{what}, but have {counts}", f"paste {names} | less")
+
+
+def _too_few(pairs: Pairs) -> Iterator[Finding]:
+    filled = sum(
+        bool(source.strip() and target.strip()) for source, target in zip(pairs.sources, pairs.targets, strict=True)
+    )
+    if filled < FEWEST:
+        what = f"training needs at least {FEWEST} pairs with text on both sides, but there are {filled}"
+        yield Finding("fault", 0, what, "more pairs; for a first try the bundled ones: nlpseq train translation")
+
+
 def _steps(pairs: Pairs, names: str) -> Iterator[Finding]:
-    """A shift of lines that makes the lengths of both sides agree better."""
-    lengths = [np.log([len(text) + 5 for text in side]) for side in (pairs.sources, pairs.targets)]
-    window = min(WINDOW, len(pairs) - 2 * max(SHIFTS))
-    if window < WINDOW // 4:
-        return
-    edge, before = max(SHIFTS), 0
-    for start in range(edge, len(pairs) - edge - window + 1, window // 2):
-        ours = lengths[0][start : start + window]
-        unshifted = _correlation(ours, lengths[1][start : start + window])
-        shifted = {shift: _correlation(ours, lengths[1][start + shift : start + shift + window]) for shift in SHIFTS}
-        best = max(shifted, key=lambda shift: shifted[shift])
-        if shifted[best] < unshifted + CLEARER or best != before:
-            before = best if shifted[best] >= unshifted + CLEARER else 0
-            continue
-        side = "source" if best < 0 else "target"
-        lines = f"{abs(best)} line{'s' * (abs(best) > 1)}"
-        what = f"from about here on the {side} seems to have {lines} too many"
-        yield Finding("fault", max(1, start - window // 2), what, f"paste {names} | less")
-        return
-
-
-def _correlation(first: Values, second: Values) -> float:
-    spread = float(first.std() * second.std())
-    return float(((first - first.mean()) * (second - second.mean())).mean()) / spread if spread > 1e-9 else 0.0
+    """A line from which one side has lines too many."""
+    shift = first_shift(pairs.sources, pairs.targets)
+    if shift is not None:
+        sides = ("target", "source") if shift.lines > 0 else ("source", "target")
+        count = abs(shift.lines)
+        what = f"out of step from about here on: the {sides[0]} has {count} line{'s' * (count > 1)} too many"
+        line = shift.first + 1
+        hint = f"paste {names} | sed -n {max(1, line - SHOWN)},{line + SHOWN}p"
+        yield Finding("fault", line, f"{what}, or the {sides[1]} too few", hint)
 
 
 def _blank(pairs: Pairs) -> Iterator[Finding]:
     both = zip(pairs.sources, pairs.targets, strict=True)
     indices = [index for index, (source, target) in enumerate(both) if not (source.strip() and target.strip())]
-    yield from _tally("note", indices, len(pairs), "with a blank side", "training drops such pairs")
+    yield from _tally("note", indices, len(pairs), "with a blank side; training drops such pairs")
 
 
 def _equal(pairs: Pairs) -> Iterator[Finding]:
@@ -131,7 +153,8 @@ def _equal(pairs: Pairs) -> Iterator[Finding]:
         index for index, (source, target) in enumerate(both) if source.strip() and source.strip() == target.strip()
     ]
     level: Level = "fault" if len(indices) > IDENTICAL_FAULT * len(pairs) else "note"
-    yield from _tally(level, indices, len(pairs), "with two equal sides", "untranslated text teaches a model to copy")
+    what = "with two equal sides; untranslated text teaches a model to copy"
+    yield from _tally(level, indices, len(pairs), what)
 
 
 def _repeated(pairs: Pairs) -> Iterator[Finding]:
@@ -146,7 +169,8 @@ def _repeated(pairs: Pairs) -> Iterator[Finding]:
         elif sources.setdefault(*pair) != pair[1]:
             contradicting.append(index)
         seen.add(pair)
-    yield from _tally("note", repeated, len(pairs), "that were there before", "repeated text is learned by heart")
+    what = "that were there before; repeated text is learned by heart"
+    yield from _tally("note", repeated, len(pairs), what)
     yield from _tally("note", contradicting, len(pairs), "whose source was there before, with another target")
 
 
@@ -163,8 +187,8 @@ def _lengths(pairs: Pairs) -> Iterator[Finding]:
         "note",
         np.flatnonzero(lengths.max(0) > LONG_TEXT),
         len(pairs),
-        f"with more than {LONG_TEXT} characters",
-        "--longest says what training leaves out",
+        f"with more than {LONG_TEXT} characters; training leaves out very long pairs",
+        "--longest N, to set how long",
     )
 
 
@@ -181,10 +205,9 @@ def _scripts(pairs: Pairs) -> Iterator[Finding]:
             for index, count in enumerate(counted)
             if sum(count.values()) >= FEW_LETTERS and 2 * count[usual] < sum(count.values())
         ]
-        hint = "they may be in the wrong language, or their sides exchanged"
-        yield from _tally(
-            "note", odd, len(pairs), f"whose {name} is not in {_spelled(usual)} letters, as most are", hint
-        )
+        what = f"whose {name} is not in {_spelled(usual)} letters, as most are"
+        hint = "look at some: they may be in the wrong language, or their sides exchanged"
+        yield from _tally("note", odd, len(pairs), what, hint)
 
 
 def _spelled(script: str) -> str:
@@ -208,20 +231,29 @@ def _shared(pairs: Pairs, other: Pairs, name: str) -> Iterator[Finding]:
     """Sources that are also in the other pairs."""
     theirs = {text.strip() for text in other.sources}
     indices = [index for index, text in enumerate(pairs.sources) if text.strip() in theirs]
-    if indices:
-        overlap = len({pairs.sources[index].strip() for index in indices}) / len(theirs)
-        level: Level = "fault" if overlap >= OVERLAP_FAULT else "note"
-        what = f"{overlap:.1%} of the sources of {name} are here too"
+    if not indices:
+        yield Finding("note", 0, f"none of the sources of {name} is here too")
+    else:
+        count = len({pairs.sources[index].strip() for index in indices})
+        level: Level = "fault" if count >= OVERLAP_FAULT * len(theirs) else "note"
+        what = f"{percentage(count, len(theirs))} of the sources of {name} are here too"
         yield Finding(level, indices[0] + 1, what, "take them out, or scores are too good")
 
 
-def _estimate(pairs: Pairs) -> Finding:
+def _flags(names: Sequence[str], *, two_files: bool, columns: Columns | None) -> str:
+    """The arguments of training that name the same pairs, quoted for a shell."""
+    if two_files:
+        return f"--source {shlex.quote(names[0])} --target {shlex.quote(names[1])}"
+    return shlex.join([*names, *(["--columns", ",".join(columns)] if columns else [])])
+
+
+def _estimate(pairs: Pairs, flags: str) -> Finding:
     """An estimate of the training time, from the speed of matrix products on this machine."""
     tokens = sum(len(text.encode("utf-8", "replace")) for text in pairs.targets) / BYTES_PER_TOKEN + len(pairs)
     speed = EFFICIENCY * _products_per_second() / OPERATIONS_PER_TOKEN
     minutes = PASSES * tokens / speed / 60
     shown = f"{minutes / 60:.0f} hours" if minutes > 100 else "a minute" if minutes < 1.5 else f"{minutes:.0f} minutes"
-    hint = f"nlpseq train translation --minutes {max(1, round(minutes))}"
+    hint = f"nlpseq train translation {flags} --minutes {max(1, round(minutes))}"
     return Finding("note", 0, f"{PASSES} passes of training take about {shown} here, very roughly", hint)
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import islice
+import shlex
 from pathlib import Path
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.bundled import BUNDLED
-from nlpseq.text.compression import format_suffix, new_name, shell_input
+from nlpseq.text.compression import format_suffix, new_name
 from nlpseq.text.formats import open_corpus
 from nlpseq.text.hub import HUB
 from nlpseq.text.readers import FORMATS
-from nlpseq.text.readers.rows import open_table, refuse_markup
-from nlpseq.text.tables.headers import TEXT_NAMES, usual_index
-
-LOOKED_AT = 50  # rows in which the column of texts is looked for
+from nlpseq.text.readers.rows import refuse_markup
+from nlpseq.text.tables.text_column import likely_text_column
 
 
 def syntax_note(name: str) -> tuple[str, str] | None:
@@ -28,30 +25,17 @@ def syntax_note(name: str) -> tuple[str, str] | None:
     table_format = FORMATS.get(format_suffix(name))
     if table_format is not None:
         what = f"its {table_format.suffixes[0]} syntax will be learned as text"
-        if table_format.text_command is None:
-            return what, "" if table_format.languages else "write its texts to a file, one text in each line"
-        command = table_format.text_command(name, *_text_column(name))
-        return what, f"{shell_input(name, command)} > {new_name(name, '.txt')}"
+        if table_format.languages:
+            return what, ""
+        try:
+            column = likely_text_column(name)
+        except CorpusError:  # another check finds this fault
+            return what, ""
+        command = f"nlpseq corpus show --text-column {shlex.quote(column)} {shlex.quote(name)}"
+        return what, f"{command} > {new_name(name, '.txt')}"
     first = next(open_corpus(name), "").partition("\n")[0]
     try:
         refuse_markup(name, first)
     except CorpusError as error:
         return f"its markup will be learned as text: {first.strip()[:40]!r}", error.hint
     return None
-
-
-def _text_column(name: str) -> tuple[str, int]:
-    """The name and the number of the column with a usual name for text, else of that with the longest cells."""
-    try:
-        rows = [row.cells for row in islice(open_table(name).rows, LOOKED_AT) if row.cells]
-    except CorpusError:  # another check finds this fault
-        rows = []
-    if not rows:
-        return "text", 1
-    names = list(map(str, rows[0]))
-    index = usual_index(names, TEXT_NAMES)
-    if index is None:
-        cells = [list(row.values() if isinstance(row, Mapping) else row) for row in rows]
-        lengths = [sum(len(str(row[column])) for row in cells if len(row) > column) for column in range(len(names))]
-        index = lengths.index(max(lengths))
-    return names[index], index + 1

@@ -18,11 +18,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.checks.finding import OVERLAP_FAULT, Finding, Level, faults_first
+from nlpseq.text.checks.finding import OVERLAP_FAULT, Finding, Level, faults_first, percentage
 from nlpseq.text.checks.syntax import syntax_note
 from nlpseq.text.compression import read_blocks
 from nlpseq.text.encodings import OTHER_MARKS, encoding_hint, iconv_command
-from nlpseq.text.formats import open_corpus
+from nlpseq.text.formats import can_read_again, open_corpus
 from nlpseq.text.lines import BYTE_ORDER_MARK, LONGEST_LINE, cut_lines
 
 LONG_LINE = 10_000  # characters; a longer line is noted
@@ -30,11 +30,11 @@ TELLING_LINE = 40  # bytes; a shorter line may be in two texts by chance
 MOST_HASHES = 1_000_000
 
 _ODD = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffd]")
-_ODD_HINTS = {
-    "\0": "this is binary, or UTF-16 without a mark; training refuses a corpus with NUL",
-    "\r": "it stays as a character; only LF and CRLF end lines",
-    "\ufeff": "a byte order mark inside the text, as when files are joined",
-    "\ufffd": "the text was damaged before it was saved: go back to its source",
+_ODD_MEANINGS = {
+    "\0": ": it is binary, or UTF-16 without a mark, which training refuses",
+    "\ufeff": ": a byte order mark inside the text, as when files are joined",
+    "\ufffd": ": the text was damaged before it was saved",
+    **dict.fromkeys("\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029", ", which ends no line"),
 }
 _NFC = "import sys, unicodedata as u; sys.stdout.writelines(u.normalize('NFC', line) for line in sys.stdin)"
 
@@ -58,7 +58,7 @@ def check_text(name: str, other: str | None = None) -> list[Finding]:
 def _syntax(name: str) -> Iterator[Finding]:
     """A note that the corpus is a table, or markup."""
     try:
-        syntax = syntax_note(name)
+        syntax = syntax_note(name) if can_read_again(name) else None
     except CorpusError:  # it cannot be read, which is a finding already
         return
     if syntax:
@@ -193,6 +193,8 @@ class _Check:
             yield self.broken
         elif not self.lines:
             yield Finding("fault", 0, "it is empty")
+        elif self.seen["blank"].count == self.lines:
+            yield Finding("fault", 0, "it has no text to learn, only blank lines")
         if damaged.count:
             what = f"not UTF-8: {_lines(damaged.count)}"
             yield Finding("fault", damaged.first, what, encoding_hint(self.name, self.damaged))
@@ -222,8 +224,8 @@ class _Check:
         """Unexpected characters, and characters that are written in two ways."""
         for character, tally in sorted(self.odd.items(), key=lambda item: (item[1].first, item[0])):
             name = unicodedata.name(character, "a control character")
-            what = f"U+{ord(character):04X} ({name}) in {_lines(tally.count)}"
-            hint = _ODD_HINTS.get(character, "it stays as a character; it ends no line")
+            what = f"U+{ord(character):04X} ({name}) in {_lines(tally.count)}{_ODD_MEANINGS.get(character, '')}"
+            hint = "take the text from its source again" if character == "\ufffd" else ""
             yield Finding("fault" if character == "\0" else "note", tally.first, what, hint)
         decomposed, composed = self.seen["decomposed"], self.seen["composed"]
         if decomposed.count:
@@ -243,7 +245,8 @@ class _Check:
             yield Finding("note", long.first, what)
         if repeated.count:
             what = f"not blank, and there before: {_fraction(repeated.count, self.lines - blank.count)}"
-            yield Finding("note", repeated.first, what + self.ours.scope, "repeated text is learned by heart")
+            what += f"{self.ours.scope}; repeated text is learned by heart"
+            yield Finding("note", repeated.first, what)
 
     def shared(self) -> Iterator[Finding]:
         """Long lines that are also in the other text."""
@@ -252,10 +255,12 @@ class _Check:
         if not len(self.theirs):
             yield Finding("note", 0, f"{self.other} has no line of {TELLING_LINE} bytes or more to compare")
         elif len(self.common):
-            overlap = len(self.common) / len(self.theirs)
-            what = f"{overlap:.1%} of the long lines of {self.other} are here too{self.theirs.scope}"
-            level: Level = "fault" if overlap >= OVERLAP_FAULT else "note"
+            count, total = len(self.common), len(self.theirs)
+            what = f"{percentage(count, total)} of the long lines of {self.other} are here too{self.theirs.scope}"
+            level: Level = "fault" if count >= OVERLAP_FAULT * total else "note"
             yield Finding(level, self.seen["common"].first, what, "take them out, or scores are too good")
+        else:
+            yield Finding("note", 0, f"none of the long lines of {self.other} is here too")
 
 
 def _lines(count: int) -> str:
@@ -263,7 +268,7 @@ def _lines(count: int) -> str:
 
 
 def _fraction(count: int, total: int) -> str:
-    return f"{count:,} of {_lines(total)} ({count / total:.1%})"
+    return f"{count:,} of {_lines(total)} ({percentage(count, total)})"
 
 
 def _blocks(name: str) -> Iterator[bytes]:

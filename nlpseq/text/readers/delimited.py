@@ -165,21 +165,7 @@ def _read_csv(name: str, notes: Notes) -> Rows:
     return csv_rows(name, table_lines(name), notes)
 
 
-def _tsv_text(name: str, column: str, number: int) -> str:
-    return f"cut -f{number}"
-
-
-def _csv_text(name: str, column: str, number: int) -> str:
-    lines = list(islice(table_lines(name), SAMPLE))
-    rows = "csv.reader(sys.stdin)"
-    if (delimiter := _delimiter(lines)) != ",":
-        rows = f"csv.reader(sys.stdin, delimiter={delimiter!r})"
-    program = (
-        "import csv, sys; csv.field_size_limit(2**31 - 1); "
-        f"sys.stdout.writelines(' '.join(row[{number - 1}].split()) + '\\n' for row in {rows} if len(row) >= {number})"
-    )
-    return f'python -c "{program}"'
-
-
-TSV = TableFormat((".tsv", ".tab"), _read_tsv, text_command=_tsv_text)
-CSV = TableFormat((".csv",), _read_csv, text_command=_csv_text)
+TSV = TableFormat((".tsv", ".tab"), _read_tsv, is_text=True, remedy="a text must not have a tab in it")
+CSV = TableFormat(
+    (".csv",), _read_csv, is_text=True, remedy="put a text with a comma or semicolon in it between quotation marks"
+)

@@ -41,7 +41,8 @@ def _read(name: str, notes: Notes) -> Rows:
             hint = show_line(name, number)
             if number == 1 and line.strip() == "{":
                 hint = f"{shell_input(name, _jq('.'))} > {new_name(name, '.objects.jsonl')}"
-            raise CorpusError(where, f"it is not JSON: {error}", hint) from None
+            reason = f"{error.msg} at character {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+            raise CorpusError(where, f"it is not JSON: {reason}", hint) from None
         if not isinstance(value, dict):
             raise CorpusError(where, f"it must be an object, but is {json.dumps(value)[:40]}", show_line(name, number))
         yield Row(where, flat(value))
@@ -51,8 +52,4 @@ def _jq(program: str) -> str:
     return f"jq -c '{program}'"
 
 
-def _text(name: str, column: str, number: int) -> str:
-    return f'jq -r \'.["{column}"] | gsub("\\\\s+"; " ")\''
-
-
-JSON_LINES = TableFormat((".jsonl", ".ndjson", ".json"), _read, text_command=_text)
+JSON_LINES = TableFormat((".jsonl", ".ndjson", ".json"), _read, is_text=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.compression import read_blocks
-from nlpseq.text.formats import need_path
+from nlpseq.text.formats import need_source
 from nlpseq.text.hub import with_label_names
 from nlpseq.text.readers.json_lines import object_rows
 from nlpseq.text.readers.table import Notes, Rows, TableFormat
@@ -18,7 +18,7 @@ ROWS_AT_ONCE = 1024
 
 def _objects(name: str) -> Iterator[dict[str, Any]]:
     """The rows of a file. Raises CorpusError if it is not a parquet file."""
-    need_path(name)
+    need_source(name)
     next(read_blocks(name), b"")  # raises for a folder and for a file that cannot be read
     import pyarrow
     from pyarrow import parquet

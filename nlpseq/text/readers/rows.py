@@ -26,7 +26,7 @@ from nlpseq.text.compression import format_suffix, new_name, shell_input
 from nlpseq.text.formats import need_path, split_lines
 from nlpseq.text.hub import HUB, hub_rows
 from nlpseq.text.readers import FORMATS
-from nlpseq.text.readers.delimited import tsv_rows
+from nlpseq.text.readers.delimited import TSV, tsv_rows
 from nlpseq.text.readers.fasttext import PREFIX, fasttext_rows, folder_rows
 from nlpseq.text.readers.json_lines import object_rows
 from nlpseq.text.readers.table import Rows, Table, table_lines
@@ -36,8 +36,8 @@ _SEGMENTS = r"""sed -n 's/.*<seg[^>]*>\(.*\)<\/seg>.*/\1/p'"""
 _UNESCAPED = 'python -c "import html, sys; sys.stdout.writelines(map(html.unescape, sys.stdin))"'
 
 
-def open_table(name: str) -> Table:
-    """The rows of a table, by its name.
+def open_table(name: str, advice: str = "") -> Table:
+    """The rows of a table, by its name; `advice` is the hint if it is a text and not a table.
 
     Raises CorpusError, at once or while reading, if it does not exist, cannot be read or is not a table.
     """
@@ -53,8 +53,8 @@ def open_table(name: str) -> Table:
     table_format = FORMATS.get(format_suffix(name))
     if table_format is None:
         need_path(name)
-        return Table(name, _other_rows(name, notes), notes=notes)
-    return Table(name, table_format.read(name, notes), table_format.languages, notes)
+        return Table(name, _other_rows(name, notes, advice), notes=notes, remedy=TSV.remedy)
+    return Table(name, table_format.read(name, notes), table_format.languages, notes, table_format.remedy)
 
 
 def is_table(name: str) -> bool:
@@ -63,7 +63,7 @@ def is_table(name: str) -> bool:
     return format_suffix(name) in FORMATS or name.startswith(HUB) or bundled
 
 
-def _other_rows(name: str, notes: list[str]) -> Rows:
+def _other_rows(name: str, notes: list[str], advice: str) -> Rows:
     """The rows of a text file with another suffix. Raises CorpusError if its first line is not that of a table."""
     lines = text_lines(name)
     first = next(lines, "")
@@ -75,8 +75,7 @@ def _other_rows(name: str, notes: list[str]) -> Rows:
         yield from tsv_rows(name, whole, notes)
     else:
         what = f"it is not a table: its first line has no tab and no `{PREFIX}`: {first[:30]!r}"
-        known = ", ".join(FORMATS)
-        raise CorpusError(f"{name}:1", what, f"name a table ({known}), or two files: --source FILE --target FILE")
+        raise CorpusError(f"{name}:1", what, advice)
 
 
 def text_lines(name: str) -> Iterator[str]:

@@ -32,16 +32,13 @@ Rows = Iterator[Row]
 
 @dataclass(frozen=True)
 class TableFormat:
-    """A format of tables: the suffixes of its files, and the function that reads one.
-
-    `text_command` takes the file's name, a column's name and the column's number. It returns a shell command that reads
-    the file and writes the texts of that column, one in each line.
-    """
+    """A format of tables: the suffixes of its files, and the function that reads one."""
 
     suffixes: tuple[str, ...]
     read: Callable[[str, Notes], Rows]  # adds what a user should know about the file to the notes
     languages: bool = False  # cells are named by their languages
-    text_command: Callable[[str, str, int], str] | None = None  # None if the file is not text
+    is_text: bool = False  # a file may be read as plain text
+    remedy: str = ""  # for a row with too many cells
 
 
 @dataclass
@@ -52,6 +49,7 @@ class Table:
     rows: Rows
     languages: bool = False
     notes: Notes = field(default_factory=list)
+    remedy: str = ""  # for a row with too many cells
 
 
 def table_lines(name: str) -> Iterator[str]:

@@ -64,6 +64,8 @@ def read_columns(table: Table, requested: Requested, purpose: Purpose) -> Values
             continue
         if len(cells) != width:
             hint = show_line(table.name, row.where.rpartition(":")[2])
+            if len(cells) > width and table.remedy:
+                hint = f"{table.remedy}; to see it: {hint}"
             raise CorpusError(
                 row.where, f"it must have {width} columns, like the first row, but has {len(cells)}", hint
             )
@@ -101,10 +103,12 @@ def _choose_cells(
     where, first = rows[0]
     names = [cell.strip() for cell in first]
     cells = [row for _, row in rows if len(row) == len(first)]
+    if purpose.refuse_names and requested == (None, None):
+        purpose.refuse_names(where, names)
     named = [find_column(names, column, numbers_first=True) for column in requested]
     for column, index in zip(requested, named, strict=True):
         if column is not None and index is None:
-            raise no_such_column(where, column, requested, names, purpose)
+            raise no_such_column(where, column, requested, names, purpose, _likely(names, cells, purpose))
     by_name = any(column is not None and not is_index(column, names) for column in requested)
     header = "yes" if by_name or _has_known_names(names, purpose) else ""
     if not header:
@@ -122,6 +126,14 @@ def _choose_cells(
     own_names = bool(known) and tuple(normal_name(known[index]) for index in chosen) == purpose.names
     note_choice(table, purpose, chosen_names, trivial=usual or own_names)
     return chosen, header == "yes"
+
+
+def _likely(names: Sequence[str], cells: Sequence[Sequence[str]], purpose: Purpose) -> list[str]:
+    """The two columns that are probably meant: by name if the first row looks like a header, else by number."""
+    body = cells[1:] or cells
+    indices = purpose.likely(body, filled_columns(body))
+    header = _has_known_names(names, purpose) or looks_like_header(cells, few_values_tell=purpose.one_name_is_enough)
+    return [names[index] if header is True or header == "yes" else str(index + 1) for index in indices]
 
 
 def _has_known_names(names: Sequence[str], purpose: Purpose) -> bool:

@@ -50,7 +50,9 @@ def _choose_names(table: Table, filled: Sequence[Row], requested: Requested, pur
         where, cells = next((row for row in filled if len(row.cells) > 1), filled[0])
     assert isinstance(cells, Mapping)
     names = list(map(str, cells))
-    chosen = [_named(table, where, names, column, requested, purpose) for column in requested]
+    if purpose.refuse_names and requested == (None, None) and not table.languages:
+        purpose.refuse_names(where, names)
+    chosen = [_named(table, where, filled, names, column, requested, purpose) for column in requested]
     known = [usual_index(names, usual) for usual in purpose.usual]
     if chosen == [None, None] and None in known:
         known = _only_two(table, names, known, purpose)
@@ -75,14 +77,22 @@ def _choose_names(table: Table, filled: Sequence[Row], requested: Requested, pur
 
 
 def _named(
-    table: Table, where: str, names: Sequence[str], column: str | None, requested: Requested, purpose: Purpose
+    table: Table,
+    where: str,
+    filled: Sequence[Row],
+    names: Sequence[str],
+    column: str | None,
+    requested: Requested,
+    purpose: Purpose,
 ) -> str | None:
     """The name of a column that the user requested. Raises CorpusError if it does not exist."""
     index = find_column(names, column, numbers_first=False)
     if column is None or index is not None:
         return None if index is None else names[index]
     if not table.languages:
-        raise no_such_column(where, column, requested, names, purpose)
+        rows = [[str(row.cells.get(name, "")) for name in names] for row in filled if isinstance(row.cells, Mapping)]
+        likely = [names[index] for index in purpose.likely(rows, range(len(names)))]
+        raise no_such_column(where, column, requested, names, purpose, likely)
     return normal_language(column)  # a later unit may have it
 
 

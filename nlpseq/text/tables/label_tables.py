@@ -15,9 +15,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from nlpseq.errors import CorpusError
+from nlpseq.text.readers.fasttext import PREFIX
 from nlpseq.text.readers.rows import open_table
 from nlpseq.text.tables.columns import read_columns
-from nlpseq.text.tables.headers import LABEL_NAMES, TEXT_NAMES
+from nlpseq.text.tables.headers import FEWEST_ROWS, LABEL_NAMES, TEXT_NAMES, is_number
 from nlpseq.text.tables.purpose import Purpose, Two, cell_text
 
 
@@ -42,7 +43,8 @@ def read_labelled_table(name: str, columns: LabelColumns, notes: list[str] | Non
     Blank rows are left out. After the last text, the table's notes, such as the chosen columns, are added to `notes`.
     Raises CorpusError if the table cannot be read, is not a table, or does not have the columns.
     """
-    table = open_table(name)
+    advice = f"for a text without labels: nlpseq train lm {shlex.quote(name)}"
+    table = open_table(name, f"{advice}; with labels: .tsv, .csv, .jsonl, .parquet, or lines `{PREFIX}good the text`")
     for where, label, text in read_columns(table, columns, LABELS):
         if not (label is None and text is None):
             yield Labelled(_spelled(where, label), cell_text(where, "text", text), where)
@@ -70,12 +72,29 @@ def _guess(where: str, rows: Sequence[Sequence[str]], filled: Sequence[int]) -> 
     if len(filled) < 2:
         hint = "two columns, or `__label__good the text` in a file named .txt"
         raise CorpusError(where, f"it must have a label and a text, but has one column: {rows[0][0][:40]!r}", hint)
-    different = {index: len({row[index] for row in rows}) for index in filled}
-    text = max(filled, key=lambda index: sum(len(row[index]) for row in rows))
-    label = min((index for index in filled if index != text), key=lambda index: different[index])
-    if len(filled) > 2 or (different[label] == different[text] and len(rows) > 2):
+    label, text = _likely(rows, filled)
+    num_labels, num_texts = (len({row[index] for row in rows}) for index in (label, text))
+    flags = _flags(str(label + 1), str(text + 1))
+    if len(filled) == 2 and len(rows) >= FEWEST_ROWS and 2 * num_labels > len(rows):
+        counts = f"{num_labels:,} and {num_texts:,} different texts in its first {len(rows):,} rows"
+        what = f"it looks like pairs: its two columns have {counts}"
+        command = f"nlpseq train translation {shlex.quote(where.rpartition(':')[0])}"
+        raise CorpusError(where, what, f"{command}; if it has labels: {flags}")
+    if len(filled) > 2 or (num_labels == num_texts and len(rows) > 2):
         what = f"it has no known header, so it is unclear which of its {len(filled)} columns is the label"
-        raise CorpusError(where, what, f"{_flags('1', '2')}, by number or by the header's names")
+        raise CorpusError(where, what, f"{flags}, by number or by the header's names")
+    return label, text
+
+
+def _likely(rows: Sequence[Sequence[str]], filled: Sequence[int]) -> Two:
+    """The column with the fewest different values, and the one with the longest texts."""
+    if len(filled) < 2:
+        return 0, 1
+    text = max(filled, key=lambda index: sum(len(row[index]) for row in rows))
+    label = min(
+        (index for index in filled if index != text),
+        key=lambda index: (len({row[index] for row in rows}), all(is_number(row[index]) for row in rows)),
+    )
     return label, text
 
 
@@ -84,5 +103,6 @@ LABELS = Purpose(
     usual=(LABEL_NAMES, TEXT_NAMES),
     flags=_flags,
     guess=_guess,
+    likely=_likely,
     one_name_is_enough=True,
 )

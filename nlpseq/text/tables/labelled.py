@@ -8,6 +8,7 @@ held in memory.
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -108,7 +109,8 @@ def label_names(texts: LabelledTexts, name: str) -> list[str]:
         raise CorpusError(name, what, "more texts; for a first try the bundled ones: nlpseq train sentiment reviews")
     if len(counts) > MOST_LABELS or 2 * len(counts) > len(texts):
         what = f"it has {len(counts):,} different labels for {len(texts):,} texts, such as {next(iter(counts))[:40]!r}"
-        raise CorpusError(name, what, "--label-column NAME --text-column NAME, if the two are confused")
+        hint = f"--label-column NAME --text-column NAME; for pairs: nlpseq train translation {shlex.quote(name)}"
+        raise CorpusError(name, what, hint)
     return sorted(counts, key=lambda label: (len(label) if label.isdecimal() else 0, label))
 
 

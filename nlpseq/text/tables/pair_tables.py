@@ -11,9 +11,18 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from nlpseq.errors import CorpusError
+from nlpseq.text.readers import FORMATS
 from nlpseq.text.readers.rows import is_table, open_table
 from nlpseq.text.tables.columns import read_columns
-from nlpseq.text.tables.headers import SOURCE_NAMES, TARGET_NAMES, is_number
+from nlpseq.text.tables.headers import (
+    LABEL_NAMES,
+    SOURCE_NAMES,
+    TARGET_NAMES,
+    TEXT_NAMES,
+    is_language,
+    is_number,
+    usual_index,
+)
 from nlpseq.text.tables.purpose import Purpose, Two, cell_text
 
 __all__ = ["PAIRS", "Columns", "Pair", "is_table", "read_table"]
@@ -28,7 +37,7 @@ def read_table(name: str, columns: Columns | None = None, notes: list[str] | Non
     After the last pair, the table's notes, such as the chosen columns, are added to `notes`. Raises CorpusError if the
     table cannot be read, is not a table, or does not have the columns.
     """
-    table = open_table(name)
+    table = open_table(name, f"name a table ({', '.join(FORMATS)}), or two files: --source FILE --target FILE")
     for where, source, target in read_columns(table, columns or (None, None), PAIRS):
         yield cell_text(where, "source", source), cell_text(where, "target", target)
     if notes is not None:
@@ -37,6 +46,24 @@ def read_table(name: str, columns: Columns | None = None, notes: list[str] | Non
 
 def _flags(source: str | None, target: str | None) -> str:
     return f"--columns {shlex.quote(f'{source},{target}')}"
+
+
+def _refuse_names(where: str, names: Sequence[str]) -> None:
+    """Raises CorpusError for a header that names a label and a text, and no source, target or languages."""
+    label, text = usual_index(names, LABEL_NAMES), usual_index(names, TEXT_NAMES)
+    if label is None or text is None or label == text or sum(map(is_language, names)) > 1:
+        return
+    if all(usual_index(names, usual) is None for usual in PAIRS.usual):
+        what = f"its columns {names[label]} and {names[text]} are a label and a text, not a source and a target"
+        command = f"nlpseq train sentiment {shlex.quote(where.rpartition(':')[0])}"
+        raise CorpusError(where, what, f"{command}; if they are pairs: {_flags(names[text], names[label])}")
+
+
+def _likely(rows: Sequence[Sequence[str]], filled: Sequence[int]) -> Two:
+    """The first two columns that are not numbers, else the first two."""
+    texts = [index for index in filled if not all(is_number(row[index]) for row in rows if row[index].strip())]
+    chosen = texts if len(texts) > 1 else filled
+    return (chosen[0], chosen[1]) if len(chosen) > 1 else (0, 1)
 
 
 def _guess(where: str, rows: Sequence[Sequence[str]], filled: Sequence[int]) -> Two:
@@ -58,5 +85,7 @@ PAIRS = Purpose(
     usual=(SOURCE_NAMES, TARGET_NAMES),
     flags=_flags,
     guess=_guess,
+    likely=_likely,
+    refuse_names=_refuse_names,
     languages=True,
 )

@@ -7,6 +7,7 @@ take a few gigabytes.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -17,6 +18,8 @@ from nlpseq.text.readers.table import one_line
 from nlpseq.text.signature import rows_sha256
 from nlpseq.text.tables.notes import gather
 from nlpseq.text.tables.pair_tables import Columns, Pair, read_table
+
+FEWEST = 20  # pairs, of which training can hold one out
 
 
 @dataclass
@@ -75,22 +78,16 @@ def read_parallel(
 def read_two_files(source: str, target: str) -> Iterator[Pair]:
     """The lines of two files in pairs. Raises CorpusError, at the end, if one file is longer."""
     counts = [0, 0]
-    suspect = ""
-    typical = 1.0
     for pair in zip_longest(map(one_line, text_lines(source)), map(one_line, text_lines(target))):
         for side, text in enumerate(pair):
             counts[side] += text is not None
         first, second = pair
         if first is None or second is None:
             continue
-        ratio = (len(first) + 5) / (len(second) + 5)
-        if not suspect and not typical / 4 < ratio < typical * 4:
-            suspect = f"; the first pair of very unequal length is in line {counts[0]:,}"
-        typical = 0.99 * typical + 0.01 * min(max(ratio, 0.1), 10)
         yield first, second
     if counts[0] != counts[1]:
         raise CorpusError(
             f"{source} and {target}",
-            f"they must have the same number of lines, but have {counts[0]:,} and {counts[1]:,}{suspect}",
-            f"nlpseq corpus check --source {source} --target {target}",
+            f"they must have the same number of lines, but have {counts[0]:,} and {counts[1]:,}",
+            f"nlpseq corpus check --source {shlex.quote(source)} --target {shlex.quote(target)}",
         )

@@ -28,8 +28,10 @@ class Purpose:
     usual: tuple[tuple[str, ...], tuple[str, ...]]  # the usual names of such columns
     flags: Callable[[str | None, str | None], str]  # the options that name the columns
     guess: Callable[[str, Sequence[Sequence[str]], Sequence[int]], Two]  # from rows without a header
+    likely: Callable[[Sequence[Sequence[str]], Sequence[int]], Two]  # from the rows, for a hint
     one_name_is_enough: bool = False  # to recognise a header
     languages: bool = False  # whether columns may be named after languages
+    refuse_names: Callable[[str, Sequence[str]], None] | None = None  # raises for a header of the other purpose
 
 
 def cell_text(where: str, column: str, value: Any) -> str:
@@ -84,12 +86,12 @@ def one_column(where: str, purpose: Purpose) -> CorpusError:
 
 
 def no_such_column(
-    where: str, missing: str, requested: Requested, names: Sequence[str], purpose: Purpose
+    where: str, missing: str, requested: Requested, names: Sequence[str], purpose: Purpose, likely: Sequence[str]
 ) -> CorpusError:
-    """The error for a column that a table does not have."""
+    """The error for a column that a table does not have; `likely` are the two columns that a hint names."""
     shown = ", ".join(filter(None, names))[:200] or "none"
     near = get_close_matches(missing, [name for name in names if name not in requested], 1, 0.5)
-    hint = f"by number: {purpose.flags('1', '2')}"
+    hint = purpose.flags(*likely)
     if near:
         hint = purpose.flags(*(near[0] if column == missing else column for column in requested))
     return CorpusError(where, f"it has no column `{missing}`, only {shown}", hint)

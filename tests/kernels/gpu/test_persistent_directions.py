@@ -143,8 +143,8 @@ def test_work_may_be_divided_in_many_ways(
 FAULTS: dict[str, Callable[[Any], Any]] = {
     "tile_number": lambda kernel: lambda frame: kernel(frame) * 0,
     "time_of": lambda kernel: lambda step, steps, frame: step,
-    "place_before": lambda kernel: lambda time, frame: time,
-    "place_after": lambda kernel: lambda time, frame: time + 1,
+    "index_before": lambda kernel: lambda time, frame: time,
+    "index_after": lambda kernel: lambda time, frame: time + 1,
     "wait": lambda kernel: lambda counter, wanted, failed: 0,
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.checks import text as corpus_check
+from nlpseq.text.checks.corpus import check_corpus
 from nlpseq.text.checks.finding import Finding
 from nlpseq.text.checks.text import check_text
 from nlpseq.text.formats import read_text
@@ -100,9 +103,10 @@ def test_line_ends_and_blanks_do_not_hide_an_overlap(check) -> None:  # type: ig
     assert found[1].what.startswith("100.0% of the long lines of")
 
 
-def test_a_small_overlap_is_a_note_and_none_is_silent(check) -> None:  # type: ignore[no-untyped-def]
+def test_a_small_overlap_is_a_note_and_none_is_said(check) -> None:  # type: ignore[no-untyped-def]
     assert check(LONG[0], b"".join(LONG))[1].level == "note"
-    assert len(check(LONG[0], LONG[1])) == 1
+    _, note = check(LONG[0], LONG[1])
+    assert note.level == "note" and note.what.startswith("none of the long lines of ")
     assert "no line of 40 bytes" in check(LONG[0], b"short\n")[1].what
 
 
@@ -110,7 +114,8 @@ def test_beyond_the_most_hashes_the_finding_says_so(check, monkeypatch: pytest.M
     monkeypatch.setattr(corpus_check, "MOST_HASHES", 10)
     found = check(b"".join(LONG + LONG), b"".join(LONG[:20]))
     again = next(each for each in found if "there before" in each.what)
-    assert again.what == "not blank, and there before: 10 of 400 lines (2.5%) (among the first 10 different ones)"
+    counted = "10 of 400 lines (2.5%) (among the first 10 different ones)"
+    assert again.what == f"not blank, and there before: {counted}; repeated text is learned by heart"
     assert any("are here too (among the first 10 different ones)" in each.what for each in found)
 
 
@@ -155,6 +160,29 @@ def test_robustness_files_are_looked_through() -> None:
         if any(finding.level == "fault" for finding in found):
             faulty.add(path.name)
     assert faulty == {
-        *("cr_only.txt", "empty.txt", "gb18030.txt", "invalid_utf8.txt", "latin1.txt"),
-        *("nul_bytes.txt", "utf16le_bom.txt"),
+        *("blank_lines.txt", "cr_only.txt", "empty.txt", "gb18030.txt", "invalid_utf8.txt", "latin1.txt"),
+        *("newline_only.txt", "nul_bytes.txt", "utf16le_bom.txt"),
     }
+
+
+def test_text_that_is_all_blank_cannot_be_learned(check) -> None:  # type: ignore[no-untyped-def]
+    faults = [finding.what for finding in check(b"\n \n\r\n") if finding.level == "fault" and not finding.line]
+    assert faults == ["it has no text to learn, only blank lines"]
+
+
+def test_a_hint_is_said_once(check) -> None:  # type: ignore[no-untyped-def]
+    found = check("a\x0b\nb\x0c\nc\u2028\nd\u2029\ne\x85\n".encode())
+    hints = [finding.hint for finding in found if finding.hint]
+    assert len(hints) == len(set(hints))
+    assert sum("which ends no line" in finding.what for finding in found) == 5
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_one_text_may_come_from_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        writer = pool.submit(pipe.write_text, "one\ntwo\n")
+        (finding,) = check_corpus(str(pipe))
+        writer.result(10)
+    assert finding.what.startswith("2 lines, 6 characters")

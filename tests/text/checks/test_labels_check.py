@@ -54,4 +54,10 @@ def test_seeded_faults_are_found(
 def test_what_cannot_be_read_is_a_fault_of_its_line(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("label\ttext\na\tb\nonly\n")
     (found,) = check_labelled([str(tmp_path / "a.tsv")])
-    assert (found.level, found.line, found.what) == ("fault", 3, "it must have 2 columns, like the first row, but has 1")
+    assert (found.level, found.line) == ("fault", 3)
+    assert found.what == "it must have 2 columns, like the first row, but has 1"
+
+
+def test_texts_that_are_not_in_the_test_text_are_said(tmp_path: Path) -> None:
+    found = _check(tmp_path, ROWS, [("a", "new"), ("b", "newer")])
+    assert [one.what for one in found[1:]] == [f"none of the texts of {tmp_path / 'other.tsv'} is here too"]

@@ -350,6 +350,6 @@ def test_a_format_is_one_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert is_table(str(path))
     pairs = read_parallel([str(path)], two_files=False)
     assert (pairs.sources, pairs.targets) == (["one"], ["eins"])
-    assert pairs.notes == ["it was read by the new format", "source: column `en`, target: column `de`"]
+    assert pairs.notes == [f"{path}: it was read by the new format", "source: column `en`, target: column `de`"]
     path.write_bytes(lzma.compress(b"text | label\nfine | good\n"))
     assert read_labelled([str(path)]).counts == {"good": 1}

@@ -50,7 +50,13 @@ def tsv(*rows: tuple[str, ...]) -> str:
         (tsv(("x", "y", "z"), ("a", "b", "c")), (" Z", "x"), ("c", "a"), ["source: column `z`, target: column `x`"]),
         (tsv(("a", "b", "CC-BY")), None, ("a", "b"), ["source: column 1, target: column 2"]),
         (tsv(("1", "a", "b")), ("2", "3"), ("a", "b"), ["source: column 2, target: column 3"]),
-        (tsv(("text", "label"), ("a", "b")), None, ("a", "b"), ["source: column `text`, target: column `label`"]),
+        (
+            tsv(("text", "label"), ("a", "b")),
+            ("text", "label"),
+            ("a", "b"),
+            ["source: column `text`, target: column `label`"],
+        ),
+        (tsv(("text", "target"), ("a", "b")), None, ("a", "b"), ["source: column `text`, target: column `target`"]),
         (tsv(("Haus", "English")), None, ("Haus", "English"), []),
     ],
 )
@@ -73,7 +79,7 @@ def test_columns_of_pairs(
             "no column is known as its source",
             "--columns en,de",
         ),
-        (tsv(("en", "de"), ("a", "b")), ("en", "nl"), "it has no column `nl`, only en, de", "--columns 1,2"),
+        (tsv(("en", "de"), ("a", "b")), ("en", "nl"), "it has no column `nl`, only en, de", "--columns en,de"),
         (
             tsv(("english", "german"), ("a", "b")),
             ("englisch", "german"),
@@ -81,8 +87,16 @@ def test_columns_of_pairs(
             "english,german",
         ),
         (tsv(("a", "b")), ("1", "3"), "it has no column `3`", "--columns 1,2"),
+        (tsv(("7", "a", "b")), ("0", "2"), "it has no column `0`", "--columns 2,3"),
+        (tsv(("label", "text"), ("a", "b")), None, "are a label and a text", "nlpseq train sentiment "),
+        (
+            tsv(("text", "rating"), ("a", "5")),
+            None,
+            "are a label and a text",
+            "if they are pairs: --columns text,rating",
+        ),
         (tsv(("a", "b")), ("1", "1"), "source and target cannot be one column", "--columns NAME,NAME"),
-        (tsv(("a", "b"), ("a", "b", "c")), None, ":2: it must have 2 columns, like the first row, but has 3", "sed -n 2p"),
+        (tsv(("a", "b"), ("a", "b", "c")), None, ":2: it must have 2 columns, like the first row, but has 3", "sed"),
         ("\n\n \n", None, "it has no rows", ""),
     ],
 )
@@ -103,7 +117,7 @@ def test_a_header_of_unknown_names_is_found_and_said(tmp_path: Path) -> None:
     found = pairs(tmp_path / "a.tsv", tsv(("phrase", "wortlaut"), *ROWS))
     assert found.sources == [source for source, _ in ROWS]
     assert found.notes == [
-        "its first row is taken as a header: phrase, wortlaut",
+        f"{tmp_path / 'a.tsv'}: its first row is taken as a header: phrase, wortlaut",
         "source: column `phrase`, target: column `wortlaut`",
     ]
 
@@ -113,7 +127,7 @@ def test_a_header_that_is_in_doubt_is_said(tmp_path: Path) -> None:
     found = pairs(tmp_path / "a.tsv", tsv(("phrase", "code"), *rows))
     assert found.sources[0] == "phrase"
     assert found.notes[0].startswith(
-        "its first row may be a header, but is read as a text: phrase, code; if it is one: "
+        f"{tmp_path / 'a.tsv'}: its first row may be a header, but is read as a text: phrase, code; if it is one: "
     )
     command = found.notes[0].rpartition(": ")[2]
     assert command == "--columns phrase,code"
@@ -234,7 +248,8 @@ def test_a_header_is_no_labelled_text_with_columns_by_number(tmp_path: Path) -> 
     for columns in (LabelColumns("1", "2"), LabelColumns()):
         found = read_labelled([str(tmp_path / "a.tsv")], columns)
         assert found.counts == {"spam": 15, "ham": 15}
-        assert found.notes == ["its first row is taken as a header: v1, v2", "label: column `v1`, text: column `v2`"]
+        header = f"{tmp_path / 'a.tsv'}: its first row is taken as a header: v1, v2"
+        assert found.notes == [header, "label: column `v1`, text: column `v2`"]
 
 
 def test_null_and_nan_are_no_labels_and_no_texts(tmp_path: Path) -> None:

@@ -265,3 +265,47 @@ def test_csv_keeps_every_text(tmp_path_factory: pytest.TempPathFactory, rows: li
         (label, text.replace("\n", " ").encode("utf-8", "replace").decode()) for label, text in rows if text.strip()
     ]
     assert _read(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "id,verdict,comment\n1,good,a nice film\n2,bad,a dull film\n3,good,fine it is\n"),
+        (
+            "a.jsonl",
+            '{"id": 1, "verdict": "good", "comment": "a nice film"}\n{"id": 2, "verdict": "good", "comment": "b"}',
+        ),
+    ],
+)
+def test_a_missing_column_is_answered_with_the_likely_ones(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(CorpusError, match="it has no column `0`, only id, verdict, comment") as refused:
+        read_labelled([str(tmp_path / name)], LabelColumns("0"))
+    assert refused.value.hint == "--label-column verdict --text-column comment"
+
+
+def test_an_unknown_header_is_answered_with_the_likely_columns(tmp_path: Path) -> None:
+    rows = [f"{number}\t{'ab'[number % 2]}\ta text {number}\n" for number in range(5)]
+    (tmp_path / "a.tsv").write_text("".join(rows))
+    with pytest.raises(CorpusError, match="which of its 3 columns is the label") as refused:
+        read_labelled([str(tmp_path / "a.tsv")])
+    assert refused.value.hint.startswith("--label-column 2 --text-column 3")
+
+
+def test_pairs_are_no_labelled_texts(tmp_path: Path) -> None:
+    path = tmp_path / "my pairs.tsv"
+    path.write_text("".join(f"text {number}\tTextzeile {number}\n" for number in range(30)))
+    with pytest.raises(CorpusError, match="it looks like pairs: its two columns have 30 and 30 different") as refused:
+        read_labelled([str(path)])
+    assert refused.value.hint.startswith(f"nlpseq train translation '{path}'; ")
+    with pytest.raises(CorpusError) as refused:
+        label_names(read_labelled([str(path)], LabelColumns("1", "2")), str(path))
+    assert f"for pairs: nlpseq train translation '{path}'" in refused.value.hint
+
+
+def test_a_plain_text_is_answered_with_the_command_for_texts(tmp_path: Path) -> None:
+    (tmp_path / "en.txt").write_text("plain text\n")
+    with pytest.raises(CorpusError, match="it is not a table") as refused:
+        read_labelled([str(tmp_path / "en.txt")])
+    assert f"nlpseq train lm {tmp_path / 'en.txt'}" in refused.value.hint
+    assert not any(word in refused.value.hint for word in ("--source", ".po", ".tmx"))

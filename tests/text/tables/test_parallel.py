@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from xml.sax.saxutils import escape
 
 import datasets
@@ -77,14 +78,14 @@ def test_two_files_are_read_in_step(tmp_path: Path) -> None:
     assert (found.sources, found.targets, found.blank) == (["a\u2028b", "c"], ["A", "C"], 2)
 
 
-def test_files_of_unequal_length_are_refused_with_counts_and_a_place(tmp_path: Path) -> None:
-    source, target = tmp_path / "a.en", tmp_path / "a.de"
+def test_files_of_unequal_length_are_refused_with_counts(tmp_path: Path) -> None:
+    source, target = tmp_path / "my a.en", tmp_path / "a.de"
     lines = [f"this is the sentence number {number}" for number in range(50)]
     source.write_text("\n".join(lines), encoding="utf-8")
     target.write_text("\n".join([*lines[:20], "x", *lines[20:]]), encoding="utf-8")
-    with pytest.raises(CorpusError, match=r"have 50 and 51; .* in line 21") as refused:
+    with pytest.raises(CorpusError, match=r"have 50 and 51$") as refused:
         read_parallel([str(source), str(target)], two_files=True)
-    assert refused.value.hint.startswith("nlpseq corpus check --source ")
+    assert refused.value.hint == f"nlpseq corpus check --source '{source}' --target {target}"
 
 
 @pytest.mark.parametrize(
@@ -142,6 +143,7 @@ def test_columns_keys_and_languages_can_be_named(name: str, text: str, tmp_path:
 
 def test_a_hub_data_set_gives_its_two_languages(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"id": 1, "translation": {"en": "one", "de": "eins"}}, {"id": 2, "translation": {"en": "two", "de": None}}]
+    monkeypatch.setattr("huggingface_hub.get_session", lambda: SimpleNamespace(head=lambda *_, **__: None))
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_list(rows))
     found = read_parallel(["hf:opus:en-de"], two_files=False)
     assert (found.sources, found.targets, found.blank) == (["one"], ["eins"], 1)

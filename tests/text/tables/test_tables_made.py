@@ -100,7 +100,12 @@ def test_pairs_are_read_right(
 ) -> None:
     found = read_parallel([str(TABLES / name)], two_files=False, columns=columns)
     assert list(zip(found.sources, found.targets, strict=True)) == pairs
-    assert (found.blank, found.notes) == (blank, notes)
+    assert (found.blank, found.notes) == (blank, _of_file(name, notes))
+
+
+def _of_file(name: str, notes: list[str]) -> list[str]:
+    """Notes as they are said: those that speak of "its" cells name the file."""
+    return [f"{TABLES / name}: {note}" if note.startswith("it") else note for note in notes]
 
 
 LABELLED: list[tuple[str, LabelColumns | None, list[tuple[str, str]], int, int, list[str]]] = [
@@ -127,7 +132,7 @@ def test_labelled_texts_are_read_right(
 ) -> None:
     found = read_labelled([str(TABLES / name)], columns)
     assert list(zip(found.labels, found.texts, strict=True))[:2] == texts
-    assert (len(found), found.blank, found.notes) == (count, blank, notes)
+    assert (len(found), found.blank, found.notes) == (count, blank, _of_file(name, notes))
 
 
 def test_long_cells_are_read() -> None:

@@ -27,8 +27,8 @@ def test_the_chosen_columns_of_pairs_are_said(tmp_path: Path) -> None:
     valid = write(tmp_path / "b.csv", [("n", "s", "t"), *PAIRS], ";")
     corpus = tokenise_pairs([train], [valid], tmp_path, two_files=False, columns=("2", "3"), tokens="char")
     assert corpus.facts["notes"][1:] == [
-        "its cells are separated by semicolons",
-        "its first row is taken as a header: n, s, t",
+        f"{valid}: its cells are separated by semicolons",
+        f"{valid}: its first row is taken as a header: n, s, t",
         "source: column `s`, target: column `t`",
     ]
 
@@ -51,4 +51,5 @@ def test_the_usual_table_is_not_spoken_of(header: list[tuple[str, ...]], tmp_pat
 def test_a_language_model_of_a_table_is_told_what_it_learns(tmp_path: Path) -> None:
     name = write(tmp_path / "a.csv", [("id", "text"), *(row[:2] for row in PAIRS)], ",")
     (note,) = tokenise_corpus([name], (), tmp_path, tokens="byte").facts["notes"]
-    assert note.startswith(f"{name}: its .csv syntax will be learned as text; as text: python -c")
+    command = "nlpseq corpus show --text-column text "
+    assert note.startswith(f"{name}: its .csv syntax will be learned as text; as text: {command}")

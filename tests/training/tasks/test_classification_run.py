@@ -259,7 +259,7 @@ def test_validation_texts_may_be_given_and_their_overlap_is_told(tmp_path: Path)
     assert run.corpus.facts["valid_is"] == "given"
     assert any("also in the validation part" in note for note in run.notes)
     (tmp_path / "bad.tsv").write_text("label\ttext\nsideways\tx\n")
-    with pytest.raises(CorpusError, match="not trained on: 'sideways'"):
+    with pytest.raises(CorpusError, match="training had no such labels: 'sideways'"):
         ClassificationRun(make_request(tmp_path / "other", valid=(str(tmp_path / "bad.tsv"),)))
     assert not (tmp_path / "other").exists()
 

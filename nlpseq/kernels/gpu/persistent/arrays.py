@@ -1,8 +1,8 @@
-"""What a layer is to the persistent kernels, and the user's matrices and states as their arrays, and back.
+"""The record of a layer for the persistent kernels, and the conversion of matrices and states to their layout and back.
 
-Gates of a unit are neighbours in memory, so one copy of each matrix is made in a call, in the operands' type, with
-units of zeros up to a whole number of chunks; their states stay zero, which spares the kernels all masks over units.
-What has a direction has it as its first dimension.
+The gates of a unit are neighbours in memory, so each call copies each matrix once, in the operands' type, with units of
+zeros up to a whole number of chunks. The states of these units stay zero, so the kernels need no masks over units. The
+first dimension is the direction, if an array has directions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nlpseq.kernels.gpu.persistent.tiles import GATES, RESETS, Fixed, Tiles, padded
 
-# For each block of the cell's weights its slot: of the input's, and of the hidden state's.
+# The slot of each block of the cell's weights: those of the input, and those of the hidden state.
 SLOTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "lstm": ((0, 1, 2, 3), (0, 1, 2, 3)),
     "gru": ((0, 1, 3), (0, 1, 2)),
@@ -26,7 +26,7 @@ ONE_SLOT = (0,), (0,)
 
 @dataclass(frozen=True)
 class Layer:
-    """How a layer runs, apart from its tensors."""
+    """How a layer runs: everything except its tensors."""
 
     cell: str
     steps: int
@@ -49,7 +49,7 @@ class Layer:
 
     @property
     def gates(self) -> int:
-        """Slots of a unit."""
+        """The number of slots of a unit."""
         return GATES[self.cell]
 
     @property
@@ -59,22 +59,22 @@ class Layer:
 
     @property
     def whole(self) -> int:
-        """Units, those of zeros included."""
+        """The number of units, those of zeros included."""
         return padded(self.size)
 
     @property
     def width(self) -> int:
-        """All slots of all units."""
+        """The number of slots of all units."""
         return self.gates * self.whole
 
     @property
     def directions(self) -> int:
-        """How many run side by side."""
+        """The number of directions that run side by side."""
         return len(self.reversed)
 
     @property
-    def places(self) -> slice:
-        """Where the gates' gradients of all steps are, of one place more than steps for each direction."""
+    def time_slice(self) -> slice:
+        """The range of the gates' gradients of all steps, whose array has an extra step for each direction."""
         first = 1 if True in self.reversed else 0
         return slice(first, first + self.steps)
 
@@ -83,11 +83,11 @@ class Layer:
         return [self.steps - 1 if reverse else 0 for reverse in self.reversed]
 
     def saves(self, training: bool) -> bool:
-        """Whether the slots' values are saved: an Elman cell's is its hidden state, unless zoneout has changed that."""
+        """Whether the slots' values are saved; an Elman cell's value is its hidden state, unless zoneout changes it."""
         return training and (self.gates > 1 or self.zoneout > 0 or self.normalised)
 
     def fixed(self, training: bool, *, backward: bool) -> Fixed:
-        """What the kernel is compiled for."""
+        """Everything that is fixed when the kernel is compiled."""
         return Fixed(
             cell=self.cell,
             backward=backward,
@@ -105,30 +105,30 @@ class Layer:
 def interleave(
     matrices: Sequence[Tensor], slots: tuple[int, ...], layer: Layer, depth: int, dtype: torch.dtype
 ) -> Tensor:
-    """A matrix [G*H, K] of each direction as [directions * gates * whole, depth], row gates * unit + slot of each, zero
-    where it has nothing.
+    """A matrix [G*H, K] of each direction as [directions * gates * whole, depth]: row gates * unit + slot in each
+    direction, and zero elsewhere.
     """
     count = len(slots)
     old, width = matrices[0].shape[0] // count, matrices[0].shape[1]
     full = count == layer.gates and old == layer.whole and width == depth
     make = torch.empty if full else torch.zeros
     out = make(len(matrices), layer.whole, layer.gates, depth, dtype=dtype, device=matrices[0].device)
-    for to, blocks in zip(out, matrices, strict=True):
-        parts = blocks.view(count, old, width)
+    for target, matrix in zip(out, matrices, strict=True):
+        blocks = matrix.view(count, old, width)
         if slots == tuple(range(count)):
-            to[:old, :count, :width].copy_(parts.transpose(0, 1))
+            target[:old, :count, :width].copy_(blocks.transpose(0, 1))
         else:
-            for slot, part in zip(slots, parts, strict=True):
-                to[:old, slot, :width].copy_(part)
+            for slot, block in zip(slots, blocks, strict=True):
+                target[:old, slot, :width].copy_(block)
     return out.view(len(matrices) * layer.width, depth)
 
 
 def separate(grad: Tensor, slots: tuple[int, ...], layer: Layer, depth: int) -> Tensor:
-    """What `interleave` undoes, of a gradient [gates * whole, K] of one direction, in fp32."""
-    parts = grad.view(layer.whole, layer.gates, -1)[: layer.size, :, :depth].transpose(0, 1)
+    """The inverse of `interleave`, for a gradient [gates * whole, K] of one direction, in fp32."""
+    blocks = grad.view(layer.whole, layer.gates, -1)[: layer.size, :, :depth].transpose(0, 1)
     out = torch.empty(len(slots), layer.size, depth, dtype=torch.float32, device=grad.device)
-    for to, slot in zip(out, slots, strict=True):  # a list as an index would be copied from the host
-        to.copy_(parts[slot])
+    for target, slot in zip(out, slots, strict=True):  # a list as an index would be copied from the host
+        target.copy_(blocks[slot])
     return out.view(len(slots) * layer.size, depth)
 
 
@@ -137,42 +137,42 @@ def wide(layer: Layer, values: Sequence[Tensor]) -> Tensor:
     if layer.whole == layer.size:
         return torch.stack(tuple(values))
     out = values[0].new_zeros(len(values), layer.batch, layer.whole)
-    for to, value in zip(out, values, strict=True):
-        to[:, : layer.size].copy_(value)
+    for target, value in zip(out, values, strict=True):
+        target[:, : layer.size].copy_(value)
     return out
 
 
 def narrow(layer: Layer, values: Tensor) -> list[Tensor]:
-    """What `_wide` undoes."""
+    """The inverse of `wide`."""
     return [value[:, : layer.size].contiguous() for value in values]
 
 
 def states_over_time(layer: Layer, first: Tensor, dtype: torch.dtype) -> Tensor:
-    """Room for a state before and after all steps [directions, T+1, B, whole], with the first one in its place."""
+    """An array for the states before and after all steps [directions, T+1, B, whole], with the first state filled."""
     out = first.new_empty(layer.directions, layer.steps + 1, layer.batch, layer.whole, dtype=dtype)
-    for to, value, reverse in zip(out, first, layer.reversed, strict=True):
-        to[layer.steps if reverse else 0].copy_(value)
+    for target, value, reverse in zip(out, first, layer.reversed, strict=True):
+        target[layer.steps if reverse else 0].copy_(value)
     return out
 
 
 def empty_norms(
     layer: Layer, gains: Sequence[Tensor], like: Tensor, *, training: bool
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Gains as the kernels want them, and in training room for what is normalised and one over its deviation."""
+    """Gains in the kernels' layout, and in training arrays for the normalised products and 1 / deviation."""
     if not layer.normalised:
         return None, None, None
-    wide = interleave([gain[:, None] for gain in gains], layer.slots[1], layer, 1, torch.float32)
+    interleaved = interleave([gain[:, None] for gain in gains], layer.slots[1], layer, 1, torch.float32)
     if not training:
-        return wide, None, None
+        return interleaved, None, None
     return (
-        wide,
+        interleaved,
         like.new_empty(layer.directions, layer.steps, layer.batch, layer.width),
-        wide.new_empty(layer.directions, layer.steps, layer.batch),
+        interleaved.new_empty(layer.directions, layer.steps, layer.batch),
     )
 
 
 def empty_sums(layer: Layer, tiles: Tiles, like: Tensor) -> Tensor | None:
-    """Room for what programs exchange to normalise: two numbers of each sequence from each."""
+    """An array for the sums that programs exchange to normalise: two numbers for each sequence from each program."""
     if not layer.normalised:
         return None
     across, down = tiles.programs(layer.batch, layer.size)
@@ -180,5 +180,5 @@ def empty_sums(layer: Layer, tiles: Tiles, like: Tensor) -> Tensor | None:
 
 
 def of_each(layer: Layer, values: Tensor) -> list[Tensor]:
-    """The columns of each direction, of [N, directions * gates * whole]."""
+    """The columns of each direction, from an array [N, directions * gates * whole]."""
     return list(values.view(len(values), layer.directions, layer.width).unbind(1))

@@ -1,12 +1,12 @@
-"""What each cell does between two products in the persistent kernels, forward and backward, in Gluon.
+"""The pointwise arithmetic of each cell between two products in the persistent kernels, in Gluon.
 
-They hold for 16-bit operands, so tanh is the processor's own approximation, with an error of about 5e-4, and sigmoid is
-made of it. A tuple of tiles [rows, units] holds the slots of the units: i f g o of an LSTM; r, z, W_hn h + b_hn and
-W_in x + b_in of a GRU, in which a slot without a product has zero weights; r, z, n and nothing of one that resets
-before its product; one of an Elman cell. The price of that order is a third more product than a GRU needs. What the
-slots become is what the backward kernel is given.
+Operands have 16 bits, so tanh is the GPU's own approximation, with an error of about 5e-4, and sigmoid uses it. A tuple
+of tiles [rows, units] has the slots of the units. An LSTM has i f g o. A GRU has r, z, W_hn h + b_hn and W_in x + b_in,
+where a slot without a product has zero weights; the price is a third more product than a GRU needs. A GRU that resets
+before its product has r, z, n and an empty slot. An Elman cell has one slot. The values of the slots after a step are
+saved for the backward kernel.
 
-Gluon has no tables of functions, so the cells are told apart by their names when a kernel is compiled.
+Gluon has no tables of functions, so the cell's name selects the code when a kernel is compiled.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def zeros_of_units(F: gl.constexpr):
 
 @gluon.jit
 def divide(x, F: gl.constexpr):
-    """Columns [rows, gates * units] to a tile [rows, units] for each slot; all in registers."""
+    """Divide columns [rows, gates * units] into a tile [rows, units] for each slot, all in registers."""
     if F.gates == 1:
         return (x,)
     else:
@@ -55,7 +55,7 @@ def divide(x, F: gl.constexpr):
 
 @gluon.jit
 def unite(tiles, F: gl.constexpr):
-    """What `divide` undoes."""
+    """The inverse of `divide`."""
     if F.gates == 1:
         return tiles[0]
     else:
@@ -65,7 +65,7 @@ def unite(tiles, F: gl.constexpr):
 
 @gluon.jit
 def advance(sums, hidden, memory, F: gl.constexpr):
-    """One step from the slots' sums: hidden, memory and the slots' values; most cells leave the memory as it is."""
+    """One step from the slots' sums: hidden, memory and the slots' values; most cells do not change the memory."""
     if F.cell == "lstm":
         admitted, kept, candidate, shown = sigmoid(sums[0]), sigmoid(sums[1]), tanh(sums[2]), sigmoid(sums[3])
         new = kept * memory + admitted * candidate
@@ -91,12 +91,13 @@ def advance(sums, hidden, memory, F: gl.constexpr):
 def retreat(values, before, after, total, carried, F: gl.constexpr):
     """One step back: the gradients of the slots' sums, and those of hidden and memory before the step.
 
-    `values` are the slots', `total` and `carried` the gradients of hidden and memory after the step. An LSTM's `before`
-    and `after` are its memory; a GRU's `before` is its hidden state. What the products send back is left out.
+    `values` are those of the slots, `total` and `carried` the gradients of hidden and memory after the step. `before`
+    and `after` are an LSTM's memory; `before` is a GRU's hidden state. The gradients through the products are not
+    included.
     """
     nothing = zeros_of_units(F)
     if F.cell == "lstm":
-        # with zoneout `after` is mixed with what was before
+        # with zoneout `after` includes part of the old memory
         squashed = tanh(values[1] * before + values[0] * values[2]) if F.zoneout else tanh(after)
         through = carried + total * values[3] * (1.0 - squashed * squashed)
         grads = (

@@ -1,12 +1,12 @@
-"""Where a program of the persistent kernels is in time and among the others, in one direction or in both.
+"""The time step and the tile of a program of the persistent kernels, in one direction or in both.
 
-A step's time is bounded by its wait and by its way through the product, not by the multiprocessors, so both directions
-of a layer run side by side in one launch, in the time of one, where there is a multiprocessor for every program. The
-third axis of the grid is the direction. With one direction all of this is known when a kernel is compiled, and with
-two the direction is a number, which costs some registers and one kernel more to compile.
+The time of a step depends on its wait and the latency of its product, not on the number of multiprocessors. So both
+directions of a layer run side by side in one launch, in the time of one, if there is a multiprocessor for every
+program. The third axis of the grid is the direction. A single direction is known when a kernel is compiled; with two,
+the direction is a number, which costs some registers and one more kernel to compile.
 
-Arrays of both directions lie one after the other, except those of a product over all steps: the columns of the input's
-product, of the gates' gradients and of the outputs are side by side, so that one product makes them or reads them.
+Arrays of both directions are stored one after the other, except those of a product over all steps: the columns of the
+input's product, of the gates' gradients and of the outputs are side by side, so that one product writes or reads them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def tile_number(F: gl.constexpr):
 
 @gluon.jit
 def tile_count(F: gl.constexpr):
-    """How many tiles of sequences there are, over all directions."""
+    """The number of tiles of sequences, over all directions."""
     if F.directions == 1:
         return gl.num_programs(1)
     else:
@@ -35,7 +35,7 @@ def tile_count(F: gl.constexpr):
 
 @gluon.jit
 def time_of(step, steps, F: gl.constexpr):
-    """When a step is run."""
+    """The time of a step, which is counted in running order."""
     if F.directions == 2:
         return step + gl.program_id(2) * (steps - 1 - 2 * step)
     elif F.reverse:
@@ -45,8 +45,8 @@ def time_of(step, steps, F: gl.constexpr):
 
 
 @gluon.jit
-def place_before(time, F: gl.constexpr):
-    """The place of a state before a step, among those of all steps and one more."""
+def index_before(time, F: gl.constexpr):
+    """The index of the state before a step, among the states [T + 1]."""
     if F.directions == 2:
         return time + gl.program_id(2)
     elif F.reverse:
@@ -56,8 +56,8 @@ def place_before(time, F: gl.constexpr):
 
 
 @gluon.jit
-def place_after(time, F: gl.constexpr):
-    """The place of a state after a step."""
+def index_after(time, F: gl.constexpr):
+    """The index of the state after a step."""
     if F.directions == 2:
         return time + 1 - gl.program_id(2)
     elif F.reverse:

@@ -1,8 +1,8 @@
-"""Whether Gluon can be used here, and those of its names that moved between releases of Triton.
+"""Checks whether Gluon can be used here, and finds names that moved between releases of Triton.
 
-Gluon is Triton's second, lower language. It is part of the package and still called experimental: from 3.6 to 3.9 two
-names that the persistent kernels need were changed. All of them are asked for here and nowhere else, so a release that
-moves another one costs one line. Without a name that is needed the kernels are not used, and the reason is said.
+Gluon is Triton's second, lower-level language. It is part of the package and still called experimental: from 3.6 to 3.9
+two names that the persistent kernels need changed. Only this file looks for the names, so a release that moves another
+name costs one line. If a name is missing, the kernels are not used, and the reason is given.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ NEEDED = {
     f"{HERE}.language.nvidia.ampere.async_copy": ("commit_group", "wait_group"),
     f"{HERE}.language.nvidia.hopper": ("fence_async_shared", "warpgroup_mma", "warpgroup_mma_wait"),
 }
-BARRIERS = ("thread_barrier", "barrier")  # of a program's threads: Triton 3.6, and 3.9
-COPIES = ("async_load", "async_copy_global_to_shared")  # 3.9, where the old name still exists and raises, and 3.6
+BARRIERS = ("thread_barrier", "barrier")  # of a program's threads, in Triton 3.6 and in 3.9
+COPIES = ("async_load", "async_copy_global_to_shared")  # in 3.9, where the old name still exists but raises, and in 3.6
 
 
 def moved_names(language: Any, async_copy: Any) -> tuple[Any, Any]:
@@ -35,14 +35,14 @@ def _first(module: Any, names: tuple[str, ...]) -> Any:
 
 
 def missing_names() -> str | None:
-    """What keeps Gluon from being used, in words, or None. Imports Triton."""
+    """The reason why Gluon cannot be used, or None. Imports Triton."""
     try:
         modules = {path: import_module(path) for path in NEEDED}
     except ImportError as error:
         return f"Triton's Gluon cannot be imported ({error})"
-    lacking = [name for path, names in NEEDED.items() for name in names if not hasattr(modules[path], name)]
-    if lacking:
-        return f"Triton's Gluon lacks {', '.join(lacking)}"
+    missing = [name for path, names in NEEDED.items() for name in names if not hasattr(modules[path], name)]
+    if missing:
+        return f"Triton's Gluon lacks {', '.join(missing)}"
     try:
         moved_names(*(modules[f"{HERE}.language{part}"] for part in ("", ".nvidia.ampere.async_copy")))
     except ImportError as error:

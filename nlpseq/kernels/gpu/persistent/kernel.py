@@ -1,17 +1,17 @@
 """The time loop as one persistent kernel, forward and backward, for Hopper's asynchronous products.
 
-A program owns some sequences and some units with all their gates. Its weights stay in shared memory and its state in
-registers over all steps; of a step's hidden state it reads all units from the cache that the device shares, where the
-programs of the same sequences have put them, and one wait a step is enough because every step has a place of its own.
-The next programs wait for the hidden state alone, so it is stored first and everything else in the shadow of the wait.
+A program owns some sequences and some units with all their gates. It keeps its weights in shared memory and its state
+in registers over all steps. In each step it reads the hidden state of all units from the device's shared cache, where
+the programs of the same sequences have stored it. One wait in each step is enough, because every step has its own
+memory. Other programs wait for the hidden state only, so it is stored first, and everything else during the wait.
 
-Backward, the depth of the product is all gates of all units: `split` programs each multiply a part of it for the units
-of all of them and exchange their sums through memory, with a second wait. Layer normalisation costs another wait in
-both directions, and a reset before a product another wait and another product. The gradients of the weights, of the
-inputs and of the first state are products over all steps, made afterwards.
+In the backward pass the depth of the product is all gates of all units. Each of `split` programs multiplies a section
+of it for the units of all `split` programs; they exchange their sums through memory, with a second wait. Layer
+normalisation costs another wait in both passes, and a reset before a product another wait and another product. The
+gradients of the weights, of the inputs and of the first state are products over all steps, computed afterwards.
 
-Padding stays in place, so that shapes are the same for all lengths: a sequence that is over, or has not begun, keeps
-its state, its outputs are zero and so are the gradients of its gates. Sequences are not sorted by length: programs run
+Padding stays in memory, so that shapes do not depend on lengths: a sequence that has ended, or has not started, keeps
+its state, and its outputs and the gradients of its gates are zero. Sequences are not sorted by length: programs run
 side by side, and a batch takes as long as its longest sequence.
 """
 
@@ -21,16 +21,16 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
 from nlpseq.kernels.gpu.persistent.cells import advance, divide, retreat, sigmoid, unite, zeros_of_units
-from nlpseq.kernels.gpu.persistent.directions import place_after, place_before, tile_count, tile_number, time_of
+from nlpseq.kernels.gpu.persistent.directions import index_after, index_before, tile_count, tile_number, time_of
 from nlpseq.kernels.gpu.persistent.normalisation import load_gains, normalise, normalise_backward
 from nlpseq.kernels.gpu.persistent.product import (
     LINE,
     arrive,
-    chunk_places,
-    gate_places,
+    chunk_indices,
+    gate_indices,
     multiply,
     prepare,
-    unit_places,
+    unit_indices,
     wait,
     wait_for_all,
     zeros_of_sums,
@@ -39,9 +39,9 @@ from nlpseq.kernels.gpu.persistent.product import (
 
 @gluon.jit
 def weight_rows(F: gl.constexpr):
-    """Which columns of memory the rows of a chunk of weights in shared memory are.
+    """The columns in memory of the rows of a chunk of weights in shared memory.
 
-    A thread holds the columns 2j and 2j + 1 of every group of eight of a product: these rows make them neighbours.
+    A thread holds the columns 2j and 2j + 1 of every group of eight of a product; this order makes them neighbours.
     """
     COLUMNS: gl.constexpr = F.gates * F.units
     GROUPS: gl.constexpr = COLUMNS // 8
@@ -58,8 +58,8 @@ def _in_order(sums, F: gl.constexpr):
 
 
 @gluon.jit
-def _share_kept(masks, zoneout, at, mask, F: gl.constexpr):
-    """What zoneout keeps of the old state."""
+def _kept_fraction(masks, zoneout, at, mask, F: gl.constexpr):
+    """The fraction of the old state that zoneout keeps."""
     if F.zoneout == 2:
         return gl.load(masks + at, mask=mask, other=0).to(gl.float32)
     else:
@@ -67,47 +67,47 @@ def _share_kept(masks, zoneout, at, mask, F: gl.constexpr):
 
 
 @gluon.jit
-def _mixed(new, old, share, active, F: gl.constexpr):
-    """A state after a step: by zoneout part of the old one, and all of it if the sequence is padding."""
+def _mixed(new, old, fraction, active, F: gl.constexpr):
+    """A state after a step, with a fraction of the old state by zoneout, and all of it in padding."""
     if F.zoneout:
-        new += share * (old - new)
+        new += fraction * (old - new)
     return gl.where(active, new, old) if F.lengths else new
 
 
 @gluon.jit
 def _hold(helds, value, counters, step, failed, time, batch, F: gl.constexpr):
-    """Store r * h of a step, and wait for that of all programs."""
-    own, unit = unit_places(F)
-    place = (time * batch + own) * F.size + unit
-    gl.store(helds + place, value.to(helds.dtype.element_ty), mask=own < batch)
+    """Store r * h of a step, and wait until all programs have stored theirs."""
+    own, unit = unit_indices(F)
+    offset = (time * batch + own) * F.size + unit
+    gl.store(helds + offset, value.to(helds.dtype.element_ty), mask=own < batch)
     wait_for_all(counters, step + 1, failed, F)
 
 
 @gluon.jit
 def _keep(values, bare, deviation, saved, normalised, deviations, time, batch, F: gl.constexpr):
-    """Store what the backward pass needs of a step."""
-    row, column = gate_places(F)
-    place = (time * batch + row) * (F.gates * F.size) + column
-    gl.store(saved + place, values.to(saved.dtype.element_ty), mask=row < batch)
+    """Store the values of a step that the backward pass needs."""
+    row, column = gate_indices(F)
+    offset = (time * batch + row) * (F.gates * F.size) + column
+    gl.store(saved + offset, values.to(saved.dtype.element_ty), mask=row < batch)
     if F.normalised:
-        gl.store(normalised + place, bare.to(normalised.dtype.element_ty), mask=row < batch)
+        gl.store(normalised + offset, bare.to(normalised.dtype.element_ty), mask=row < batch)
         gl.store(deviations + time * batch + row, deviation, mask=(row < batch) & (gl.program_id(0) == 0))
 
 
 @gluon.jit(do_not_specialize=["steps", "batch", "zoneout"])
 def persistent_forward(
     from_input, weight, hiddens, memories, saved, outputs, last_hidden, last_memory, helds, gain, normalised,
-    deviations, parts, masks, lengths, counters, failed, steps, batch, zoneout, F: gl.constexpr
+    deviations, partial_sums, masks, lengths, counters, failed, steps, batch, zoneout, F: gl.constexpr
 ):  # fmt: skip
-    """Fill hiddens [T+1, B, H], outputs [T, B, real], memories and saved from from_input [T, B, gates * H]; `last_*`
-    hold the first state, and in the end the last one. Layer normalisation fills normalised and deviations [T, B], a
-    reset before the product helds [T, B, H].
+    """From from_input [T, B, gates * H], fill hiddens [T+1, B, H], outputs [T, B, real], memories and saved. `last_*`
+    hold the first state, and at the end the last state. Layer normalisation also fills normalised and deviations
+    [T, B], and a reset before the product fills helds [T, B, H].
     """
     COLUMNS: gl.constexpr = F.gates * F.units
     WIDE: gl.constexpr = F.directions * F.gates * F.size
-    row, column = gate_places(F)
-    own, unit = unit_places(F)
-    read, depth = chunk_places(F)
+    row, column = gate_indices(F)
+    own, unit = unit_indices(F)
+    read, depth = chunk_indices(F)
     weight_at = weight + weight_rows(F) * F.size + gl.arange(0, F.depth, gl.SliceLayout(0, F.weight_load))[None, :]
     held, ring, weight_ring = prepare(weight, weight_at, F.depth, COLUMNS, F.depth, F)
     known, real = own < batch, (own < batch) & (unit < F.real)
@@ -118,30 +118,30 @@ def persistent_forward(
     gains = load_gains(gain, F) if F.normalised else 1.0
     nothing = zeros_of_sums(COLUMNS, F)
     step = 0
-    while step < steps:  # a `for` would let loads move over the wait
+    while step < steps:  # a `for` loop would let loads move before the wait
         time = time_of(step, steps, F)
         here = (time * batch + own) * (F.directions * F.real) + unit
         x = gl.load(from_input + (time * batch + row) * WIDE + column, mask=row < batch, other=0.0)
-        share = _share_kept(masks, zoneout, here, real, F) if F.zoneout else 0.0
+        fraction = _kept_fraction(masks, zoneout, here, real, F) if F.zoneout else 0.0
         wait(counters + tile_number(F) * LINE, step * gl.num_programs(0), failed)
-        at = (place_before(time, F) * batch + read) * F.size + depth
+        at = (index_before(time, F) * batch + read) * F.size + depth
         sums = multiply(step >> 30, nothing, hiddens + at, reads, ring, held, weight_at, F.depth, weight_ring, F, True)
         sums = _in_order(sums, F)
         bare, deviation = sums, hidden
         if F.normalised:
-            bare, deviation = normalise(sums, parts, counters, step + 1, failed, F)
+            bare, deviation = normalise(sums, partial_sums, counters, step + 1, failed, F)
             sums = bare * gains
         sums = divide(sums + x.to(gl.float32), F)
         if F.resets:
             _hold(helds, sigmoid(sums[0]) * hidden, counters, step, failed, time, batch, F)
-            at = (time * batch + read) * F.size + depth  # and another zero, or both products keep their descriptors
+            at = (time * batch + read) * F.size + depth  # another zero, or both products keep their descriptors
             again = multiply((step + 1) >> 30, nothing, helds + at, reads, ring, held, weight_at, F.depth, weight_ring,
                              F, True)  # fmt: skip
             sums = (sums[0], sums[1], divide(_in_order(again, F) + x.to(gl.float32), F)[2], sums[3])
         new, new_memory, values = advance(sums, hidden, memory, F)
-        hidden = _mixed(new, hidden, share, time < length, F)
-        memory = _mixed(new_memory, memory, share, time < length, F)
-        after = (place_after(time, F) * batch + own) * F.size + unit
+        hidden = _mixed(new, hidden, fraction, time < length, F)
+        memory = _mixed(new_memory, memory, fraction, time < length, F)
+        after = (index_after(time, F) * batch + own) * F.size + unit
         gl.store(hiddens + after, hidden.to(hiddens.dtype.element_ty), mask=known)
         arrive(counters + tile_number(F) * LINE)
         if F.save:
@@ -156,8 +156,8 @@ def persistent_forward(
 
 
 @gluon.jit
-def exchange(sums, parts, counter, number, failed, F: gl.constexpr):
-    """The sums of a program's own units, of the parts that the programs of its group have made."""
+def exchange(sums, exchanged, counter, number, failed, F: gl.constexpr):
+    """The sums of a program's own units, over the partial sums of the programs of its group."""
     WIDE: gl.constexpr = F.split * F.units
     AREA: gl.constexpr = F.rows * WIDE
     SPLIT: gl.constexpr = F.split
@@ -165,12 +165,12 @@ def exchange(sums, parts, counter, number, failed, F: gl.constexpr):
         member = gl.program_id(0) % F.split
         down = gl.arange(0, F.rows, gl.SliceLayout(1, F.sums))[:, None]
         across = gl.arange(0, WIDE, gl.SliceLayout(0, F.sums))[None, :]
-        gl.store(parts + member * AREA + down * WIDE + across, sums, cache_modifier=".cg")
+        gl.store(exchanged + member * AREA + down * WIDE + across, sums, cache_modifier=".cg")
         arrive(counter)
         wait(counter, number * F.split, failed)
         down = gl.arange(0, F.rows, gl.SliceLayout(1, F.tile))[:, None]
         across = gl.arange(0, F.units, gl.SliceLayout(0, F.tile))[None, :]
-        mine = parts + down * WIDE + member * F.units + across
+        mine = exchanged + down * WIDE + member * F.units + across
         total = gl.load(mine, cache_modifier=".cg")
         for i in gl.static_range(1, SPLIT):
             total += gl.load(mine + i * AREA, cache_modifier=".cg")
@@ -180,18 +180,18 @@ def exchange(sums, parts, counter, number, failed, F: gl.constexpr):
 
 
 @gluon.jit
-def _group(parts, counters, F: gl.constexpr):
-    """Where the parts of a program's group lie, and its counter."""
+def _group(exchanged, counters, F: gl.constexpr):
+    """The memory in which a program's group exchanges sums, and the group's counter."""
     AREA: gl.constexpr = F.rows * F.split * F.units
     number = tile_number(F) * gl.num_programs(0) + gl.program_id(0) // F.split * F.split
-    return parts + number * AREA, counters + (tile_count(F) + number) * LINE
+    return exchanged + number * AREA, counters + (tile_count(F) + number) * LINE
 
 
 @gluon.jit
 def _states_beside(hiddens, memories, time, batch, at, known, F: gl.constexpr):
-    """What a cell's derivative needs of the states before and after a step; `at` [rows, units] are places in a step."""
-    before = place_before(time, F) * (batch * F.size) + at
-    after = place_after(time, F) * (batch * F.size) + at
+    """The states before and after a step that a cell's derivative needs; `at` [rows, units] are offsets in a step."""
+    before = index_before(time, F) * (batch * F.size) + at
+    after = index_after(time, F) * (batch * F.size) + at
     if F.memory:
         first = gl.load(memories + before, mask=known, other=0.0)
         if F.zoneout:
@@ -208,7 +208,7 @@ def _states_beside(hiddens, memories, time, batch, at, known, F: gl.constexpr):
 
 @gluon.jit
 def _add_up(first, second, third, fourth, grads, F: gl.constexpr):
-    """Four tiles with the gradients of a step's slots added, or the first of them."""
+    """Four tiles, or the first of them, with the gradients of a step's slots added."""
     if not F.adds_up:
         return first, second, third, fourth
     elif F.gates == 4:
@@ -218,47 +218,47 @@ def _add_up(first, second, third, fourth, grads, F: gl.constexpr):
 
 
 @gluon.jit
-def _store_sums(to, first, second, third, fourth, F: gl.constexpr):
-    """Sums over a program's sequences of four tiles, or of the first, for the bias."""
+def _store_sums(out, first, second, third, fourth, F: gl.constexpr):
+    """Store the sums over a program's sequences of four tiles, or of the first, for the bias."""
     COLUMNS: gl.constexpr = F.gates * F.units
     if F.adds_up:
         total = gl.sum(unite((first, second, third, fourth), F), 0)
         column = gl.program_id(0) * COLUMNS + gl.arange(0, COLUMNS, gl.SliceLayout(0, F.columns))
-        gl.store(to + tile_number(F) * (F.gates * F.size) + column, total)
+        gl.store(out + tile_number(F) * (F.gates * F.size) + column, total)
 
 
 @gluon.jit
-def _send(to, grads, time, batch, F: gl.constexpr):
-    """Gradients of a step's gates [rows, columns]; with reverse the place before the first step is the zeros'."""
-    row, column = gate_places(F)
-    place = (place_before(time, F) * batch + row) * (F.directions * F.gates * F.size) + column
-    gl.store(to + place, grads.to(to.dtype.element_ty), mask=row < batch)
+def _store_gradients(out, grads, time, batch, F: gl.constexpr):
+    """Store gradients of a step's gates [rows, columns]; with reverse, the first index has the zeros."""
+    row, column = gate_indices(F)
+    offset = (index_before(time, F) * batch + row) * (F.directions * F.gates * F.size) + column
+    gl.store(out + offset, grads.to(out.dtype.element_ty), mask=row < batch)
 
 
 @gluon.jit
 def _load_normalised(normalised, deviations, time, batch, F: gl.constexpr):
-    """What a step's product became by normalisation [rows, columns], and one over its deviation [rows, 1]."""
+    """A step's normalised product [rows, columns], and 1 / deviation [rows, 1]."""
     if F.normalised:
-        row, column = gate_places(F)
-        place = (time * batch + row) * (F.gates * F.size) + column
+        row, column = gate_indices(F)
+        offset = (time * batch + row) * (F.gates * F.size) + column
         inverse = gl.load(deviations + time * batch + row, mask=row < batch, other=0.0)
-        return gl.load(normalised + place, mask=row < batch, other=0.0), inverse
+        return gl.load(normalised + offset, mask=row < batch, other=0.0), inverse
     else:
         return 0.0, 0.0
 
 
 @gluon.jit
-def _retreat(kept, states, total, carried_memory, share, active, F: gl.constexpr):
-    """One step back with zoneout, and none if the sequence is padding: the gradients of the slots' sums, and those of
-    hidden and memory before the step, from those after it.
+def _retreat(kept, states, total, carried_memory, fraction, active, F: gl.constexpr):
+    """One step back with zoneout, which changes nothing in padding: from the gradients of hidden and memory after the
+    step to those of the slots' sums, and of hidden and memory before it.
     """
     GATES: gl.constexpr = F.gates
     values = divide(kept.to(gl.float32), F)
     if F.zoneout:
-        rest = 1.0 - share
+        rest = 1.0 - fraction
         q, hidden, memory = retreat(values, states[0], states[1], total * rest, carried_memory * rest, F)
-        hidden += total * share
-        memory += carried_memory * share
+        hidden += total * fraction
+        memory += carried_memory * fraction
     else:
         q, hidden, memory = retreat(values, states[0], states[1], total, carried_memory, F)
     if F.lengths:
@@ -272,20 +272,20 @@ def _retreat(kept, states, total, carried_memory, share, active, F: gl.constexpr
 
 @gluon.jit
 def _far(step, F: gl.constexpr):
-    """From chunk to chunk of weights in memory, by a number that the compiler cannot know."""
+    """The distance between two chunks of weights in memory, as a number that the compiler cannot know."""
     return ((step >> 30) | (F.depth * F.size // 16)) * 16
 
 
 @gluon.jit
 def _without_last(grads, F: gl.constexpr):
-    """Gradients of the slots that the first of two products has a part in."""
+    """The gradients of the slots that the first of two products computes."""
     nothing = zeros_of_units(F)
     return (grads[0], grads[1], nothing, nothing)
 
 
 @gluon.jit
 def _nothing(step, looks, F: gl.constexpr):
-    """A zero that the compiler cannot know, for some kernels one that it cannot move or share between products."""
+    """A zero that the compiler cannot know; for some kernels it also cannot move it or share it between products."""
     if F.late:
         return gl.inline_asm_elementwise("and.b32 $0, $1, 0;", "=r,r", [looks], dtype=gl.int32, is_pure=False, pack=1)
     else:
@@ -294,28 +294,27 @@ def _nothing(step, looks, F: gl.constexpr):
 
 @gluon.jit
 def _through_reset(
-    q, kept, before, carried, known, sent_input, nothing, read, depth, reads, ring, held, weight_at, weight_ring,
+    q, kept, before, carried, known, grad_gates, nothing, read, depth, reads, ring, held, weight_at, weight_ring,
     exchanged, partners, counters, step, time, batch, failed, F: gl.constexpr
 ):  # fmt: skip
-    """Through a step's second product, of r * h: gradients with that of the reset, and those of the hidden state.
-
-    `sent_input` gets the gradients of the last slot alone.
+    """Backward of a step's second product, of r * h: the gradients of the slots, the reset's included, and of the
+    hidden state. `grad_gates` gets the gradients of the last slot only.
     """
     none = zeros_of_units(F)
-    _send(sent_input, unite((none, none, q[2], none), F), time, batch, F)
+    _store_gradients(grad_gates, unite((none, none, q[2], none), F), time, batch, F)
     looks = wait_for_all(counters, step + 1, failed, F)
-    at = (place_before(time, F) * batch + read) * (F.directions * F.gates * F.size) + depth
-    later = step + 1  # other numbers than the first product's, or both keep their addresses and descriptors
+    at = (index_before(time, F) * batch + read) * (F.directions * F.gates * F.size) + depth
+    later = step + 1  # with the numbers of the first product, both would keep their addresses and descriptors
     zero = _nothing(later, looks, F)
-    sums = multiply(zero, nothing, sent_input + at, reads, ring, held, weight_at, _far(later, F), weight_ring, F, False)
+    sums = multiply(zero, nothing, grad_gates + at, reads, ring, held, weight_at, _far(later, F), weight_ring, F, False)
     grad = gl.where(known, exchange(sums, exchanged, partners, 2 * step + 2, failed, F), 0.0)
     reset = divide(kept.to(gl.float32), F)[0]
     return (grad * before * reset * (1.0 - reset), q[1], q[2], q[3]), carried + grad * reset
 
 
 @gluon.jit
-def _weight_places(weight, F: gl.constexpr):
-    """Where the first chunk of a program's weights lies: its part of the depth, for the units of its group."""
+def _weight_offsets(weight, F: gl.constexpr):
+    """The offsets of the first chunk of a program's weights: its section of the depth, for the units of its group."""
     WIDE: gl.constexpr = F.split * F.units
     row = gl.program_id(0) % F.split * (F.gates * F.size // F.split)
     row += gl.arange(0, F.depth, gl.SliceLayout(1, F.weight_load))[:, None]
@@ -323,23 +322,26 @@ def _weight_places(weight, F: gl.constexpr):
     return weight + row * F.size + across
 
 
+# `grad_product` are the gradients of the hidden state's product. `grad_gates` gets the gradients of the gates if layer
+# normalisation makes them differ from `grad_product`, or those of a second product. In both cases `grad_bias` is not
+# filled, because there are too few registers.
 @gluon.jit(do_not_specialize=["steps", "batch", "zoneout"])
 def persistent_backward(
-    grads, weight, hiddens, memories, saved, sent, sent_input, grad_hidden, grad_memory, grad_bias, exchanged, gain,
-    normalised, deviations, parts, masks, lengths, counters, failed, steps, batch, zoneout, F: gl.constexpr
+    grads, weight, hiddens, memories, saved, grad_product, grad_gates, grad_hidden, grad_memory, grad_bias, exchanged,
+    gain, normalised, deviations, partial_sums, masks, lengths, counters, failed, steps, batch, zoneout,
+    F: gl.constexpr
 ):  # fmt: skip
-    """Fill sent [T+1, B, gates * H], whose place before the first step to run is zero, and grad_bias
-    [tiles, gates * H]. grad_hidden and grad_memory hold gradients of the last state, and in the end those of the first
-    one, but for what the first product sends back. `sent_input` has the gradients of the gates if layer normalisation
-    makes `sent` others, or those of a second product. In both cases the bias is left out, for want of registers.
+    """Fill grad_product [T+1, B, gates * H], which is zero at the index before the first step to run, and grad_bias
+    [tiles, gates * H]. grad_hidden and grad_memory hold gradients of the last state, and at the end those of the first
+    state, without the gradient through the first step's product.
     """
     DEEP: gl.constexpr = F.gates * F.size
-    row, column = gate_places(F)
-    own, unit = unit_places(F)
-    read, depth = chunk_places(F)
+    row, column = gate_indices(F)
+    own, unit = unit_indices(F)
+    read, depth = chunk_indices(F)
     reads = (read < batch) & (depth >= 0)
     depth += gl.program_id(0) % F.split * (DEEP // F.split)
-    weight_at = _weight_places(weight, F)
+    weight_at = _weight_offsets(weight, F)
     held, ring, weight_ring = prepare(weight, weight_at, F.depth * F.size, F.depth, F.split * F.units, F)
     at, known, real = own * F.size + unit, own < batch, (own < batch) & (unit < F.real)
     carried = gl.load(grad_hidden + at, mask=known, other=0.0)
@@ -357,25 +359,26 @@ def persistent_backward(
         kept = gl.load(saved + (time * batch + row) * DEEP + column, mask=row < batch, other=0.0)
         states = _states_beside(hiddens, memories, time, batch, at, known, F)
         grad = gl.load(grads + here, mask=real & active, other=0.0)
-        share = _share_kept(masks, zoneout, here, real, F) if F.zoneout else 0.0
+        fraction = _kept_fraction(masks, zoneout, here, real, F) if F.zoneout else 0.0
         bare, inverse = _load_normalised(normalised, deviations, time, batch, F)
         looks = wait(counters + tile_number(F) * LINE, step * gl.num_programs(0), failed)
-        ran = (place_after(time, F) * batch + read) * (F.directions * DEEP) + depth
+        ran = (index_after(time, F) * batch + read) * (F.directions * DEEP) + depth
         zero = _nothing(step, looks, F)
-        sums = multiply(zero, nothing, sent + ran, reads, ring, held, weight_at, _far(step, F), weight_ring, F, False)
+        sums = multiply(zero, nothing, grad_product + ran, reads, ring, held, weight_at, _far(step, F), weight_ring, F,
+                        False)  # fmt: skip
         sums = exchange(sums, exchanged, partners, (1 + F.resets) * step + 1, failed, F)
-        total = gl.where(known, sums + carried + grad.to(gl.float32), 0.0)  # a masked copy leaves anything
-        q, carried, carried_memory = _retreat(kept, states, total, carried_memory, share, active, F)
+        total = gl.where(known, sums + carried + grad.to(gl.float32), 0.0)  # a masked copy leaves undefined values
+        q, carried, carried_memory = _retreat(kept, states, total, carried_memory, fraction, active, F)
         if F.resets:
             q, carried = _through_reset(
-                q, kept, states[0], carried, known, sent_input, nothing, read, depth, reads, ring, held, weight_at,
+                q, kept, states[0], carried, known, grad_gates, nothing, read, depth, reads, ring, held, weight_at,
                 weight_ring, exchanged, partners, counters, step, time, batch, failed, F
             )  # fmt: skip
         gates = unite(_without_last(q, F) if F.resets else q, F)
         if F.normalised:
-            _send(sent_input, gates, time, batch, F)
-            gates = normalise_backward(gates, bare, inverse, gain, parts, counters, step + 1, failed, F)
-        _send(sent, gates, time, batch, F)
+            _store_gradients(grad_gates, gates, time, batch, F)
+            gates = normalise_backward(gates, bare, inverse, gain, partial_sums, counters, step + 1, failed, F)
+        _store_gradients(grad_product, gates, time, batch, F)
         arrive(counters + tile_number(F) * LINE)
         b0, b1, b2, b3 = _add_up(b0, b1, b2, b3, q, F)
         step += 1
@@ -388,10 +391,10 @@ def persistent_backward(
 @gluon.jit(do_not_specialize=["steps", "batch", "zoneout"])
 def both_forward(
     from_input, weight, hiddens, memories, saved, outputs, last_hidden, last_memory, helds, gain, normalised,
-    deviations, parts, masks, lengths, counters, failed, steps, batch, zoneout, F: gl.constexpr
+    deviations, partial_sums, masks, lengths, counters, failed, steps, batch, zoneout, F: gl.constexpr
 ):  # fmt: skip
-    """`persistent_forward` in both directions: from_input [T, B, 2, gates * H], outputs and masks [T, B, 2, real], and
-    all others with the directions first.
+    """`persistent_forward` in both directions: from_input is [T, B, 2, gates * H], outputs and masks are [T, B, 2,
+    real], and the first dimension of all other arrays is the direction.
     """
     WIDTH: gl.constexpr = F.gates * F.size
     direction = gl.program_id(2)
@@ -401,29 +404,31 @@ def both_forward(
     persistent_forward(
         from_input + direction * WIDTH, weight + direction * (WIDTH * F.size), hiddens + states, memories + states,
         saved + rows * WIDTH, outputs + direction * F.real, last_hidden + first, last_memory + first,
-        helds + rows * F.size, gain + direction * WIDTH, normalised + rows * WIDTH, deviations + rows, parts,
+        helds + rows * F.size, gain + direction * WIDTH, normalised + rows * WIDTH, deviations + rows, partial_sums,
         masks + direction * F.real, lengths, counters, failed, steps, batch, zoneout, F
     )  # fmt: skip
 
 
 @gluon.jit(do_not_specialize=["steps", "batch", "zoneout"])
 def both_backward(
-    grads, weight, hiddens, memories, saved, sent, sent_input, grad_hidden, grad_memory, grad_bias, exchanged, gain,
-    normalised, deviations, parts, masks, lengths, counters, failed, steps, batch, zoneout, F: gl.constexpr
+    grads, weight, hiddens, memories, saved, grad_product, grad_gates, grad_hidden, grad_memory, grad_bias, exchanged,
+    gain, normalised, deviations, partial_sums, masks, lengths, counters, failed, steps, batch, zoneout,
+    F: gl.constexpr
 ):  # fmt: skip
-    """`persistent_backward` in both directions: grads and masks [T, B, 2, real], grad_bias [2 * tiles, gates * H], all
-    others with the directions first but sent and sent_input. These are [T+2, B, 2, gates * H], one more than the steps
-    for each direction: a step's gradients have the same index for both, and one product reads them.
+    """`persistent_backward` in both directions: grads and masks are [T, B, 2, real], grad_bias is [2 * tiles, gates *
+    H], and grad_product and grad_gates are [T+2, B, 2, gates * H], with an extra step for each direction, so that a
+    step's gradients have the same index in both, and one product reads them. The first dimension of all other arrays is
+    the direction.
     """
     WIDTH: gl.constexpr = F.gates * F.size
     direction = gl.program_id(2)
     rows = direction * (steps * batch)
     states = direction * ((steps + 1) * batch * F.size)
     first = direction * (batch * F.size)
-    begin = (1 - direction) * (batch * 2 * WIDTH) + direction * WIDTH
+    start = (1 - direction) * (batch * 2 * WIDTH) + direction * WIDTH
     persistent_backward(
         grads + direction * F.real, weight + direction * (WIDTH * F.size), hiddens + states, memories + states,
-        saved + rows * WIDTH, sent + begin, sent_input + begin, grad_hidden + first, grad_memory + first, grad_bias,
-        exchanged, gain + direction * WIDTH, normalised + rows * WIDTH, deviations + rows, parts,
+        saved + rows * WIDTH, grad_product + start, grad_gates + start, grad_hidden + first, grad_memory + first,
+        grad_bias, exchanged, gain + direction * WIDTH, normalised + rows * WIDTH, deviations + rows, partial_sums,
         masks + direction * F.real, lengths, counters, failed, steps, batch, zoneout, F
     )  # fmt: skip

@@ -1,15 +1,15 @@
-"""What the persistent kernels are made of: waits between programs, and products fed by asynchronous copies.
+"""The waits between programs and the products of the persistent kernels, which are fed by asynchronous copies.
 
-All copies of a product are under way at once, one group for each chunk of its depth, and a chunk is multiplied when it
-has arrived. Weights that fit stay in shared memory over all steps. Triton's own language has no word for either, which
-is why these kernels are in Gluon; the price is that every layout is written out.
+All copies of a product run at once, in one group for each chunk of its depth, and a chunk is multiplied when it has
+arrived. Weights that fit stay in shared memory over all steps. Triton's own language can express neither, so these
+kernels are in Gluon; the price is that every layout is written out.
 
-Three things keep the compiler from spilling, and each was measured. `nothing` is a zero that it cannot know: without it
-all descriptors of shared memory are made before the loop over time, and kept in local memory. A step between chunks in
-memory is hidden from it in the same way where many are streamed. Every chunk has an allocation of its own, or a barrier
-appears between two copies.
+Three measures, each of them timed, keep the compiler from spilling. `nothing` is a zero whose value the compiler cannot
+know; without it all descriptors of shared memory are computed before the loop over time and kept in local memory. If
+many chunks are streamed, the distance between two chunks in memory is hidden in the same way. Every chunk has its own
+allocation; otherwise a barrier appears between two copies.
 
-A wait is bounded: after some million looks a program says so in a flag and goes on, and its numbers are wrong then.
+A wait is bounded: after about a million reads a program raises a flag and continues, and its results are wrong.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared,
 from nlpseq.kernels.gpu.persistent.directions import tile_count, tile_number
 from nlpseq.kernels.gpu.persistent.gluon_names import moved_names
 
-LINE = gl.constexpr(32)  # counters, so that each has a line of the cache to itself
+LINE = gl.constexpr(32)  # counters in a line of the cache; each counter in use has its own line
 program_barrier, copy_to_shared = moved_names(gl, async_copy)
 
 
 @gluon.jit
 def arrive(counter):
-    """Count this program as done; all that it wrote before is seen by who sees the count."""
+    """Count this program as done; a program that sees the count also sees all earlier writes of this one."""
     program_barrier()
     gl.inline_asm_elementwise(
         """{ .reg .pred p; .reg .u32 t;
@@ -45,9 +45,9 @@ def arrive(counter):
 
 
 @gluon.jit
-def wait(counter, wanted, failed):
-    """Until `wanted` programs were counted: how many looks there were, far less than 2^30. One thread looks; giving up
-    frees all who wait later, too.
+def wait(counter, needed, failed):
+    """Wait until `needed` programs have arrived; returns the number of reads, far less than 2^30. One thread reads. If
+    it gives up, later waits at the counter also end.
     """
     looks = gl.inline_asm_elementwise(
         """{ .reg .pred p, q; .reg .u32 t, v, n;
@@ -67,7 +67,7 @@ def wait(counter, wanted, failed):
         DONE:
         mov.u32 $0, n; }""",
         "=r,l,r,l",
-        [counter, wanted, failed],
+        [counter, needed, failed],
         dtype=gl.int32,
         is_pure=False,
         pack=1,
@@ -78,7 +78,7 @@ def wait(counter, wanted, failed):
 
 @gluon.jit
 def wait_for_all(counters, number, failed, F: gl.constexpr):
-    """A wait inside a step, for all programs of the same sequences; `number` counts from one."""
+    """Wait inside a step for all programs of the same sequences; `number` counts these waits from one."""
     across: gl.constexpr = F.across
     counter = counters + (tile_count(F) * (1 + across) + tile_number(F)) * LINE
     arrive(counter)
@@ -96,21 +96,21 @@ def _columns(WIDTH: gl.constexpr, LAYOUT: gl.constexpr):
 
 
 @gluon.jit
-def gate_places(F: gl.constexpr):
+def gate_indices(F: gl.constexpr):
     """The sequences [rows, 1] and the columns of gates [1, gates * units] of a program."""
     LAYOUT: gl.constexpr = F.columns
     return _rows(F.rows, LAYOUT), _columns(F.gates * F.units, LAYOUT)
 
 
 @gluon.jit
-def unit_places(F: gl.constexpr):
+def unit_indices(F: gl.constexpr):
     """The sequences [rows, 1] and the units [1, units] of a program."""
     LAYOUT: gl.constexpr = F.tile
     return _rows(F.rows, LAYOUT), _columns(F.units, LAYOUT)
 
 
 @gluon.jit
-def chunk_places(F: gl.constexpr):
+def chunk_indices(F: gl.constexpr):
     """The sequences [rows, 1] and the depth [1, depth] of the first chunk that a program multiplies."""
     LAYOUT: gl.constexpr = F.load
     return _rows(F.rows, LAYOUT), gl.arange(0, F.depth, gl.SliceLayout(0, LAYOUT))[None, :]
@@ -118,7 +118,7 @@ def chunk_places(F: gl.constexpr):
 
 @gluon.jit
 def zeros_of_sums(WIDTH: gl.constexpr, F: gl.constexpr):
-    """A product [rows, WIDTH] of nothing."""
+    """A product [rows, WIDTH] of zeros."""
     ROWS: gl.constexpr = F.rows
     LAYOUT: gl.constexpr = F.sums
     return gl.zeros([ROWS, WIDTH], gl.float32, layout=LAYOUT)
@@ -127,17 +127,17 @@ def zeros_of_sums(WIDTH: gl.constexpr, F: gl.constexpr):
 @gluon.jit
 def buffers(COUNT: gl.constexpr, TYPE: gl.constexpr, ROWS: gl.constexpr, WIDTH: gl.constexpr, SHARED: gl.constexpr):
     """Shared memory for COUNT chunks."""
-    made = ()
+    allocated = ()
     for _ in gl.static_range(COUNT):
-        made += (gl.allocate_shared_memory(TYPE, [1, ROWS, WIDTH], SHARED),)
-    return made
+        allocated += (gl.allocate_shared_memory(TYPE, [1, ROWS, WIDTH], SHARED),)
+    return allocated
 
 
 @gluon.jit
 def prepare(weight, at, step, ROWS: gl.constexpr, WIDTH: gl.constexpr, F: gl.constexpr):
-    """Shared memory for weights that stay, chunks of the other operand, and weights that do not; the first is filled.
+    """Shared memory for held weights, which is filled, for chunks of the other operand, and for streamed weights.
 
-    A chunk of weights is [ROWS, WIDTH], and `step` lies between two of them in memory.
+    A chunk of weights is [ROWS, WIDTH]; `step` is the distance between two chunks in memory.
     """
     HELD: gl.constexpr = F.held
     SHARED: gl.constexpr = F.shared
@@ -155,7 +155,7 @@ def prepare(weight, at, step, ROWS: gl.constexpr, WIDTH: gl.constexpr, F: gl.con
 
 @gluon.jit
 def _copy(i: gl.constexpr, at, mask, ring, weight_at, weight_step, weight_ring, F: gl.constexpr):
-    """Begin the copies of chunk i: past the nearest cache, which does not know what other programs wrote."""
+    """Start the copies of chunk i, bypassing the nearest cache, which does not see writes of other programs."""
     copy_to_shared(ring[i % F.buffers].index(0), at + i * F.depth, mask=mask, cache_modifier=".cg")
     if i >= F.held:
         copy_to_shared(weight_ring[i % F.buffers].index(0), weight_at + i * weight_step, cache_modifier=".cg")
@@ -166,19 +166,19 @@ def _copy(i: gl.constexpr, at, mask, ring, weight_at, weight_step, weight_ring, 
 def multiply(
     nothing, sums, at, mask, ring, held, weight_at, weight_step, weight_ring, F: gl.constexpr, TRANSPOSE: gl.constexpr
 ):
-    """sums [rows, columns] of the chunks at `at`, times weights that are transposed if TRANSPOSE; `nothing` is zero."""
+    """The product [rows, columns] of the chunks at `at` and the weights, which TRANSPOSE transposes; `nothing` is 0."""
     CHUNKS: gl.constexpr = F.chunks
     BUFFERS: gl.constexpr = F.buffers
     for i in gl.static_range(CHUNKS):
         if i < BUFFERS:
             _copy(i, at, mask, ring, weight_at, weight_step, weight_ring, F)
     for i in gl.static_range(CHUNKS):
-        # of the groups begun by now, those that may still be under way
+        # the number of started groups that may still be running
         if i == 0:
             async_copy.wait_group(BUFFERS - 1)
         else:
             async_copy.wait_group(CHUNKS - 1 - i if CHUNKS - 1 - i < BUFFERS - 2 else BUFFERS - 2)
-        program_barrier()  # directly after the wait, or the compiler adds a second one
+        program_barrier()  # directly after the wait, or the compiler adds a second barrier
         right = held[i].index(nothing) if i < F.held else weight_ring[i % BUFFERS].index(nothing)
         if TRANSPOSE:
             right = right.permute((1, 0))

@@ -1,16 +1,16 @@
-"""Sizes and layouts of the persistent kernels: tiles by the size of a layer, and where a thread keeps what.
+"""Sizes and layouts of the persistent kernels: tiles by the size of a layer, and the assignment of values to threads.
 
 The tiles are those that were fastest on an H100 in bf16 at 256, 512, 704, 1024 and 2048 units, and a guess between
-them. Three bounds decide: at most one program a multiprocessor, because programs that wait for each other must all be
-running; the shared memory of a multiprocessor, which holds the weights of a program's units and some chunks of the
-other operand; and 64 rows, the least that one of Hopper's asynchronous products multiplies. Where the weights are too
-many, part of them is read again at every step.
+them. Three bounds decide. There is at most one program for each multiprocessor, because programs that wait for each
+other must all be running. The shared memory of a multiprocessor holds the weights of a program's units and some chunks
+of the other operand. One of Hopper's asynchronous products multiplies at least 64 rows. If not all weights fit, some of
+them are read again in every step.
 
-A weight's column of a unit and gate is 4 * unit + gate. A thread of a product then holds all gates of neighbouring
-units, if the rows of a chunk in shared memory are in the order of `kernel.weight_rows`: so gates, states and sums
-go to memory from registers in whole vectors. An Elman cell has one gate and its columns are its units.
+The column of a unit and gate in the weights is 4 * unit + gate. A thread of a product then holds all gates of
+neighbouring units, if the rows of a chunk in shared memory have the order of `kernel.weight_rows`. So gates, states and
+sums are written from registers to memory in whole vectors. An Elman cell has one gate, and its columns are its units.
 
-Nothing here imports Triton before a layout is asked for.
+This file imports Triton only when a layout is needed.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-SHARED_BYTES = 227 * 1024  # that a program may have on compute capability 9.0
+SHARED_BYTES = 227 * 1024  # shared memory of a program on compute capability 9.0
 ELEMENT = 2  # bytes of an operand
-DEPTH = 64  # of a chunk of a product: 128 bytes, the widest that shared memory is swizzled in
+DEPTH = 64  # of a chunk of a product: 128 bytes, the widest swizzle of shared memory
 PADDING = 64  # hidden sizes are rounded up to this with units of zero weights
 SCRATCH_BYTES = 3 * 1024  # for sums over threads
-MOST_ELEMENTS = 1 << 31  # of one array: addresses inside one are of 32 bits
+MOST_ELEMENTS = 1 << 31  # of one array, whose offsets have 32 bits
 
 GATES = {"lstm": 4, "gru": 4, "gru-reset-before": 4, "rnn": 1, "rnn-relu": 1, "rnn-sigmoid": 1}  # slots of a unit
 
 RESETS = "gru-reset-before"  # the cell whose step has a second product
-BLOCKS = {"lstm": 4, "gru": 3}  # of the hidden state's product
+BLOCKS = {"lstm": 4, "gru": 3}  # blocks of the hidden state's product; other cells: 1
 
 
 def padded(size: int) -> int:
-    """The number of units with those added that fill the last chunk."""
+    """The number of units, rounded up to whole chunks."""
     return -(-size // PADDING) * PADDING
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """How one of the two kernels divides its work."""
+    """The division of the work of one of the two kernels."""
 
     rows: int  # sequences of a program
-    units: int
-    split: int  # programs that share a product's depth; forward always 1
+    units: int  # units of a program
+    split: int  # programs that divide a product's depth; always 1 in the forward kernel
     held: int  # chunks of weights that stay in shared memory
-    buffers: int  # chunks of the other operand under way at once
+    buffers: int  # chunks of the other operand that are copied at once
     warps: int
 
     def programs(self, batch: int, size: int) -> tuple[int, int]:
-        """How many programs a launch has: over units, and over sequences."""
+        """The number of programs of a launch over units, and over sequences."""
         return padded(size) // self.units, -(-batch // self.rows)
 
 
@@ -61,36 +61,36 @@ def tiles_of(
     if cell == RESETS and whole > 1024:
         return None  # its two products spill registers
     if gates == 1:
-        found = _elman(batch, whole, processors)
+        tiles = _elman(batch, whole, processors)
     elif whole > 1024:
         forward = _streamed(Tiles(128, 16, 1, 0, 5, 8), 4 * 16, whole // DEPTH)
         backward = _streamed(Tiles(128, 16, 4, 0, 4, 8), 4 * 16, whole // DEPTH)
-        found = forward, backward
+        tiles = forward, backward
     else:
-        found = _held(batch, whole, processors, normalised)
-    for tiles in found:
-        across, down = tiles.programs(batch, size)
-        if across * down > processors or tiles.held < 0:
+        tiles = _held(batch, whole, processors, normalised)
+    for kernel in tiles:
+        across, down = kernel.programs(batch, size)
+        if across * down > processors or kernel.held < 0:
             return None
-    return found
+    return tiles
 
 
 def _held(batch: int, whole: int, processors: int, normalised: bool) -> tuple[Tiles, Tiles]:
-    """Tiles for up to 1024 units: all weights stay."""
+    """Tiles for up to 1024 units: shared memory holds all weights."""
     units = 8 if whole // 8 * -(-batch // 64) <= processors else 16
     rows, warps = (64, 4) if whole // units * -(-batch // 64) <= processors else (128, 8)
     chunks = whole // DEPTH
     scratch = 2 * SCRATCH_BYTES if normalised and rows > 64 else SCRATCH_BYTES
-    room = (SHARED_BYTES - scratch - whole * 4 * units * ELEMENT) // (rows * DEPTH * ELEMENT)
-    forward = Tiles(rows, units, 1, chunks, min(chunks, room), warps)
+    most_buffers = (SHARED_BYTES - scratch - whole * 4 * units * ELEMENT) // (rows * DEPTH * ELEMENT)
+    forward = Tiles(rows, units, 1, chunks, min(chunks, most_buffers), warps)
     if whole <= 256 and rows == 64:
         deep = 4 * chunks
         return forward, Tiles(64, 16, 1, deep, deep, 4)
-    return forward, Tiles(rows, units, 4, chunks, min(chunks, room), warps)
+    return forward, Tiles(rows, units, 4, chunks, min(chunks, most_buffers), warps)
 
 
 def _streamed(tiles: Tiles, width: int, chunks: int) -> Tiles:
-    """`tiles` with as many chunks of weights held as there is room for beside its buffers, each with one of weights."""
+    """`tiles` with the most held chunks of weights that fit beside its buffers; each buffer includes one of weights."""
     chunk = width * DEPTH * ELEMENT
     buffers = tiles.buffers * (tiles.rows * DEPTH * ELEMENT + chunk)
     held = min(chunks, (SHARED_BYTES - SCRATCH_BYTES - buffers) // chunk - 1)
@@ -98,22 +98,22 @@ def _streamed(tiles: Tiles, width: int, chunks: int) -> Tiles:
 
 
 def _elman(batch: int, whole: int, processors: int) -> tuple[Tiles, Tiles]:
-    """Tiles of a cell with one gate: the same kernel with as many columns, each of them a unit. Not yet measured."""
+    """Tiles of a cell with one gate: the same number of columns, each of them a unit. Not yet measured."""
     units = 32 if whole // 32 * -(-batch // 64) <= processors else 64
     rows, warps = (64, 4) if whole // units * -(-batch // 64) <= processors else (128, 8)
     chunks, chunk, buffer = whole // DEPTH, units * DEPTH * ELEMENT, rows * DEPTH * ELEMENT
     exchange = rows * (units + 4) * 4  # bytes, from a product's layout to that of units
-    room = SHARED_BYTES - SCRATCH_BYTES - exchange
-    if chunks * chunk + min(chunks, 4) * buffer <= room:
-        made = Tiles(rows, units, 1, chunks, min(chunks, (room - chunks * chunk) // buffer), warps)
+    available = SHARED_BYTES - SCRATCH_BYTES - exchange
+    if chunks * chunk + min(chunks, 4) * buffer <= available:
+        tiles = Tiles(rows, units, 1, chunks, min(chunks, (available - chunks * chunk) // buffer), warps)
     else:
-        made = Tiles(rows, units, 1, min(chunks, (room - 4 * (buffer + chunk)) // chunk), 4, warps)
-    return made, made
+        tiles = Tiles(rows, units, 1, min(chunks, (available - 4 * (buffer + chunk)) // chunk), 4, warps)
+    return tiles, tiles
 
 
 @lru_cache(maxsize=1024)
 def most_sequences(cell: str, steps: int, batch: int, size: int, processors: int) -> int:
-    """How many of `batch` sequences one launch can hold: all, or a multiple of 64, or none."""
+    """The number of `batch` sequences that one launch can hold: all, a multiple of 64, or 0."""
     widest = MOST_ELEMENTS // ((steps + 1) * GATES[cell] * padded(size)) - 1
     if widest >= batch and tiles_of(cell, batch, size, processors):
         return batch
@@ -126,38 +126,38 @@ def most_sequences(cell: str, steps: int, batch: int, size: int, processors: int
 def holds_both(cell: str, steps: int, batch: int, size: int, processors: int) -> bool:
     """Whether one launch can hold both directions of a layer, each on half of the multiprocessors.
 
-    Not of an Elman cell where a program would have 64 of more than 512 units: that spills registers.
+    It cannot for an Elman cell if a program would have 64 of more than 512 units, because that spills registers.
     """
     if most_sequences(cell, 2 * steps + 3, batch, size, processors // 2) < batch:  # arrays have twice the width
         return False
-    found = tiles_of(cell, batch, size, processors // 2)
-    return found is not None and (GATES[cell] > 1 or found[0].units < 64 or size <= 512)
+    tiles = tiles_of(cell, batch, size, processors // 2)
+    return tiles is not None and (GATES[cell] > 1 or tiles[0].units < 64 or size <= 512)
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """All that is fixed when a persistent kernel is compiled."""
+    """Everything that is fixed when a persistent kernel is compiled."""
 
     cell: str
     backward: bool
     real: int  # hidden units
     tiles: Tiles
     reverse: bool
-    zoneout: int  # 0 none, 1 a share, 2 masks
+    zoneout: int  # 0: none, 1: a fraction, 2: masks
     lengths: bool
     save: bool
     normalised: bool
-    directions: int  # 2 where a launch runs both, and then `reverse` says nothing
+    directions: int  # 2 if a launch runs both; then `reverse` has no meaning
 
 
 @dataclass(frozen=True)
 class Frame:
-    """`Fixed` in the kernels' own terms, with layouts."""
+    """`Fixed` in the terms of the kernels, with layouts."""
 
     cell: str
     gates: int
     memory: bool
-    size: int  # units, those that were added included
+    size: int  # units, padding included
     real: int
     rows: int
     units: int
@@ -174,18 +174,18 @@ class Frame:
     normalised: bool
     directions: int
     resets: bool  # whether a step has a second product, of r * h
-    late: bool  # whether addresses are kept from being made before the wait: they would spill
-    adds_up: bool  # whether the bias's gradient is summed on the way
-    count: float  # values that are normalised together
+    late: bool  # whether addresses must not be computed before the wait, where they would spill
+    adds_up: bool  # whether the kernel also sums the bias's gradient
+    count: float  # number of values that are normalised together
     across: int  # programs of a tile of sequences
-    partners: int  # a power of two, no less than the programs of a tile of sequences
-    parts: Any  # layout of what these programs exchange for it [partners, rows]
+    partners: int  # the smallest power of two that is at least `across`
+    partial_sums: Any  # layout of the sums that these programs exchange to normalise [partners, rows]
     sums: Any  # layout of a product [rows, columns]
-    columns: Any  # of gates [rows, gates * units], in memory's order
-    tile: Any  # of states [rows, units]
-    load: Any  # of a chunk on its way to shared memory
-    shared: Any
-    weight_load: Any
+    columns: Any  # layout of gates [rows, gates * units], in memory's order
+    tile: Any  # layout of states [rows, units]
+    load: Any  # layout of a chunk that is copied to shared memory
+    shared: Any  # layout of a chunk in shared memory
+    weight_load: Any  # the same for weights
     weight_shared: Any
 
 
@@ -220,7 +220,7 @@ def frame_of(fixed: Fixed) -> Frame:
         count=float(BLOCKS.get(fixed.cell, 1) * fixed.real),
         across=across,
         partners=1 << (across - 1).bit_length(),
-        parts=_parts_layout(tiles),
+        partial_sums=_partial_sums_layout(tiles),
         late=fixed.directions == 2 or resets or (fixed.lengths and not fixed.reverse),
         sums=sums,
         columns=columns,
@@ -233,7 +233,7 @@ def frame_of(fixed: Fixed) -> Frame:
 
 
 def _warps_down(tiles: Tiles) -> int:
-    """How many of a program's warps lie along the rows of its product."""
+    """The number of a program's warps along the rows of its product."""
     return 8 if tiles.rows >= 128 and tiles.warps >= 8 else 4
 
 
@@ -248,7 +248,7 @@ def _sums_layout(width: int, tiles: Tiles) -> Any:
 
 
 def _columns_layout(width: int, tiles: Tiles, scale: int) -> Any:
-    """Where a product's columns are once they are in memory's order; with scale 4, four columns as one unit.
+    """The layout of a product's columns in memory's order; with scale 4, four columns are one unit.
 
     A thread of a product has columns 2j and 2j + 1 of each group of eight, j from 0 to 3 by its lane; in memory's order
     they are 2 * groups neighbours.
@@ -257,7 +257,7 @@ def _columns_layout(width: int, tiles: Tiles, scale: int) -> Any:
 
     down = _warps_down(tiles)
     across, groups = tiles.warps // down, width // 8
-    bits = [1 << index for index in range(groups.bit_length() - 1)]  # of the number of a group
+    bits = [1 << index for index in range(groups.bit_length() - 1)]  # bits of a group's number
     apart = across.bit_length() - 1
     own, others = (bits[:-apart], bits[-apart:]) if apart else (bits, [])
     more = [[row, 0] for row in (64, 128) if tiles.rows > row >= 16 * down]
@@ -270,15 +270,15 @@ def _columns_layout(width: int, tiles: Tiles, scale: int) -> Any:
 
 
 def _load_layout(warps: int, width: int) -> Any:
-    """Eight threads read a line of 128 bytes, each sixteen of them."""
+    """The layout of a copy: eight threads read a line of 128 bytes, sixteen bytes each."""
     from triton.experimental.gluon import language as gl
 
     across = min(width // 8, 8)
     return gl.BlockedLayout([1, 8], [32 // across, across], [warps, 1], [1, 0])
 
 
-def _parts_layout(tiles: Tiles) -> Any:
-    """Sums of all programs [partners, rows]: as many warps along the rows as there are, which are not added up."""
+def _partial_sums_layout(tiles: Tiles) -> Any:
+    """The layout of the sums of all programs [partners, rows]: all warps along the rows, which are not added up."""
     from triton.experimental.gluon import language as gl
 
     across = min(tiles.warps, tiles.rows // 32)
