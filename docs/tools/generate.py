@@ -217,8 +217,8 @@ def map_page() -> str:
         NOTE,
         "# A map of the code",
         "",
-        "Each room of the package, and each file with its one job. [Contributing](../CONTRIBUTING.md) says which room may",
-        "import which, and where a change goes.",
+        "Each folder of the package, and each file with its one job. [Contributing](../CONTRIBUTING.md) says",
+        "which folder may import which, and where a change goes.",
         "",
     ]
     for room in sorted({path.parent for path in PACKAGE.rglob("*.py")}):

@@ -92,7 +92,7 @@ def evaluate(
     parallel = {"source": source, "target": target, "columns": columns, **_changed(search), **_changed(bleu)}
     path = model or _usual_model(corpus or [], labelled, parallel)
     loaded = load(path, device=device)
-    if model is None:
+    if model is None and corpus:
         _note(f"the model is {path}", quiet=quiet)
     options = {CLASSIFIER.name: labelled, TRANSLATOR.name: parallel, LANGUAGE_MODEL.name: {"held_out": held_out}}
     _refuse_foreign(loaded.task, options)

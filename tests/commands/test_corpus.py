@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from typer.testing import Result
 
 from nlpseq.text.bundled import BUNDLED
@@ -100,3 +102,30 @@ def test_a_row_with_too_many_cells_is_answered_with_a_cure(nlpseq: Run, tmp_path
     (tmp_path / "b.jsonl").write_text('{"text": "a"}\n{"text" "b"}\n')
     shown = nlpseq("corpus", "check", "--labels", tmp_path / "b.jsonl").stdout
     assert f"{tmp_path / 'b.jsonl'}:2: it is not JSON: Expecting ':' delimiter at character 9\n" in shown
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "lm", "PIPE"),
+        ("train", "sentiment", "PIPE"),
+        ("train", "translation", "--source", "FILE", "--target", "PIPE"),
+        ("train", "translation", "english-german", "--valid", "PIPE"),
+        ("corpus", "check", "--source", "FILE", "--target", "PIPE"),
+    ],
+    ids=" ".join,
+)
+def test_a_pipe_is_refused_before_it_is_read(
+    nlpseq: Run, command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("PIPE")  # to open it would wait for a writer
+    Path("FILE").write_text("text\n")
+    done = nlpseq(*command)
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "error: PIPE: it is a pipe, but must be a file, because it is read more than once\n"
+        "hint:  cat PIPE > FILE, and name FILE instead\n"
+    )
+    assert not Path("checkpoints").exists()

@@ -28,7 +28,7 @@ from nlpseq.text.checks.finding import (
     reading_fault,
     reading_notes,
 )
-from nlpseq.text.checks.steps import first_shift
+from nlpseq.text.checks.shifts import first_shift
 from nlpseq.text.readers.rows import text_lines
 from nlpseq.text.readers.table import one_line
 from nlpseq.text.tables.pair_tables import Columns
