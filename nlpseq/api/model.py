@@ -51,8 +51,9 @@ class TrainedModel:
 
         def __getattr__(self, name: str) -> NoReturn:
             """Raises TaskError for an ability of another task, with what this model has instead."""
-            others = [task.noun for task in TASKS.values() if name in task.load("model").abilities()]
-            if name.startswith("_") or not others:
+            public = not name.startswith("_")
+            others = [task.noun for task in TASKS.values() if public and name in task.load("model").abilities()]
+            if not others:
                 raise AttributeError(f"{type(self).__name__} has no attribute {name!r}", name=name, obj=self)
             have = ", ".join(sorted(set(self.abilities()) - {"load"}))
             what = f"is a {self.task.noun} and cannot {name}; it has {have}"
