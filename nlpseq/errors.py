@@ -17,6 +17,8 @@ Interrupted is not in the tree: it is not a mistake, and no handler of errors ma
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class NlpseqError(Exception):
     """A mistake that the user can mend.
@@ -32,6 +34,10 @@ class NlpseqError(Exception):
         self.where = where
         self.what = what
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """All three parts, so that an error survives pickling, as between processes."""
+        return type(self), (self.where, self.what, self.hint)
 
 
 class CorpusError(NlpseqError):

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import overload
 
 from nlpseq import tasks
-from nlpseq.api.model import Texts, TrainedModel, as_list
+from nlpseq.api.model import Texts, TrainedModel, as_list, check_text
 from nlpseq.api.paths import as_names, as_path
 from nlpseq.decoding.classification import Decision, TextClassifier
 from nlpseq.evaluation.classifier_report import ClassifierReport, classifier_report
 from nlpseq.evaluation.scores import Note, Score, say_nothing
 from nlpseq.insight.words import WordWeights, explain
 from nlpseq.text.tables.label_tables import LabelColumns
+from nlpseq.training.requests import as_columns
 
 
 class Classifier(TrainedModel):
@@ -54,13 +55,13 @@ class Classifier(TrainedModel):
 
         Imports torch. Raises OptionError for a blank text or an unknown label.
         """
-        return explain(self.classifier, text, label)
+        return explain(self.classifier, check_text(text, "text"), label)
 
     def evaluate(
         self,
         *corpora: object,
-        label_column: str | None = None,
-        text_column: str | None = None,
+        label_column: str | int | None = None,
+        text_column: str | int | None = None,
         note: Note = say_nothing,
     ) -> list[Score]:
         """Accuracy, macro-F1, calibration error and loss on labelled texts; see `report`."""
@@ -69,8 +70,8 @@ class Classifier(TrainedModel):
     def report(
         self,
         *corpora: object,
-        label_column: str | None = None,
-        text_column: str | None = None,
+        label_column: str | int | None = None,
+        text_column: str | int | None = None,
         baseline: bool = False,
         note: Note = say_nothing,
     ) -> ClassifierReport:
@@ -79,5 +80,5 @@ class Classifier(TrainedModel):
         Without corpora the texts are those that training was validated on. `note` is called with what a reader of the
         scores should know. Raises CorpusError for texts that cannot be read or have other labels.
         """
-        columns = LabelColumns(label_column, text_column)
+        columns = LabelColumns(as_columns(label_column), as_columns(text_column))
         return classifier_report(self.classifier, as_names(corpora), columns, baseline=baseline, note=note)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from nlpseq import tasks
-from nlpseq.api.model import Texts, TrainedModel, as_list, make_options
+from nlpseq.api.model import Texts, TrainedModel, as_list, check_text, make_options
 from nlpseq.api.paths import as_names, as_path
 from nlpseq.decoding.generation import GenerationOptions, Generator, TextStream
 from nlpseq.decoding.sampling import SamplingOptions
@@ -57,9 +57,9 @@ class LanguageModel(TrainedModel):
 
     def samples(self, prompt: str = "", count: int = 2, *, echo: bool = True, **options: Any) -> list[str]:
         """`count` texts that continue one prompt; options as of `generate`."""
-        if count < 1:
-            raise OptionError("count", f"must be at least 1, was {count}")
-        groups = self._generator(options).samples(prompt, count)
+        if not isinstance(count, int) or count < 1:
+            raise OptionError("count", f"must be a whole number of at least 1, was {count!r}")
+        groups = self._generator(options).samples(check_text(prompt, "prompt"), count)
         return [made.prompt * echo + made.take() for group in groups for made in group.finish()]
 
     def stream(self, prompt: str = "", **options: Any) -> TextStream:
@@ -68,7 +68,7 @@ class LanguageModel(TrainedModel):
         The prompt is not among them. `TextStream.save` writes the state, from which `state` continues. Options as of
         `generate`.
         """
-        return self._generator(options).stream(prompt)
+        return self._generator(options).stream(check_text(prompt, "prompt"))
 
     def _generator(self, options: dict[str, Any]) -> Generator:
         state = options.pop("state", None)

@@ -87,6 +87,13 @@ def as_list(texts: str | Sequence[str], parameter: str) -> list[str]:
     return several
 
 
+def check_text(text: str, parameter: str) -> str:
+    """The text. Raises OptionError for anything else."""
+    if not isinstance(text, str):
+        raise OptionError(parameter, f"must be a text, was {text!r}")
+    return text
+
+
 def check_choice(parameter: str, value: str, choices: Sequence[str]) -> None:
     """Raises OptionError for a value that is not among the choices."""
     if value not in choices:

@@ -13,8 +13,9 @@ def as_name(path: object, parameter: str = "path") -> str:
     """The name of a file or a bundled corpus. Raises OptionError for anything but str, bytes or a path."""
     if not isinstance(path, str | bytes | os.PathLike):
         raise OptionError(parameter, f"must be a path, was {path!r}")
-    if not (name := os.fsdecode(path)):
-        raise OptionError(parameter, "must be a path, was empty")
+    name = os.fsdecode(path)
+    if not name or "\0" in name:
+        raise OptionError(parameter, f"must be a path, was {name!r}")
     return name
 
 

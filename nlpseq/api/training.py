@@ -29,8 +29,9 @@ def train(
 ) -> LanguageModel | Classifier | Translator:
     """Train a model and load it; see `nlpseq.train`."""
     found = find_task(task)
-    if not (progress is None or callable(progress)):
-        raise OptionError("progress", f"must be callable, was {progress!r}", "progress=print")
+    for name, function in (("progress", progress or print), ("note", note)):
+        if not callable(function):
+            raise OptionError(name, f"must be callable, was {function!r}", f"{name}=print")
     request = make_request(found, corpora, options)
     try:
         run = found.load("run")(request)
@@ -60,10 +61,10 @@ def _run(run: Any, progress: Callable[[Progress], object] | None) -> None:
 
 def find_task(name: str) -> Task:
     """The task of a command's name, or of a model's. Raises OptionError for another name."""
-    found = COMMANDS.get(name) or TASKS.get(name)
+    found = COMMANDS.get(name) or TASKS.get(name) if isinstance(name, str) else None
     if found is None:
         names = {**{task.name: task for task in TASKS.values()}, **COMMANDS}
-        near = get_close_matches(name, names, 1)
+        near = get_close_matches(str(name), names, 1)
         command = names[near[0]].command if near else next(iter(COMMANDS))
         what = f"must be one of {', '.join(COMMANDS)}, was {name!r}"
         raise OptionError("task", what, f"nlpseq.train({command!r}, ...)")

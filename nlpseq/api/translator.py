@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from nlpseq import tasks
-from nlpseq.api.model import Texts, TrainedModel, as_list, make_options
+from nlpseq.api.model import Texts, TrainedModel, as_list, check_text, make_options
 from nlpseq.api.paths import as_names, as_path
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.ensemble import Ensemble
@@ -20,7 +20,7 @@ from nlpseq.evaluation.scores import Note, Score, say_nothing
 from nlpseq.evaluation.translation_scores import BleuOptions, read_evaluation_pairs, translator_scores
 from nlpseq.models import translator
 from nlpseq.models.attention import Alignment
-from nlpseq.training.requests import read_pair_columns
+from nlpseq.training.requests import as_columns, read_pair_columns
 
 
 class Translator(TrainedModel):
@@ -31,6 +31,8 @@ class Translator(TrainedModel):
 
     def __init__(self, *paths: str | bytes | Path, device: str = "cpu") -> None:
         """Raises ModelFileError if there is no such model or vocabularies differ, BackendError for no such device."""
+        if not paths:
+            raise OptionError("path", "is missing")
         self.models = [translator.load(as_path(path)) for path in paths]
         self.model, self.options = self.models[0]
         self.device = device
@@ -86,14 +88,14 @@ class Translator(TrainedModel):
 
         Raises OptionError for a text that is blank or too long.
         """
-        return explain_translation(self.ensemble, text, target, BeamOptions())[1]
+        return explain_translation(self.ensemble, check_text(text, "text"), target, BeamOptions())[1]
 
     def evaluate(
         self,
         *corpora: object,
         source: object = None,
         target: object = (),
-        columns: str | None = None,
+        columns: str | Sequence[str | int] | None = None,
         note: Note = say_nothing,
         **options: Any,
     ) -> list[Score]:
@@ -106,5 +108,7 @@ class Translator(TrainedModel):
         search, bleu = make_options([BeamOptions, BleuOptions], options, "evaluation")
         references = as_names(target if isinstance(target, list | tuple) else [target])
         source_name = None if source is None else as_names([source])[0]
-        pairs = read_evaluation_pairs(as_names(corpora), source_name, references, read_pair_columns(columns), note)
+        pairs = read_evaluation_pairs(
+            as_names(corpora), source_name, references, read_pair_columns(as_columns(columns)), note
+        )
         return translator_scores(self.models, pairs, search, bleu, device=self.device, note=note)

@@ -49,7 +49,8 @@ def translate(
     """Write one line for each line of standard input: its translation.
 
     With --n-best N or --sample N there are N lines for each line that is not blank: the line's number, the
-    translation, its log-probability in nats and the score of its rank, separated by tabs. A blank line stays blank; a
+    translation, its log-probability in nats and the score of its rank, separated by tabs. A blank line has
+    one empty translation; a
     line that is too long (over 2,000 tokens) has an empty translation. With --jsonl `status` is ok, cut (the
     translation went on too long, or in circles), too-long, no-text, invalid-json or invalid-utf8. If your object
     already has a field `translation`, it is kept as `given_translation`, and so on.

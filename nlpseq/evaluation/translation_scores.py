@@ -174,5 +174,8 @@ def read_evaluation_pairs(
         pairs = [read_parallel(corpora, two_files=False, columns=columns, keep_blank=True)]
         for sentence in pairs[0].notes:
             note(sentence)
+        sides = zip(pairs[0].sources, pairs[0].targets, strict=True)
+        if blank := sum(not source.strip() or not target.strip() for source, target in sides):
+            note(f"{blank:,} of {len(pairs[0].sources):,} pairs have a blank side, and are counted")
         return pairs
     return [read_parallel((source, target), two_files=True, keep_blank=True) for target in targets]

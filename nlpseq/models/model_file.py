@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -144,11 +145,13 @@ def _missing(path: Path, task: str | None) -> ModelFileError:
     if (path / "config.json").exists():
         go_on = "--resume" if (path / "resume.safetensors").exists() else "--overwrite"
         what = "holds a run that has not saved a model yet"
-        return ModelFileError(str(path), what, f"nlpseq train {verb} {go_on} --out {path}")
+        return ModelFileError(str(path), what, f"nlpseq train {verb} {go_on} --out {shlex.quote(str(path))}")
     if inside := _runs(path):
-        return ModelFileError(str(path), f"holds no model, but runs: {', '.join(inside)}", f"-m {path / inside[0]}")
+        fitting = [run for run in inside if task in (None, task_of(path / run))] or inside
+        hint = f"-m {shlex.quote(str(path / fitting[0]))}"
+        return ModelFileError(str(path), f"holds no model, but runs: {', '.join(inside)}", hint)
     near = get_close_matches(path.name, _runs(path.absolute().parent), 1, 0.8)
-    train = f"nlpseq train {verb} --out {path}"
+    train = f"nlpseq train {verb} --out {shlex.quote(str(path))}"
     return ModelFileError(str(path), "no such model", f"did you mean {path.with_name(near[0])}?" if near else train)
 
 

@@ -6,6 +6,7 @@ and even one more training step changes what they mean.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from nlpseq import __version__
@@ -32,7 +33,7 @@ def check_state_target(path: Path) -> None:
     if path.is_dir():
         raise RunError(str(path), "is a folder, not a file", f"--save-state {path / 'NAME.state'}")
     if not path.absolute().parent.is_dir():
-        raise RunError(str(path), f"there is no folder {path.parent}", f"mkdir -p {path.parent}")
+        raise RunError(str(path), f"there is no folder {path.parent}", f"mkdir -p {shlex.quote(str(path.parent))}")
 
 
 def load_state(path: Path, model: Model, options: LanguageModelOptions) -> tuple[LanguageModelState, int]:

@@ -233,9 +233,18 @@ def _as_path(name: str, value: Any, kind: Any) -> Any:
     if kind == Paths:
         names = value if isinstance(value, list | tuple) else [value]
         return tuple(_name(each, name) for each in names)
-    if value is not None and Path in (kind, *typing.get_args(kind)):
+    if Path in (kind, *typing.get_args(kind)) and (value is not None or kind is Path):
         return Path(_name(value, name))
+    if name in ("columns", "label_column", "text_column"):
+        return as_columns(value)
     return value
+
+
+def as_columns(value: Any) -> Any:
+    """Names or numbers of columns as the command line spells them: `2` and `(2, 4)` as "2" and "2,4"."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _name(value: object, parameter: str) -> str:
@@ -253,6 +262,11 @@ def refuse_changes(started: Mapping[str, Any], request: Request) -> None:
         for name, value in now[section].items():
             earlier = started[section].get(name)
             if name != "device" and value not in (plain[section][name], earlier):
+                raise OptionError(name, _changed(earlier, value), f"leave out {flag(name)}")
+    if isinstance(request, ClassifierRequest):
+        pairs = zip(("label_column", "text_column"), now.pop("columns"), started["columns"], strict=True)
+        for name, value, earlier in pairs:
+            if value not in (None, earlier):
                 raise OptionError(name, _changed(earlier, value), f"leave out {flag(name)}")
     for name in now.keys() - set(sections):
         if now[name] not in (plain[name], started.get(name)):

@@ -28,6 +28,7 @@ from nlpseq.files import replace_file
 from nlpseq.models.model_file import FORMAT, NAME, read_tensors, write_tensors
 
 RESUME = "resume.safetensors"
+NEW_RUN = "--overwrite in place of --resume starts a new run"
 
 
 class RunFolder:
@@ -98,9 +99,9 @@ class RunFolder:
         try:
             config = json.loads((self.path / "config.json").read_text())
         except (OSError, ValueError) as error:
-            raise RunError(str(self.path / "config.json"), f"cannot be read: {error}", "add --overwrite") from error
+            raise RunError(str(self.path / "config.json"), f"cannot be read: {error}", NEW_RUN) from error
         if not isinstance(config, dict):
-            raise RunError(str(self.path / "config.json"), "is damaged: it is not a JSON object", "add --overwrite")
+            raise RunError(str(self.path / "config.json"), "is damaged: it is not a JSON object", NEW_RUN)
         return config
 
     def add_to_history(self, record: Mapping[str, Any]) -> None:
@@ -126,7 +127,7 @@ class RunFolder:
         try:
             return read_tensors(self.resume)
         except ModelFileError as error:
-            raise RunError(str(self.resume), error.what, "add --overwrite to start a new run") from error
+            raise RunError(str(self.resume), error.what, NEW_RUN) from error
 
     def finish(self) -> None:
         """Remove the files that only an unfinished run needs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -87,8 +88,33 @@ def test_a_model_that_is_missing_foreign_or_damaged_is_refused(trained: dict[str
     damaged.write_bytes(data)
     with pytest.raises(ModelFileError, match="damaged"):
         nlpseq.load(damaged)
-    with pytest.raises(OptionError, match="path: must be a path, was 3"):
-        nlpseq.load(3)  # type: ignore[arg-type]
+    for wrong in (3, "", "a\0b"):
+        with pytest.raises(OptionError, match="path: must be a path, was "):
+            nlpseq.load(wrong)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="path: is missing"):
+        nlpseq.Translator()
+
+
+def test_an_error_survives_pickling(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError) as refused:
+        nlpseq.load(tmp_path / "nowhere")
+    again = pickle.loads(pickle.dumps(refused.value))
+    assert (type(again), str(again), again.hint) == (ModelFileError, str(refused.value), refused.value.hint)
+
+
+def test_columns_of_a_resumed_classifier_are_told_by_their_flags(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text("id,verdict,review\n" + "".join(f"{n},{'ab'[n % 2]},text {n}\n" for n in range(60)))
+    sizes = {"hidden_size": 8, "device": "cpu", "steps": 6, "out": tmp_path / "model"}
+
+    def interrupt(record: Any) -> None:
+        os.kill(os.getpid(), 2)
+
+    with pytest.raises(KeyboardInterrupt):
+        nlpseq.train("sentiment", table, label_column=2, text_column="review", progress=interrupt, **sizes)
+    with pytest.raises(OptionError, match="label_column: was 2 when the run was started, is 1 now"):
+        nlpseq.train("sentiment", resume=True, out=tmp_path / "model", label_column=1)
+    nlpseq.train("sentiment", resume=True, out=tmp_path / "model", label_column="2")
 
 
 def test_options_of_loading_are_for_the_right_task(trained: dict[str, Path]) -> None:
@@ -111,6 +137,8 @@ def test_options_of_loading_are_for_the_right_task(trained: dict[str, Path]) -> 
         ("lm", {"quiet": True}, "quiet: is an option of the command line", "progress=print and note=print show a run"),
         ("lm", {"valid": ""}, "valid: must be a file or the name of a corpus, was empty", "nlpseq corpus list"),
         ("translate", {}, "task: must be one of lm, sentiment, translation", "nlpseq.train('translation', ...)"),
+        ("lm", {"note": 5}, "note: must be callable, was 5", "note=print"),
+        ("lm", {"out": None}, "out: must be a path or the name of a corpus, was None", ""),
         ("lm", {"progress": 5}, "progress: must be callable, was 5", "progress=print"),
         ("lm", {"steps": 3, "minutes": 1}, "steps and minutes: are different budgets", ""),
         (

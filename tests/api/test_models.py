@@ -126,7 +126,11 @@ def test_a_translator_translates_and_is_evaluated_as_by_the_command(trained: dic
         ("lm", "generate", (3,), {}, "prompt: must be a text or a list of texts, was 3"),
         ("lm", "generate", (["a", 3],), {}, "prompt: must be a text or a list of texts, was 3"),
         ("lm", "generate", ("a",), {"length": 0}, "length: must be at least 1, was 0"),
-        ("lm", "samples", ("a", 0), {}, "count: must be at least 1, was 0"),
+        ("lm", "samples", ("a", 0), {}, "count: must be a whole number of at least 1, was 0"),
+        ("lm", "samples", ("a", "3"), {}, "count: must be a whole number of at least 1, was '3'"),
+        ("lm", "stream", (["a"],), {}, "prompt: must be a text, was ['a']"),
+        ("sentiment", "words", (None,), {}, "text: must be a text, was None"),
+        ("translation", "attention", (["a"],), {}, "text: must be a text, was ['a']"),
         ("sentiment", "classify", ([None],), {}, "texts: must be a text or a list of texts, was None"),
         ("sentiment", "words", (" ",), {}, "TEXT: must not be blank"),
         ("sentiment", "words", ("a",), {"label": "x"}, "label: must be one of "),
@@ -143,3 +147,22 @@ def test_a_wrong_argument_is_refused(
     with pytest.raises(OptionError) as refused:
         getattr(model, ability)(*arguments, **options)
     assert str(refused.value).startswith(said)
+
+
+def test_columns_may_be_numbers(trained: dict[str, Path], tmp_path: Path) -> None:
+    labelled, pairs = tmp_path / "a.tsv", tmp_path / "b.tsv"
+    labelled.write_text("1\ta dull film\tnegative\n2\ta fine film\tpositive\n")
+    pairs.write_text("1\tA man.\t7\tEin Mann.\n2\tA dog.\t8\tEin Hund.\n")
+    classifier = nlpseq.Classifier.load(trained["sentiment"])
+    assert _scores(classifier, labelled, label_column=3, text_column=2) == _scores(
+        classifier, labelled, label_column="3", text_column="2"
+    )
+    translator = nlpseq.Translator.load(trained["translation"])
+    assert _scores(translator, pairs, columns=(2, 4)) == _scores(translator, pairs, columns="2,4")
+
+
+def test_pairs_with_a_blank_side_are_told_of(trained: dict[str, Path], tmp_path: Path) -> None:
+    pairs, notes = tmp_path / "pairs.tsv", list[str]()
+    pairs.write_text("A man.\tEin Mann.\nA dog.\t\n")
+    nlpseq.Translator.load(trained["translation"]).evaluate(pairs, note=notes.append)
+    assert "1 of 2 pairs have a blank side, and are counted" in notes
