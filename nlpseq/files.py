@@ -1,4 +1,6 @@
-"""Files are written under a temporary name, flushed to the disk and renamed: a kill or a full disk leaves the old file.
+"""Names of files, and files that are replaced whole.
+
+Files are written under a temporary name, flushed to the disk and renamed: a kill or a full disk leaves the old file.
 
 The cost is that for a moment both files are on the disk.
 """
@@ -9,7 +11,14 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from nlpseq.errors import RunError
+from nlpseq.errors import OptionError, RunError
+
+
+def file_name(value: object, parameter: str, kind: str = "a path") -> str:
+    """The name of a file given as str, bytes or a path. Raises OptionError for anything else, which is no `kind`."""
+    if not isinstance(value, str | bytes | os.PathLike):
+        raise OptionError(parameter, f"must be {kind}, was {value!r}")
+    return os.fsdecode(value)
 
 
 def replace_file(path: Path, data: bytes) -> None:

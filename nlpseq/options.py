@@ -10,6 +10,7 @@ import dataclasses
 import math
 import operator
 import typing
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
@@ -68,16 +69,29 @@ def check(options: Any) -> None:
         value = getattr(options, field.name)
         if value is None or "limits" not in field.metadata:
             continue
-        choices = field.metadata["choices"]
-        if choices and value not in choices:
-            raise OptionError(field.name, f"must be one of {', '.join(choices)}, was {value!r}", _near(value, choices))
+        if choices := field.metadata["choices"]:
+            check_choice(field.name, value, choices)
         _check_kind(field.name, value, types[field.name])
         _check_limits(field.name, value, field.metadata["limits"])
 
 
-def _near(value: Any, choices: tuple[str, ...]) -> str:
-    """A hint with the choice most like a value, or an empty one."""
-    near = get_close_matches(str(value), choices, 1)
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raises OptionError for a value that is not among the choices, with the one that was probably meant."""
+    if value not in choices:
+        what = f"must be one of {', '.join(choices)}, was {value!r}"
+        raise OptionError(name, what, _did_you_mean(str(value), choices))
+
+
+def refuse_unknown(names: Iterable[str], known: Collection[str], owner: str, hint: str) -> None:
+    """Raises OptionError for the first name that is no option of `owner`; `hint` is for one that resembles none."""
+    for name in names:
+        if name not in known:
+            raise OptionError(name, f"is no option of {owner}", _did_you_mean(name, known) or hint)
+
+
+def _did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """A hint with the choice most like a word, or an empty one."""
+    near = get_close_matches(word, list(choices), 1)
     return f"did you mean {near[0]}?" if near else ""
 
 

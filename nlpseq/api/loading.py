@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlpseq.api.model import TrainedModel, check_choice
+from nlpseq.api.model import TrainedModel
 from nlpseq.api.paths import as_path
 from nlpseq.errors import ModelFileError, OptionError
 from nlpseq.models.model_file import load_model, task_of
+from nlpseq.options import check_choice
 from nlpseq.tasks import TASKS
 
 if TYPE_CHECKING:

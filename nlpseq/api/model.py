@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from nlpseq.errors import OptionError, TaskError
 from nlpseq.evaluation.scores import Score
 from nlpseq.models.model_file import Model
+from nlpseq.options import refuse_unknown
 from nlpseq.tasks import TASKS, Task
 
 Texts = list[str] | tuple[str, ...]
@@ -67,11 +67,7 @@ def make_options(kinds: Sequence[type], values: Mapping[str, Any], ability: str)
     """
     names = [{field.name for field in fields(kind)} for kind in kinds]
     known = set().union(*names)
-    for name in values:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"its options are {', '.join(sorted(known))}"
-            raise OptionError(name, f"is no option of {ability}", hint)
+    refuse_unknown(values, known, ability, f"its options are {', '.join(sorted(known))}")
     return [
         kind(**{name: value for name, value in values.items() if name in own})
         for kind, own in zip(kinds, names, strict=True)
@@ -92,11 +88,3 @@ def check_text(text: str, parameter: str) -> str:
     if not isinstance(text, str):
         raise OptionError(parameter, f"must be a text, was {text!r}")
     return text
-
-
-def check_choice(parameter: str, value: str, choices: Sequence[str]) -> None:
-    """Raises OptionError for a value that is not among the choices."""
-    if value not in choices:
-        near = get_close_matches(str(value), choices, 1)
-        what = f"must be one of {', '.join(choices)}, was {value!r}"
-        raise OptionError(parameter, what, f"did you mean {near[0]}?" if near else "")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from nlpseq.errors import OptionError
+from nlpseq.files import file_name
 
 
 def as_name(path: object, parameter: str = "path") -> str:
     """The name of a file or a bundled corpus. Raises OptionError for anything but str, bytes or a path."""
-    if not isinstance(path, str | bytes | os.PathLike):
-        raise OptionError(parameter, f"must be a path, was {path!r}")
-    name = os.fsdecode(path)
+    name = file_name(path, parameter)
     if not name or "\0" in name:
         raise OptionError(parameter, f"must be a path, was {name!r}")
     return name

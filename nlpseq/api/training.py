@@ -29,8 +29,8 @@ def train(
 ) -> LanguageModel | Classifier | Translator:
     """Train a model and load it; see `nlpseq.train`."""
     found = find_task(task)
-    for name, function in (("progress", progress or print), ("note", note)):
-        if not callable(function):
+    for name, function in (("progress", progress), ("note", note)):
+        if function is not None and not callable(function):
             raise OptionError(name, f"must be callable, was {function!r}", f"{name}=print")
     request = make_request(found, corpora, options)
     try:
@@ -61,11 +61,9 @@ def _run(run: Any, progress: Callable[[Progress], object] | None) -> None:
 
 def find_task(name: str) -> Task:
     """The task of a command's name, or of a model's. Raises OptionError for another name."""
-    found = COMMANDS.get(name) or TASKS.get(name) if isinstance(name, str) else None
-    if found is None:
-        names = {**{task.name: task for task in TASKS.values()}, **COMMANDS}
-        near = get_close_matches(str(name), names, 1)
-        command = names[near[0]].command if near else next(iter(COMMANDS))
-        what = f"must be one of {', '.join(COMMANDS)}, was {name!r}"
-        raise OptionError("task", what, f"nlpseq.train({command!r}, ...)")
-    return found
+    known = {**TASKS, **COMMANDS}
+    if isinstance(name, str) and name in known:
+        return known[name]
+    near = get_close_matches(str(name), known, 1) or list(COMMANDS)
+    what = f"must be one of {', '.join(COMMANDS)}, was {name!r}"
+    raise OptionError("task", what, f"nlpseq.train({known[near[0]].command!r}, ...)")

@@ -88,7 +88,7 @@ class Group(ParsesValues, TyperGroup):
     """A group of commands, each with the first sentence of its help."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the first argument names. Raises WrongUsage if there is none."""
+        """The command that the first argument names. Raises WrongUsage if no command has that name."""
         names = self.list_commands(ctx)
         if args[0] not in names and not ctx.resilient_parsing:
             raise no_command(args[0], ctx.command_path, names)

@@ -130,7 +130,7 @@ def save_model(
 
 
 def task_of(path: Path) -> str | None:
-    """The task in the header of a model file, or None if there is none. Reads the header only."""
+    """The task in the header of a model file, or None if the file names no task. Reads the header only."""
     try:
         with safe_open(path / NAME if path.is_dir() else path, framework="np") as file:
             task = json.loads((file.metadata() or {})[KEY])["task"]
@@ -141,7 +141,7 @@ def task_of(path: Path) -> str | None:
 
 def _missing(path: Path, task: str | None) -> ModelFileError:
     """The error for a path that holds no model, with a hint at a model or at the way to one."""
-    verb = next((one.command for one in TASKS.values() if one.folder == path), _verb(task))
+    verb = next((own.command for own in TASKS.values() if own.folder == path), _verb(task))
     if (path / "config.json").exists():
         go_on = "--resume" if (path / "resume.safetensors").exists() else "--overwrite"
         what = "holds a run that has not saved a model yet"

@@ -7,21 +7,20 @@ is not imported here, so that the command line can show the options at once.
 from __future__ import annotations
 
 import dataclasses
-import os
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from nlpseq import tasks
 from nlpseq.errors import OptionError
+from nlpseq.files import file_name
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.translator import TranslatorOptions
-from nlpseq.options import as_flags, check, flag, option
+from nlpseq.options import as_flags, check, flag, option, refuse_unknown
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.training.options import (
     ClassifierTraining,
@@ -32,6 +31,7 @@ from nlpseq.training.options import (
 )
 
 Paths = tuple[str, ...]
+CORPUS = "a path or the name of a corpus"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class ClassifierRequest(Request):
 
     def as_json(self) -> dict[str, Any]:
         """The parts of the request that make two runs the same run."""
-        return {**super().as_json(), "columns": list(self.columns)}
+        return {**super().as_json(), "label_column": self.label_column, "text_column": self.text_column}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,15 +197,12 @@ def make_request(task: tasks.Task, corpora: Sequence[object], values: Mapping[st
     """
     kind = task.load("request")
     fields = {name: owner for owner, name in _fields(kind)}
-    unknown = next((name for name in values if name not in fields), None)
-    if unknown in ("quiet", "json"):
-        raise OptionError(unknown, "is an option of the command line", "progress=print and note=print show a run")
-    if unknown is not None:
-        near = get_close_matches(unknown, fields, 1)
-        hint = f"did you mean {near[0]}?" if near else f"nlpseq train {task.command} --help"
-        raise OptionError(unknown, f"is no option of training a {task.noun}", hint)
+    for name in ("quiet", "json"):
+        if name in values:
+            raise OptionError(name, "is an option of the command line", "progress=print and note=print show a run")
+    refuse_unknown(values, fields, f"training a {task.noun}", f"nlpseq train {task.command} --help")
     nested: dict[str, dict[str, Any]] = {}
-    own: dict[str, Any] = {"corpus": tuple(_name(corpus, "corpus") for corpus in corpora)}
+    own: dict[str, Any] = {"corpus": tuple(file_name(corpus, "corpus", CORPUS) for corpus in corpora)}
     types = typing.get_type_hints(kind)
     for name, value in values.items():
         if owner := fields[name]:
@@ -232,9 +229,9 @@ def _as_path(name: str, value: Any, kind: Any) -> Any:
     """A value as the type of its field: paths and lists of them may be given as str, bytes or Path."""
     if kind == Paths:
         names = value if isinstance(value, list | tuple) else [value]
-        return tuple(_name(each, name) for each in names)
+        return tuple(file_name(each, name, CORPUS) for each in names)
     if Path in (kind, *typing.get_args(kind)) and (value is not None or kind is Path):
-        return Path(_name(value, name))
+        return Path(file_name(value, name, CORPUS))
     if name in ("columns", "label_column", "text_column"):
         return as_columns(value)
     return value
@@ -247,13 +244,6 @@ def as_columns(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _name(value: object, parameter: str) -> str:
-    """A file's name. Raises OptionError for anything but str, bytes or a path."""
-    if not isinstance(value, str | bytes | os.PathLike):
-        raise OptionError(parameter, f"must be a path or the name of a corpus, was {value!r}")
-    return os.fsdecode(value)
-
-
 def refuse_changes(started: Mapping[str, Any], request: Request) -> None:
     """Raises OptionError if a request to resume differs from the request that the run was started with."""
     now, plain = request.as_json(), type(request)().as_json()  # type: ignore[call-arg]  # every task has defaults
@@ -262,11 +252,6 @@ def refuse_changes(started: Mapping[str, Any], request: Request) -> None:
         for name, value in now[section].items():
             earlier = started[section].get(name)
             if name != "device" and value not in (plain[section][name], earlier):
-                raise OptionError(name, _changed(earlier, value), f"leave out {flag(name)}")
-    if isinstance(request, ClassifierRequest):
-        pairs = zip(("label_column", "text_column"), now.pop("columns"), started["columns"], strict=True)
-        for name, value, earlier in pairs:
-            if value not in (None, earlier):
                 raise OptionError(name, _changed(earlier, value), f"leave out {flag(name)}")
     for name in now.keys() - set(sections):
         if now[name] not in (plain[name], started.get(name)):
@@ -280,6 +265,6 @@ def _changed(earlier: Any, now: Any) -> str:
 
 def _spelled(value: Any) -> str:
     """A value of an option in words."""
-    if value in (None, [], [None, None]):
+    if value in (None, []):
         return "left open"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

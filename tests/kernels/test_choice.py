@@ -73,11 +73,11 @@ def test_what_was_chosen_runs_a_layer() -> None:
 
 
 def test_a_loop_that_nobody_compiled_is_refused_or_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_recurrence, "unavailable", lambda: "nobody compiled it")
-    with pytest.raises(BackendError, match="nobody compiled it") as refused:
+    monkeypatch.setattr(native_recurrence, "unavailable", lambda: "it was not compiled")
+    with pytest.raises(BackendError, match="it was not compiled") as refused:
         choose("native", "fp32", "cpu")
     assert refused.value.hint == "--backend auto"
-    assert "nobody compiled it" in choose("auto", "fp32", "cpu").reason
+    assert "it was not compiled" in choose("auto", "fp32", "cpu").reason
 
 
 def test_a_gpu_gets_tritons_kernels_or_torchs_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,9 +161,9 @@ def test_what_lacks_the_cell_is_refused(backend: str, precision: str, where: str
 
 
 def test_without_compiled_code_a_parallel_cell_runs_on_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_recurrence, "unavailable", lambda: "nobody compiled it")
-    assert choose("auto", "auto", "cpu", "mingru").reason == "plain loop, fp32: nobody compiled it"
-    assert "eager loop (nobody compiled it)" in choose("auto", "fp32", "cpu", "gru").reason
+    monkeypatch.setattr(native_recurrence, "unavailable", lambda: "it was not compiled")
+    assert choose("auto", "auto", "cpu", "mingru").reason == "plain loop, fp32: it was not compiled"
+    assert "eager loop (it was not compiled)" in choose("auto", "fp32", "cpu", "gru").reason
 
 
 @pytest.fixture

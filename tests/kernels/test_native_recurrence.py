@@ -152,8 +152,8 @@ def test_one_can_differentiate_twice_through_what_was_kept() -> None:
 
 
 def test_where_it_is_missing_the_eager_loop_runs_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_recurrence, "unavailable", lambda: "nobody compiled it")
-    assert recurrence.describe() == "eager loop (nobody compiled it)"
+    monkeypatch.setattr(native_recurrence, "unavailable", lambda: "it was not compiled")
+    assert recurrence.describe() == "eager loop (it was not compiled)"
     case = Case("gru", dtype=torch.float32)
     assert recurrence.unroll(case.cell, case.weights, case.inputs, case.state)[0].shape == case.grad_outputs.shape
 

@@ -25,7 +25,7 @@ Loop = Callable[..., Any]
 def _without_compiled_part(cell: Cell, *arguments: Any, **settings: Any) -> Any:
     """What runs where there is no compiled loop."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native_recurrence, "unavailable", lambda: "nobody compiled it")
+        patch.setattr(native_recurrence, "unavailable", lambda: "it was not compiled")
         return recurrence.unroll(cell, *arguments, **settings)
 
 

@@ -167,13 +167,13 @@ def test_without_the_library_numpy_does_the_work(monkeypatch: pytest.MonkeyPatch
     native = _follow([5, 6, 5])
 
     def missing() -> Any:
-        raise Unavailable("nobody compiled it")
+        raise Unavailable("it was not compiled")
 
     monkeypatch.delenv(extension.SETTING)
     monkeypatch.setattr(extension, "load_library", missing)
     monkeypatch.setattr(extension, "available_sets", missing)
     assert abs(_follow([5, 6, 5]) - native).max() < 1e-5
-    assert extension.describe() == "NumPy (nobody compiled it)"
+    assert extension.describe() == "NumPy (it was not compiled)"
 
 
 def test_a_broken_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

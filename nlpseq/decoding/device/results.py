@@ -108,7 +108,7 @@ def _ended(row: int, limit: int, set_aside: Iterable[Any], options: BeamOptions)
 
 
 def _given_up(row: int, fields: Any, options: BeamOptions) -> list[_Choice]:
-    """The hypothesis of a text that looped, from the fields of `GivenUp`; empty if there is none."""
+    """The hypothesis of a text that looped, from the fields of `GivenUp`; empty if it did not."""
     total, time, slot, period = fields
     if total == -inf:
         return []
