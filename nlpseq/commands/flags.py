@@ -102,6 +102,7 @@ TextColumn = Annotated[
 ]
 
 Function = Callable[..., Any]
+CONTEXT = "context_of_command"  # the parameter in which Typer passes the parsed command line
 
 
 class Without(NamedTuple):
@@ -170,9 +171,11 @@ def expanded(function: Function) -> Function:
     def run(**values: Any) -> Any:
         for name, kind in classes.items():
             values[name] = _built(kind, values)
+        values.pop(CONTEXT)
         _check_settings()
         return function(**values)
 
+    parameters.append(inspect.Parameter(CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer reads
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
@@ -185,10 +188,18 @@ def _built(kind: Any, values: dict[str, Any]) -> Any:
     for field in dataclasses.fields(kind):
         if dataclasses.is_dataclass(types[field.name]):
             fields[field.name] = _built(types[field.name], values)
+        elif field.name == "given":
+            fields["given"] = _given(values[CONTEXT])
         elif field.name in values:
             value = values.pop(field.name)
             fields[field.name] = tuple(value or ()) if types[field.name] == tuple[str, ...] else value
     return kind(**fields)
+
+
+def _given(context: Any) -> frozenset[str]:
+    """The names of the options that were set: on the command line, by a variable or by a file."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(name for name, source in sources.items() if source is not None and source.name != "DEFAULT")
 
 
 def _check_settings() -> None:
@@ -212,7 +223,7 @@ def _field_parameters(options: Any, name: str) -> list[inspect.Parameter]:
         kind = types[field.name]
         if dataclasses.is_dataclass(kind):
             parameters += _field_parameters(kind, field.name)
-        else:
+        elif field.metadata:
             parameters.append(_field_parameter(field, kind, heading))
     return parameters
 

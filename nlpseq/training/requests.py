@@ -47,6 +47,7 @@ class Request:
     corpus_options: CorpusOptions = field(default_factory=CorpusOptions)
     model: RecurrentOptions
     training: TrainingOptions
+    given: frozenset[str] = frozenset()  # the names of the options that were set, each as its flag is called
 
     def __post_init__(self) -> None:
         check(self)
@@ -210,7 +211,7 @@ def make_request(task: tasks.Task, corpora: Sequence[object], values: Mapping[st
         else:
             own[name] = _as_path(name, value, types[name])
     inner = {owner: types[owner](**options) for owner, options in nested.items()}
-    request: Request = kind(**own, **inner)
+    request: Request = kind(**own, **inner, given=frozenset(values))
     return request
 
 
@@ -221,7 +222,7 @@ def _fields(kind: type[Request]) -> Iterator[tuple[str, str]]:
         if dataclasses.is_dataclass(types[outer.name]):
             for inner in dataclasses.fields(types[outer.name]):
                 yield outer.name, inner.name
-        elif outer.name != "corpus":
+        elif outer.name != "corpus" and outer.metadata:
             yield "", outer.name
 
 

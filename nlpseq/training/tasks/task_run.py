@@ -22,6 +22,7 @@ from nlpseq.native.memory import keep_freed_memory
 from nlpseq.options import flag
 from nlpseq.tasks import TASKS
 from nlpseq.text.formats import need_source
+from nlpseq.text.progress import Watch, unwatched
 from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.device_faults import explained
 from nlpseq.training.loop import Progress, Run
@@ -39,9 +40,11 @@ class TaskRun(ABC):
     corpus: Any
     task: Any
 
-    def __init__(self, request: Request, started: float | None = None) -> None:
+    def __init__(self, request: Request, started: float | None = None, watch: Watch = unwatched) -> None:
+        """`started` is the time at which the budget began; `watch` is told how far the reading of the corpus is."""
         self.started = time.monotonic() if started is None else started
         self.request = request
+        self.watch = watch
         self.notes: list[str] = []
         earlier = None if request.init_from is None else self.open_earlier(request.init_from)
         if earlier is not None and earlier.path.resolve().parent == request.out.resolve() and request.overwrite:
