@@ -5,8 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := checkpoints/demo
+RUNS := checkpoints/making
+BUNDLED := checkpoints/bundled
 
-.PHONY: setup demo test check fix bench docs tour
+.PHONY: setup demo models test check fix bench docs tour
 
 setup: $(INSTALLED)
 
@@ -20,6 +22,23 @@ demo: $(INSTALLED)
 	$(BIN)/nlpseq train lm stories --minutes 2 --out $(DEMO) --overwrite
 	$(BIN)/nlpseq evaluate -m $(DEMO)
 	$(BIN)/nlpseq generate -m $(DEMO) --seed hello --length 400
+
+# Remakes the bundled models, and writes the scores that checkpoints/README.md has. The number of steps is fixed, so that
+# one machine makes the same models each time.
+models: $(INSTALLED)
+	$(BIN)/nlpseq train lm stories --steps 1400 --hidden-size 256 --ngram-buckets 2560 --store int8 \
+		--out $(RUNS)/stories --overwrite
+	$(BIN)/nlpseq train translation english-german --steps 1500 --hidden-size 192 --vocab-size 1024 --store int8 \
+		--out $(RUNS)/english-german --overwrite
+	$(BIN)/nlpseq train sentiment reviews --steps 1000 --store int8 --out $(RUNS)/reviews --overwrite
+	mkdir -p $(BUNDLED)
+	for model in stories english-german reviews; do \
+		cp $(RUNS)/$$model/model.safetensors $(BUNDLED)/$$model.safetensors || exit 1; done
+	tail -n 300 corpora/english-german/pairs.tsv > $(RUNS)/last-300.tsv
+	$(BIN)/nlpseq evaluate -m $(BUNDLED)/stories.safetensors
+	$(BIN)/nlpseq evaluate -m $(BUNDLED)/english-german.safetensors $(RUNS)/last-300.tsv
+	$(BIN)/nlpseq evaluate -m $(BUNDLED)/reviews.safetensors
+	ls -l $(BUNDLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal

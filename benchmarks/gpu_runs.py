@@ -150,7 +150,7 @@ def train(deadline: float, data: Path | None, folder: Path) -> Iterator[Row]:
 
 def training_row(name: str, seconds: float, written: str, said: str) -> Row:
     """A row of the table of training runs, of what `train --json` wrote and said."""
-    found = json.loads(written)
+    found = json.loads(written.splitlines()[-1])
     valid = {key: round(value, 4) for key, value in found["valid"].items() if isinstance(value, int | float)}
     model = next((line for line in said.splitlines() if "random seed" in line), "")
     return {

@@ -40,7 +40,7 @@ _MODULES = {
 def load(
     path: str | bytes | Path, *others: str | bytes | Path, device: str = "cpu", precision: str = "fp32"
 ) -> LanguageModel | Classifier | Translator:
-    """Load a model from its run folder or model file.
+    """Load a model from its run folder or model file, or a bundled model by its name, such as `stories`.
 
     Several paths are translators that translate together. `device` is `cpu` or `cuda`; with `precision="bf16"` a
     language model's matrices are rounded, which halves the bytes that each token reads.

@@ -8,6 +8,7 @@
       BackendError      a kernel, device or precision that cannot run here
       TaskError         a method that only models of another task have
       OptionError       an option's value, or a combination of options, that makes no sense
+      ConfigError       a run file or a variable that cannot be read, or that sets an option to what it cannot be
 
 The library raises them where the fault is known, and the command line catches them in one place. The price is that
 every message is written out where it is raised, so that it can name the file, the line and the value.
@@ -71,6 +72,13 @@ class OptionError(NlpseqError):
     """
 
     exit_status = 2
+
+
+class ConfigError(NlpseqError):
+    """A run file or a variable of the environment that cannot be read, or that sets an option to what it cannot be.
+
+    `where` names the file or the variable, and `what` begins with the table and the key, as `[training] steps`.
+    """
 
 
 class Interrupted(BaseException):

@@ -34,14 +34,17 @@ def option(
     metavar: str | None = None,
     argument: bool = False,
     switch: bool = False,
+    usual: bool = False,
 ) -> Any:
     """A field of an options dataclass: its default, one line of help, and its allowed values.
 
-    `metavar` is shown for the value. An `argument` has no flag; a `switch` can only be turned on.
+    `metavar` is shown for the value. An `argument` has no flag; a `switch` can only be turned on. A long help shows the
+    options that are `usual`, and --help-all shows all.
     """
     limits = {"minimum": minimum, "maximum": maximum, "above": above, "below": below}
-    shown = {"help": help, "hidden": hidden, "metavar": metavar, "argument": argument, "switch": switch}
-    return dataclasses.field(default=default, metadata={"choices": choices, "limits": limits, **shown})
+    shown = {"help": help, "hidden": hidden, "metavar": metavar, "usual": usual or argument}
+    kind = {"argument": argument, "switch": switch}
+    return dataclasses.field(default=default, metadata={"choices": choices, "limits": limits, **shown, **kind})
 
 
 def flag(name: str) -> str:

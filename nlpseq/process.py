@@ -7,6 +7,10 @@ it is.
 from __future__ import annotations
 
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def leave_busy_cores(*, has_threads: bool) -> None:
@@ -19,6 +23,12 @@ def leave_busy_cores(*, has_threads: bool) -> None:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+def use_threads(count: int) -> None:
+    """Let compiled code, NumPy and torch have this number of threads each, whatever other variables say."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(count)
+
+
 def wait_without_spinning() -> None:
     """Let torch's threads sleep soon when they wait for each other.
 
@@ -26,3 +36,21 @@ def wait_without_spinning() -> None:
     training step 1.9 seconds long instead of 0.4; on an idle machine it made no difference.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Inside, SIGINT or SIGTERM ends the process with status 128 + its number, unless the signal is ignored.
+
+    It is for imports, in the middle of which some libraries drop an exception or raise another in its place.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    held = {number: signal.signal(number, lambda number, frame: os._exit(128 + number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)

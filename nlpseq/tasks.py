@@ -22,6 +22,8 @@ class Task:
     noun: str
     folder: Path  # of a run, if none is named
     corpus: str  # the bundled corpus, if none is named
+    bundled: str  # the bundled model, if none is named and none is in the folder
+    example: str  # a command that runs a model
     request: str  # the options dataclass of a training run
     run: str  # the training run
     model: str  # the trained model, in the Python API
@@ -43,6 +45,8 @@ LANGUAGE_MODEL = Task(
     noun="language model",
     folder=Path("checkpoints/lm"),
     corpus="stories",
+    example="nlpseq generate",
+    bundled="stories",
     request="nlpseq.training.requests:LanguageModelRequest",
     run="nlpseq.training.tasks.language_model:LanguageModelRun",
     model="nlpseq.api.language_model:LanguageModel",
@@ -53,6 +57,8 @@ CLASSIFIER = Task(
     noun="classifier",
     folder=Path("checkpoints/sentiment"),
     corpus="reviews",
+    example='nlpseq classify "your text"',
+    bundled="reviews",
     request="nlpseq.training.requests:ClassifierRequest",
     run="nlpseq.training.tasks.classification:ClassificationRun",
     model="nlpseq.api.classifier:Classifier",
@@ -63,6 +69,8 @@ TRANSLATOR = Task(
     noun="translator",
     folder=Path("checkpoints/translation"),
     corpus="english-german",
+    example='nlpseq translate "your text"',
+    bundled="english-german",
     request="nlpseq.training.requests:TranslatorRequest",
     run="nlpseq.training.tasks.translation:TranslationRun",
     model="nlpseq.api.translator:Translator",

@@ -18,7 +18,8 @@ from typing import Any
 
 # Variables of Python itself that a test may not see: all but those that say where modules are.
 KEPT = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "PYTHONNOUSERSITE", "PYTHONPYCACHEPREFIX", "PYTHONHASHSEED")
-REMOVED = ("NLPSEQ_INSTRUCTIONS", "NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "LINES", "TERMINAL_WIDTH")
+OURS = ("NLPSEQ_INSTRUCTIONS", "NLPSEQ_DEVICE", "NLPSEQ_QUIET", "NLPSEQ_THREADS")
+REMOVED = (*OURS, "NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "LINES", "TERMINAL_WIDTH")
 REMOVED_BEGINNINGS = ("_NLPSEQ_", "TYPER_", "_TYPER_", "COMP_", "PYTHON")
 for _variable in list(os.environ):
     if _variable in REMOVED or (_variable.startswith(REMOVED_BEGINNINGS) and _variable not in KEPT):

@@ -45,7 +45,7 @@ def options_page() -> str:
         NOTE,
         "# Options of every command",
         "",
-        "The same text as `nlpseq COMMAND --help`. What all commands have in common is in",
+        "The same text as `nlpseq COMMAND --help-all`. What all commands have in common is in",
         "[The command line](command-line.md). In Python an option has the same name with underscores:",
         "`--hidden-size 512` is `hidden_size=512`.",
         "",
@@ -54,8 +54,7 @@ def options_page() -> str:
     lines += [f"- [`{verb.name}`](#{_anchor(verb.name)})" for verb in verbs]
     for verb in verbs:
         lines += ["", f"## {verb.name}", "", "```text", verb.usage, "```", "", *_help(verb.help)]
-        headings = dict.fromkeys(option.heading for option in verb.options)
-        for heading in sorted(headings, key=lambda name: (name != "Arguments", name != "Options")):
+        for heading in dict.fromkeys(option.heading for option in verb.options):
             lines += ["", f"**{heading}**", "", f"| {heading.lower()} | | default |", "|---|---|---|"]
             lines += [_row(option) for option in verb.options if option.heading == heading]
     return "\n".join(lines) + "\n"

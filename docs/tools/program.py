@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import typer
 
 from nlpseq.commands.cli import app
+from nlpseq.commands.help_page import entries
 
-RANGE = re.compile(r"\s*\[x>=\d+\]|; x>=\d+(?=\])")  # Typer's own words for a least value
 DEFAULT = re.compile(r"\s*\[default: (.*)\]$", re.DOTALL)
 
-OWN = ("--version", "--help", "--install-completion", "--show-completion")  # flags of the program itself
+OWN = ("--version", "--help", "--help-all", "--install-completion", "--show-completion")  # flags of the program itself
 
 
 class Option(NamedTuple):
@@ -53,17 +53,10 @@ def _walk(command: Any, name: str, parent: Any) -> Iterator[Verb]:
 
 
 def _options(command: Any, context: Any) -> Iterator[Option]:
-    for parameter in command.get_params(context):
-        record = parameter.get_help_record(context)
-        if record is None or parameter.name == "help":
-            continue
-        heading = getattr(parameter, "rich_help_panel", None) or "Options"
-        spelling, text = record
-        if parameter.param_type_name == "argument":
-            heading, spelling, text = "Arguments", parameter.metavar, parameter.help
-        text = RANGE.sub("", " ".join((text or "").split()))
-        default = DEFAULT.search(text)
-        yield Option(heading, spelling, DEFAULT.sub("", text), default[1] if default else "")
+    for entry in entries(command, context):
+        if entry.name not in ("help", "help_all"):
+            default = DEFAULT.search(entry.text)
+            yield Option(entry.heading, entry.spelling, DEFAULT.sub("", entry.text), default[1] if default else "")
 
 
 def flags() -> set[str]:

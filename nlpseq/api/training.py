@@ -16,8 +16,9 @@ from nlpseq.api.translator import Translator
 from nlpseq.errors import Interrupted, OptionError, RunError
 from nlpseq.evaluation.scores import Note, say_nothing
 from nlpseq.tasks import COMMANDS, TASKS, Task
-from nlpseq.training.loop import Progress, stopping_on_signals
+from nlpseq.training.loop import Progress
 from nlpseq.training.requests import make_request
+from nlpseq.training.signals import stopping_on_signals
 
 
 def train(
@@ -35,7 +36,7 @@ def train(
     request = make_request(found, corpora, options)
     try:
         run = found.load("run")(request)
-        for text in (run.summary(), *run.notes):
+        for text in (run.summary(), run.chosen(), *run.notes):
             note(text)
         _run(run, progress)
     except MemoryError:

@@ -1,4 +1,4 @@
-"""`nlpseq classify`: a line in, its label and the label's probability out."""
+"""`nlpseq classify`: a text in, its label and the label's probability out."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
+from nlpseq.commands.chosen_model import chosen_model
 from nlpseq.commands.filters import Answers, filter_texts
-from nlpseq.commands.flags import Device, JsonLines, ModelPath, Quiet, application, command
+from nlpseq.commands.flags import ClassifierPath, Device, Quiet, application, command
+from nlpseq.commands.inputs import LineOptions
 from nlpseq.decoding.classification import AbstentionOptions, Decision, TextClassifier, decision_status
 from nlpseq.errors import OptionError
 from nlpseq.native.memory import keep_freed_memory
 from nlpseq.tasks import CLASSIFIER
 
-app = application("The label of each line of standard input.")
+app = application("The label of each text.")
 
 LabelsOnly = Annotated[bool, typer.Option("--labels-only", help="Write labels without their probabilities.")]
 All = Annotated[bool, typer.Option("--all", help="Write all labels, the most probable first.")]
@@ -22,38 +24,39 @@ All = Annotated[bool, typer.Option("--all", help="Write all labels, the most pro
 
 @command(app)
 def classify(
-    model: ModelPath = CLASSIFIER.folder,
+    model: ClassifierPath = None,
     all: All = False,
     labels_only: LabelsOnly = False,
     device: Device = "cpu",
-    jsonl: JsonLines = False,
     quiet: Quiet = False,
     *,
+    lines: LineOptions,
     abstention: AbstentionOptions,
 ) -> None:
-    """Write one line for each line of standard input: its label, a tab, and the label's probability.
+    """Write one line for each text or line of a file: its label, a tab, and the label's probability.
 
     With --all the other labels and their probabilities follow, separated by tabs. A line that is blank, too long or
-    not an object gets a blank line. Probabilities are calibrated on the validation texts of training. With --jsonl
+    not an object gets a blank line. Probabilities are calibrated on the validation texts of training. In objects
     `status` is ok, in-part (only the first 100,000 tokens were read), blank, too-long, no-text, invalid-json or
     invalid-utf8. If your object already has a field `label`, it is kept as `given_label`, and so on.
 
     \b
-      nlpseq classify < reviews.txt
-      nlpseq classify --labels-only < reviews.txt | paste - reviews.txt
+      nlpseq classify "a dull film"
+      nlpseq classify --labels-only reviews.txt | paste - reviews.txt
       nlpseq classify --threshold 0.9 --abstain ask-a-human < mails.txt
       nlpseq classify --jsonl < in.jsonl | jq -r .label
     """
     if all and labels_only:
         raise OptionError("all and labels_only", "exclude each other", "--all")
-    if all and abstention.threshold and not jsonl:
-        raise OptionError("all", "writes every label, but --threshold chooses one", "--jsonl --all, for both")
+    if all and abstention.threshold and not lines.objects_out:
+        raise OptionError("all", "writes every label, but --threshold chooses one", "--json --all, for both")
+    source = lines.find("nlpseq classify", quiet=quiet)
     keep_freed_memory()
-    classifier = TextClassifier.load(model, device)
+    classifier = TextClassifier.load(chosen_model(model, CLASSIFIER, quiet=quiet), device)
     abstention.check_labels(classifier.labels)
     shown = _Shown(all, labels_only, abstention)
     answers = Answers(classifier.classify_lines, shown.as_line, shown.as_fields, shown.as_fields(None), decision_status)
-    filter_texts(answers, objects_in=jsonl, objects_out=jsonl, quiet=quiet)
+    filter_texts(answers, source, lines, quiet=quiet)
 
 
 @dataclass(frozen=True)

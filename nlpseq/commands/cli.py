@@ -13,6 +13,7 @@ The library raises exceptions; only this file turns them into an exit status:
 from __future__ import annotations
 
 import errno
+import gc
 import signal
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from nlpseq import __version__, process
 from nlpseq.commands import output
 from nlpseq.commands.flags import SETTINGS
 from nlpseq.commands.parsing import Group
+from nlpseq.commands.settings.variables import number_of_threads
 from nlpseq.commands.usage import UsageError, explained
 from nlpseq.errors import BackendError, Interrupted, NlpseqError, OptionError
 from nlpseq.options import as_flags
@@ -45,6 +47,7 @@ COMMANDS = {
     "tokenize": "train a tokeniser, or use one as a filter",
     "corpus": "list, show and check corpora",
     "inspect": "what a model file contains, and what a model looks at",
+    "runs": "list training runs: task, corpus, steps, scores",
     "bench": "how fast this machine runs models, beside torch.nn and NumPy",
 }
 
@@ -60,15 +63,17 @@ class Program(Group):
         """The command of that name, imported now, or None."""
         if cmd_name not in COMMANDS:
             return None
-        if cmd_name != "bench":
+        if (threads := number_of_threads()) is not None:
+            process.use_threads(threads)
+        elif cmd_name != "bench":
             process.leave_busy_cores(has_threads=cmd_name == "classify")
-        module = import_module(f"nlpseq.commands.{cmd_name}")
+        with process.ending_at_once():
+            module = import_module(f"nlpseq.commands.{cmd_name}")
         return typer.main.get_command(module.app)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the table; no command is imported for it."""
-        with formatter.section(output.heading("Commands")):
-            formatter.write_dl(list(COMMANDS.items()))
+    def command_rows(self, ctx: Any) -> list[tuple[str, str]]:
+        """The table; no command is imported for it."""
+        return list(COMMANDS.items())
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
         """The commands, or the program's own flags, that start with `incomplete`; no command is imported for it."""
@@ -143,7 +148,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings=SETTINGS,
-    invoke_without_command=True,
 )
 
 
@@ -155,7 +159,6 @@ def _show_version(version: bool) -> None:
 
 @app.callback()
 def nlpseq(
-    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -169,8 +172,6 @@ def nlpseq(
       nlpseq translate < in.txt
       nlpseq classify < reviews.txt
     """
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
@@ -182,4 +183,7 @@ def main() -> None:
     output.keep_standard_error_open()
     process.wait_without_spinning()
     signal.signal(signal.SIGTERM, _stop)
-    typer.main.get_command(app).main(prog_name="nlpseq")
+    try:
+        typer.main.get_command(app).main(prog_name="nlpseq")
+    finally:
+        gc.freeze()  # the last search for garbage would visit every object of torch, which takes longer than the rest

@@ -25,14 +25,16 @@ from nlpseq.errors import OptionError
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.checks.corpus import check_corpora
 from nlpseq.text.checks.finding import Finding
-from nlpseq.text.formats import open_corpus
+from nlpseq.text.formats import open_corpus, split_lines
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.text_column import column_text
 
 app = application("List, show and check corpora.")
 
 CORPUS = typer.Argument(
-    metavar="CORPUS", help="Text files (.gz, .xz, .zst too), tables, bundled corpora, or hf:NAME[:CONFIG]."
+    metavar="CORPUS",
+    help="Text files (.gz, .xz, .zst too), .html, .epub, .docx, .zip, folders, patterns such as 'books/*.txt', tables, "
+    "bundled corpora, hf:NAME[:CONFIG], or - for standard input.",
 )
 Names = Annotated[list[str], CORPUS]
 ShownColumn = Annotated[
@@ -67,15 +69,18 @@ def list_corpora(json: Json = False) -> None:
 
 
 @command(app)
-def show(corpus: Names, text_column: ShownColumn = None) -> None:
+def show(corpus: Names, text_column: ShownColumn = None, json: Json = False) -> None:
     """Write the text of corpora to standard output; of tables one column, if it is named.
+
+    With --json each line of the text is an object, with the line under `text`.
 
     \b
       nlpseq corpus show stories | head
       nlpseq corpus show --text-column review reviews.csv > reviews.txt
     """
     for name in corpus:
-        for piece in open_corpus(name) if text_column is None else column_text(name, text_column):
+        pieces = open_corpus(name) if text_column is None else column_text(name, text_column)
+        for piece in (output.to_json({"text": line}) + "\n" for line in split_lines(pieces)) if json else pieces:
             output.write_text(piece)
 
 

@@ -13,7 +13,9 @@ import typer
 from nlpseq.api.classifier import Classifier
 from nlpseq.api.loading import load
 from nlpseq.commands import output
+from nlpseq.commands.chosen_model import chosen_model
 from nlpseq.commands.flags import (
+    RARE,
     Corpora,
     Device,
     Json,
@@ -26,11 +28,11 @@ from nlpseq.commands.flags import (
     application,
     command,
 )
+from nlpseq.commands.score_table import WIDTH, score_lines
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.errors import OptionError
 from nlpseq.evaluation.classifier_report import ClassifierReport
 from nlpseq.evaluation.label_scores import precision_and_recall
-from nlpseq.evaluation.scores import Score
 from nlpseq.evaluation.translation_scores import BleuOptions
 from nlpseq.options import flag
 from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TASKS, TRANSLATOR, Task
@@ -38,7 +40,8 @@ from nlpseq.text.checks.corpus import corpus_kind
 from nlpseq.text.compression import format_suffix
 from nlpseq.text.readers import FORMATS
 
-MOST_LABELS = 12  # in a confusion table; for more labels the most frequent mistakes are listed instead
+MOST_MISTAKES = 12  # that are listed if the table of all of them is too wide
+LONGEST_SHOWN = 32  # characters of a label
 
 app = application("How good a model is on a text.")
 
@@ -62,7 +65,7 @@ def evaluate(
     target: Targets = None,
     model: ModelOrDefault = None,
     held_out: HeldOut = False,
-    columns: PairColumns = None,
+    columns: Annotated[PairColumns, RARE] = None,
     label_column: LabelColumn = None,
     text_column: TextColumn = None,
     baseline: Baseline = False,
@@ -70,10 +73,10 @@ def evaluate(
     json: Json = False,
     quiet: Quiet = False,
     *,
-    search: Annotated[BeamOptions, Without("n_best")],
+    search: Annotated[BeamOptions, Without("n_best"), RARE],
     bleu: BleuOptions,
 ) -> None:
-    """Write a model's scores, each with its unit and its signature. Compare only scores whose signatures agree.
+    """Write a model's scores with their units, and their signatures. Compare only scores whose signatures agree.
 
     A language model: several corpora are read as one text, the state is carried from first to last, and every token
     is predicted once. A classifier: accuracy, macro-F1, calibration, each label's precision and recall, and the
@@ -90,9 +93,9 @@ def evaluate(
     """
     labelled = {"label_column": label_column, "text_column": text_column, "baseline": baseline}
     parallel = {"source": source, "target": target, "columns": columns, **_changed(search), **_changed(bleu)}
-    path = model or _usual_model(corpus or [], labelled, parallel)
+    path = model or chosen_model(None, _usual_task(corpus or [], labelled, parallel), quiet=quiet)
     loaded = load(path, device=device)
-    if model is None and corpus:
+    if model is None and corpus and path.is_dir():
         _note(f"the model is {path}", quiet=quiet)
     options = {CLASSIFIER.name: labelled, TRANSLATOR.name: parallel, LANGUAGE_MODEL.name: {"held_out": held_out}}
     _refuse_foreign(loaded.task, options)
@@ -105,23 +108,23 @@ def evaluate(
     if json:
         output.write_json({"model": str(loaded.path), "scores": [score.as_json() for score in scores]})
     else:
-        output.write_table(_rows(scores))
+        output.write_lines(score_lines(scores))
 
 
 def _note(text: str, *, quiet: bool) -> None:
     output.note(f"note: {text}", quiet=quiet)
 
 
-def _usual_model(corpus: Sequence[str], labelled: Mapping[str, Any], parallel: Mapping[str, Any]) -> Path:
-    """The default folder of the task that the options and the corpora belong to."""
+def _usual_task(corpus: Sequence[str], labelled: Mapping[str, Any], parallel: Mapping[str, Any]) -> Task:
+    """The task that the options and the corpora belong to."""
     if any(labelled.values()):
-        return CLASSIFIER.folder
+        return CLASSIFIER
     if any(parallel.values()):
-        return TRANSLATOR.folder
+        return TRANSLATOR
     kind = corpus_kind(corpus[0]) if corpus else "text"
     if kind == "text" and corpus and format_suffix(corpus[0]) in FORMATS:  # a table without a header
-        return next((task.folder for task in (TRANSLATOR, CLASSIFIER) if task.folder.exists()), TRANSLATOR.folder)
-    return {"text": LANGUAGE_MODEL, "pairs": TRANSLATOR, "labels": CLASSIFIER}[kind].folder
+        return next((task for task in (TRANSLATOR, CLASSIFIER) if task.folder.exists()), TRANSLATOR)
+    return {"text": LANGUAGE_MODEL, "pairs": TRANSLATOR, "labels": CLASSIFIER}[kind]
 
 
 def _changed(options: BeamOptions | BleuOptions) -> dict[str, Any]:
@@ -148,34 +151,41 @@ def _write_report(classifier: Classifier, report: ClassifierReport, *, baseline:
         }
         output.write_json({**fields, "baselines": report.baselines} if baseline else fields)
         return
-    baselines = (
-        (f"{score} of {name}", f"{value:.6g}", "", "trained on the same texts")
-        for name, values in report.baselines.items()
-        for score, value in values.items()
-    )
-    output.write_table([*_rows(report.scores), *baselines])
-    output.write_text("\n")
-    output.write_table(_by_label(report))
-    if len(report.labels) > MOST_LABELS:
-        output.write_text("\n")
-        output.write_table(_mistakes(report))
+    tables = [_baselines(report)] if report.baselines else []
+    confusions = output.table_lines(_by_label(report, confusions=True))
+    if max(map(len, confusions)) <= WIDTH:
+        tables.append(confusions)
+    else:
+        tables += [output.table_lines(_by_label(report, confusions=False)), _mistakes(report)]
+    output.write_lines(score_lines(report.scores))
+    for lines in tables:
+        output.write_lines(["", *lines])
 
 
-def _rows(scores: Sequence[Score]) -> list[tuple[str, ...]]:
-    return [(score.name, f"{score.value:.6g}", score.unit, score.signature) for score in scores]
+def _baselines(report: ClassifierReport) -> list[str]:
+    """The scores of the linear models, a line for each."""
+    names = list(dict.fromkeys(name for values in report.baselines.values() for name in values))
+    rows = [(name, *(f"{values[score]:.6g}" for score in names)) for name, values in report.baselines.items()]
+    return output.table_lines([("trained on the same texts", *names), *rows])
 
 
-def _by_label(report: ClassifierReport) -> list[tuple[str, ...]]:
-    """A row for each label: precision, recall, texts and, if there are not too many labels, its confusions."""
+def _by_label(report: ClassifierReport, *, confusions: bool) -> list[tuple[str, ...]]:
+    """A row for each label: precision, recall, texts and, if wanted, the number of its texts taken as each label."""
     precision, recall = precision_and_recall(report.confusion)
-    shown = report.labels if len(report.labels) <= MOST_LABELS else []
-    rows = [("label", "precision", "recall", "texts", *(f"as {label}" for label in shown))]
+    shown = report.labels if confusions else []
+    rows = [("label", "precision", "recall", "texts", *(f"as {_short(label)}" for label in shown))]
     for label, precise, recalled, counts in zip(report.labels, precision, recall, report.confusion, strict=True):
-        rows.append((label, f"{precise:.2f}", f"{recalled:.2f}", str(counts.sum()), *map(str, counts[: len(shown)])))
+        numbers = f"{precise:.2f}", f"{recalled:.2f}", str(counts.sum()), *map(str, counts[: len(shown)])
+        rows.append((_short(label), *numbers))
     return rows
 
 
-def _mistakes(report: ClassifierReport) -> list[tuple[str, ...]]:
-    """The most frequent mistakes, a row for each."""
-    mistakes = ((label, other, str(count)) for label, other, count in report.mistakes(MOST_LABELS))
-    return [("label", "taken as", "texts"), *mistakes]
+def _mistakes(report: ClassifierReport) -> list[str]:
+    """The most frequent mistakes, a line for each."""
+    mistakes = report.mistakes(MOST_MISTAKES)
+    rows = [(_short(label), _short(other), str(count)) for label, other, count in mistakes]
+    return output.table_lines([("label", "taken as", "texts"), *rows])
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST_SHOWN else label[: LONGEST_SHOWN - 2] + ".."

@@ -1,4 +1,4 @@
-"""The loop that all filters use: lines of standard input to lines of standard output, batch by batch.
+"""The loop that all filters use: lines of the input to lines of standard output, batch by batch.
 
     filter_lines   lines as bytes
     filter_texts   lines as texts, or as JSON objects with a text; the faults of lines are reported at the end
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from nlpseq.commands import output
+from nlpseq.commands.inputs import Input, LineOptions
 from nlpseq.decoding.statuses import CUT, IN_PART
 from nlpseq.text.lines import (
     BYTE_ORDER_MARK,
@@ -24,8 +25,6 @@ from nlpseq.text.lines import (
     TOO_LONG,
     decode_line,
     portions,
-    read_batches,
-    standard_input,
     write_lines,
 )
 
@@ -43,14 +42,22 @@ Answer = TypeVar("Answer")
 
 
 def filter_lines(
-    answer: Callable[[Sequence[bytes]], Iterable[bytes]], *, whole_batches: bool = False, longest: int = LONGEST_LINE
+    answer: Callable[[Sequence[bytes]], Iterable[bytes]],
+    source: Input,
+    *,
+    every_byte: bool = True,
+    whole_batches: bool = False,
+    longest: int = LONGEST_LINE,
 ) -> None:
-    """Write the answers to the lines of standard input.
+    """Write the answers to the lines of the input.
 
     `answer` gets the lines in portions, the first one small. With `whole_batches` it gets all waiting lines together,
-    which is faster on a GPU. A line of more than `longest` bytes is cut to `longest + 1`.
+    which is faster on a GPU. A line of more than `longest` bytes is cut to `longest + 1`. Without `every_byte`, a byte
+    order mark is removed from the first line of each file.
     """
-    for batch in read_batches(standard_input(), longest=longest):
+    for first, batch in source.batches(longest):
+        if first and not every_byte and len(batch[0]) <= longest:
+            batch[0] = batch[0].removeprefix(BYTE_ORDER_MARK)
         for lines in [batch] if whole_batches else portions(batch):
             write_lines(answer(lines))
 
@@ -71,16 +78,16 @@ class Answers(Generic[Answer]):
 
 def filter_texts(
     answers: Answers[Answer],
+    source: Input,
+    lines: LineOptions,
     *,
-    objects_in: bool,
-    objects_out: bool,
     quiet: bool,
     every_byte: bool = False,
     whole_batches: bool = False,
 ) -> None:
-    """Answer the texts of standard input, and report on standard error which faults lines had.
+    """Answer the texts of the input, and report on standard error which faults lines had.
 
-    Without `every_byte`, a byte order mark and the carriage returns of Windows are removed from texts.
+    Without `every_byte`, byte order marks and the carriage returns of Windows are removed from texts.
     """
     faults = LineFaults(quiet=quiet)
     names = {*answers.names, "status"}
@@ -89,23 +96,24 @@ def filter_texts(
     def answer(data: Sequence[bytes]) -> Iterator[bytes]:
         nonlocal count
         read = faults.read if every_byte else faults.read_plain
-        lines = [read(line, as_object=objects_in) for line in data]
-        for line, answered in zip(lines, answers.answer([line.text for line in lines]), strict=True):
+        taken = [read(line, as_object=lines.jsonl) for line in data]
+        for line, answered in zip(taken, answers.answer([line.text for line in taken]), strict=True):
             count += 1
             shown = None if line.text is None else answered
             status = line.status if line.text is None else faults.joined(line.status, answers.status(shown))
-            if objects_out:
+            if lines.objects_out:
                 fields = added(line.fields, {**answers.as_fields(shown), "status": status}, names)
                 yield output.to_json(fields).encode()
             else:
                 yield answers.as_line(count, shown).encode("utf-8", "replace")
 
-    filter_lines(answer, whole_batches=whole_batches)
+    keeps_mark = every_byte and not lines.jsonl
+    filter_lines(answer, source, every_byte=keeps_mark, whole_batches=whole_batches)
     faults.report()
 
 
 class Line(NamedTuple):
-    """A line of standard input: fields to pass through, its text or None, and its status."""
+    """A line of the input: fields to pass through, its text or None, and its status."""
 
     fields: dict[str, Any]
     text: str | None
@@ -113,12 +121,11 @@ class Line(NamedTuple):
 
 
 class LineFaults:
-    """Lines of standard input that had a fault, counted and reported in one message at the end."""
+    """Lines of the input that had a fault, counted and reported in one message at the end."""
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
         self.counts: Counter[str] = Counter()
-        self._started = False
 
     def decode(self, line: bytes) -> tuple[str, str]:
         """A line's text and status, as `decode_line` returns them."""
@@ -136,10 +143,9 @@ class LineFaults:
         return Line({}, None if status == TOO_LONG else text, status)
 
     def read_plain(self, line: bytes, *, as_object: bool) -> Line:
-        """As `read`, without a byte order mark before the first line and a carriage return at the end of a line."""
-        if not self._started:
-            line, self._started = line.removeprefix(BYTE_ORDER_MARK), True
-        return self.read(line.removesuffix(b"\r"), as_object=as_object)
+        """As `read`, without a carriage return at the end of a line that is not too long."""
+        whole = line if len(line) > LONGEST_LINE else line.removesuffix(b"\r")
+        return self.read(whole, as_object=as_object)
 
     def joined(self, read: str, answered: str) -> str:
         """The status of a line, from those of its text and of its answer; counts a fault of the answer."""

@@ -1,7 +1,8 @@
 """Flags of commands: a field of an options dataclass is a flag, its help, its default and its allowed values.
 
 A command is a function. A parameter whose type is an options dataclass is replaced by the dataclass' fields, which
-become flags under a heading with the parameter's name; Typer handles all other parameters:
+become flags under a heading with the parameter's name; Typer handles all other parameters. A long help shows the
+fields that are marked as usual, and the other parameters; a parameter annotated with RARE is left out:
 
     @command(app)
     def lm(corpus: Corpora = None, *, model: LanguageModelOptions, training: TrainingOptions) -> None:
@@ -20,12 +21,15 @@ import os
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import typer
 
 from nlpseq import tasks
 from nlpseq.commands.parsing import Command, Group
+from nlpseq.commands.settings.declared import Without as Without
+from nlpseq.commands.settings.declared import declare
+from nlpseq.commands.settings.defaults import CONFIG, naming_places
 from nlpseq.errors import OptionError
 from nlpseq.options import flag
 
@@ -33,37 +37,21 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors on standard error.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
-ModelPath = Annotated[Path, typer.Option("--model", "-m", metavar="PATH", help="Run folder or model file.")]
-ModelPaths = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="PATH",
-        help=f"Run folder or model file; repeat it for models that work together. [default: {tasks.TRANSLATOR.folder}]",
-    ),
-]
-ModelOrDefault = Annotated[
-    Path | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="PATH",
-        help="Run folder or model file. [default: "
-        + ", ".join(str(task.folder) for task in tasks.TASKS.values())
-        + "; by the other options]",
-    ),
-]
-ScoringModel = Annotated[
-    Path | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="PATH",
-        help="Run folder or model file of a language model, or of a translator. "
-        f"[default: {tasks.LANGUAGE_MODEL.folder}; {tasks.TRANSLATOR.folder} with --source]",
-    ),
-]
+
+
+def _model(*usual: tasks.Task, more: str = "", by: str = "") -> Any:
+    """The flag of the model to run; `usual` are the tasks whose model is the default, and `by` says which of them."""
+    bundled = ", ".join(task.bundled for task in tasks.TASKS.values())
+    default = ", ".join(f"{task.folder} or else {task.bundled}" for task in usual)
+    help = f"Run folder, model file, or else a bundled model: {bundled}{more}. [default: {default}{by}]"
+    return typer.Option("--model", "-m", metavar="PATH", help=help)
+
+
+ModelPath = Annotated[Path | None, _model(tasks.LANGUAGE_MODEL)]
+ClassifierPath = Annotated[Path | None, _model(tasks.CLASSIFIER)]
+ModelPaths = Annotated[list[Path] | None, _model(tasks.TRANSLATOR, more="; repeat it for models that work together")]
+ModelOrDefault = Annotated[Path | None, _model(*tasks.TASKS.values(), by="; by the other options")]
+ScoringModel = Annotated[Path | None, _model(tasks.LANGUAGE_MODEL, tasks.TRANSLATOR, by=" with --source")]
 Device = Annotated[
     Literal["cpu", "cuda"],
     typer.Option(help="Compute on the processor or on a GPU; a GPU is for many texts at once, and imports torch."),
@@ -86,10 +74,6 @@ PairColumns = Annotated[
     ),
 ]
 
-JsonLines = Annotated[
-    bool, typer.Option("--jsonl", help="Read JSON objects with the line under `text`; write them with fields added.")
-]
-
 SourceFile = Annotated[Path | None, typer.Option("--source", metavar="FILE", help="Source texts, one for each line.")]
 TargetFile = Annotated[Path | None, typer.Option("--target", metavar="FILE", help="Their targets, line by line.")]
 LabelColumn = Annotated[
@@ -102,13 +86,18 @@ TextColumn = Annotated[
 ]
 
 Function = Callable[..., Any]
+RARE = "rare"  # in `Annotated[int, typer.Option(), RARE]`: a flag that only --help-all shows if the help is long
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Take the options that are not set here from a file in TOML."),
+    RARE,
+]
+Like = Annotated[
+    Path | None,
+    typer.Option("--like", metavar="RUN", help="Repeat the options of a run; those that are set here replace its own."),
+    RARE,
+]
 CONTEXT = "context_of_command"  # the parameter in which Typer passes the parsed command line
-
-
-class Without(NamedTuple):
-    """In `Annotated[Options, Without("n_best")]`: a field of an options dataclass that is no flag of the command."""
-
-    field: str
 
 
 def read_columns(text: str | None) -> tuple[str, str] | None:
@@ -146,10 +135,20 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Function], F
     """Make a function a command of `app`; see the module's docstring."""
 
     def register(function: Function) -> Function:
-        app.command(name, cls=Command, context_settings=SETTINGS)(expanded(function))
+        made = expanded(function)
+        kind: Any = functools.partial(Command, usual=_usual(made), declared=declare(function))
+        app.command(name, cls=kind, context_settings=SETTINGS)(made)
         return function
 
     return register
+
+
+def _usual(function: Function) -> frozenset[str]:
+    """The names of the parameters that a long help shows."""
+    parameters = inspect.signature(function).parameters.values()
+    return frozenset(
+        parameter.name for parameter in parameters if RARE not in typing.get_args(parameter.annotation)[1:]
+    )
 
 
 def expanded(function: Function) -> Function:
@@ -163,18 +162,25 @@ def expanded(function: Function) -> Function:
         if dataclasses.is_dataclass(options):
             classes[parameter.name] = options
             left_out = {mark.field for mark in marks if isinstance(mark, Without)}
-            parameters += [field for field in _field_parameters(options, parameter.name) if field.name not in left_out]
+            fields = [field for field in _field_parameters(options, parameter.name) if field.name not in left_out]
+            parameters += [_rare(field) for field in fields] if RARE in marks else fields
         else:
             parameters.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
 
     @functools.wraps(function)
     def run(**values: Any) -> Any:
-        for name, kind in classes.items():
-            values[name] = _built(kind, values)
-        values.pop(CONTEXT)
-        _check_settings()
-        return function(**values)
+        with naming_places(values[CONTEXT]):
+            for name, kind in classes.items():
+                values[name] = _built(kind, values)
+            values.pop(CONTEXT)
+            values.pop(CONFIG, None)
+            _check_settings()
+            return function(**values)
 
+    if classes or "model" in hints:
+        parameters.append(
+            inspect.Parameter(CONFIG, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ConfigFile)
+        )
     parameters.append(inspect.Parameter(CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer reads
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -199,7 +205,8 @@ def _built(kind: Any, values: dict[str, Any]) -> Any:
 def _given(context: Any) -> frozenset[str]:
     """The names of the options that were set: on the command line, by a variable or by a file."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
-    return frozenset(name for name, source in sources.items() if source is not None and source.name != "DEFAULT")
+    set_ones = (name for name, source in sources.items() if source is not None and source.name != "DEFAULT")
+    return frozenset(name for name in set_ones if context.params[name] not in ((), None))  # an argument without values is not set
 
 
 def _check_settings() -> None:
@@ -243,10 +250,16 @@ def _field_parameter(field: Any, kind: Any, heading: str | None) -> inspect.Para
             show_default=default is not False and "[default" not in help,
             hidden=field.metadata["hidden"],
             rich_help_panel=heading,
-            metavar=None if choices else field.metadata["metavar"] or _metavar(kind),
+            metavar=field.metadata["metavar"] or (None if choices else _metavar(kind)),
         )
-    annotation = Annotated[Literal[choices] if choices else kind, shown]  # type: ignore[valid-type]
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    annotation: Any = Annotated[Literal[choices] if choices else kind, shown]
+    made = inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    return made if field.metadata["usual"] else _rare(made)
+
+
+def _rare(parameter: inspect.Parameter) -> inspect.Parameter:
+    """A parameter that a long help leaves out."""
+    return parameter.replace(annotation=Annotated[parameter.annotation, RARE])
 
 
 def _sentence(help: str) -> str:

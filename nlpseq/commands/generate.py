@@ -12,21 +12,25 @@ from typing import Annotated
 import typer
 
 from nlpseq.commands import output
+from nlpseq.commands.chosen_model import chosen_model
 from nlpseq.commands.filters import LineFaults
-from nlpseq.commands.flags import Device, Json, ModelPath, Precision, Quiet, application, command
+from nlpseq.commands.flags import RARE, Device, Json, ModelPath, Precision, Quiet, application, command
+from nlpseq.commands.inputs import find_input, piped_text
 from nlpseq.decoding.generation import Generated, GenerationOptions, Generator, Group
 from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.errors import OptionError
 from nlpseq.models.state_file import check_state_target
 from nlpseq.tasks import LANGUAGE_MODEL
-from nlpseq.text.lines import read_batches, standard_input, write_lines
+from nlpseq.text.lines import write_lines
 from nlpseq.text.tokenisers import to_utf8
 
 app = application("Continue a text, or write a new one.")
 
-Seed = Annotated[
-    str, typer.Option("--seed", metavar="TEXT", help="Text to continue; - takes one from each line of standard input.")
-]
+SEED = (
+    "Text to continue; - takes one from each line of standard input. "
+    "[default: the text of standard input, if it is a pipe or a file]"
+)
+Seed = Annotated[str | None, typer.Option("--seed", metavar="TEXT", help=SEED)]
 Samples = Annotated[int, typer.Option("--samples", "-n", metavar="N", min=1, help="Number of texts.")]
 State = Annotated[Path | None, typer.Option("--state", metavar="FILE", help="Continue from a saved state.")]
 SaveState = Annotated[
@@ -37,13 +41,13 @@ Echo = Annotated[bool, typer.Option("--echo/--no-echo", help="Show the seed befo
 
 @command(app)
 def generate(
-    seed: Seed = "",
-    model: ModelPath = LANGUAGE_MODEL.folder,
+    seed: Seed = None,
+    model: ModelPath = None,
     samples: Samples = 1,
-    echo: Echo = True,
-    state: State = None,
-    save_state: SaveState = None,
-    precision: Precision = "fp32",
+    echo: Annotated[Echo, RARE] = True,
+    state: Annotated[State, RARE] = None,
+    save_state: Annotated[SaveState, RARE] = None,
+    precision: Annotated[Precision, RARE] = "fp32",
     device: Device = "cpu",
     json: Json = False,
     quiet: Quiet = False,
@@ -51,12 +55,15 @@ def generate(
     options: GenerationOptions,
     sampling: SamplingOptions,
 ) -> None:
-    """Continue a text, or write a new one without a --seed, and show it as it grows.
+    """Continue a text, or write a new one if there is none, and show it as it grows.
 
-    With --seed - each line of standard input is a text to continue, and its continuation is one line.
+    With --seed - each line of standard input is a text to continue, and its continuation is one line. Without --seed
+    the whole text of a pipe or a file is continued. A pipe that stays open and empty is left alone after 5 seconds;
+    with --seed "" standard input is not read at all.
 
     \b
       nlpseq generate --seed "Once upon a time" --length 300
+      echo Nora | nlpseq generate
       nlpseq generate -n 5 --stop "." --temperature 0.5
       nlpseq generate --seed - < first_lines.txt
       nlpseq generate --save-state here && nlpseq generate --state here
@@ -67,14 +74,16 @@ def generate(
     lines = seed == "-"
     _check_together(lines=lines, samples=samples, save_state=save_state)
     generation = replace(options, stop=(*options.stop, "\n")) if lines else options
-    generator = Generator.load(model, sampling, generation, device, precision)
+    path = chosen_model(model, LANGUAGE_MODEL, quiet=quiet)
+    generator = Generator.load(path, sampling, generation, device, precision)
     if state is not None:
         generator.resume(state)
     faults = LineFaults(quiet=quiet)
     statuses: deque[str] = deque()
     display = _Objects(statuses) if json else _Lines(echo=echo) if lines else _Texts(echo=echo)
     at_once = isinstance(display, _Texts) and samples == 1 and sys.stdout is not None and sys.stdout.isatty()
-    for group in _line_groups(generator, faults, statuses) if lines else generator.samples(seed, samples):
+    text = piped_text(quiet=quiet) if seed is None else seed
+    for group in _line_groups(generator, faults, statuses) if lines else generator.samples(text, samples):
         _write(group, display, at_once=at_once)
         if save_state is not None:
             group.save(save_state)
@@ -100,7 +109,7 @@ def _check_together(*, lines: bool, samples: int, save_state: Path | None) -> No
 
 def _line_groups(generator: Generator, faults: LineFaults, statuses: deque[str]) -> Iterator[Group]:
     """Texts that continue the lines of standard input, all waiting lines together; adds the lines' statuses."""
-    for batch in read_batches(standard_input()):
+    for _, batch in find_input(("-",), "nlpseq generate", quiet=faults.quiet).batches():
         lines = [faults.decode(line) for line in batch]
         statuses.extend(status for _, status in lines)
         yield from generator.continue_each([text for text, _ in lines])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,14 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from nlpseq.commands import output
-from nlpseq.commands.flags import (
-    Json,
-    ModelPath,
-    ModelPaths,
-    Without,
-    application,
-    command,
-)
+from nlpseq.commands.chosen_model import chosen_model
+from nlpseq.commands.facts_table import facts_lines
+from nlpseq.commands.flags import ClassifierPath, Json, ModelPath, ModelPaths, Without, application, command
+from nlpseq.commands.inputs import one_text
+from nlpseq.commands.parsing import Group
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.classification import TextClassifier
 from nlpseq.decoding.ensemble import Ensemble
@@ -28,17 +26,44 @@ from nlpseq.insight.words import colour, explain, to_html
 from nlpseq.insight.words import to_json as words_to_json
 from nlpseq.models import translator
 from nlpseq.models.model_file import load_model
+from nlpseq.models.model_path import BUNDLED
 from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TRANSLATOR
 
-app = application("What a model file contains, what a translator looks at, which words decide a label.")
 
-Text = Annotated[str, typer.Argument(metavar="TEXT", help="A source text.")]
+class InspectGroup(Group):
+    """The group of inspections; a path in place of a command's name is that of a model."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first argument names; `model -m PATH` for a path or a bundled model."""
+        is_model = "/" in args[0] or args[0] in BUNDLED or os.path.exists(args[0])
+        if is_model and args[0] not in self.list_commands(ctx):
+            args = ["model", "--model", *args]
+        return super().resolve_command(ctx, args)
+
+
+HELP = """What a model file contains, what a translator looks at, which words decide a label.
+
+\b
+  nlpseq inspect checkpoints/lm
+  nlpseq inspect words "a dull film"
+
+A path in place of a command is that of a model: the first example is `nlpseq inspect model -m checkpoints/lm`.
+"""
+
+app = application(HELP)
+app.info.cls = InspectGroup
+
+Text = Annotated[
+    str | None, typer.Argument(metavar="TEXT|FILE", help="A source text, or its file. [default: standard input]")
+]
 Target = Annotated[
     str | None, typer.Option("--target", metavar="TEXT", help="Its target. [default: the model's translation]")
 ]
 
 
-ClassifiedText = Annotated[str, typer.Argument(metavar="TEXT", help="A text.")]
+ClassifiedText = Annotated[
+    str | None, typer.Argument(metavar="TEXT|FILE", help="A text, or its file. [default: standard input]")
+]
 Label = Annotated[
     str | None, typer.Option("--label", metavar="LABEL", help="The label to explain. [default: the most probable one]")
 ]
@@ -51,18 +76,23 @@ def inspect() -> None:
 
 
 @command(app)
-def model(model: ModelPath = LANGUAGE_MODEL.folder, json: Json = False) -> None:
-    """Write a model's options and tensors, how it was trained and how good it is."""
-    facts = model_facts(load_model(model))
+def model(model: ModelPath = None, json: Json = False) -> None:
+    """Write a model's options and tensors, how it was trained and how good it is.
+
+    \b
+      nlpseq inspect model -m checkpoints/lm
+      nlpseq inspect checkpoints/lm
+    """
+    facts = model_facts(load_model(chosen_model(model, LANGUAGE_MODEL, quiet=False)))
     if json:
         output.write_json(facts)
     else:
-        output.write_text("\n\n".join(_section(name, value) for name, value in facts.items()) + "\n")
+        output.write_lines(facts_lines(facts))
 
 
 @command(app)
 def attention(
-    text: Text,
+    text: Text = None,
     target: Target = None,
     model: ModelPaths = None,
     json: Json = False,
@@ -73,8 +103,10 @@ def attention(
 
     \b
       nlpseq inspect attention "A man is sleeping."
+      echo "A man is sleeping." | nlpseq inspect attention
     """
-    ensemble = Ensemble.of([translator.load(path) for path in model or [TRANSLATOR.folder]])
+    text = one_text(text, "nlpseq inspect attention", "A man is sleeping.")
+    ensemble = Ensemble.of([translator.load(path) for path in model or [chosen_model(None, TRANSLATOR, quiet=False)]])
     target, alignment = explain_translation(ensemble, text, target, search)
     if json:
         output.write_json({"text": text, "translation": target, **to_json(alignment)})
@@ -84,10 +116,10 @@ def attention(
 
 @command(app)
 def words(
-    text: ClassifiedText,
+    text: ClassifiedText = None,
     label: Label = None,
     page: Page = None,
-    model: ModelPath = CLASSIFIER.folder,
+    model: ClassifierPath = None,
     json: Json = False,
 ) -> None:
     """Show which words speak for a classifier's label, and which against it: on a terminal, the text in colours.
@@ -98,10 +130,12 @@ def words(
     \b
       nlpseq inspect words "a dull film with a wonderful end"
       nlpseq inspect words "a dull film" --label positive --html words.html
+      nlpseq inspect words review.txt
     """
     if page is not None:
         output.check_target(page, "--html", (".html", ".htm"))
-    explained = explain(TextClassifier.load(model), text, label)
+    text = one_text(text, "nlpseq inspect words", "a dull film")
+    explained = explain(TextClassifier.load(chosen_model(model, CLASSIFIER, quiet=False)), text, label)
     if page is not None:
         replace_file(page, to_html(explained.words, explained.label, explained.probability).encode("utf-8", "replace"))
         output.note(f"note: {page} shows the words for the label {explained.label!r}")
@@ -116,26 +150,4 @@ def words(
         rows = (
             (word.text.strip(), f"{word.weight:+.4f}", word.attention) for word in explained.words if word.text.strip()
         )
-        output.write_text("".join("\t".join(_spelled(cell) for cell in row if cell is not None) + "\n" for row in rows))
-
-
-def _section(name: str, value: dict[str, Any] | list[dict[str, Any]]) -> str:
-    """A heading and its lines, one for each fact or score."""
-    if isinstance(value, list):
-        rows = [(score["name"], f"{score['value']:.6g} per {score['unit']}", score["signature"]) for score in value]
-    else:
-        rows = [(key, _spelled(fact), "") for key, fact in value.items()]
-    width = max((len(row[0]) for row in rows), default=0)
-    return "\n".join([name, *(f"  {key:{width}}  {fact}  {signature}".rstrip() for key, fact, signature in rows)])
-
-
-def _spelled(value: Any) -> str:
-    if isinstance(value, list) and all(isinstance(item, int) for item in value):
-        return " x ".join(map(str, value))
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {item}" for key, item in value.items())
-    if value is None:
-        return "-"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+        output.write_text("".join("\t".join(str(cell) for cell in row if cell is not None) + "\n" for row in rows))

@@ -58,10 +58,19 @@ def _finite(value: Any) -> Any:
 
 def write_table(rows: Sequence[Sequence[object]]) -> None:
     """Write rows in columns, two spaces apart."""
+    write_lines(table_lines(rows))
+
+
+def table_lines(rows: Sequence[Sequence[object]]) -> list[str]:
+    """The lines of a table: rows in columns, two spaces apart."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column), default=0) for column in zip(*cells, strict=True)]
-    aligned = (("  ".join(map(str.ljust, row, widths))).rstrip() for row in cells)
-    write_text("".join(line + "\n" for line in aligned))
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+
+
+def write_lines(lines: Sequence[str]) -> None:
+    """Write lines, each with a newline."""
+    write_text("".join(line + "\n" for line in lines))
 
 
 class Stream:
@@ -138,9 +147,9 @@ def check_target(path: Path, flag: str, suffixes: tuple[str, ...]) -> None:
 
 def show_fault(what: str, hint: str = "") -> None:
     """Print `error: WHAT` and, if there is a hint, `hint:  HINT`, with line ends and control characters escaped."""
-    _say(f"{styled('error:', RED, sys.stderr)} {_printable(what)}")
+    _say(f"{styled('error:', RED, sys.stderr)} {printable(what)}")
     if hint:
-        _say(f"{styled('hint:', BOLD, sys.stderr)}  {_printable(hint)}")
+        _say(f"{styled('hint:', BOLD, sys.stderr)}  {printable(hint)}")
 
 
 def styled(text: str, style: str, stream: Any) -> str:
@@ -159,7 +168,7 @@ def heading(text: str) -> str:
     return styled(text, BOLD, sys.stdout)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text in one line, with control characters escaped."""
     return "".join(character if character.isprintable() else _escaped(character) for character in text)
 

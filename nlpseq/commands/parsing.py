@@ -1,4 +1,4 @@
-"""Classes of commands: they parse the text of a flag into its value, and lay out the help in sections.
+"""Classes of commands: they parse the text of a flag into its value, and answer --help and --help-all.
 
 From version 0.26 Typer's own parsing imports pydantic and builds a validator for each flag, which takes a tenth of a
 second. `ValueParser` replaces it. Older versions of Typer do not call it and do their own parsing.
@@ -6,18 +6,20 @@ second. `ValueParser` replaces it. Older versions of Typer do not call it and do
 
 from __future__ import annotations
 
+import copy
 import typing
 from collections import Counter
+from collections.abc import Collection
 from typing import Any, Literal
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
-from nlpseq.commands import output
-from nlpseq.commands.usage import UsageError, did_you_mean, explained, label, no_command
+from nlpseq.commands.help_page import HELP_ALL, UNCUT, Row, page
+from nlpseq.commands.settings.declared import Declared
+from nlpseq.commands.settings.defaults import set_arguments, set_defaults
+from nlpseq.commands.usage import UsageError, check_dashes, did_you_mean, explained, label, no_command
 from nlpseq.errors import OptionError
-
-LABEL_WIDTH = 34  # characters: the widest left column of the help
-UNCUT = 10_000  # characters: no sentence is that long
 
 
 class ValueParser:
@@ -52,23 +54,40 @@ class ValueParser:
 class ParsesValues:
     """A command or group that parses its flags and arguments with ValueParser; it precedes Typer's base class."""
 
+    usual: Collection[str] = ()  # the names of the options that a long help shows
+    _help_all: Any = None
+
     def get_params(self, ctx: Any) -> Any:
-        """Its flags and arguments, `--help` among them."""
+        """Its flags and arguments, `--help` and `--help-all` among them."""
         parameters = super().get_params(ctx)  # type: ignore[misc]
         for parameter in parameters:
             if hasattr(parameter, "get_runtime_param"):
                 parameter.get_runtime_param = ValueParser
-        return parameters
+        return [*parameters, self._help_all_option(parameters[-1])]
+
+    def _help_all_option(self, help_option: Any) -> Any:
+        """The flag `--help-all`, always the same object, as the order of processing requires."""
+        if self._help_all is None:
+            self._help_all = copy.copy(help_option)
+            self._help_all.name, self._help_all.opts = HELP_ALL, ["--help-all"]
+            self._help_all.help, self._help_all.callback = "Show every option and exit.", _show_everything
+        return self._help_all
+
+    def get_help(self, ctx: Any) -> str:
+        """The help for this terminal: whole if it fits on a screen and a half, else the usual options."""
+        return page(self, ctx, everything=False)
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         """Parse the command line. Raises WrongUsage, or OptionError if a flag is repeated that takes one value."""
         given = list(args)
         try:
+            if not ctx.resilient_parsing:
+                check_dashes(given, ctx)
             rest = super().parse_args(ctx, args)  # type: ignore[misc]
         except UsageError as error:
             if ctx.resilient_parsing:
                 raise
-            raise explained(error, ctx) from None
+            raise explained(error, ctx, given) from None
         if not ctx.resilient_parsing:
             self._refuse_repeats(ctx, given)
         return rest
@@ -84,38 +103,67 @@ class ParsesValues:
                 )
 
 
+def _show_everything(ctx: Any, param: Any, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        typer.echo(page(ctx.command, ctx, everything=True))
+        ctx.exit()
+
+
 class Group(ParsesValues, TyperGroup):
     """A group of commands, each with the first sentence of its help."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Parse the command line; without a command the help is shown, and `help COMMAND` is `COMMAND --help`."""
+        if args[:1] == ["help"] and "help" not in self.list_commands(ctx):
+            args = [*args[1:], "--help"]
+        if not args and not self.invoke_without_command and not ctx.resilient_parsing:
+            args = ["--help"]
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that the first argument names. Raises WrongUsage if no command has that name."""
         names = self.list_commands(ctx)
         if args[0] not in names and not ctx.resilient_parsing:
-            raise no_command(args[0], ctx.command_path, names)
+            raise no_command(ctx, names, args)
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the commands; a long sentence is wrapped, not cut."""
+    def command_rows(self, ctx: Any) -> list[Row]:
+        """The commands, each with a sentence."""
         commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
-        with formatter.section(output.heading("Commands")):
-            formatter.write_dl([(name, found.get_short_help_str(UNCUT)) for name, found in commands.items() if found])
+        return [(name, found.get_short_help_str(UNCUT)) for name, found in commands.items() if found]
 
 
 class Command(ParsesValues, TyperCommand):
-    """A command whose help shows its flags under headings, in plain text."""
+    """A command; `usual` names the options that its help shows if it is long, `declared` all that files may set."""
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the arguments, the command's own flags, then one section for each options dataclass."""
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is None:
-                continue
-            section = getattr(parameter, "rich_help_panel", None)
-            if parameter.param_type_name == "argument":
-                section, record = section or "Arguments", (parameter.metavar, parameter.help)
-            sections.setdefault(section or "Options", []).append(record)
-        for heading, records in sections.items():
-            if records:
-                with formatter.section(output.heading(heading)):
-                    formatter.write_dl(records, col_max=LABEL_WIDTH)
+    def __init__(
+        self, *args: Any, usual: Collection[str] = (), declared: Declared | None = None, **settings: Any
+    ) -> None:
+        super().__init__(*args, **settings)
+        self.usual = usual
+        self.declared = declared
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Parse the command line; what it does not set is taken from variables and files."""
+        given = None if ctx.resilient_parsing else self._given(ctx, args)
+        if self.declared is None or given is None:
+            return super().parse_args(ctx, args)
+        set_defaults(ctx, self.declared, given)
+        rest = super().parse_args(ctx, args)
+        set_arguments(ctx, self.declared, given)
+        return rest
+
+    def _given(self, ctx: Any, args: list[str]) -> dict[str, Any] | None:
+        """The texts of what the command line sets, by parameter; None if it is wrong, or asks for help."""
+        try:
+            values, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        except UsageError:
+            return None
+        if any(parameter.is_eager for parameter in order):
+            return None
+        texts = {parameter.name: values.get(parameter.name) for parameter in order}
+        return {
+            name: text
+            for name, text in texts.items()
+            if isinstance(text, str | bool | int | list | tuple) and text != ()
+        }

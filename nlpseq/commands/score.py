@@ -1,4 +1,4 @@
-"""`nlpseq score`: how likely each line is."""
+"""`nlpseq score`: how likely each text is."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import Annotated
 
 import typer
 
+from nlpseq.commands.chosen_model import chosen_model
 from nlpseq.commands.filters import Answers, filter_texts
-from nlpseq.commands.flags import Device, Json, JsonLines, Quiet, ScoringModel, application, command
+from nlpseq.commands.flags import Device, Quiet, ScoringModel, application, command
+from nlpseq.commands.inputs import LineOptions
 from nlpseq.errors import OptionError
 from nlpseq.evaluation.line_scores import SCORE_FIELDS, LineScore, StreamScorer, load_scorer, score_fields, score_status
 from nlpseq.models.state_file import check_state_target
 from nlpseq.tasks import LANGUAGE_MODEL, TRANSLATOR
 
-app = application("How likely each line of standard input is.")
+app = application("How likely each text is.")
 
 Source = Annotated[
     Path | None,
-    typer.Option("--source", metavar="FILE", help="A translator's sources, one for each line of standard input."),
+    typer.Option("--source", metavar="FILE", help="A translator's sources, one for each line."),
 ]
 Follow = Annotated[
     bool, typer.Option("--follow", help="Read the lines as one text: each line is scored given those before it.")
@@ -39,11 +41,11 @@ def score(
     state: State = None,
     save_state: SaveState = None,
     device: Device = "cpu",
-    jsonl: JsonLines = False,
-    json: Json = False,
     quiet: Quiet = False,
+    *,
+    lines: LineOptions,
 ) -> None:
-    """Write one line for each line of standard input: how likely it is.
+    """Write one line for each text or line of a file: how likely it is.
 
     \b
       log_probability <TAB> tokens <TAB> perplexity <TAB> bits_per_byte
@@ -53,21 +55,20 @@ def score(
     each number. If your object already has a field `tokens`, it is kept as `given_tokens`, and so on.
 
     \b
-      nlpseq score < sentences.txt
-      nlpseq score --json < sentences.txt | jq .bits_per_byte
+      nlpseq score "The cat sat." "Sat cat the."
+      nlpseq score --json sentences.txt | jq .bits_per_byte
       tail -f log | nlpseq score --follow
       nlpseq score -m checkpoints/translation --source in.txt < out.txt
     """
-    if json and jsonl:
-        raise OptionError("json and jsonl", "exclude each other: --jsonl reads objects, and writes them too", "--jsonl")
     if save_state is not None:
         check_state_target(save_state)
         if not follow:
             raise OptionError("save_state", "is for lines that follow each other", "--follow")
-    model = model or (LANGUAGE_MODEL if source is None else TRANSLATOR).folder
-    scorer = load_scorer(model, source, follow=follow, state=state, device=device)
+    texts = lines.find("nlpseq score", quiet=quiet)
+    path = chosen_model(model, LANGUAGE_MODEL if source is None else TRANSLATOR, quiet=quiet)
+    scorer = load_scorer(path, source, follow=follow, state=state, device=device)
     answers = Answers(scorer.score_lines, _as_line, score_fields, SCORE_FIELDS, score_status)
-    filter_texts(answers, objects_in=jsonl, objects_out=json or jsonl, quiet=quiet, every_byte=True)
+    filter_texts(answers, texts, lines, quiet=quiet, every_byte=True)
     scorer.finish()
     if save_state is not None and isinstance(scorer, StreamScorer):
         scorer.save(save_state)

@@ -12,7 +12,8 @@ import typer
 
 from nlpseq.commands import output
 from nlpseq.commands.filters import filter_lines
-from nlpseq.commands.flags import Json, Quiet, application, command
+from nlpseq.commands.flags import Json, Quiet, Without, application, command
+from nlpseq.commands.inputs import LineOptions, find_input
 from nlpseq.errors import OptionError, TokeniserError
 from nlpseq.files import replace_file
 from nlpseq.models.model_file import NAME, load_model
@@ -27,7 +28,7 @@ app = application("Train a tokeniser, or use one as a filter.")
 
 Names = Annotated[
     list[str],
-    typer.Argument(metavar="CORPUS", help="Text files (.gz and .xz too), bundled corpora, or hf:NAME[:CONFIG]."),
+    typer.Argument(metavar="CORPUS", help="Text files and folders, as train lm reads them, bundled corpora, or hf:NAME[:CONFIG]."),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file by the new tokeniser.")]
@@ -35,6 +36,12 @@ TokeniserFile = Annotated[Path | None, typer.Option("--tokeniser", "-t", metavar
 ModelFile = Annotated[Path | None, typer.Option("--model", "-m", metavar="PATH", help="Model whose tokeniser to use.")]
 Pieces = Annotated[bool, typer.Option("--pieces", help="Write the tokens as text instead of numbers.")]
 Check = Annotated[bool, typer.Option("--check", help="Also decode each line; the status is 1 if any line changes.")]
+
+Checked = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="TEXT|FILE", help="Texts, or files of lines. [default: standard input]"),
+]
+PlainLines = Annotated[LineOptions, Without("jsonl")]
 
 DEFAULT_FILE = Path("tokeniser.json")
 NO_LIMIT = sys.maxsize - 1  # bytes in a line: the text of a cut line could not be restored
@@ -89,76 +96,94 @@ def encode(
     pieces: Pieces = False,
     check: Check = False,
     quiet: Quiet = False,
+    *,
+    lines: PlainLines,
 ) -> int:
-    """Write each line of standard input as token ids, separated by spaces.
+    """Write each text or line of a file as token ids, separated by spaces.
+
+    With --json each line is an object, with its ids under `ids`, or its tokens under `pieces`.
 
     \b
-      nlpseq tokenize encode -t tokeniser.json < text.txt > ids.txt
+      nlpseq tokenize encode -t tokeniser.json "the cat sat"
+      nlpseq tokenize encode -t tokeniser.json text.txt > ids.txt
       nlpseq tokenize encode -m checkpoints/lm --pieces < text.txt
     """
+    source = lines.find("nlpseq tokenize encode", quiet=quiet)
     loaded = _load("encode", tokeniser, model)
     spell = spell_line if pieces else encode_line
     changed = 0
 
-    def answer(lines: Sequence[bytes]) -> Iterator[bytes]:
+    def answer(batch: Sequence[bytes]) -> Iterator[bytes]:
         nonlocal changed
-        for line in lines:
+        for line in batch:
             changed += check and not round_trips(loaded, line)
-            yield spell(loaded, line)
+            yield _as_object(loaded, line, pieces=pieces) if lines.json else spell(loaded, line)
 
-    filter_lines(answer, longest=NO_LIMIT)
+    filter_lines(answer, source, longest=NO_LIMIT)
     if check:
         output.note(_verdict(changed), quiet=quiet and not changed)
     return int(changed > 0)
 
 
 @command(app)
-def decode(tokeniser: TokeniserFile = None, model: ModelFile = None, quiet: Quiet = False) -> int:
+def decode(tokeniser: TokeniserFile = None, model: ModelFile = None, quiet: Quiet = False, *, lines: PlainLines) -> int:
     """Write the text of each line of token ids; the opposite of encode.
 
-    A line with anything but token ids, or with the id of a newline, becomes a blank line, and the status is 1.
+    A line with anything but token ids, or with the id of a newline, becomes a blank line, and the status is 1. With
+    --json each text is under `text` in an object, and is null for such a line.
 
     \b
-      nlpseq tokenize decode -t tokeniser.json < ids.txt
+      nlpseq tokenize decode -t tokeniser.json "97 98"
+      nlpseq tokenize decode -t tokeniser.json ids.txt
     """
+    source = lines.find("nlpseq tokenize decode", quiet=quiet, noun="token ids")
     loaded = _load("decode", tokeniser, model)
     damaged = 0
 
-    def answer(lines: Sequence[bytes]) -> Iterator[bytes]:
+    def answer(batch: Sequence[bytes]) -> Iterator[bytes]:
         nonlocal damaged
-        for line in lines:
+        for line in batch:
             decoded = decode_line_of_ids(loaded, line)
             damaged += decoded is None
-            yield decoded or b""
+            text = None if decoded is None else decoded.decode("utf-8", "surrogateescape")
+            yield output.to_json({"text": text}).encode() if lines.json else decoded or b""
 
-    filter_lines(answer, longest=NO_LIMIT)
+    filter_lines(answer, source, longest=NO_LIMIT)
     if damaged:
-        lines = "1 line is" if damaged == 1 else f"{damaged:,} lines are"
-        output.note(f"note: {lines} blank, because the input was not a line of token ids", quiet=quiet)
+        blank = "1 line is" if damaged == 1 else f"{damaged:,} lines are"
+        output.note(f"note: {blank} blank, because the input was not a line of token ids", quiet=quiet)
     return int(damaged > 0)
 
 
 @command(app)
-def check(tokeniser: TokeniserFile = None, model: ModelFile = None, json: Json = False) -> int:
-    """Check that decoding restores each line of standard input byte for byte.
+def check(texts: Checked = None, tokeniser: TokeniserFile = None, model: ModelFile = None, json: Json = False) -> int:
+    """Check that decoding restores each text or line of a file byte for byte.
 
     The status is 1 if any line changes.
     """
+    source = find_input(texts or (), "nlpseq tokenize check", quiet=False)
     loaded = _load("check", tokeniser, model)
     read = changed = 0
 
-    def answer(lines: Sequence[bytes]) -> Sequence[bytes]:
+    def answer(batch: Sequence[bytes]) -> Sequence[bytes]:
         nonlocal read, changed
-        read += len(lines)
-        changed += sum(not round_trips(loaded, line) for line in lines)
+        read += len(batch)
+        changed += sum(not round_trips(loaded, line) for line in batch)
         return ()
 
-    filter_lines(answer, longest=NO_LIMIT)
+    filter_lines(answer, source, longest=NO_LIMIT)
     if json:
         output.write_json({"lines": read, "changed": changed})
     else:
         output.write_text(f"{read:,} {'line' if read == 1 else 'lines'}, {_verdict(changed)}\n")
     return int(changed > 0)
+
+
+def _as_object(tokeniser: Tokeniser, line: bytes, *, pieces: bool) -> bytes:
+    """A line's tokens as a JSON object."""
+    ids = tokeniser.encode(line.decode("utf-8", "surrogateescape")).tolist()
+    fields = {"pieces": [tokeniser.spell(token) for token in ids]} if pieces else {"ids": ids}
+    return output.to_json(fields).encode()
 
 
 def _verdict(changed: int) -> str:

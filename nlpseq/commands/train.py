@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
-from nlpseq.commands import output
-from nlpseq.commands.flags import Json, Quiet, application, command
+from nlpseq.commands.flags import RARE, Json, Like, Quiet, application, command
+from nlpseq.commands.training_display import show_training
 from nlpseq.tasks import TASKS, Task
 
 STARTED = time.monotonic()
-SHOWN = (  # scores of a run: the name, the words and the format
-    ("accuracy", "accuracy", ".2f"),
-    ("macro_f1", "macro-F1", ".2f"),
-    ("expected_calibration_error", "calibration error", ".4f"),
-    ("loss", "loss", ".4f"),
-    ("perplexity", "perplexity", ".2f"),
-    ("bits_per_byte", "bits per byte", ".4f"),
-)
 
 app = application("Train a model of your own text.")
 
@@ -31,11 +23,10 @@ def _add_command(task: Task) -> None:
     """Make `nlpseq train TASK`."""
     request_class = task.load("request")
 
-    def run(*, request: Any, quiet: Quiet = False, json: Json = False) -> None:
-        from nlpseq.commands.training_display import show_training
-
-        result = show_training(task.load("run")(request, STARTED), quiet=quiet)
-        output.write_json(result) if json else output.write_text(_line(result))
+    def run(
+        *, request: Any, like: Like = None, quiet: Annotated[Quiet, RARE] = False, json: Annotated[Json, RARE] = False
+    ) -> None:
+        show_training(task, request, STARTED, quiet=quiet, json=json)
 
     run.__annotations__["request"] = request_class
     run.__doc__ = request_class.__doc__
@@ -44,9 +35,3 @@ def _add_command(task: Task) -> None:
 
 for _task in TASKS.values():
     _add_command(_task)
-
-
-def _line(result: dict[str, Any]) -> str:
-    valid = result["valid"]
-    shown = "  ".join(f"{words} {valid[name]:{form}}" for name, words, form in SHOWN if name in valid)
-    return f"{result['model']}  {result['steps']} steps in {result['seconds']} s  {shown}  {valid['signature']}\n"

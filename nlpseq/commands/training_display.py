@@ -1,136 +1,140 @@
-"""Shows a training run on standard error: a live line on a terminal, else a line every ten seconds.
+"""Runs a training run from its request to its model, and shows it.
 
-A line is also written at each validation. rich shows the live line; generated text never goes through its markup.
+People read standard error: a bar on a terminal, else lines. Programs read objects on standard output. torch is imported
+after the first line was written, because the import takes a second. A signal ends the run in one sentence, whatever it
+is doing: reading and the evaluation at the end stop at once, and training after the current step, all saved.
 """
 
 from __future__ import annotations
 
-import math
-import shlex
+import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from nlpseq.commands import output
-from nlpseq.errors import Interrupted
-from nlpseq.tasks import TASKS
-from nlpseq.training.loop import Progress, stopping_on_signals
-from nlpseq.training.tasks.task_run import TaskRun
+from nlpseq.commands import training_lines as lines
+from nlpseq.commands.training_screen import Moments, Screen, open_screen
+from nlpseq.errors import Interrupted, NlpseqError
+from nlpseq.tasks import Task
+from nlpseq.text.formats import need_source
+from nlpseq.text.lines import ReaderGone
+from nlpseq.training.requests import Request
+from nlpseq.training.signals import stopping_on_signals
 
-EVERY_SECONDS = 10.0
 
-Sample = Callable[[], str | None]
+class Events:
+    """Objects on standard output, one a line, if they are wanted; training goes on if they cannot be written."""
+
+    def __init__(self, *, wanted: bool) -> None:
+        self.wanted = wanted
+        self._fault: Exception | None = None
+
+    def write(self, event: str, **values: Any) -> None:
+        """Write an object."""
+        if self.wanted and self._fault is None:
+            try:
+                output.write_json({"event": event, **values})
+            except (ReaderGone, NlpseqError) as error:
+                self._fault = error
+
+    def end(self, result: dict[str, Any]) -> None:
+        """Write the result. Raises what kept an object from being written."""
+        self.write("result", **result)
+        if self._fault is not None:
+            raise self._fault
 
 
-def show_training(run: TaskRun, *, quiet: bool) -> dict[str, Any]:
-    """Run to the end and show the progress; returns the run's result. Validations show a sample of generated text.
+def show_training(task: Task, request: Request, started: float, *, quiet: bool = False, json: bool = False) -> None:
+    """Train, show the progress on standard error, and write the result to standard output.
 
-    Raises Interrupted after a signal, once the run is saved.
+    `started` is the time at which the budget began. Raises Interrupted after a signal, once the run is saved, and
+    NlpseqError for what the user can mend.
     """
-    output.note(run.summary(), quiet=quiet)
-    for note in run.notes:
-        output.note(f"note: {note}", quiet=quiet)
-    with stopping_on_signals(run.run), _display(run.sample, quiet) as show:
-        try:
-            for progress in run.progress():
-                show(progress)
-        except Interrupted:
-            output.note(_stopped(run), quiet=quiet)
-            raise
-    return run.finish()
-
-
-def _stopped(run: TaskRun) -> str:
-    """How to continue a stopped run, if it was saved; a second signal may stop it before it is saved."""
-    if run.folder.resume.exists():
-        command = shlex.join(["nlpseq", "train", TASKS[run.name].command, "--resume", "--out", str(run.folder.path)])
-        return f"stopped at step {run.run.step}; continue with: {command}"
-    return f"stopped at step {run.run.step}, before anything was saved for --resume"
-
-
-@contextmanager
-def _display(sample: Sample, quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    if quiet:
-        yield lambda progress: None
-    elif sys.stderr is not None and sys.stderr.isatty():
-        with _live(sample) as show:
-            yield show
-    else:
-        yield _every_ten_seconds(sample)
-
-
-def _every_ten_seconds(sample: Sample) -> Callable[[Progress], None]:
-    last = time.monotonic()
-
-    def show(progress: Progress) -> None:
-        nonlocal last
-        if progress.validation is None and not progress.note and time.monotonic() - last < EVERY_SECONDS:
-            return
-        last = time.monotonic()
-        for line in _lines(sample, progress):
-            output.note(line)
-
-    return show
-
-
-@contextmanager
-def _live(sample: Sample) -> Iterator[Callable[[Progress], None]]:
-    """A live line on a terminal. Training goes on without it if the terminal is lost."""
-    from rich.console import Console
-    from rich.live import Live
-    from rich.text import Text
-
-    live = Live(console=Console(stderr=True), transient=True, refresh_per_second=4)
-
-    def show(progress: Progress) -> None:
-        lines = _lines(sample, progress) if progress.validation is not None or progress.note else []
-        with suppress(OSError):
-            for line in lines:
-                live.console.print(Text(line), soft_wrap=True, highlight=False)
-            live.update(Text(describe(progress), no_wrap=True, overflow="ellipsis"))
-
-    with suppress(OSError):
-        live.start()
+    if not request.resume:
+        for name in (*request.files(), *request.valid):
+            need_source(name)
+    screen, events, run = open_screen(quiet=quiet, json=json), Events(wanted=json), None
     try:
-        yield show
+        screen.say(lines.reading(task, request))
+        with _stopping_at_once():
+            run = task.load("run")(request, started, screen.read)
+        screen.close()
+        _introduce(run, screen, events)
+        _train(run, screen, events)
+        screen.evaluate()
+        with _stopping_at_once():
+            result = run.finish()
+    except (Interrupted, KeyboardInterrupt) as stop:
+        screen.close()
+        screen.say(lines.stopped(run))
+        if run is not None:
+            events.write("stopped", step=run.run.step, command=lines.continuing(run) or None)
+        raise Interrupted(getattr(stop, "signal_number", signal.SIGINT)) from None
     finally:
-        with suppress(OSError):
-            live.stop()
+        screen.close()
+    events.end(result) if json else output.write_text(lines.result_line(result) + "\n")
+    for line in run.endings():
+        screen.say(line)
 
 
-def _lines(sample: Sample, progress: Progress) -> list[str]:
-    """The step in one line; at a validation, a sample of generated text in another."""
-    text = None if progress.validation is None else sample()
-    return [describe(progress)] if text is None else [describe(progress), f"  sample {text!r}"]
+def _introduce(run: Any, screen: Screen, events: Events) -> None:
+    """Say what was chosen, and what was noticed while reading."""
+    summary, chosen = run.summary(), run.chosen()
+    events.write("start", task=run.name, out=str(run.folder.path), summary=summary, chosen=chosen)
+    for line in (summary, *chosen.splitlines()):
+        screen.say(line)
+    for note in run.notes:
+        events.write("note", step=run.run.step, total=None, note=note)
+        screen.say(f"note: {note}")
 
 
-def describe(progress: Progress) -> str:
-    """A step in one line: number, loss, perplexity, speed, gradient norm, time left, results of a validation."""
-    if progress.note:
-        return progress.note
-    total = "?" if progress.total is None else f"{progress.total:,}"
-    items = [
-        f"step {progress.step:,}/{total}",
-        f"loss {progress.loss:.4f}",
-        *([f"perplexity {_perplexity(progress.loss)}"] if progress.unit == "token" else []),
-        f"{progress.tokens_per_second:,.0f} {progress.unit}s/s",
-        f"gradient {progress.gradient_norm:.2f}",
-    ]
-    if progress.seconds_left is not None:
-        items.append(f"{_clock(progress.seconds_left)} left")
-    if progress.validation is not None:
-        best = " (best)" if progress.best else ""
-        score = "" if progress.score is None else f"  {progress.criterion} {progress.score:.2f}"
-        items.append(f"quick valid {progress.validation:.4f}{score}{best}")
-    return "  ".join(items)
+def _train(run: Any, screen: Screen, events: Events) -> None:
+    """Take all steps. Raises Interrupted after a signal, once the run is saved."""
+    moments = Moments()
+    sampled = events.wanted or not screen.quiet
+    screen.begin()
+    with stopping_on_signals(run.run):
+        for progress in run.progress():
+            due = moments.due(progress)
+            sample = lines.draw_sample(run) if sampled and progress.validation is not None else None
+            screen.train(progress, sample, due=due)
+            if due:
+                events.write(**lines.as_event(progress, sample))
+    if run.run.signal_number is not None:
+        raise Interrupted(run.run.signal_number)
 
 
-def _perplexity(loss: float) -> str:
-    return f"{math.exp(loss):,.2f}" if loss < 50 else "huge"
+@contextmanager
+def _stopping_at_once() -> Iterator[None]:
+    """Inside, SIGINT or SIGTERM raises Interrupted, and again at the end if the code inside dropped it.
 
+    Python drops what is raised in a callback of its own, and prints a traceback; for Interrupted there is none.
+    """
+    caught: list[int] = []
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+    def stop(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+        raise Interrupted(number)
+
+    def show_dropped(dropped: Any) -> None:
+        if not isinstance(dropped.exc_value, Interrupted):
+            hook(dropped)
+
+    hook, sys.unraisablehook = sys.unraisablehook, show_dropped
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    held = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    except BaseException:
+        if caught:
+            raise Interrupted(caught[0]) from None
+        raise
+    finally:
+        sys.unraisablehook = hook
+        for number, handler in held.items():
+            signal.signal(number, handler)
+    if caught:
+        raise Interrupted(caught[0])

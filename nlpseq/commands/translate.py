@@ -1,4 +1,4 @@
-"""`nlpseq translate`: a line in, its translation out."""
+"""`nlpseq translate`: a text in, its translation out."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from nlpseq.commands.attention_file import AttentionFile
+from nlpseq.commands.chosen_model import chosen_model
 from nlpseq.commands.filters import Answers, filter_texts
-from nlpseq.commands.flags import Device, JsonLines, ModelPaths, Quiet, application, command
+from nlpseq.commands.flags import RARE, Device, ModelPaths, Quiet, application, command
+from nlpseq.commands.inputs import LineOptions
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.sampling import SamplingOptions
-from nlpseq.decoding.translation import (
-    Translation,
-    TranslationOptions,
-    Translations,
-    translation_fields,
-    translation_status,
-)
+from nlpseq.decoding.translation import Translation, TranslationOptions, Translations
+from nlpseq.decoding.translation import translation_fields as fields_of
+from nlpseq.decoding.translation import translation_status as status_of
 from nlpseq.errors import OptionError
 from nlpseq.insight.attention import to_json
 from nlpseq.native.memory import keep_freed_memory
@@ -28,51 +26,52 @@ from nlpseq.tasks import TRANSLATOR
 
 Ranked = list[Translation]  # the translations of a line, the best first
 
-app = application("Translate each line of standard input.")
+app = application("Translate texts.")
 
-HELP = "Write what each token looked at: to a .jsonl, to an .svg as a drawing, or with - to the objects of --jsonl."
+HELP = "Write what each token looked at: to a .jsonl, to an .svg as a drawing, or with - to the objects of --json."
 AttentionPath = Annotated[Path | None, typer.Option("--attention", metavar="FILE", help=HELP)]
 
 
 @command(app)
 def translate(
     model: ModelPaths = None,
-    attention: AttentionPath = None,
+    attention: Annotated[AttentionPath, RARE] = None,
     device: Device = "cpu",
-    jsonl: JsonLines = False,
     quiet: Quiet = False,
     *,
+    lines: LineOptions,
     options: TranslationOptions,
     search: BeamOptions,
-    sampling: SamplingOptions,
+    sampling: Annotated[SamplingOptions, RARE],
 ) -> None:
-    """Write one line for each line of standard input: its translation.
+    """Write one line for each text or line of a file: its translation.
 
     With --n-best N or --sample N there are N lines for each line that is not blank: the line's number, the
-    translation, its log-probability in nats and the score of its rank, separated by tabs. A blank line has
-    one empty translation; a
-    line that is too long (over 2,000 tokens) has an empty translation. With --jsonl `status` is ok, cut (the
-    translation went on too long, or in circles), too-long, no-text, invalid-json or invalid-utf8. If your object
-    already has a field `translation`, it is kept as `given_translation`, and so on.
+    translation, its log-probability in nats and the score of its rank, separated by tabs. A line that is blank or too
+    long (over 2,000 tokens) has one empty translation. In objects `status` is ok, cut (the translation went on too
+    long, or in circles), too-long, no-text, invalid-json or invalid-utf8. If your object already has a field
+    `translation`, it is kept as `given_translation`, and so on.
 
     \b
-      nlpseq translate < in.txt > out.txt
-      nlpseq translate -m first -m second --attention look.svg < in.txt
+      nlpseq translate "A man is sleeping."
+      nlpseq translate -m first -m second --attention look.svg notes.txt
       nlpseq translate --sample 3 --temperature 0.7 < in.txt
       nlpseq translate --jsonl < in.jsonl | jq -r .translation
     """
     into_objects = attention == Path("-")
-    if into_objects and not jsonl:
-        raise OptionError("attention", "- is for objects", "--jsonl --attention -")
+    if into_objects and not lines.objects_out:
+        raise OptionError("attention", "- is for objects", "--json --attention -")
+    source = lines.find("nlpseq translate", quiet=quiet)
     drawing = options.drawing(search, sampling)
     keep_freed_memory()
     settings = {"align": attention is not None, "replace_unknown": options.replace_unknown}
-    translations = Translations.load(model or [TRANSLATOR.folder], search, drawing, device=device, **settings)
+    paths = model or [chosen_model(None, TRANSLATOR, quiet=quiet)]
+    translations = Translations.load(paths, search, drawing, device=device, **settings)
     names = (*translations.names, "attention") if into_objects else translations.names
     with AttentionFile(None if into_objects else attention, quiet=quiet) as file:
         answer, as_fields = partial(_translate, translations, file), partial(_as_fields, into_objects)
-        answers = Answers(answer, translations.as_line, as_fields, names, translation_status)
-        filter_texts(answers, objects_in=jsonl, objects_out=jsonl, quiet=quiet, whole_batches=device != "cpu")
+        answers = Answers(answer, translations.as_line, as_fields, names, status_of)
+        filter_texts(answers, source, lines, quiet=quiet, whole_batches=device != "cpu")
 
 
 def _translate(translations: Translations, file: AttentionFile, lines: Sequence[str | None]) -> list[Ranked]:
@@ -83,4 +82,4 @@ def _translate(translations: Translations, file: AttentionFile, lines: Sequence[
 
 def _as_fields(into_objects: bool, ranked: Ranked | None) -> dict[str, Any]:
     alignment = ranked[0].alignment if ranked and into_objects else None
-    return translation_fields(ranked) | ({"attention": to_json(alignment)} if alignment else {})
+    return fields_of(ranked) | ({"attention": to_json(alignment)} if alignment else {})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,7 +16,12 @@ from nlpseq.tasks import TASKS
 UsageError: Any = typer.BadParameter.__base__  # Typer carries Click's under a private name
 
 FILTERS = ("translate", "classify", "score", "encode", "decode", "check")
-SYNONYMS = {"gpu": "cuda", **{task.name: task.command for task in TASKS.values()}}  # other words for a choice
+SYNONYMS = {  # other words for a choice
+    "gpu": "cuda",
+    **{"half": "fp16", "float16": "fp16", "bfloat16": "bf16", "float": "fp32", "float32": "fp32"},
+    **{"character": "char", "characters": "char", "words": "word", "subword": "bpe", "bytes": "byte"},
+    **{task.name: task.command for task in TASKS.values()},
+}
 
 ALIKE = 0.75  # how alike two words are of which the one is meant by the other; 1: equal
 
@@ -26,13 +32,13 @@ class WrongUsage(NlpseqError):
     exit_status = 2
 
 
-def explained(error: Any, context: Any) -> WrongUsage:
-    """A fault that Typer found on the command line of `context`."""
+def explained(error: Any, context: Any, args: Sequence[str] = ()) -> WrongUsage:
+    """A fault that Typer found in the arguments of the command of `context`."""
     path = context.command_path if context else "nlpseq"
     option: Any = getattr(error, "option_name", None)
     help = f"{path} --help"
     if hasattr(error, "possibilities"):
-        return WrongUsage(path, f"there is no option {option}", did_you_mean(option, error.possibilities or ()) or help)
+        return _corrected(option, args, context) or _no_option(option, path, error.possibilities or (), args)
     if option is not None:
         takes_none = "does not take" in error.message
         return WrongUsage(path, f"{option} {'takes no value' if takes_none else 'needs a value'}", help)
@@ -42,20 +48,52 @@ def explained(error: Any, context: Any) -> WrongUsage:
         return WrongUsage(label(error.param), error.message, help)
     extra = re.search(r"unexpected extra argument.* \((.+)\)$", error.message)
     if extra:
-        reads_input = path.split()[-1] in FILTERS
-        return WrongUsage(
-            path, f"unexpected argument {extra[1]}", f"{path} < {extra[1].split()[0]}" if reads_input else help
-        )
+        return WrongUsage(path, f"unexpected argument {extra[1]}", help)
     if error.message == "Missing command.":
         names = ", ".join(context.command.list_commands(context))
         return WrongUsage(path, f"a command is missing: one of {names}", help)
     return WrongUsage(path, error.message, help)
 
 
-def no_command(name: str, path: str, names: Iterable[str]) -> WrongUsage:
-    """There is no command `name` among the `names` of the group `path`."""
-    hint = did_you_mean(name, names) if name != "help" else ""
-    return WrongUsage(path, f"there is no command {name!r}", hint or f"{path} --help")
+def check_dashes(args: Sequence[str], context: Any) -> None:
+    """Raises WrongUsage for a known name with a single dash, as `-model`, which would be read as `-m odel`."""
+    is_group = hasattr(context.command, "list_commands")
+    for arg in args:
+        if arg == "--" or (is_group and not arg.startswith("-")):
+            return
+        if arg.startswith("-") and arg[1:3].isalpha() and len(arg) > 2:
+            fault = _corrected(arg.partition("=")[0], args, context)
+            if fault is not None:
+                raise fault
+
+
+def _corrected(option: str, args: Sequence[str], context: Any) -> WrongUsage | None:
+    """What to say of an option that is a guess of the table."""
+    from nlpseq.commands.corrections import correct_option
+
+    correction = correct_option(option, args, context) if context else None
+    if correction is None:
+        return None
+    return WrongUsage(context.command_path, f"there is no option {option}: {correction.words}", correction.line)
+
+
+def _no_option(option: str, path: str, possibilities: Iterable[str], args: Sequence[str]) -> WrongUsage:
+    texts = (arg for arg in args if arg.startswith(option) and " " in arg.partition("=")[0])
+    text = next(texts, None) if path.split()[-1] in FILTERS else None
+    as_text = "" if text is None else f"{path} -- {shlex.quote(text)}"
+    hint = did_you_mean(option, possibilities) or as_text or f"{path} --help-all"
+    return WrongUsage(path, f"there is no option {option}", hint)
+
+
+def no_command(context: Any, names: Iterable[str], args: Sequence[str]) -> WrongUsage:
+    """There is no command `args[0]` among the `names` of the group of `context`."""
+    from nlpseq.commands.corrections import correct_command
+
+    path, what = context.command_path, f"there is no command {args[0]!r}"
+    correction = correct_command(args, context)
+    if correction is not None:
+        return WrongUsage(path, f"{what}: {correction.words}", correction.line)
+    return WrongUsage(path, what, did_you_mean(args[0], names) or f"{path} --help")
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

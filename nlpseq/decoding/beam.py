@@ -46,14 +46,14 @@ class Decoder(Protocol):
 class BeamOptions:
     """The width of a search, and how it ranks hypotheses."""
 
-    beam: int = option(5, "hypotheses kept in each step; 1: greedy search", minimum=1, maximum=1000)
+    beam: int = option(5, "hypotheses kept in each step; 1: greedy search", minimum=1, maximum=1000, usual=True)
     length_penalty: float = option(
         1.0, "0 favours short texts, a higher value favours longer texts", minimum=0, maximum=10
     )
     coverage_penalty: float = option(
         0.0, "penalty for skipped parts of the source; 0.2 is strong", minimum=0, maximum=10
     )
-    n_best: int = option(1, "translations of each line, at most the beam", minimum=1, maximum=1000)
+    n_best: int = option(1, "translations of each line, at most the beam", minimum=1, maximum=1000, usual=True)
     shortest: int = option(0, "fewest tokens of a text", minimum=0)
     longest: int | None = option(None, "most tokens of a text [default: twice the source's plus 20]", minimum=1)
 

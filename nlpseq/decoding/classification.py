@@ -41,7 +41,7 @@ class AbstentionOptions:
     """When a classifier abstains, and which word it writes then."""
 
     threshold: float = option(
-        0.0, "abstain if the best label is less probable than this", minimum=0, maximum=1, metavar="X"
+        0.0, "abstain if the best label is less probable than this", minimum=0, maximum=1, metavar="X", usual=True
     )
     abstain: str = option(UNSURE, "word to write instead of a label below the --threshold", metavar="LABEL")
 

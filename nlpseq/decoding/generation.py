@@ -48,10 +48,10 @@ def sample_text(
 class GenerationOptions:
     """When texts end, and the random seed."""
 
-    length: int = option(500, "most tokens in a text, without the seed", minimum=1)
-    stop: tuple[str, ...] = option((), "end a text before this string; may be repeated", metavar="TEXT")
+    length: int = option(500, "most tokens in a text, without the seed", minimum=1, usual=True)
+    stop: tuple[str, ...] = option((), "end a text before this string; may be repeated", metavar="TEXT", usual=True)
     random_seed: int | None = option(
-        None, "seed of the random draws; the same seed gives the same texts [default: by chance]", minimum=0
+        None, "seed of the random draws; the same seed gives the same texts [default: by chance]", minimum=0, usual=True
     )
 
     def __post_init__(self) -> None:

@@ -33,9 +33,9 @@ class SamplingOptions:
     """How the next token is drawn."""
 
     temperature: float = option(
-        0.8, "0: always the likeliest token; 1: the model's own distribution", minimum=0, maximum=100
+        0.8, "0: always the likeliest token; 1: the model's own distribution", minimum=0, maximum=100, usual=True
     )
-    top_k: int = option(0, "draw among the K likeliest tokens; 0: all", minimum=0)
+    top_k: int = option(0, "draw among the K likeliest tokens; 0: all", minimum=0, usual=True)
     top_p: float = option(
         1.0, "draw among the likeliest tokens that together have this probability", above=0, maximum=1
     )

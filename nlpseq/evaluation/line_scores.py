@@ -251,7 +251,7 @@ class PairScorer:
         for line in lines:
             source = next(self.sources, None)
             if source is None:
-                raise CorpusError(self.name, f"it has fewer lines than standard input: {self.lines:,}")
+                raise CorpusError(self.name, f"it has fewer lines than the input: {self.lines:,}")
             self.lines += 1
             pairs.append((translator.line_ids(tokeniser, source), translator.line_ids(tokeniser, line)))
         short = [index for index, pair in enumerate(pairs) if max(map(len, pair)) <= LONGEST]
@@ -265,7 +265,7 @@ class PairScorer:
     def finish(self) -> None:
         """Raises CorpusError if there are more sources than lines."""
         if next(self.sources, None) is not None:
-            raise CorpusError(self.name, f"it has more lines than standard input, which has {self.lines:,}")
+            raise CorpusError(self.name, f"it has more lines than the input, which has {self.lines:,}")
 
 
 def first_texts(state: LanguageModelState, count: int) -> LanguageModelState:

@@ -24,6 +24,7 @@ from nlpseq.arrays import Array
 from nlpseq.cells import Unroll, unroll
 from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights, map_state
+from nlpseq.text.signature import short_names
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
 TOLERANCE = 1e-6  # of states, relative to 1 + their size, because an LSTM's memory can reach a hundred
@@ -42,9 +43,8 @@ def signature(tokeniser: Tokeniser, text: str) -> str:
 
 def text_name(facts: Mapping[str, Any]) -> str:
     """The validation text in a signature: the names of its files, which part of them it is, and its hash."""
-    names = "+".join(name.rsplit("/", 1)[-1] for name in facts["valid"])
     suffix = "" if facts["valid_is"] == "given" else f":{facts['valid_is'].replace(' ', '-')}"
-    return f"{names}{suffix}#{facts['valid_sha256'][:8]}"
+    return f"{short_names(facts['valid'])}{suffix}#{facts['valid_sha256'][:8]}"
 
 
 TotalLoss = Callable[[Array, Array], Any]  # (features [N, E or H], targets [N]) -> nats, a number or a scalar tensor

@@ -17,6 +17,7 @@ from nlpseq.evaluation.reader import Reader
 from nlpseq.evaluation.scores import Note, Score, TextSize, language_model_scores, say_nothing
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.model_file import Model
+from nlpseq.text.compression import STANDARD_INPUT
 from nlpseq.text.signature import TextHash
 from nlpseq.text.splits import CorpusSpan, hold_out
 from nlpseq.text.stream import token_type
@@ -46,6 +47,8 @@ def recorded_text(model: Model) -> EvaluationText:
     facts = model.header.get("data") or {}
     if "valid" not in facts:
         raise ModelFileError(str(model.path), "does not say what text it was validated on", "name a corpus")
+    if STANDARD_INPUT in facts["valid"]:
+        raise ModelFileError(str(model.path), "was validated on standard input, which is gone", "name a corpus")
     start = facts["train_until"] if facts["valid_is"] == "held out" else 0
     span = CorpusSpan(tuple(facts["valid"]), start)
     return EvaluationText(span, facts["valid_is"], facts["valid_sha256"])

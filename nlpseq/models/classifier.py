@@ -22,7 +22,7 @@ from nlpseq.cells import Unroll, unroll
 from nlpseq.cells.initial import log_frequencies, normal
 from nlpseq.errors import ModelFileError, OptionError
 from nlpseq.models import pooling
-from nlpseq.models.embedding import NGRAM_BUCKETS, embed_tokens
+from nlpseq.models.embedding import MOST_BUCKETS, embed_tokens
 from nlpseq.models.evidence import look_up
 from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import CELL_CHOICES, RecurrentOptions
@@ -56,8 +56,8 @@ class ClassifierOptions(RecurrentOptions):
         minimum=1,
         maximum=8,
     )
-    ngram_buckets: int = option(
-        NGRAM_BUCKETS, "number of vectors for the n-grams of each length", minimum=1, maximum=1 << 22
+    ngram_buckets: int | None = option(
+        None, "number of vectors for the n-grams of each length [default: by corpus]", minimum=1, maximum=1 << 22
     )
     evidence: int | None = option(
         None,
@@ -102,7 +102,7 @@ def initial_weights(
     outputs = 2 * hidden if options.bidirectional else hidden
     weights = {"embedding.weight": normal(generator, vocabulary_size, embedding)}
     if (options.ngrams or 1) > 1:
-        rows = (options.ngrams - 1) * options.ngram_buckets  # type: ignore[operator]
+        rows = (options.ngrams - 1) * (options.ngram_buckets or MOST_BUCKETS)  # type: ignore[operator]
         weights["ngrams.weight"] = np.zeros((rows, embedding))
     for layer in range(options.layers):
         for suffix in ("", "_reverse") if options.bidirectional else ("",):

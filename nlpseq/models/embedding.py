@@ -24,7 +24,9 @@ from nlpseq.cells import LayerWeights
 from nlpseq.cells.unroll import project_inputs
 from nlpseq.models.stack import Layer, Noise
 
-NGRAM_BUCKETS = 16384
+LEAST_BUCKETS, MOST_BUCKETS = 256, 16384  # of the n-grams of each length, unless an option says otherwise
+TOKENS_PER_BUCKET = 45  # of the training text
+SHORT_TEXT = 30_000  # tokens; n-grams have up to 4 tokens in a shorter training text, else up to 5
 KEPT_BYTES = 1 << 27  # most memory for the products of all tokens
 
 Weights = Mapping[str, Array]
@@ -88,6 +90,15 @@ def _embed_ngrams(table: Array, ids: Array, recent: Array) -> Array:
     tokens = arrays.concatenate([recent, ids], 0)
     backwards = [tokens[orders - order : orders - order + steps] for order in range(orders + 1)]
     return arrays.embed_sum(table, arrays.stack(ngram_rows(backwards, table.shape[0] // orders)))
+
+
+def suited_ngrams(tokens: int) -> tuple[int, int]:
+    """The longest n-grams for a training text of this many tokens, and the number of buckets for each length.
+
+    The table grows with the text, up to a text of a megabyte: benchmarks/ has what that costs and saves.
+    """
+    buckets = min(MOST_BUCKETS, max(LEAST_BUCKETS, tokens // TOKENS_PER_BUCKET))
+    return 4 if tokens < SHORT_TEXT else 5, buckets
 
 
 def ngram_rows(backwards: Sequence[Any], buckets: int) -> list[Any]:

@@ -20,10 +20,11 @@ from nlpseq.cells import Unroll, unroll
 from nlpseq.cells.cell import State
 from nlpseq.cells.initial import INITIAL_VALUES, log_frequencies
 from nlpseq.errors import OptionError
-from nlpseq.models.embedding import NGRAM_BUCKETS, embed_for
+from nlpseq.models.embedding import MOST_BUCKETS, embed_for
 from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.stack import Noise, StackState, initial_layer, read_layers, run_stack, start_state
+from nlpseq.models.storage import round_to_bf16
 from nlpseq.options import option
 from nlpseq.text.tokenisers import NEWLINE
 
@@ -50,8 +51,8 @@ class LanguageModelOptions(RecurrentOptions):
         minimum=1,
         maximum=8,
     )
-    ngram_buckets: int = option(
-        NGRAM_BUCKETS, "number of vectors for the n-grams of each length", minimum=1, maximum=1 << 22
+    ngram_buckets: int | None = option(
+        None, "number of vectors for the n-grams of each length [default: by corpus]", minimum=1, maximum=1 << 22
     )
 
 
@@ -70,7 +71,7 @@ def initial_weights(
     scale = embedding**-0.5 if options.tied else 1.0
     weights = {"embedding.weight": (generator.standard_normal((vocabulary_size, embedding)) * scale).astype(np.float32)}
     if (options.ngrams or 1) > 1:
-        rows = (options.ngrams - 1) * options.ngram_buckets  # type: ignore[operator]
+        rows = (options.ngrams - 1) * (options.ngram_buckets or MOST_BUCKETS)  # type: ignore[operator]
         weights["ngrams.weight"] = np.zeros((rows, embedding), np.float32)
     for layer in range(options.layers):
         weights |= initial_layer(options, f"layers.{layer}", hidden if layer else embedding, generator)
@@ -235,12 +236,7 @@ def rounded(weights: dict[str, np.ndarray], precision: str) -> dict[str, np.ndar
     """
     if precision == "fp32":
         return weights
-
-    def nearest(matrix: np.ndarray) -> np.ndarray:
-        bits = matrix.view(np.uint32)
-        return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
-
-    return {name: nearest(value) if value.ndim == 2 else value for name, value in weights.items()}
+    return {name: round_to_bf16(value) if value.ndim == 2 else value for name, value in weights.items()}
 
 
 def load(path: Path, precision: str = "fp32") -> tuple[Model, LanguageModelOptions]:

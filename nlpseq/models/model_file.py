@@ -1,8 +1,9 @@
 """The model file: weights, options, tokeniser, scores and origin of one model.
 
 The format is safetensors, not pickle, so reading a file runs no code. The header holds one JSON object under the key
-`nlpseq`. The tokeniser is stored as a tensor of bytes. A checksum over header and tensors reveals a damaged file.
-Weights are stored as float32, which NumPy can read; a bf16 file would be half the size, but only torch could read it.
+`nlpseq`. The tokeniser is stored as a tensor of bytes. A checksum over header and stored tensors reveals a
+damaged file. Weights may be stored in fewer bytes (storage.py); they are float32 arrays once they are read. A file
+without such weights is of format 1, which older versions read too.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ from safetensors import numpy as safetensors_numpy
 from nlpseq import __version__
 from nlpseq.errors import ModelFileError, OptionError
 from nlpseq.files import replace_file
+from nlpseq.models import model_path, storage
 from nlpseq.tasks import LANGUAGE_MODEL, TASKS
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser
 
 FORMAT = 1
+COMPACT_FORMAT = 2  # with weights that storage.py packed
 KEY = "nlpseq"
-NAME = "model.safetensors"
+NAME = model_path.NAME
 TOKENISER = "tokeniser"
+STORAGE = "storage"  # in the header: how the tensors are stored that are not whole and in fp32
 CHECKSUM = "checksum"  # over the rest of the header and the tensors; it also identifies the model
 
 Options = TypeVar("Options")
@@ -62,7 +66,7 @@ def write_tensors(path: Path, header: Mapping[str, Any], tensors: Mapping[str, n
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
-    """Read the header and the arrays of a file that `write_tensors` wrote.
+    """Read the header and the arrays of a file that `write_tensors` wrote; weights that were packed are unpacked.
 
     Raises ModelFileError if the file is missing, foreign, damaged or of a newer format.
     """
@@ -91,17 +95,21 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
             "is damaged: its contents do not match its checksum",
             "train it again, or copy it again",
         )
-    return {**header, CHECKSUM: expected}, tensors
+    try:
+        return {**header, CHECKSUM: expected}, storage.unpack(tensors, header.get(STORAGE) or {})
+    except ValueError as error:
+        raise ModelFileError(str(path), f"is damaged: {error}", "train it again, or copy it again") from error
 
 
 def _check_format(path: Path, header: Any) -> None:
     if not isinstance(header, dict):
         raise ModelFileError(str(path), "is a safetensors file, but not one of nlpseq's")
     version = header.get("format")
-    if not isinstance(version, int) or version > FORMAT:
+    if not isinstance(version, int) or version > COMPACT_FORMAT:
         raise ModelFileError(
             str(path),
-            f"is of format {version}, made by nlpseq {header.get('version')}; this version reads format {FORMAT}",
+            f"is of format {version}, made by nlpseq {header.get('version')}; this version reads formats "
+            f"up to {COMPACT_FORMAT}",
             "pip install --upgrade nlpseq",
         )
 
@@ -121,22 +129,44 @@ def save_model(
     options: Mapping[str, Any],
     weights: Mapping[str, np.ndarray],
     tokeniser: Tokeniser,
+    store: str = "fp32",
     **details: Any,
 ) -> None:
-    """Write a model. `details` are further JSON values for the header, such as scores, data and training."""
-    header = {"format": FORMAT, "version": __version__, "task": task, "options": dict(options), **details}
-    packed = np.frombuffer(tokeniser.to_bytes(), np.uint8)
-    write_tensors(path, header, {**weights, TOKENISER: packed})
+    """Write a model, its matrices in the number format `store` (see storage.py).
+
+    `details` are further JSON values for the header, such as scores, data and training.
+    """
+    tensors, entries = storage.pack(weights, store)
+    header: dict[str, Any] = {"format": FORMAT, "version": __version__, "task": task, "options": dict(options)}
+    if entries:
+        header |= {"format": COMPACT_FORMAT, STORAGE: entries}
+    tensors[TOKENISER] = np.frombuffer(tokeniser.to_bytes(), np.uint8)
+    write_tensors(path, {**header, **details}, tensors)
+
+
+def _file(path: Path) -> Path:
+    """The file of a model at a path: the path itself if there is none."""
+    found = model_path.model_path(path)
+    return found / NAME if found.is_dir() else found
 
 
 def task_of(path: Path) -> str | None:
     """The task in the header of a model file, or None if the file names no task. Reads the header only."""
+    task = (read_header(_file(path)) or {}).get("task")
+    return None if task is None else str(task)
+
+
+def read_header(path: Path) -> dict[str, Any] | None:
+    """The JSON header of a file that `write_tensors` wrote, or None if it is missing, foreign or damaged there.
+
+    The tensors are not read, so the checksum is not compared.
+    """
     try:
-        with safe_open(path / NAME if path.is_dir() else path, framework="np") as file:
-            task = json.loads((file.metadata() or {})[KEY])["task"]
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        with safe_open(path, framework="np") as file:
+            header = json.loads((file.metadata() or {})[KEY])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return str(task)
+    return header if isinstance(header, dict) else None
 
 
 def _missing(path: Path, task: str | None) -> ModelFileError:
@@ -150,7 +180,8 @@ def _missing(path: Path, task: str | None) -> ModelFileError:
         fitting = [run for run in inside if task in (None, task_of(path / run))] or inside
         hint = f"-m {shlex.quote(str(path / fitting[0]))}"
         return ModelFileError(str(path), f"holds no model, but runs: {', '.join(inside)}", hint)
-    near = get_close_matches(path.name, _runs(path.absolute().parent), 1, 0.8)
+    bundled = model_path.BUNDLED if path == Path(path.name) else ()
+    near = get_close_matches(path.name, [*_runs(path.absolute().parent), *bundled], 1, 0.8)
     train = f"nlpseq train {verb} --out {shlex.quote(str(path))}"
     return ModelFileError(str(path), "no such model", f"did you mean {path.with_name(near[0])}?" if near else train)
 
@@ -170,11 +201,11 @@ def _usual_model(task: str) -> str:
 
 
 def load_model(path: Path, task: str | None = None) -> Model:
-    """Read a model from its file or run folder.
+    """Read a model from its file or run folder, or a bundled model by its name.
 
     Raises ModelFileError if it is missing or damaged, or if it is a model of another task than `task`.
     """
-    file = path / NAME if path.is_dir() else path
+    file = _file(path)
     if not file.exists():
         raise _missing(path, task)
     header, tensors = read_tensors(file)

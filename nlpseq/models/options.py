@@ -27,11 +27,11 @@ def options_for(cell: str) -> dict[str, Any]:
 class RecurrentOptions:
     """The cell, the layers and their sizes. Raises OptionError if two values contradict each other."""
 
-    cell: str = option("lstm", "recurrent cell", choices=CELL_CHOICES)
+    cell: str = option("lstm", "recurrent cell", choices=CELL_CHOICES, usual=True)
     activation: str = option("tanh", "activation of the rnn cell", choices=("tanh", "relu", "sigmoid"))
     reset_before: bool = option(False, "gru: reset before the product (Cho et al., 2014)")
-    layers: int = option(1, "number of recurrent layers", minimum=1, maximum=16)
-    hidden_size: int | None = option(None, "number of units in each layer [default: by corpus and budget]", minimum=1)
+    layers: int = option(1, "number of recurrent layers", minimum=1, maximum=16, usual=True)
+    hidden_size: int | None = option(None, "units in each layer [default: by corpus and budget]", minimum=1, usual=True)
     embedding_size: int | None = option(None, "size of a token's vector [default: by vocabulary]", minimum=1)
     layer_normalisation: bool = option(False, "normalise the matrix products of each layer to mean 0 and variance 1")
     zoneout: float = option(0.0, "fraction of units that keep their old state", minimum=0, below=1)

@@ -14,12 +14,15 @@ import shlex
 import stat
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from nlpseq.errors import CorpusError
 
 PIECE_BYTES = 1 << 20
+STANDARD_INPUT = "-"  # as the name of a corpus
+MEMBER = ":"  # between the names of an archive and of a file in it
 
 
 class Compression(NamedTuple):
@@ -64,9 +67,23 @@ def format_suffix(name: str) -> str:
     return Path(uncompressed_name(name)).suffix.lower()
 
 
+def archive_member(name: str) -> tuple[str, str] | None:
+    """The archive and the file in it that `book.zip:chapter.txt` names; None for any other name."""
+    archive, separator, member = name.partition(MEMBER)
+    while separator and not os.path.isfile(archive):
+        more, separator, member = member.partition(MEMBER)
+        archive += MEMBER + more
+    return (archive, member) if separator and not os.path.exists(name) else None
+
+
 def shell_input(name: str, command: str) -> str:
-    """A shell command that reads a file, compressed or not, on its standard input."""
+    """A shell command that reads a file, compressed, in a zip archive or neither, on its standard input."""
+    if name == STANDARD_INPUT:
+        return f"COMMAND | {command}"
     compression, quoted = compression_of(name), shlex.quote(name)
+    if inner := archive_member(name):
+        unzip = " ".join(["unzip -p", *map(shlex.quote, inner)])
+        return f"{unzip} | {compression.command} | {command}" if compression else f"{unzip} | {command}"
     return f"{compression.command} {quoted} | {command}" if compression else f"{command} < {quoted}"
 
 
@@ -78,7 +95,9 @@ def show_line(name: str, number: int | str) -> str:
 
 def new_name(name: str, ending: str) -> str:
     """The name of the file that a hint's command writes, in the working folder, quoted for a shell."""
-    return shlex.quote(Path(uncompressed_name(name)).stem + ending)
+    _, file = archive_member(name) or ("", name)
+    stem = "input" if name == STANDARD_INPUT else Path(uncompressed_name(file)).stem
+    return shlex.quote(stem + ending)
 
 
 def read_blocks(path: str | Path) -> Iterator[bytes]:
@@ -99,12 +118,32 @@ def read_blocks(path: str | Path) -> Iterator[bytes]:
 
 
 def _read_blocks(path: Path) -> Iterator[bytes]:
-    compression = compression_of(str(path))
     try:
-        with path.open("rb") as file, compression.open(file) if compression else file as stream:
+        with path.open("rb") as file:
+            yield from stream_blocks(str(path), file)
+    except OSError as error:
+        raise CorpusError(str(path), f"it cannot be read: {error.strerror or error}") from None
+
+
+def stream_blocks(name: str, file: BinaryIO) -> Iterator[bytes]:
+    """The bytes of an open file in blocks of at most PIECE_BYTES, decompressed as the suffix of `name` says.
+
+    Raises CorpusError, while reading, for a file that cannot be read or is damaged.
+    """
+    compression = compression_of(name)
+    try:
+        with compression.open(file) if compression else nullcontext(file) as stream:
             while block := stream.read(PIECE_BYTES):
                 yield block
-    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        if isinstance(error, OSError) and (error.errno is not None or compression is None):
-            raise CorpusError(str(path), f"it cannot be read: {error.strerror or error}") from None
-        raise CorpusError(str(path), f"its compressed data is damaged: {error}", "take a good copy") from None
+    except _damages() as error:
+        is_ours = compression is not None or not isinstance(error, OSError)
+        if isinstance(error, OSError) and (error.errno is not None or not is_ours):
+            raise CorpusError(name, f"it cannot be read: {error.strerror or error}") from None
+        raise CorpusError(name, f"its compressed data is damaged: {error}", "take a good copy") from None
+
+
+def _damages() -> tuple[type[Exception], ...]:
+    """What reading a damaged file may raise, also one in a zip archive."""
+    from zipfile import BadZipFile  # 8 ms
+
+    return (EOFError, zlib.error, lzma.LZMAError, OSError, BadZipFile)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -24,10 +25,15 @@ _MAGIC = {
         known.magic: (f"{known.name}-compressed", f"rename it so that it ends in {known.suffix}")
         for known in COMPRESSIONS.values()
     },
-    b"PK\3\4": ("a zip archive", "unzip it first"),
-    b"%PDF": ("a PDF", "convert it to text with pdftotext"),
+    b"PK\3\4": ("a zip archive", "unzip it, or rename it so that it ends in .zip, .docx or .epub"),
+    b"%PDF": ("a PDF", ""),
     b"PAR1": ("a parquet file", "write its text column to a text file; for pairs or labelled texts, name it .parquet"),
+    b"\xd0\xcf\x11\xe0": ("an old or encrypted Office document", "save it as .docx or as text, without a password"),
 }
+HEAD = 8192  # bytes that tell a text from other files
+_CONTROL = re.compile(rb"[\0-\x07\x0e-\x1a\x1c-\x1f]")
+MOST_CONTROL = 0.01  # of the bytes of a text
+_TEXT_CODECS = ("utf-8", "cp", "iso8859", "koi8", "gb", "big5", "euc", "shift_jis", "iso2022", "mac", "hz")
 _NOT_A_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
@@ -93,6 +99,46 @@ def decode_declared(name: str, blocks: Iterable[bytes], declared: str) -> Iterat
         raise CorpusError(name, what, encoding_hint(name, block)) from None
 
 
+def declared_codec(declared: str) -> str:
+    """Python's name of the encoding that a page declares, as browsers read it; utf-8 if they do not know it.
+
+    ASCII and Latin-1 mean windows-1252. A page whose declaration can be read as ASCII is not in UTF-16.
+    """
+    try:
+        codec = codecs.lookup(declared).name
+    except (LookupError, ValueError):
+        return "utf-8"
+    if codec in ("ascii", "iso8859-1"):
+        return "cp1252"
+    return codec if codec.startswith(_TEXT_CODECS) else "utf-8"
+
+
+def is_binary(head: bytes) -> bool:
+    """Whether a file is no text in any encoding, by its first bytes; UTF-16 and UTF-32 with a mark are text."""
+    if head.startswith(tuple(OTHER_MARKS)):
+        return False
+    if b"\0" in head or head.startswith(tuple(_MAGIC)):
+        return True
+    return len(_CONTROL.findall(head)) > MOST_CONTROL * len(head)
+
+
+def regular_pieces(texts: Iterable[str]) -> Iterator[str]:
+    """Texts of any length in pieces of about PIECE_BYTES characters, cut after a newline, else before a space."""
+    gathered: list[str] = []
+    waiting = 0
+    for text in texts:
+        gathered.append(text)
+        waiting += len(text)
+        if waiting >= compression.PIECE_BYTES:
+            joined = "".join(gathered)
+            end = joined.rfind("\n") + 1 or max(joined.rfind(" "), 0) or len(joined)
+            yield joined[:end]
+            gathered = [joined[end:]]
+            waiting = len(joined) - end
+    if last := "".join(gathered):
+        yield last
+
+
 def _cut_pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """The same bytes in pieces of PIECE_BYTES or a little more, cut by `_cut`."""
     pending = b""
@@ -138,6 +184,7 @@ def _check(name: str, head: bytes, piece: bytes, offset: int, lines: int) -> Non
 def _refuse(name: str, head: bytes, piece: bytes, index: int, what: str, lines: int) -> NoReturn:
     for magic, (kind, hint) in _MAGIC.items():
         if head.startswith(magic):
+            hint = f"pdftotext {shlex.quote(name)}" if magic == b"%PDF" else hint
             raise CorpusError(name, f"this is {kind}, a corpus is text", hint)
     line = lines + piece.count(b"\n", 0, index) + 1
     raise CorpusError(f"{name}:{line}", what, encoding_hint(name, piece))

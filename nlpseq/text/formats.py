@@ -1,4 +1,4 @@
-"""Corpora as streams of text: files, bundled corpora and hub data sets, in pieces of about a megabyte.
+"""Corpora as streams of text: files, documents, folders, bundled corpora and hub data sets, in pieces of a megabyte.
 
 Memory stays constant, because a file is read in blocks and passed on in pieces. A piece ends with a line, or within a
 very long line before a space, else between two characters. The price is that a fault deep in a file is found only when
@@ -10,31 +10,178 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
+from typing import BinaryIO
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.bundled import BUNDLED
-from nlpseq.text.compression import read_blocks, uncompressed_name
-from nlpseq.text.encodings import decode_utf8
+from nlpseq.text.collection import (
+    ARCHIVE,
+    ZIP,
+    Entry,
+    Kind,
+    archive_entries,
+    folder_entries,
+    is_pattern,
+    opened,
+    pattern_entries,
+    texts,
+)
+from nlpseq.text.compression import (
+    STANDARD_INPUT,
+    archive_member,
+    format_suffix,
+    new_name,
+    read_blocks,
+    stream_blocks,
+    uncompressed_name,
+)
+from nlpseq.text.documents import DOCUMENTS
+from nlpseq.text.documents.format import NoText, unpacked
+from nlpseq.text.encodings import decode_utf8, regular_pieces
 from nlpseq.text.hub import HUB, read_hub
+from nlpseq.text.standard_input import input_blocks
+
+MOST_NESTED = 3  # archives in each other
+COLUMNS = (".parquet",)  # tables that are not text
 
 
 def open_corpus(name: str) -> Iterator[str]:
-    """The text of a corpus in pieces: a file's path, a bundled corpus' name, or `hf:NAME[:CONFIG]`.
+    """The text of a corpus in pieces, by its name.
 
-    A file has precedence over a bundled corpus of the same name. Raises CorpusError for any other name, with the
-    nearest one that exists, and as `read_text` and `read_hub` do.
+        a file, compressed or not; of a web page, an EPUB book or a Word document its text
+        a zip archive, a folder or a pattern such as `books/*.txt`: the text files in it, each ending in a newline
+        `-`: standard input
+        a bundled corpus
+        `hf:NAME[:CONFIG]`
+
+    A file has precedence over a bundled corpus of the same name, and that over a folder. Raises CorpusError for any
+    other name, with the nearest one that exists, and as `read_text` and `read_hub` do.
     """
+    if name == STANDARD_INPUT:
+        return decode_utf8(name, input_blocks())
     if os.path.isfile(name):
-        return read_text(name)
+        if format_suffix(name) in COLUMNS:
+            raise _has_columns(name)
+        return read_text(name) if document_noun(name) is None else _read_document(name)
     if name in BUNDLED:
         return BUNDLED[name].read()
     if name.startswith(HUB):
         return read_hub(name)
+    if is_collection(name):
+        return regular_pieces(_read_entries(name, _entries(name)))
     return read_text(name)
+
+
+def is_collection(name: str) -> bool:
+    """Whether a corpus is a folder, a pattern or a zip archive, of whose files some may be left out."""
+    if os.path.isfile(name):
+        return format_suffix(name) == ZIP
+    is_other = name in (STANDARD_INPUT, *BUNDLED) or name.startswith(HUB)
+    return not is_other and (os.path.isdir(name) or is_pattern(name))
+
+
+def is_raw(name: str) -> bool:
+    """Whether the text of a corpus is the bytes of a file, compressed or not, or of standard input."""
+    return name == STANDARD_INPUT or (os.path.isfile(name) and document_noun(name) is None)
+
+
+def document_noun(name: str) -> str | None:
+    """The format of a document or a zip archive, by the suffix of its name: `an EPUB book`; None for other files."""
+    suffix = format_suffix(name)
+    return ARCHIVE if suffix == ZIP else DOCUMENTS[suffix].noun if suffix in DOCUMENTS else None
+
+
+def collection_files(name: str) -> tuple[list[str], Counter[Kind]]:
+    """The names of the text files of a folder, a pattern or a zip archive, and the number of its files of each kind.
+
+    Raises CorpusError if it cannot be read.
+    """
+    counts: Counter[Kind] = Counter()
+    if not os.path.isfile(name):
+        return [entry.name for entry in texts(_entries(name), counts)], counts
+    with _opened(name) as file, unpacked(name, file, is_member=False) as whole:
+        return [entry.name for entry in texts(archive_entries(name, whole), counts)], counts
+
+
+def _entries(name: str) -> Iterator[Entry]:
+    return folder_entries(name) if os.path.isdir(name) else pattern_entries(name)
+
+
+def _has_columns(name: str) -> CorpusError:
+    """The error for a table that is not text, with the command that writes its texts."""
+    from nlpseq.text.checks.syntax import column_command
+
+    command = column_command(name)
+    hint = f"its texts alone: {command} > {new_name(name, '.txt')}" if command else ""
+    return CorpusError(name, "it is a table of columns, and cannot be read as text", hint)
+
+
+def _read_document(name: str) -> Iterator[str]:
+    with _opened(name) as file:
+        yield from _read_file(name, file)
+
+
+def _opened(name: str) -> BinaryIO:
+    try:
+        return open(name, "rb")
+    except OSError as error:
+        raise CorpusError(name, f"it cannot be read: {error.strerror or error}") from None
+
+
+def _read_file(name: str, file: BinaryIO, depth: int = 0, *, is_member: bool = False) -> Iterator[str]:
+    """The text of an open file, whatever its format; `depth` is the number of archives that it is in."""
+    suffix = format_suffix(name)
+    if suffix != ZIP and suffix not in DOCUMENTS:
+        yield from decode_utf8(name, stream_blocks(name, file))
+        return
+    if suffix == ZIP and depth > MOST_NESTED:
+        raise CorpusError(name, f"it is in more than {MOST_NESTED} archives", "unzip them first")
+    with unpacked(name, file, is_member=is_member) as whole:
+        if suffix == ZIP:
+            pieces = regular_pieces(_read_entries(name, archive_entries(name, whole), depth + 1))
+            yield from _with_hint(pieces, name) if depth else pieces
+        else:
+            yield from DOCUMENTS[suffix].read(name, whole)
+
+
+def _with_hint(pieces: Iterator[str], name: str) -> Iterator[str]:
+    """The pieces of an archive in another one; the hint of an error is to unzip the outer one."""
+    try:
+        yield from pieces
+    except NoText:
+        raise
+    except CorpusError as error:
+        outer, _ = archive_member(name) or (name, "")
+        raise CorpusError(error.where, error.what, f"unzip {shlex.quote(outer)}") from None
+
+
+def _read_entries(name: str, entries: Iterable[Entry], depth: int = 0) -> Iterator[str]:
+    """The text of the files of a collection, each ending in a newline. Raises NoText if there is none."""
+    counts: Counter[Kind] = Counter()
+    has_text = False
+    for entry in texts(entries, counts):
+        last = "\n"
+        with suppress(NoText), opened(entry) as file:
+            for last in _read_file(entry.name, file, depth, is_member=entry.is_member):
+                has_text = True
+                yield last
+        if not last.endswith("\n"):
+            yield "\n"
+    if not has_text:
+        raise NoText(name, f"it has no text, {_counted(counts)}")
+
+
+def _counted(counts: Counter[Kind]) -> str:
+    """The files of a collection without text, in words."""
+    others, empty = counts.total() - counts["empty"], counts["empty"]
+    found = [f"{count:,} {'file' if count == 1 else 'files'}" for count in (others, empty)]
+    words = [f"{found[0]} of other kinds"] * bool(others) + [f"{found[1]} without contents"] * bool(empty)
+    return " and ".join(words) or "no files at all"
 
 
 def split_lines(pieces: Iterable[str]) -> Iterator[str]:
@@ -62,7 +209,12 @@ def read_text(path: str | Path) -> Iterator[str]:
 
 
 def need_source(name: str) -> None:
-    """Raises CorpusError unless a name is a bundled corpus, a data set of the hub, a file or a folder."""
+    """Raises CorpusError unless a name is that of a corpus; a pattern must match a file."""
+    if name == STANDARD_INPUT:
+        return
+    if is_pattern(name) and not name.startswith(HUB):
+        next(pattern_entries(name), None)
+        return
     if os.path.exists(name) or not (name in BUNDLED or name.startswith(HUB)):
         need_path(name)
         need_file(name)
@@ -79,7 +231,10 @@ def need_file(name: str) -> None:
 
 
 def can_read_again(name: str) -> bool:
-    """Whether a corpus can be read more than once: True unless its name is that of a pipe or a device."""
+    """Whether a corpus can be read more than once: True unless its name is that of a pipe or a device.
+
+    Standard input can, because it is kept.
+    """
     return not os.path.exists(name) or os.path.isfile(name) or os.path.isdir(name)
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.compression import PIECE_BYTES
 
 HUB = "hf:"
-CONNECTION_SECONDS = 10
+UNREADABLE = "the hub's data set cannot be read"
+CHECK_NETWORK = "check the network; a corpus in a file does not need it"
+CONNECTION_SECONDS = 1.4  # with the start of the program two seconds
 
 
 def read_hub(name: str) -> Iterator[str]:
@@ -40,11 +45,12 @@ def hub_rows(name: str) -> Iterator[dict[str, Any]]:
     if not repository:
         raise CorpusError(name, "it does not name a data set", f"{HUB}NAME or {HUB}NAME:CONFIG")
     has_rows = False
+    is_reachable = _is_reachable(name, repository)
     try:
-        _connect()
-        from datasets import load_dataset
+        with nullcontext() if is_reachable else _offline():
+            from datasets import load_dataset
 
-        dataset = load_dataset(repository, configuration or None, split="train", streaming=True)
+            dataset = load_dataset(repository, configuration or None, split="train", streaming=True)
         features = dataset.features or {}
         names = {column: feature.names for column, feature in features.items() if hasattr(feature, "names")}
         for row in dataset:
@@ -56,21 +62,81 @@ def hub_rows(name: str) -> Iterator[dict[str, Any]]:
         raise CorpusError(name, "its train split has no rows")
 
 
-def _connect() -> None:
-    """Ask the hub for an answer, so that without a network it fails at once, not after half a minute of repeated tries.
+def _is_reachable(name: str, repository: str) -> bool:
+    """Whether the hub answers; if not, the data set has a copy from an earlier download on this machine.
 
-    Its client's warnings of each try are silenced. Raises ConnectionError.
+    The hub is asked for any answer, so that without a network a reader fails in CONNECTION_SECONDS and not after half a
+    minute of repeated tries. Raises CorpusError if it does not answer and there is no copy.
     """
-    from huggingface_hub import constants, errors, get_session
+    from huggingface_hub import constants
 
     if "HF_HUB_VERBOSITY" not in os.environ:
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    if constants.HF_HUB_OFFLINE:
-        return
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its client's warnings of each try
+    failure, hint = "HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE"
+    if not constants.HF_HUB_OFFLINE:
+        answer = _no_answer(constants.ENDPOINT)
+        if answer is None:
+            return True
+        failure, hint = f"{constants.ENDPOINT} cannot be reached: {answer}", CHECK_NETWORK
+    if not _has_copy(repository):
+        raise CorpusError(name, f"{UNREADABLE}: {failure}, and it has no copy on this machine", hint)
+    return False
+
+
+def _no_answer(address: str) -> str | None:
+    """Why the hub does not answer; None if it does.
+
+    A thread asks, because looking up a name has no time limit of its own.
+    """
+    from huggingface_hub import errors, get_session
+
+    failures: list[str | None] = [f"no answer in {CONNECTION_SECONDS:g} seconds"]
+
+    def ask() -> None:
+        try:
+            get_session().head(address, timeout=CONNECTION_SECONDS)
+            failures.append(None)
+        except (OSError, getattr(errors, "HTTPError", OSError)) as error:
+            failures.append(str(error) or type(error).__name__)
+
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(CONNECTION_SECONDS)
+    return failures[-1]
+
+
+def _has_copy(repository: str) -> bool:
+    """Whether a data set was downloaded before, by the name of the folder that `datasets` keeps it in."""
+    from huggingface_hub import constants
+
+    kept = Path(os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME, "datasets")).expanduser()
+    wanted = _plain(repository.replace("/", "___"))
     try:
-        get_session().head(constants.ENDPOINT, timeout=CONNECTION_SECONDS)
-    except (OSError, getattr(errors, "HTTPError", OSError)) as error:
-        raise ConnectionError(f"{constants.ENDPOINT} cannot be reached: {error}") from None
+        return any(_plain(entry.name) == wanted and any(Path(entry).glob("*/*/*")) for entry in os.scandir(kept))
+    except OSError:
+        return False
+
+
+def _plain(name: str) -> str:
+    """A name without the differences between CamelCase and snake_case."""
+    return name.replace("_", "").lower()
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """The libraries of the hub do not ask it for anything."""
+    import datasets.config
+    from huggingface_hub import constants
+
+    modules: tuple[Any, ...] = (datasets.config, constants)
+    before = [module.HF_HUB_OFFLINE for module in modules]
+    try:
+        for module in modules:
+            module.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for module, value in zip(modules, before, strict=True):
+            module.HF_HUB_OFFLINE = value
 
 
 def with_label_names(row: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -113,7 +179,7 @@ def _hub_error(name: str, error: Exception) -> CorpusError:
     if isinstance(error, DatasetNotFoundError):
         hint = "check the name on huggingface.co/datasets; a private data set needs `hf auth login`"
     elif isinstance(error, OSError):
-        hint = "check the network; a corpus in a file does not need it"
+        hint = CHECK_NETWORK
     elif isinstance(error, ValueError) and "config" in reason.lower():
         hint = f"name one: {name.split(':')[0]}:{name.split(':')[1]}:CONFIG"
-    return CorpusError(name, f"the hub's data set cannot be read: {reason[:300]}", hint)
+    return CorpusError(name, f"{UNREADABLE}: {reason[:300]}", hint)

@@ -1,6 +1,8 @@
 """Lines in, lines out: reading and writing the lines of the filters.
 
     read_batches      takes all input that waits on standard input, and waits for no more
+    read_file         the lines of a file, decompressed according to its suffix
+    optional_input    standard input if it may hold text, for a command that can do without
     decode_line       a line's text, and whether its bytes were valid
     write_lines       one line out for each line in, flushed; a closed pipe becomes ReaderGone
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from io import BufferedReader
@@ -45,13 +48,62 @@ def standard_input() -> int | BinaryIO:
     return sys.stdin.buffer if descriptor is None else descriptor
 
 
-def read_batches(source: int | BinaryIO, budget: int = BUDGET, longest: int = LONGEST_LINE) -> Iterator[list[bytes]]:
+def is_terminal() -> bool:
+    """Whether standard input is a terminal."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def optional_input() -> int | BinaryIO | None:
+    """Standard input if it may hold text for a command that can do without: a file or a pipe; else None.
+
+    A terminal and a device such as /dev/null are not read. Windows cannot tell whether a pipe has data, so no pipe is
+    read there.
+    """
+    if sys.stdin is None:
+        return None
+    source = standard_input()
+    if not isinstance(source, int):
+        return source
+    try:
+        kind = os.fstat(source).st_mode
+    except OSError:
+        return None
+    is_pipe = (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)) and sys.platform != "win32"
+    return source if is_pipe or stat.S_ISREG(kind) else None
+
+
+def comes(source: int | BinaryIO, seconds: float) -> bool:
+    """Whether an `optional_input` has data, or ends, within some seconds."""
+    return sys.platform == "win32" or not isinstance(source, int) or _waits(source, seconds)
+
+
+def read_batches(
+    source: int | BinaryIO, budget: int = BUDGET, longest: int = LONGEST_LINE, name: str = "stdin"
+) -> Iterator[list[bytes]]:
     """Lines without their newlines, in batches: all lines waiting on the descriptor, up to `budget` bytes.
 
     Blocks only while there is no whole line. Text after the last newline is a line too. A line of more than `longest`
-    bytes is cut to `longest + 1`. Raises CorpusError if reading fails.
+    bytes is cut to `longest + 1`. Raises CorpusError, about `name`, if reading fails.
     """
-    return cut_lines(_blocks(source, budget), longest)
+    return cut_lines(_blocks(source, budget, name), longest)
+
+
+def read_file(path: str, longest: int = LONGEST_LINE) -> Iterator[list[bytes]]:
+    """The lines of a file as `read_batches` reads them, decompressed according to the file's suffix.
+
+    A named pipe is read as standard input is: nothing is waited for. Memory is constant. Raises CorpusError if the
+    file cannot be read or its compressed data is damaged.
+    """
+    from nlpseq.text.compression import compression_of, read_blocks  # loads four libraries
+
+    if compression_of(path):
+        yield from cut_lines(read_blocks(path), longest)
+        return
+    try:
+        with open(path, "rb", buffering=0) as file:
+            yield from read_batches(file.fileno(), longest=longest, name=path)
+    except OSError as error:
+        raise CorpusError(path, f"it cannot be read: {error.strerror or error}") from None
 
 
 def cut_lines(blocks: Iterable[bytes], longest: int = LONGEST_LINE) -> Iterator[list[bytes]]:
@@ -117,7 +169,7 @@ def _standard_output() -> BinaryIO:
     return sys.stdout.buffer
 
 
-def _blocks(source: int | BinaryIO, budget: int) -> Iterator[bytes]:
+def _blocks(source: int | BinaryIO, budget: int, name: str) -> Iterator[bytes]:
     """Blocks of the bytes waiting on `source`, up to `budget` each, until it ends. Raises CorpusError."""
     try:
         if isinstance(source, int):
@@ -125,7 +177,7 @@ def _blocks(source: int | BinaryIO, budget: int) -> Iterator[bytes]:
         else:
             yield from iter(lambda: cast(BufferedReader, source).read1(budget), b"")
     except OSError as error:
-        raise CorpusError("stdin", f"it cannot be read: {error.strerror or error}") from None
+        raise CorpusError(name, f"it cannot be read: {error.strerror or error}") from None
 
 
 def _descriptor_blocks(descriptor: int, budget: int) -> Iterator[bytes]:
@@ -149,11 +201,11 @@ def _read(descriptor: int, size: int) -> bytes:
             select.select([descriptor], [], [])
 
 
-def _waits(descriptor: int) -> bool:
-    """Whether a read would return at once; always False on Windows, which cannot tell."""
+def _waits(descriptor: int, seconds: float = 0) -> bool:
+    """Whether a read would return at once, now or within some seconds; always False on Windows, which cannot tell."""
     if sys.platform == "win32":
         return False
-    return bool(select.select([descriptor], [], [], 0)[0])
+    return bool(select.select([descriptor], [], [], seconds)[0])
 
 
 def _descriptor(stream: BinaryIO) -> int | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
+from nlpseq.text.compression import STANDARD_INPUT
 from nlpseq.text.encodings import to_utf8
 
 
@@ -35,4 +36,9 @@ def rows_sha256(rows: Iterable[Sequence[str]]) -> str:
 
 def corpus_name(names: Sequence[str], chosen: str) -> str:
     """The name of a corpus in a signature: the names of its files, and how its texts were chosen (`held out`)."""
-    return f"{'+'.join(Path(name).name for name in names)}:{chosen.replace(' ', '-')}"
+    return f"{short_names(names)}:{chosen.replace(' ', '-')}"
+
+
+def short_names(names: Sequence[str]) -> str:
+    """The names of files or folders without the folders that they are in: `books+b.txt`; `stdin` for `-`."""
+    return "+".join("stdin" if name == STANDARD_INPUT else os.path.basename(os.path.abspath(name)) for name in names)

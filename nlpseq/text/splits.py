@@ -6,11 +6,15 @@ the end means reading all text before it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.formats import need_source, open_corpus
+from nlpseq.text.compression import compression_of
+from nlpseq.text.encodings import to_utf8
+from nlpseq.text.formats import document_noun, need_source, open_corpus
+from nlpseq.text.progress import Watch, unwatched, watched_pieces
 from nlpseq.text.signature import TextHash
 
 HELD_OUT_DIVISOR = 10  # a tenth is for validation
@@ -47,12 +51,17 @@ class Measured:
     sha256: str = ""
 
 
-def measure(span: CorpusSpan) -> Measured:
-    """Read a span once. Raises CorpusError if a source cannot be read, is a pipe, or if all text is blank."""
+def measure(span: CorpusSpan, watch: Watch = unwatched) -> Measured:
+    """Read a span once. Raises CorpusError if a source cannot be read, is a pipe, or if all text is blank.
+
+    `watch` is told how much was read: of plain files in bytes, because their sizes are known, else in characters.
+    """
     for name in span.names:
         need_source(name)
     measured, text, is_blank = Measured(), TextHash(), True
-    for piece in span.pieces():
+    total = _plain_bytes(span.names)
+    size = len if total is None else _utf8_bytes
+    for piece in watched_pieces(span.pieces(), watch, "reading", total, size):
         is_blank = is_blank and piece.isspace()
         measured.characters += len(piece)
         text.add(piece)
@@ -61,6 +70,17 @@ def measure(span: CorpusSpan) -> Measured:
         raise CorpusError(" ".join(span.names), "it has no text to learn, only blank lines", hint)
     measured.sha256 = text.sha256
     return measured
+
+
+def _plain_bytes(names: Sequence[str]) -> int | None:
+    """The size of all files together, or None if one of the names is not that of a plain text file."""
+    if not all(os.path.isfile(name) and not compression_of(name) and not document_noun(name) for name in names):
+        return None
+    return sum(map(os.path.getsize, names))
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(to_utf8(text))
 
 
 def split(names: Sequence[str], whole: Measured, *, at_line_end: bool) -> tuple[CorpusSpan, CorpusSpan | None]:

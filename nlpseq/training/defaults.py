@@ -1,10 +1,13 @@
 """Defaults for options that are left open: sizes, rates and batches, chosen by corpus, budget and machine.
 
 The choices come from runs on one megabyte of characters and two million words, recorded in benchmarks/. The rule behind
-them: the work of a run is its time times the machine's speed, and the best number of parameters grows with the square
-root of the work, as does the number of tokens (Hoffmann et al., 2022). A small corpus is read many times, so it needs
-dropout. The machine's speed is measured on a recurrent layer, forward and backward, with the kernel that will train. It
-is rounded, so that the same machine makes the same choices.
+them: the best number of parameters grows with the square root of a run's work, as does the number of tokens (Hoffmann
+et al., 2022). A small corpus is read many times, so it needs dropout.
+
+The work of a run with a number of steps or passes is known from the corpus and the options, so the same command makes
+the same choices. The work of a run of minutes is its time times the machine's speed, which is measured on a recurrent
+layer, forward and backward, with the kernel that will train; the cost is that the choices depend on the machine, and
+the run therefore ends with the command that repeats it.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,11 +26,13 @@ from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import OptionError
 from nlpseq.kernels.choice import Choice
 from nlpseq.models.classifier import USUAL_POOLING, ClassifierOptions
-from nlpseq.models.embedding import NGRAM_BUCKETS
+from nlpseq.models.embedding import MOST_BUCKETS, suited_ngrams
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.translator import TranslatorOptions
+from nlpseq.training.data.batches import fit_batch
 from nlpseq.training.data.feed import Feed
+from nlpseq.training.optimisers import usual_rates
 from nlpseq.training.options import ClassifierTraining, LanguageModelTraining, TrainingOptions, TranslationTraining
 
 PROBES = {"cpu": (16, 32, 384)}  # steps, batch size and layer size for measuring the speed
@@ -38,6 +44,11 @@ REFERENCE_SIZE = 384
 REFERENCE_WORK = 2.0e13  # floating-point operations for which REFERENCE_SIZE hidden units are best
 MOST_EVIDENCE_LABELS = 16  # with more labels, weights of evidence are not used
 DEFAULT_SECONDS = 300.0
+BY_STEPS, LEAST_BY_STEPS = 1.5, 128  # a fixed number of steps teaches a larger model more; a few seconds buy it
+READING = 0.6  # of a run's work is in its steps; the rest is preparation, validation and evaluation
+
+
+Training = TypeVar("Training", bound=TrainingOptions)
 
 
 @dataclass(frozen=True)
@@ -46,8 +57,7 @@ class Circumstances:
 
     tokens: int  # for training
     vocabulary_size: int
-    seconds: float  # for training
-    speed: float  # floating-point operations per second, of a layer's products
+    work: float | None = None  # floating-point operations that a budget in minutes buys; None for any other budget
     device: str = "cpu"
     memory: float = math.inf  # free bytes of the device
 
@@ -83,31 +93,37 @@ def complete(
     model: LanguageModelOptions, training: LanguageModelTraining, facts: Circumstances
 ) -> tuple[LanguageModelOptions, LanguageModelTraining]:
     """Choose the options that are left open. Raises OptionError if an option that is set has no effect."""
-    if training.steps is not None or training.epochs is not None:
+    if facts.work is None:
         facts = replace(facts, device="cpu", memory=math.inf)  # so that the run is the same on every device
     large = facts.vocabulary_size > LARGE_VOCABULARY
     tied = large if model.tied is None else model.tied
-    hidden = model.hidden_size or _hidden_size(facts, large)
-    embedding = model.embedding_size or (min(hidden, 320) if large else 128)
-    passes = _passes(facts, hidden, embedding, large)
+    streams, steps = BATCHES[facts.device]
+    steps = training.sequence_length or (steps * 35 // 64 if large else steps)
+    read = _tokens_read(facts, training, (training.batch_size or streams) * steps)
+    hidden = model.hidden_size or _hidden_size(facts, read, model.embedding_size, large)
+    embedding = model.embedding_size or _embedding_size(hidden, large)
+    passes = _affordable(facts, read, _operations(facts, hidden, embedding, large)) / facts.tokens
+    longest, buckets = suited_ngrams(facts.tokens)
+    ngrams = model.ngrams or (1 if large else longest)
     model = replace(
         model,
         hidden_size=hidden,
         embedding_size=embedding,
         tied=tied,
-        ngrams=model.ngrams or (1 if large else 5),
+        ngrams=ngrams,
+        ngram_buckets=model.ngram_buckets or (None if ngrams == 1 else buckets),
     )
-    if model.ngrams == 1 and model.ngram_buckets != NGRAM_BUCKETS:
+    if ngrams == 1 and model.ngram_buckets not in (None, MOST_BUCKETS):  # which earlier versions recorded
         raise OptionError("ngram_buckets", "is an option of n-grams, which are off", "--ngrams 4")
     _refuse_useless_drop(model, training)
     dropout = training.dropout if training.dropout is not None else _dropout(passes, large)
-    streams, steps = BATCHES[facts.device]
     while streams > 1 and _bytes(facts, model, streams * steps) > MEMORY_FRACTION * facts.memory:
         streams //= 2
+    batch, steps = fit_batch(facts.tokens, training.batch_size or streams, steps)
     training = replace(
-        training,
-        batch_size=training.batch_size or streams,
-        sequence_length=training.sequence_length or (steps * 35 // 64 if large else steps),
+        _with_rates(training),
+        batch_size=batch,
+        sequence_length=steps,
         dropout=dropout,
         input_dropout=dropout / 2 if training.input_dropout is None else training.input_dropout,
         softmax=_softmax(facts, large) if training.softmax == "auto" else training.softmax,
@@ -124,13 +140,15 @@ def complete_translator(
     dropout = 0.3 if training.dropout is None else training.dropout
     batch = training.batch_size or max(1, min(64, pairs // 20), min(128, pairs // 200))
     rate = 2e-3 * max(1.0, batch / 64) ** 0.5
-    return replace(model, hidden_size=hidden, embedding_size=model.embedding_size or min(hidden, 256)), replace(
+    model = replace(model, hidden_size=hidden, embedding_size=model.embedding_size or min(hidden, 256))
+    training = replace(
         training,
         batch_size=None if training.batch_tokens else batch,
         dropout=dropout,
         input_dropout=dropout / 2 if training.input_dropout is None else training.input_dropout,
         learning_rate=training.learning_rate or (rate if training.optimiser.startswith("adam") else None),
     )
+    return model, _with_rates(training)
 
 
 def complete_classifier(
@@ -138,15 +156,17 @@ def complete_classifier(
     training: ClassifierTraining,
     texts: int,
     *,
+    tokens: int,
     pretrained: bool,
     labels: int,
 ) -> tuple[ClassifierOptions, ClassifierTraining]:
     """Choose the options that are left open. Raises OptionError if an option that is set has no effect.
 
-    `texts` is the number of training texts; `pretrained` is whether the run starts from a model.
+    `texts` and `tokens` count the training part; `pretrained` is whether the run starts from a model.
     """
     _refuse_useless_drop(model, training)
     hidden = model.hidden_size or 64
+    ngrams = model.ngrams or (1 if pretrained else 2)
     dropout = 0.5 if training.dropout is None else training.dropout
     model = replace(
         model,
@@ -154,10 +174,11 @@ def complete_classifier(
         embedding_size=model.embedding_size or 128,
         bidirectional=not pretrained if model.bidirectional is None else model.bidirectional,
         pooling=model.pooling or ("attention," * pretrained + USUAL_POOLING),
-        ngrams=model.ngrams or (1 if pretrained else 2),
+        ngrams=ngrams,
+        ngram_buckets=model.ngram_buckets or (None if ngrams == 1 else suited_ngrams(tokens)[1]),
         evidence=(2 if labels <= MOST_EVIDENCE_LABELS else 0) if model.evidence is None else model.evidence,
     )
-    return model, replace(
+    training = replace(
         training,
         batch_size=training.batch_size or max(1, min(32, texts // 20)),
         dropout=dropout,
@@ -165,6 +186,17 @@ def complete_classifier(
         learning_rate=training.learning_rate or (2e-3 if training.optimiser.startswith("adam") else None),
         layer_rates=training.layer_rates or (1.5 if pretrained else 1.0),
         unfreeze=(0.1 if pretrained else 0.0) if training.unfreeze is None else training.unfreeze,
+    )
+    return model, _with_rates(training)
+
+
+def _with_rates(training: Training) -> Training:
+    """The options with the learning rate and the weight decay that belong to the optimiser, unless they are set."""
+    rate, decay = usual_rates(training.optimiser)
+    return replace(
+        training,
+        learning_rate=rate if training.learning_rate is None else training.learning_rate,
+        weight_decay=decay if training.weight_decay is None else training.weight_decay,
     )
 
 
@@ -178,7 +210,7 @@ def _refuse_useless_drop(model: RecurrentOptions, training: TrainingOptions) -> 
 def _bytes(facts: Circumstances, model: LanguageModelOptions, tokens: int) -> float:
     """An estimate of the bytes for training: four times the parameters, a batch's values in all layers, its logits."""
     hidden, embedding = model.hidden_size or 0, model.embedding_size or 0
-    rows = facts.vocabulary_size + ((model.ngrams or 1) - 1) * model.ngram_buckets
+    rows = facts.vocabulary_size + ((model.ngrams or 1) - 1) * (model.ngram_buckets or 0)
     parameters = rows * embedding + facts.vocabulary_size * hidden + model.layers * 8 * hidden * hidden
     return 4.0 * (4 * parameters + tokens * (3 * embedding + 16 * model.layers * hidden + facts.vocabulary_size))
 
@@ -188,19 +220,43 @@ def _softmax(facts: Circumstances, large: bool) -> str:
     return "sampled" if large and facts.device == "cpu" else "full"
 
 
-def _hidden_size(facts: Circumstances, large: bool) -> int:
-    """REFERENCE_SIZE for REFERENCE_WORK; its square, the number of parameters, grows with the root of the work."""
-    wanted = REFERENCE_SIZE * (facts.seconds * facts.speed / REFERENCE_WORK) ** 0.25
-    by_corpus = 32 + 0.6 * math.sqrt(facts.tokens)
-    wanted = min(0.7 * wanted if large else wanted, by_corpus)
-    return min(HIDDEN_SIZES, key=lambda size: abs(math.log(size / wanted)))
+def _tokens_read(facts: Circumstances, training: TrainingOptions, batch_tokens: int) -> float | None:
+    """The number of tokens that a run reads, all passes together; None with a budget in minutes."""
+    if facts.work is not None:
+        return None
+    if training.steps is not None:
+        return training.steps * training.accumulate * min(batch_tokens, facts.tokens)
+    return (training.epochs or 1.0) * facts.tokens
 
 
-def _passes(facts: Circumstances, hidden: int, embedding: int, large: bool) -> float:
-    """An estimate of the number of passes over the corpus."""
+def _operations(facts: Circumstances, hidden: int, embedding: int, large: bool) -> float:
+    """Floating-point operations for training on one token."""
     output = embedding * min(facts.vocabulary_size, 4096) if large else hidden * facts.vocabulary_size
-    operations = 6 * (4 * hidden * (hidden + embedding) + output)
-    return 0.6 * facts.seconds * facts.speed / operations / facts.tokens
+    return 6.0 * (4 * hidden * (hidden + embedding) + output)
+
+
+def _affordable(facts: Circumstances, read: float | None, operations: float) -> float:
+    """The number of tokens that a run reads if each takes this number of operations."""
+    return READING * (facts.work or 0.0) / operations if read is None else read
+
+
+def _embedding_size(hidden: int, large: bool) -> int:
+    return min(hidden, 320) if large else 128
+
+
+def _hidden_size(facts: Circumstances, read: float | None, embedding: int | None, large: bool) -> int:
+    """REFERENCE_SIZE for REFERENCE_WORK; its square, the number of parameters, grows with the root of the work."""
+    by_corpus = 32 + 0.6 * math.sqrt(facts.tokens)
+
+    def distance(size: int) -> float:
+        operations = _operations(facts, size, embedding or _embedding_size(size, large), large)
+        work = _affordable(facts, read, operations) * operations / READING
+        wanted = REFERENCE_SIZE * (work / REFERENCE_WORK) ** 0.25
+        if read is not None:
+            wanted = max(LEAST_BY_STEPS, BY_STEPS * wanted)
+        return abs(math.log(size / min(0.7 * wanted if large else wanted, by_corpus)))
+
+    return min(HIDDEN_SIZES, key=distance)
 
 
 def _dropout(passes: float, large: bool) -> float:

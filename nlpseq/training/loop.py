@@ -12,44 +12,33 @@ import math
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import FrameType
 from typing import Protocol
 
 from nlpseq.errors import Interrupted, RunError
 from nlpseq.kernels.replay import Recorder
 from nlpseq.training.data.feed import Feed
 from nlpseq.training.device_faults import explained
+from nlpseq.training.length import Length, MeasuredTask
 from nlpseq.training.optimisers import Updates
 from nlpseq.training.options import TrainingOptions
 from nlpseq.training.run_folder import RunFolder
-from nlpseq.training.run_state import RunState, SavedTask
-from nlpseq.training.schedule import Budget, rate
+from nlpseq.training.run_state import EVERYTHING, Kept, RunState, SavedState, SavedTask
 from nlpseq.training.step import DeviceStep, HostStep, Outcome, Plan, Step, StepTask
 from nlpseq.training.validation import ValidatedTask, Validation, ValidationResult
 
 SAVE_SECONDS = 30.0
 RETRIES = 3
+HISTORY_ROWS = 1000  # training losses in the history of a run, about
 
 
-class Task(StepTask, SavedTask, ValidatedTask, Protocol):
+class Task(StepTask, SavedTask, ValidatedTask, MeasuredTask, Protocol):
     """What the loop needs of a task."""
 
     depths: dict[str, int]  # of parameters below the output, for `rate_scales`; 0 for parameters not in it
     unit: str  # that losses are counted in: token or text
     criterion: str  # the name of the selection score
-    most_passes: float | None  # over the corpus, with a budget in minutes; None for no limit
-
-    def steps_in_epoch(self) -> int:
-        """Number of batches in one pass over the corpus."""
-
-    def rate_scales(self, fraction: float) -> Sequence[float]:
-        """The factor of the learning rate at each depth, after this fraction of the run."""
-
-    def final_seconds(self, validation_seconds: float) -> float:
-        """The time that the evaluation after the last step will take."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +60,16 @@ class Progress:
     unit: str = "token"  # of `tokens`
     criterion: str = ""  # name of `score`
 
+    def as_history(self) -> dict[str, float]:
+        """The training side of the step, for the history of the run."""
+        return {
+            "step": self.step,
+            "train_loss": self.loss,
+            "rate": self.rate,
+            "gradient_norm": self.gradient_norm,
+            f"{self.unit}s_per_second": round(self.tokens_per_second, 1),
+        }
+
 
 class Run:
     """One training run: a task, its options and its folder."""
@@ -89,7 +88,6 @@ class Run:
         self.task = task
         self.options = options
         self.folder = folder
-        self.started = time.monotonic() if started is None else started
         self.updates = Updates(
             options.optimiser,
             task.parameters,
@@ -101,10 +99,12 @@ class Run:
         )
         self.state = RunState(task, self.updates, average=bool(options.average))
         self.counters = self.state.counters
-        self.counters.total = self._requested_total()
+        self.length = Length(task, options, self.counters, time.monotonic() if started is None else started)
         self.validation = Validation(task, self.state, folder)
         self.step_taker = self._step_taker(recorder)
         self.signal_number: int | None = None
+        if (total := self.length.requested()) is not None:
+            self.length.fix(total)
 
     @property
     def step(self) -> int:
@@ -116,18 +116,24 @@ class Run:
         place = Feed(self.updates.device).place
         return DeviceStep(*arguments, place, recorder) if self.updates.late else HostStep(*arguments)
 
-    def _requested_total(self) -> int | None:
-        if self.options.epochs is None:
-            return self.options.steps
-        return max(1, self._steps_in(self.options.epochs))
+    def resume(self, *, further: bool = False, same_validation: bool = True, kept: Kept = EVERYTHING) -> None:
+        """Continue from the folder's resume file, to the same bits unless there is a new budget to train `further`.
 
-    def _steps_in(self, passes: float) -> int:
-        return math.ceil(passes * self.task.steps_in_epoch() / self.options.accumulate)
-
-    def resume(self) -> None:
-        """Continue from the folder's resume file. Raises RunError if it is damaged."""
-        self.state.restore(*self.folder.load_resume())
+        The best score so far counts only with the `same_validation` text. Raises RunError if the file is damaged, and
+        OptionError if the new budget is spent already.
+        """
+        self.state.restore(*self.folder.load_resume(), kept)
         self.step_taker.forget()
+        if not same_validation:
+            self.counters.best = self.counters.best_loss = math.inf
+        if further and (self.counters.total is None or self.length.requested() != self.counters.total):
+            self.length.extend(str(self.folder.path))
+        elif self.counters.total is not None:
+            self.length.fix(self.counters.total)
+
+    def save(self) -> None:
+        """Write the state as it is."""
+        self.folder.save_resume(*self.state.capture())
 
     def progress(self) -> Iterator[Progress]:
         """Train to the end.
@@ -139,11 +145,21 @@ class Run:
             yield from self._steps()
 
     def _steps(self) -> Iterator[Progress]:
-        budget = self._start_budget()
+        if self.counters.total is None:
+            if self.updates.late:
+                self.task.validate()  # compiles kernels, which is not to be timed
+            self.length.start_clock(self._time_validation)
         self.last_saved, self.saved_at = self.state.capture(), time.monotonic()
+        start = self.last_saved if self.counters.total is None else None
         waiting: deque[Outcome] = deque()  # outcomes that have not been read yet
-        while self.counters.total is None or self.step < self.counters.total:
-            outcome, read = self._advance(budget, waiting)
+        while not self._has_ended():
+            outcome, read = self._advance(waiting)
+            if start is not None and self.counters.total is not None:
+                earlier, start = start, None
+                if self.length.must_go_back():
+                    waiting.clear()
+                    yield self._go_back(earlier)
+                    continue
             if note := self.step_taker.note():
                 yield self._note(note)
             failed = read.pop() if read and not read[-1].finite else None
@@ -155,16 +171,35 @@ class Run:
                 yield self._recover(failed.step - 1)
             if newest is None:
                 continue
-            result = self.validation.run() if self._validates() else None
+            result = self.validation.run() if self.length.validates(self.step) else None
             if result is not None and not math.isfinite(result.loss):
                 yield self._recover(self.step)
                 continue
             yield self._record(newest, result)
-            self._save(first=result is not None and result.best and not self.folder.resume.exists())
-            if self.options.patience and self.counters.without_progress >= self.options.patience:
-                break
+            self._save(now=self._has_ended() or (result is not None and not self.folder.resume.exists()))
 
-    def _advance(self, budget: Budget | None, waiting: deque[Outcome]) -> tuple[Outcome, list[Outcome]]:
+    def _has_ended(self) -> bool:
+        counters = self.counters
+        at_end = counters.total is not None and counters.step >= counters.total
+        return at_end or 0 < self.options.patience <= counters.without_progress
+
+    def _time_validation(self) -> None:
+        self.task.validate()
+        self.task.selection_score()
+
+    def _go_back(self, start: SavedState) -> Progress:
+        """Return to the start of a run whose steps have been timed; they depend on their number, which is now known."""
+        total = self.counters.total
+        assert total is not None
+        timed = self.step - self.counters.begun
+        self.state.restore(*start)
+        self.step_taker.forget()
+        self.length.fix(max(self.step + 1, total - timed))
+        return self._note(
+            f"the first {timed:,} steps were timed; the run starts again with {self.counters.total:,} steps"
+        )
+
+    def _advance(self, waiting: deque[Outcome]) -> tuple[Outcome, list[Outcome]]:
         """Take one step: its outcome, and the outcomes that were read, in order.
 
         Raises Interrupted if a signal came between two accumulated batches.
@@ -172,16 +207,14 @@ class Run:
         started = time.monotonic()
         outcome = self._take_step()
         if outcome is None:
-            self.folder.save_resume(*self.last_saved)
+            self._write_saved()
             raise Interrupted(self.signal_number or signal.SIGINT)
         waiting.append(outcome)
         read: list[Outcome] = []
         self._read(waiting, self.step_taker.lag, read)
         self.counters.seconds += time.monotonic() - started
-        if budget is not None and self.counters.total is None:
-            most = None if self.task.most_passes is None else self._steps_in(self.task.most_passes)
-            self.counters.total = budget.steps(self.step, most, usual=outcome.usual)
-        if self._validates() or self._due() or self.signal_number is not None:
+        self.length.time_step(usual=outcome.usual)
+        if self.length.validates(self.step) or self._due() or self.signal_number is not None:
             self._read(waiting, 0, read)
             self.step_taker.check()
         return outcome, read
@@ -192,30 +225,19 @@ class Run:
             read.append(waiting.popleft())
             self.counters.tokens += read[-1].count
 
-    def _start_budget(self) -> Budget | None:
-        if self.counters.total is not None:
-            return None
-        if self.updates.late:
-            self.task.validate()  # compiles kernels, which is not to be timed
-        started = time.monotonic()
-        self.task.validate()
-        self.task.selection_score()
-        seconds = time.monotonic() - started
-        overhead = seconds * self.options.validations + self.task.final_seconds(seconds)
-        minutes = 5.0 if self.options.minutes is None else self.options.minutes
-        return Budget(minutes * 60 - (time.monotonic() - self.started), overhead)
-
-    def _save(self, *, first: bool) -> None:
-        """Save the run if it is time. Raises Interrupted, all saved, if a signal came.
-
-        `first` says that there is a model, but no saved state yet to continue from.
-        """
-        if first or self._due() or self.signal_number is not None:
+    def _save(self, *, now: bool) -> None:
+        """Save the run, `now` or if it is time. Raises Interrupted, all saved, if a signal came."""
+        if now or self._due() or self.signal_number is not None:
             self.last_saved = self.state.capture()
-            self.folder.save_resume(*self.last_saved)
+            self._write_saved()
             self.saved_at = time.monotonic()
         if self.signal_number is not None:
             raise Interrupted(self.signal_number)
+
+    def _write_saved(self) -> None:
+        """Write the last saved state, and a model if the run has not written one yet."""
+        self.folder.save_resume(*self.last_saved)
+        self.validation.save_first()
 
     def _due(self) -> bool:
         if self.options.save_every is not None:
@@ -224,41 +246,32 @@ class Run:
 
     def _take_step(self) -> Outcome | None:
         """Take one step; None, with nothing updated, if a signal came between two accumulated batches."""
-        total = self.counters.total
-        fraction = self.counters.rate_scale * rate(self.step, total, self.options.warm_up, self.options.anneal)
-        scales = self.task.rate_scales(self.step / total if total else 0.0)
+        fraction, scales = self.length.fraction(self.step), self.length.scales(self.step)
         decay = min(self.options.average, (self.step + 1) / (self.step + 11))
         outcome = self.step_taker.take(Plan(self.step, fraction, scales, decay), lambda: self.signal_number is not None)
         self.counters.step += outcome is not None
         return outcome
 
-    def _validates(self) -> bool:
-        total = self.counters.total
-        if total is None:
-            return False
-        every = max(1, math.ceil(total / self.options.validations))
-        return self.step % every == 0 or self.step == total
-
     def _record(self, outcome: Outcome, result: ValidationResult | None = None) -> Progress:
         counters = self.counters
-        speed = counters.tokens / counters.seconds if counters.seconds else 0.0
-        left = None if counters.total is None else (counters.total - outcome.step) * counters.seconds / outcome.step
-        fraction = rate(outcome.step, counters.total, self.options.warm_up, self.options.anneal)
-        return Progress(
+        progress = Progress(
             outcome.step,
             counters.total,
             outcome.loss,
             outcome.norm,
             outcome.count,
-            speed,
-            left,
-            fraction * counters.rate_scale * self.updates.learning_rate,
+            counters.tokens / counters.seconds if counters.seconds else 0.0,
+            self.length.seconds_left(outcome.step),
+            self.length.fraction(outcome.step) * self.updates.learning_rate,
             result and result.loss,
             result and result.score,
             result is not None and result.best,
             unit=self.task.unit,
             criterion=self.task.criterion,
         )
+        if outcome.step % max(1, (counters.total or 10 * HISTORY_ROWS) // HISTORY_ROWS) == 0:
+            self.folder.add_to_history(progress.as_history())
+        return progress
 
     def _recover(self, failed: int) -> Progress:
         """Return to the last saved state with half the learning rate. Raises RunError after RETRIES times."""
@@ -280,20 +293,3 @@ class Run:
     def _note(self, note: str) -> Progress:
         rate_now = self.counters.rate_scale * self.updates.learning_rate
         return Progress(self.step, self.counters.total, math.nan, math.nan, 0, 0.0, None, rate_now, note=note)
-
-
-@contextmanager
-def stopping_on_signals(run: Run) -> Iterator[None]:
-    """Inside, SIGINT or SIGTERM ends the run after the current step, all saved; a second signal stops it at once."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if run.signal_number is not None:
-            raise Interrupted(number)
-        run.signal_number = number
-
-    held = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in held.items():
-            signal.signal(number, handler)

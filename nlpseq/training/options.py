@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nlpseq.errors import OptionError
+from nlpseq.models.storage import FORMATS
 from nlpseq.options import check, option
 
 
@@ -12,29 +13,33 @@ from nlpseq.options import check, option
 class TrainingOptions:
     """The training options of all tasks."""
 
-    epochs: float | None = option(None, "number of passes over the corpus", above=0)
-    steps: int | None = option(None, "number of training steps", minimum=1)
+    epochs: float | None = option(None, "number of passes over the corpus", above=0, usual=True)
+    steps: int | None = option(None, "training steps, those before a --resume included", minimum=1, usual=True)
     minutes: float | None = option(
-        None, "budget in minutes for the whole run, preparation and evaluation included [default: 5]", above=0
+        None,
+        "minutes in all, evaluation included [default: 5]",
+        above=0,
+        usual=True,
     )
     optimiser: str = option("adamw", "optimiser", choices=("adamw", "adam", "sgd", "rmsprop"))
-    learning_rate: float | None = option(None, "highest learning rate [default: by optimiser]", above=0)
+    learning_rate: float | None = option(None, "highest learning rate [default: by optimiser]", above=0, usual=True)
     warm_up: int = option(10, "steps over which the learning rate rises", minimum=0)
     anneal: float = option(0.9, "fraction of the run over which the learning rate falls to zero", minimum=0, maximum=1)
     weight_decay: float | None = option(None, "weight decay of matrices [default: 0.01 for adamw, else 0]", minimum=0)
     clip: float = option(1.0, "largest gradient norm", above=0)
-    batch_size: int | None = option(None, "number of streams or texts in a batch [default: by corpus]", minimum=1)
+    batch_size: int | None = option(None, "streams or texts in a batch [default: by corpus]", minimum=1, usual=True)
     accumulate: int = option(1, "number of batches whose gradients make one step", minimum=1)
     dropout: float | None = option(
         None,
-        "dropout between layers, with one mask for all steps of a text [default: by task and corpus]",
+        "dropout between layers, one mask for each text [default: by task and corpus]",
         minimum=0,
         below=1,
+        usual=True,
     )
     embedding_dropout: float = option(0.0, "fraction of the vocabulary whose vectors are dropped", minimum=0, below=1)
     input_dropout: float | None = option(
         None,
-        "dropout of embedded tokens, with one mask for all steps of a text [default: half of --dropout]",
+        "dropout of embedded tokens, one mask for each text [default: half of --dropout]",
         minimum=0,
         below=1,
     )
@@ -42,15 +47,16 @@ class TrainingOptions:
         0.0, "fraction of recurrent weights that are set to 0 in each batch", minimum=0, below=1
     )
     average: float = option(0.0, "decay of a moving average of the weights, such as 0.999; 0: none", minimum=0, below=1)
-    validations: int = option(8, "number of validations in a run", minimum=1)
+    validations: int | None = option(None, "number of validations in a run [default: up to 8, by budget]", minimum=1)
     patience: int = option(0, "stop after this number of validations without a better model; 0: never", minimum=0)
     precision: str = option(
         "auto", "number format of matrix products' operands", choices=("auto", "fp32", "bf16", "fp16")
     )
     device: str = option(
         "auto",
-        "where to train; auto: on a GPU if one can run the kernels, else on the CPU",
+        "auto: a GPU if one runs the kernels",
         choices=("auto", "cpu", "cuda"),
+        usual=True,
     )
     backend: str = option(
         "auto",
@@ -60,6 +66,9 @@ class TrainingOptions:
     random_seed: int = option(1, "seed of initial weights, dropout and the order of texts", minimum=0)
     save_every: int | None = option(
         None, "number of steps between two saves for --resume [default: each 30 s]", minimum=1
+    )
+    store: str = option(
+        "fp32", "number format of weights in the model file; int8: with a scale for each row", choices=FORMATS
     )
 
     def __post_init__(self) -> None:
@@ -153,14 +162,16 @@ class CorpusOptions:
 
     tokens: str = option(
         "auto",
-        "kind of tokens [default: by task and corpus]",
+        "tokens [default: by task and corpus]",
         choices=("auto", "char", "byte", "word", "unigram", "bpe"),
+        usual=True,
     )
     vocab_size: int | None = option(
         None,
-        "largest size of the vocabulary, its 256 bytes included [default: by --tokens]",
+        "largest vocabulary, its 256 bytes included [default: by --tokens]",
         minimum=256,
         maximum=1_000_000,
+        usual=True,
     )
 
     def __post_init__(self) -> None:

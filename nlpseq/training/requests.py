@@ -20,7 +20,7 @@ from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.translator import TranslatorOptions
-from nlpseq.options import as_flags, check, flag, option, refuse_unknown
+from nlpseq.options import check, option, refuse_unknown
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.training.options import (
     ClassifierTraining,
@@ -40,8 +40,8 @@ class Request:
 
     corpus: Paths = option((), "text files", metavar="CORPUS", argument=True)
     valid: Paths = option((), "validation text", metavar="FILE")
-    out: Path = option(Path("checkpoints/model"), "run folder to write", metavar="DIR")
-    resume: bool = option(False, "continue the run in the folder; on the same device to the same bits", switch=True)
+    out: Path = option(Path("checkpoints/model"), "run folder", metavar="DIR")
+    resume: bool = option(False, "continue the run in the folder", switch=True, usual=True)
     overwrite: bool = option(False, "replace the run in the folder by a new one", switch=True)
     init_from: Path | None = option(None, "start from a model's weights and tokeniser", metavar="MODEL")
     corpus_options: CorpusOptions = field(default_factory=CorpusOptions)
@@ -62,7 +62,7 @@ class Request:
     def as_json(self) -> dict[str, Any]:
         """The parts of the request that make two runs the same run."""
         return {
-            "corpus": list(self.files()),
+            "corpus": list(self.corpus),
             "valid": list(self.valid),
             "init_from": None if self.init_from is None else str(self.init_from),
             "corpus_options": asdict(self.corpus_options),
@@ -73,44 +73,50 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModelRequest(Request):
-    """Train a language model on text files, or on the bundled stories if none is named.
+    """Train a language model on text files, or on the bundled stories.
 
     \b
       nlpseq train lm book.txt --minutes 5
     """
 
     corpus: Paths = option(
-        (), "text files (.gz, .xz, .zst too), bundled corpora, or hf:NAME[:CONFIG]", metavar="CORPUS", argument=True
+        (),
+        "texts (.gz, .xz, .zst too), .html, .epub, .docx, .zip, folders, 'books/*.txt', -, bundled corpora, or "
+        "hf:NAME[:CONFIG]",
+        metavar="CORPUS",
+        argument=True,
     )
-    valid: Paths = option((), "validation text [default: the corpus' last tenth]", metavar="FILE")
-    out: Path = option(tasks.LANGUAGE_MODEL.folder, "run folder to write", metavar="DIR")
+    valid: Paths = option((), "validation text [default: the corpus' last tenth]", metavar="FILE", usual=True)
+    out: Path = option(tasks.LANGUAGE_MODEL.folder, "run folder", metavar="DIR", usual=True)
     model: LanguageModelOptions = field(default_factory=LanguageModelOptions)
     training: LanguageModelTraining = field(default_factory=LanguageModelTraining)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierRequest(Request):
-    """Train a classifier on texts with labels of any number and kind, or on the bundled reviews.
+    """Train a classifier on texts with labels, or on the bundled reviews.
 
     \b
       nlpseq train sentiment reviews.tsv --minutes 5
-      nlpseq train lm unlabelled.txt
-      nlpseq train sentiment reviews.tsv --init-from checkpoints/lm
+
+    It is better if it starts from a language model of texts without labels: --init-from checkpoints/lm.
     """
 
     corpus: Paths = option(
         (),
-        "texts with labels: .tsv, .csv, .jsonl (.gz, .xz, .zst too), .parquet, hf:NAME[:CONFIG], a folder of a folder "
-        "for each label, fastText's lines [default: reviews]",
+        "texts with labels: .tsv, .csv, .jsonl (.gz too), .parquet, fastText's lines, a folder for each label, "
+        "hf:NAME[:CONFIG] [default: reviews]",
         metavar="CORPUS",
         argument=True,
     )
     label_column: str | None = option(
-        None, "the label's column, by name or number [default: by header]", metavar="NAME"
+        None, "the label's column, by name or number [default: by header]", metavar="NAME", usual=True
     )
-    text_column: str | None = option(None, "the text's column, by name or number [default: by header]", metavar="NAME")
-    valid: Paths = option((), "texts with labels for validation [default: a tenth of each label]", metavar="FILE")
-    out: Path = option(tasks.CLASSIFIER.folder, "run folder to write", metavar="DIR")
+    text_column: str | None = option(
+        None, "the text's column, by name or number [default: by header]", metavar="NAME", usual=True
+    )
+    valid: Paths = option((), "validation texts [default: a tenth of each label]", metavar="FILE", usual=True)
+    out: Path = option(tasks.CLASSIFIER.folder, "run folder", metavar="DIR", usual=True)
     model: ClassifierOptions = field(default_factory=ClassifierOptions)
     training: ClassifierTraining = field(default_factory=ClassifierTraining)
 
@@ -126,7 +132,9 @@ class ClassifierRequest(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class TranslatorRequest(Request):
-    """Train a translator, or any model from text to text, on pairs: tables or two files, or the bundled pairs.
+    """Train a translator on pairs of texts, or on the bundled pairs.
+
+    Any task from text to text can be learned. --valid FILE is a table, or with --source twice: source and target.
 
     \b
       nlpseq train translation pairs.tsv --minutes 10
@@ -140,8 +148,8 @@ class TranslatorRequest(Request):
         metavar="CORPUS",
         argument=True,
     )
-    source: Path | None = option(None, "source texts, one a line", metavar="FILE")
-    target: Path | None = option(None, "their targets, in step", metavar="FILE")
+    source: Path | None = option(None, "source texts, one a line", metavar="FILE", usual=True)
+    target: Path | None = option(None, "their targets, in step", metavar="FILE", usual=True)
     columns: str | None = option(
         None,
         "a table's columns, keys or languages, by name or number [default: by header, else the first two]",
@@ -149,10 +157,11 @@ class TranslatorRequest(Request):
     )
     valid: Paths = option(
         (),
-        "pairs for validation: a table, or with --source twice, source and target [default: the last pairs]",
+        "pairs for validation [default: the last pairs]",
         metavar="FILE",
+        usual=True,
     )
-    out: Path = option(tasks.TRANSLATOR.folder, "run folder to write", metavar="DIR")
+    out: Path = option(tasks.TRANSLATOR.folder, "run folder", metavar="DIR", usual=True)
     model: TranslatorOptions = field(default_factory=TranslatorOptions)
     training: TranslationTraining = field(default_factory=TranslationTraining)
 
@@ -177,7 +186,8 @@ class TranslatorRequest(Request):
 
     def as_json(self) -> dict[str, Any]:
         """The parts of the request that make two runs the same run."""
-        return {**super().as_json(), "columns": self.pair_columns and list(self.pair_columns)}
+        files = {name: value and str(value) for name, value in (("source", self.source), ("target", self.target))}
+        return {**super().as_json(), **files, "columns": self.pair_columns and list(self.pair_columns)}
 
 
 def read_pair_columns(names: str | None) -> tuple[str, str] | None:
@@ -211,7 +221,7 @@ def make_request(task: tasks.Task, corpora: Sequence[object], values: Mapping[st
         else:
             own[name] = _as_path(name, value, types[name])
     inner = {owner: types[owner](**options) for owner, options in nested.items()}
-    request: Request = kind(**own, **inner, given=frozenset(values))
+    request: Request = kind(**own, **inner, given=frozenset(values) | ({"corpus"} if corpora else set()))
     return request
 
 
@@ -243,29 +253,3 @@ def as_columns(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def refuse_changes(started: Mapping[str, Any], request: Request) -> None:
-    """Raises OptionError if a request to resume differs from the request that the run was started with."""
-    now, plain = request.as_json(), type(request)().as_json()  # type: ignore[call-arg]  # every task has defaults
-    sections = ("corpus_options", "model", "training")
-    for section in sections:
-        for name, value in now[section].items():
-            earlier = started[section].get(name)
-            if name != "device" and value not in (plain[section][name], earlier):
-                raise OptionError(name, _changed(earlier, value), f"leave out {flag(name)}")
-    for name in now.keys() - set(sections):
-        if now[name] not in (plain[name], started.get(name)):
-            where = "CORPUS" if name == "corpus" else name
-            raise OptionError(where, _changed(started.get(name), now[name]), f"leave out {as_flags(where)}")
-
-
-def _changed(earlier: Any, now: Any) -> str:
-    return f"was {_spelled(earlier)} when the run was started, is {_spelled(now)} now"
-
-
-def _spelled(value: Any) -> str:
-    """A value of an option in words."""
-    if value in (None, []):
-        return "left open"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

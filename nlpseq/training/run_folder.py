@@ -2,8 +2,8 @@
 
     model.safetensors    the best model so far
     resume.safetensors   everything that the next step depends on, so that a resumed run is the same to the last bit
-    history.jsonl        one line for each validation
-    config.json          the requested options, and the values chosen for those that were left open
+    history.jsonl        a line for each validation, and for about a thousand steps
+    config.json          the requested options, the values chosen for those that were left open, and the result
     tokens/              the tokenised corpus, until the run is finished
 
 A new run leaves an older one in its folder unchanged until its own corpus is read: the new tokens are written beside
@@ -52,12 +52,12 @@ class RunFolder:
             raise OptionError("resume and overwrite", "are opposites: use one of them")
         used = self.model.exists() or self.resume.exists()
         if resume and not self.resume.exists():
-            if not self.model.exists():
+            if not used:
                 reason, hint = "it holds no run", "leave out --resume"
             elif self.tokens.exists():
                 reason, hint = "its run was killed before it was first saved", "--overwrite starts a new run"
             else:
-                reason, hint = "its run is finished", f"--init-from {self.path} --out FOLDER starts from its model"
+                reason, hint = "its state is gone", f"--init-from {self.path} --out FOLDER starts from its model"
             raise RunError(str(self.path), f"cannot be resumed: {reason}", hint)
         if used and not (resume or overwrite):
             resuming = "--resume, " if self.resume.exists() else ""
@@ -73,10 +73,17 @@ class RunFolder:
             ) from error
 
     def begin(self, config: Mapping[str, Any]) -> None:
-        """Start a new run: write its options, and remove the files of an earlier run."""
-        self.write_config(config)
-        for path in (self.resume, self.model, self.path / "history.jsonl"):
+        """Start a new run: write its options, and remove the files of an earlier run but for its model.
+
+        The earlier model stays until the new run writes its own.
+        """
+        for path in (self.resume, self.path / "history.jsonl"):
             path.unlink(missing_ok=True)
+        self.write_config(config)
+        self.take_fresh()
+
+    def take_fresh(self) -> None:
+        """Put the tokens that were just written in place of the run's tokens."""
         shutil.rmtree(self.tokens, ignore_errors=True)
         self.fresh.rename(self.tokens)
         for abandoned in self.path.glob(".tokens-*"):
@@ -129,7 +136,7 @@ class RunFolder:
         except ModelFileError as error:
             raise RunError(str(self.resume), error.what, NEW_RUN) from error
 
-    def finish(self) -> None:
-        """Remove the files that only an unfinished run needs."""
-        self.resume.unlink(missing_ok=True)
+    def finish(self, config: Mapping[str, Any]) -> None:
+        """Write the options with the result, and remove the tokens, which only an unfinished run needs."""
+        self.write_config(config)
         shutil.rmtree(self.tokens, ignore_errors=True)

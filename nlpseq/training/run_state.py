@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ class Counters:
     """The numbers of a run that change from step to step."""
 
     step: int = 0
+    begun: int = 0  # number of steps before the run was last trained on
     total: int | None = None  # number of steps of the whole run, None until it is known
     best: float = math.inf  # loss or negative selection score of the best model
     best_loss: float = math.inf  # loss of the best model
@@ -53,9 +54,20 @@ class Counters:
     def restore(self, header: Mapping[str, Any]) -> None:
         """Set all counters from a header that contains `as_json`."""
         for field in fields(self):
-            setattr(self, field.name, header[field.name])
+            setattr(self, field.name, header.get(field.name, field.default))
         self.best = math.inf if self.best is None else self.best
         self.best_loss = math.inf if self.best_loss is None else self.best_loss
+
+
+class Kept(NamedTuple):
+    """What is kept of a saved state when a run is continued."""
+
+    data: bool = True  # the position in the corpus and the carried hidden states
+    optimiser: bool = True
+    noise: bool = True  # the state of the random numbers
+
+
+EVERYTHING = Kept()
 
 
 class RunState:
@@ -77,18 +89,27 @@ class RunState:
         arrays["random"] = self.task.generator.get_state().numpy().copy()
         return self.counters.as_json(), arrays
 
-    def restore(self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        """Restore the state that `capture` returned."""
+    def restore(
+        self,
+        header: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray],
+        kept: Kept = EVERYTHING,
+    ) -> None:
+        """Restore the state that `capture` returned, or what is kept of it."""
 
         def under(prefix: str) -> dict[str, np.ndarray]:
             return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
         self._assign({k: torch.from_numpy(v) for k, v in under("parameter/").items()})
-        for name, value in under("average/").items():
-            self.averages[name].copy_(torch.from_numpy(value))
-        self.updates.restore(under("optimiser/"))
-        self.task.restore(under("task/"))
-        restore_generator(self.task.generator, arrays["random"])
+        averages = under("average/") or under("parameter/")
+        for name in self.averages:
+            self.averages[name].copy_(torch.from_numpy(averages[name]))
+        if kept.optimiser:
+            self.updates.restore(under("optimiser/"))
+        if kept.data:
+            self.task.restore(under("task/"))
+        if kept.noise:
+            restore_generator(self.task.generator, arrays["random"])
         self.counters.restore(header)
 
     @contextmanager

@@ -38,6 +38,14 @@ class Validation:
         self.task = task
         self.state = state
         self.folder = folder
+        self.has_model = False  # whether the folder's model is this run's
+
+    def save_first(self) -> None:
+        """Write the model unless the run has written one already."""
+        if not (self.has_model or math.isfinite(self.state.counters.best)):
+            with self.state.averaged():
+                self.task.save(self.folder.model, self.state.counters.step, math.nan)
+            self.has_model = True
 
     def run(self) -> ValidationResult:
         """Validate the model. If the loss is not finite, nothing is saved or counted."""
@@ -51,8 +59,9 @@ class Validation:
             best = rank < counters.best or (rank == counters.best and loss < counters.best_loss)
             if best:
                 counters.best_loss = loss
-            if best or not self.folder.model.exists():
+            if best:
                 self.task.save(self.folder.model, counters.step, loss)
+                self.has_model = True
         counters.best = min(counters.best, rank)
         counters.without_progress = 0 if best else counters.without_progress + 1
         record = {

@@ -47,6 +47,15 @@ def test_the_table_of_tasks_names_code_that_exists(task: Task) -> None:
     assert task.load("run").name == task.name
 
 
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_a_bundled_model_is_loaded_by_its_name(task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for load in (nlpseq.load, task.load("model").load):
+        model = load(task.bundled)
+        assert model.task is task
+        assert model.path.name == f"{task.bundled}.safetensors"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("kind", [str, os.fsencode, Path])
 def test_a_model_is_loaded_from_any_kind_of_path(

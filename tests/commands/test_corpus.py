@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,56 @@ def test_a_corpus_is_shown_as_it_is(nlpseq: Run, tmp_path: Path) -> None:
     done = nlpseq("corpus", "show", tmp_path / "a.txt", tmp_path / "a.txt")
     assert done.stdout_bytes == "ö [bold]\x0b\u2028\n".encode() * 2
     assert len(nlpseq("corpus", "show", "python-docs").stdout_bytes) > 100_000
+
+
+def test_a_corpus_is_shown_as_objects(nlpseq: Run, tmp_path: Path) -> None:
+    lines = ["ö [bold]\x0b\u2028", "", '"quoted"']
+    (tmp_path / "a.txt").write_bytes("\n".join(lines).encode())
+    shown = nlpseq("corpus", "show", "--json", tmp_path / "a.txt", tmp_path / "a.txt").stdout_bytes
+    assert [json.loads(line) for line in shown.splitlines()] == [{"text": line} for line in lines] * 2
+    (tmp_path / "b.csv").write_text("id;text\n1;one\n2;two\n")
+    column = nlpseq("corpus", "show", "--json", "--text-column", "text", tmp_path / "b.csv").stdout
+    assert column == '{"text": "one"}\n{"text": "two"}\n'
+
+
+def test_text_anywhere_is_shown_and_checked(nlpseq: Run, tmp_path: Path) -> None:
+    (tmp_path / "books").mkdir()
+    (tmp_path / "books" / "a.html").write_text("<title>no</title><p>one")
+    (tmp_path / "books" / "b.txt").write_text("two")
+    (tmp_path / "books" / "c.png").write_bytes(b"\x89PNG\0")
+    assert nlpseq("corpus", "show", tmp_path / "books").stdout == "one\ntwo\n"
+    assert nlpseq("corpus", "show", f"{tmp_path}/books/*.txt", "-", input=b"three\n").stdout == "two\nthree\n"
+    done = nlpseq("corpus", "check", tmp_path / "books")
+    assert done.exit_code == 0 and "1 of its 3 files is left out: 1 not text" in done.stdout
+    done = nlpseq("corpus", "check", "-", input=b"one\ntwo\r\n")
+    assert done.exit_code == 1 and "hint:  COMMAND | tr -d '\\r' > input.lf" in done.stdout
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as pictures:
+        for number in range(12):
+            pictures.writestr(f"{number}.png", b"\x89PNG\0")
+    done = nlpseq("corpus", "show", tmp_path / "x.zip")
+    assert done.stderr == f"error: {tmp_path / 'x.zip'}: it has no text, 12 files of other kinds\n"
+    done = nlpseq("corpus", "check", "-q", tmp_path / "x.zip")
+    assert done.stdout == f"fault: {tmp_path / 'x.zip'}: it has no text, 12 files of other kinds\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "what", "hint"),
+    [
+        (("sentiment", "a.epub"), "it is an EPUB book, not a table", "nlpseq train lm a.epub; with labels: .tsv, .csv"),
+        (("translation", "a.html"), "it is a web page, not a table", "name a table (.tsv, "),
+        (
+            ("translation", "--source", "a.docx", "--target", "a.docx"),
+            "it is a Word document, not one text in each line",
+            "nlpseq corpus show a.docx > a.txt",
+        ),
+    ],
+)
+def test_other_tasks_say_what_they_can_read(nlpseq: Run, command: tuple[str, ...], what: str, hint: str) -> None:
+    for name in ("a.epub", "a.html", "a.docx"):
+        Path(name).write_text("text\n")
+    done = nlpseq("train", *command)
+    assert done.exit_code == 1 and what in done.stderr and hint in done.stderr
+    assert not Path("checkpoints").exists()
 
 
 def test_a_sound_corpus_has_no_faults(nlpseq: Run, tmp_path: Path) -> None:

@@ -25,11 +25,18 @@ def corpus(tmp_path: Path) -> Path:
 def test_each_score_has_a_line(nlpseq: Run, model_path: Path, corpus: Path) -> None:
     done = nlpseq("evaluate", "-m", model_path, corpus)
     assert (done.exit_code, done.stderr) == (0, "")
-    rows = [line.split() for line in done.stdout.splitlines()]
+    table, signature = done.stdout.split("\n\n")
+    rows = [line.split() for line in table.splitlines()]
     names = ["loss", "perplexity", "perplexity", "bits_per_byte", "bits_per_character"]
     assert [row[0] for row in rows] == names
     assert [row[2] for row in rows] == ["token", "token", "word", "byte", "character"]
-    assert all(float(row[1]) > 0 and "|tok:char-" in row[3] for row in rows)
+    assert all(float(row[1]) > 0 and len(row) == 3 for row in rows)
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    whole = json.loads(nlpseq("evaluate", "-m", model_path, corpus, "--json").stdout)["scores"]
+    heading, *pattern = signature.split()
+    assert heading == "signature:"
+    told = ["".join(pattern).replace("NAME", name).replace("UNIT", unit) for name, _, unit in rows]
+    assert told == [score["signature"] for score in whole]
 
 
 def test_json_carries_parts_and_signatures(nlpseq: Run, model_path: Path, corpus: Path) -> None:
@@ -103,19 +110,27 @@ def test_a_model_that_does_not_know_its_text_asks_for_one(nlpseq: Run, model_pat
 
 
 @pytest.mark.parametrize(
-    ("corpus", "folder"),
+    ("corpus", "folder", "bundled"),
     [
-        ("stories", "checkpoints/lm"),
-        ("python-docs", "checkpoints/lm"),
-        ("reviews", "checkpoints/sentiment"),
-        ("english-german", "checkpoints/translation"),
-        ("labels.csv", "checkpoints/sentiment"),
-        ("plain.txt", "checkpoints/lm"),
+        ("stories", "checkpoints/lm", "stories"),
+        ("python-docs", "checkpoints/lm", "stories"),
+        ("reviews", "checkpoints/sentiment", "reviews"),
+        ("english-german", "checkpoints/translation", "english-german"),
+        ("labels.csv", "checkpoints/sentiment", "reviews"),
+        ("plain.txt", "checkpoints/lm", "stories"),
     ],
 )
-def test_the_usual_model_is_that_of_the_kind_of_the_corpus(nlpseq: Run, corpus: str, folder: str) -> None:
+def test_the_usual_model_is_that_of_the_kind_of_the_corpus(
+    nlpseq: Run, corpus: str, folder: str, bundled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nlpseq.models.model_path.FOLDERS", (Path("nowhere"),))
     Path("labels.csv").write_text("label,text\n" + "good,a fine film\nbad,a dull film\n" * 20)
     Path("plain.txt").write_text(TEXT)
     done = nlpseq("evaluate", corpus)
     assert done.exit_code == 1
     assert f"error: {folder}: no such model" in done.stderr
+    Path("nowhere").mkdir()
+    Path("nowhere", f"{bundled}.safetensors").write_text("damaged")
+    done = nlpseq("evaluate", corpus)
+    assert done.stderr.startswith(f"note: no model in {folder} yet: using the bundled model {bundled}; nlpseq train ")
+    assert f"error: nowhere/{bundled}.safetensors: is damaged" in done.stderr

@@ -92,10 +92,23 @@ def test_what_cannot_be_is_refused(nlpseq: Run, model_path: Path, flags: list[st
     assert f"error: {said}" in done.stderr
 
 
-def test_without_a_model_the_error_says_how_to_make_one(
+def test_without_a_model_the_bundled_one_is_used_and_a_line_says_so(
     nlpseq: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    note = "no model in checkpoints/lm yet: using the bundled model stories; nlpseq train lm trains your own"
+    done = nlpseq("generate", "--length", "30", "--random-seed", "1")
+    assert (done.exit_code, done.stderr) == (0, f"note: {note}\n")
+    for options in (("-q",), ("-m", "stories")):
+        same = nlpseq("generate", "--length", "30", "--random-seed", "1", *options)
+        assert (same.exit_code, same.stdout, same.stderr) == (0, done.stdout, "")
+
+
+def test_without_any_model_the_error_says_how_to_make_one(
+    nlpseq: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nlpseq.models.model_path.FOLDERS", ())
     done = nlpseq("generate")
     assert done.exit_code == 1
     assert done.stderr.startswith("error: checkpoints/lm: no such model\nhint:  nlpseq train lm")

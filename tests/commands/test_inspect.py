@@ -24,7 +24,7 @@ def test_a_model_is_laid_open(nlpseq: Run, make_model: Callable[..., Path]) -> N
         "kind         char",
         "corpus      a.txt",
         "step  7",
-        "loss  1.23457 per token  loss|unit:token",
+        "  loss  1.23457  token\n\n  signature:\n    loss|unit:token\n",
     ):
         assert shown in done.stdout, done.stdout
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import Result
 
 from nlpseq.commands.filters import Answers, added, filter_texts, read_object
+from nlpseq.commands.inputs import LineOptions
 
 Run = Callable[..., Result]
 OWN_FIELDS = (Path(__file__).parents[2] / "../shared/data/tables_made/own_fields.jsonl").resolve()
@@ -53,7 +54,9 @@ def _filtered(data: bytes, *, objects: bool = True, whole_batches: bool = False)
     answers = Answers(answer, lambda number, words: f"{number} {words}", as_fields, NAMES)
     output = io.TextIOWrapper(io.BytesIO())
     with mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(data))), mock.patch.object(sys, "stdout", output):
-        filter_texts(answers, objects_in=objects, objects_out=objects, quiet=True, whole_batches=whole_batches)
+        lines = LineOptions(jsonl=objects)
+        source = lines.find("nlpseq classify", quiet=True)
+        filter_texts(answers, source, lines, quiet=True, whole_batches=whole_batches)
     output.flush()
     written = output.buffer.getvalue()  # type: ignore[attr-defined]
     assert written.endswith(b"\n") or not written

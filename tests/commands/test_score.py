@@ -61,7 +61,6 @@ def test_every_odd_file_gives_a_line_for_a_line(
 
 def test_a_line_that_is_too_long_gives_a_line(nlpseq: Run, model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nlpseq.text.lines.LONGEST_LINE", 10)
-    monkeypatch.setattr("nlpseq.text.lines.read_batches.__defaults__", (1 << 20, 10))
     done = nlpseq("score", "-m", model_path, input=b"a\n0123456789a\nb\n")
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert [row[1] for row in rows] == ["2", "nan", "2"]
@@ -99,5 +98,8 @@ def test_json_and_jsonl_exclude_each_other(nlpseq: Run, model_path: Path) -> Non
 
 def test_help_names_the_models_that_it_takes_by_default(nlpseq: Run) -> None:
     said = " ".join(nlpseq("score", "--help").stdout.split())
-    assert "[default: checkpoints/lm; checkpoints/translation with --source]" in said
+    assert (
+        "[default: checkpoints/lm or else stories, checkpoints/translation or else english-german with --source]"
+        in said
+    )
     assert "checkpoints/sentiment" not in said

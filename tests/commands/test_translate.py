@@ -47,7 +47,7 @@ def test_from_files_to_a_filter(nlpseq: Run, tmp_path: Path) -> None:
     files = ("--source", tmp_path / "a.en", "--target", tmp_path / "a.de")
     done = nlpseq("train", "translation", *files, "--out", tmp_path / "run", "-q", "--json", *sizes)
     assert done.exit_code == 0, done.stderr
-    assert json.loads(done.stdout)["task"] == "translator"
+    assert json.loads(done.stdout.splitlines()[-1])["task"] == "translator"
     made = nlpseq("translate", "-m", tmp_path / "run", input=b"two\n\none\n")
     assert (made.exit_code, made.stdout) == (0, "zwei\n\neins\n")
 

@@ -76,9 +76,9 @@ def test_a_line_without_text_has_a_source_all_the_same(pair_model: Path, sources
 def test_sources_and_lines_are_as_many(pair_model: Path, sources: Path) -> None:
     scorer = load_scorer(pair_model, sources)
     scorer.score_lines(["x"])
-    with pytest.raises(CorpusError, match="more lines than standard input, which has 1"):
+    with pytest.raises(CorpusError, match="more lines than the input, which has 1"):
         scorer.finish()
-    with pytest.raises(CorpusError, match="fewer lines than standard input: 3"):
+    with pytest.raises(CorpusError, match="fewer lines than the input: 3"):
         load_scorer(pair_model, sources).score_lines(["w", "x", "y", "z"])
 
 

@@ -17,6 +17,7 @@ from nlpseq.errors import ModelFileError, NlpseqError, RunError
 from nlpseq.files import replace_file
 from nlpseq.models import model_file
 from nlpseq.models.model_file import load_model, read_tensors, save_model, write_tensors
+from nlpseq.models.storage import FORMATS
 from nlpseq.text.tokenisers import train_tokeniser
 
 TASK = "language-model"
@@ -100,6 +101,50 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(path: Path) -> None:
     assert refused > 0.99 * len(chosen)
 
 
+@pytest.mark.parametrize("store", FORMATS)
+def test_a_packed_model_is_loaded_and_saved_again_to_the_same_bytes(store: str, tmp_path: Path) -> None:
+    table = np.zeros((2000, 8), np.float32)
+    table[::50] = np.random.default_rng(3).normal(size=(40, 8))
+    weights, tokeniser = {**_weights(), "ngrams.weight": table}, train_tokeniser("byte", [], 256)
+    first, second = tmp_path / "first", tmp_path / "second"
+    save_model(first, TASK, OPTIONS, weights, tokeniser, store)
+    model = load_model(first, TASK)
+    assert model.header["format"] == model_file.COMPACT_FORMAT
+    assert model.weights.keys() == weights.keys()
+    for name, value in weights.items():
+        assert model.weights[name].dtype == np.float32
+        assert model.weights[name].shape == value.shape
+    assert first.stat().st_size < table.nbytes / 4
+    save_model(second, TASK, OPTIONS, model.weights, tokeniser, store)
+    assert second.read_bytes() == first.read_bytes()
+
+
+def test_a_model_with_nothing_packed_is_of_the_format_that_older_versions_read(path: Path) -> None:
+    assert load_model(path).header["format"] == model_file.FORMAT == 1
+
+
+def test_a_damaged_packed_model_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    save_model(file, TASK, OPTIONS, _weights(), train_tokeniser("byte", [], 256), "int8")
+    whole, expected = file.read_bytes(), _content(file)
+    for bit in random.Random(0).sample(range(8 * len(whole)), 400):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(damaged)
+        try:
+            assert _content(file) == expected, f"bit {bit} changes the model unseen"
+        except NlpseqError as error:
+            assert isinstance(error, ModelFileError)
+
+
+def test_a_header_that_does_not_fit_the_tensors_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    header = {"format": 2, "task": TASK, "options": {}, "storage": {"a": {"shape": [3, 3], "format": "int8"}}}
+    write_tensors(file, header, {"a": np.ones((2, 3), np.int8)})
+    with pytest.raises(ModelFileError, match="is damaged: a is not stored as its header says"):
+        load_model(file)
+
+
 def test_a_safetensors_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
     foreign = tmp_path / "foreign.safetensors"
     for metadata in (None, {"format": "pt"}):
@@ -125,12 +170,11 @@ def test_a_file_that_is_no_safetensors_is_refused(data: bytes, tmp_path: Path) -
 
 
 def test_a_newer_format_is_refused_with_the_way_to_upgrade(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_file, "FORMAT", model_file.FORMAT + 1)
+    newest = model_file.COMPACT_FORMAT
+    monkeypatch.setattr(model_file, "FORMAT", newest + 1)
     save_model(path, TASK, OPTIONS, _weights(), train_tokeniser("byte", [], 256))
     monkeypatch.undo()
-    with pytest.raises(
-        ModelFileError, match=f"format {model_file.FORMAT + 1}.*reads format {model_file.FORMAT}"
-    ) as refused:
+    with pytest.raises(ModelFileError, match=f"format {newest + 1}.*reads formats up to {newest}") as refused:
         load_model(path)
     assert "upgrade" in refused.value.hint
 

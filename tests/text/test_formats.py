@@ -438,18 +438,64 @@ def test_a_pipe_and_a_device_cannot_be_read_twice(tmp_path: Path) -> None:
         read_blocks(os.devnull)
 
 
-def test_without_a_network_the_hub_fails_at_once_and_in_one_sentence() -> None:
+READ_HUB = """
+import sys, time
+from nlpseq.text.hub import hub_rows
+started = time.perf_counter()
+try:
+    print([row["text"] for row in hub_rows("hf:someone/some-set")])
+finally:
+    print(time.perf_counter() - started, "datasets" in sys.modules)
+"""
+
+
+def read_hub(**settings: str) -> subprocess.CompletedProcess[str]:
+    """Another process reads a data set of the hub, with these variables."""
+    environment = os.environ | {"NO_PROXY": "*", "HF_HUB_OFFLINE": "0", "PYTHONPATH": str(ROOT)} | settings
+    return subprocess.run([sys.executable, "-c", READ_HUB], env=environment, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("listens", [False, True], ids=["closed", "silent"])
+def test_without_a_network_the_hub_fails_at_once_and_in_one_sentence(listens: bool, tmp_path: Path) -> None:
     pytest.importorskip("datasets")
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if listens:
+            server.listen()  # and never answers
+        done = read_hub(HF_ENDPOINT=f"http://127.0.0.1:{server.getsockname()[1]}", HF_HOME=str(tmp_path))
+    last = done.stderr.splitlines()[-1]
+    assert "CorpusError: hf:someone/some-set: the hub's data set cannot be read: http://127.0.0.1:" in last
+    assert last.endswith(", and it has no copy on this machine")
+    assert "Retrying" not in done.stderr
+    seconds, imported = done.stdout.split()
+    assert imported == "False" and float(seconds) < 10  # on an idle machine 0.3 and 1.6; a repeated try takes longer
+
+
+@pytest.mark.slow
+def test_a_copy_of_a_hub_data_set_is_read_without_a_network(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    writer = pytest.importorskip("datasets.arrow_writer")
+    folder = tmp_path / "datasets" / "someone___some-set" / "default" / "0.0.0" / "abc"
+    folder.mkdir(parents=True)
+    features = datasets.Features({"text": datasets.Value("string")})
+    with writer.ArrowWriter(path=str(folder / "some-set-train.arrow"), features=features) as rows:
+        for text in ("one", "two"):
+            rows.write({"text": text})
+        count, size = rows.finalize()
+    split = {"name": "train", "num_bytes": size, "num_examples": count, "dataset_name": "some-set"}
+    datasets.DatasetInfo(
+        features=features,
+        builder_name="parquet",
+        dataset_name="some-set",
+        config_name="default",
+        version="0.0.0",
+        splits=datasets.SplitDict.from_split_dict([split]),
+    ).write_to_directory(str(folder))
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # bound, but not listening
-        settings = {
-            "HF_ENDPOINT": f"http://127.0.0.1:{closed.getsockname()[1]}",
-            "HF_HUB_OFFLINE": "0",
-            "NO_PROXY": "*",
-        }
-        program = "from nlpseq.text.hub import hub_rows; next(hub_rows('hf:someone/some-set'))"
-        done = subprocess.run(
-            [sys.executable, "-c", program], env=os.environ | settings, capture_output=True, text=True, timeout=60
-        )
-    assert "CorpusError: hf:someone/some-set: the hub's data set cannot be read: " in done.stderr.splitlines()[-1]
-    assert "Retrying" not in done.stderr
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        for offline in ("0", "1"):
+            done = read_hub(HF_ENDPOINT=address, HF_HOME=str(tmp_path), HF_HUB_OFFLINE=offline)
+            assert done.stdout.startswith("['one', 'two']\n"), done.stderr
+    done = read_hub(HF_HOME=str(tmp_path / "other"), HF_HUB_OFFLINE="1")
+    assert "HF_HUB_OFFLINE is set, and it has no copy on this machine" in done.stderr.splitlines()[-1]

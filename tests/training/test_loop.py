@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 from collections.abc import Callable, Mapping
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor
 
 from nlpseq.errors import Interrupted, RunError
-from nlpseq.training.loop import Progress, Run, stopping_on_signals
+from nlpseq.training.loop import Progress, Run
 from nlpseq.training.options import TrainingOptions
 from nlpseq.training.run_folder import RunFolder
+from nlpseq.training.signals import stopping_on_signals
 from tests.kernels.replayed import StandInRecorder
 
 
@@ -29,6 +31,8 @@ class Bowl:
         self.depths: dict[str, int] = {}
         self.unit, self.criterion = "token", ""
         self.most_passes: float | None = None
+        self.validation_cost = 1e-3  # steps
+        self.planned = (0, 0)
         self.spoil = spoil
         self.batches = 0
         self.calls = 0
@@ -72,6 +76,12 @@ class Bowl:
 
     def final_seconds(self, validation_seconds: float) -> float:
         return 0.0
+
+    def validation_steps(self, total: int) -> float:
+        return self.validation_cost
+
+    def plan(self, total: int, validations: int) -> None:
+        self.planned = (total, validations)
 
     def save(self, path: Path, step: int, loss: float) -> None:
         path.write_text(f"{step} {loss}")
@@ -168,7 +178,10 @@ def test_the_best_model_is_kept(tmp_path: Path) -> None:
     records = [r for r in _run(task, tmp_path, steps=5, validations=5).progress() if r.validation is not None]
     assert [record.best for record in records] == [True, True, False, True, False]
     assert (tmp_path / "model.safetensors").read_text() == "4 2.5"
-    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 5
+    history = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [row["valid_loss"] for row in history if "valid_loss" in row] == [record.validation for record in records]
+    steps = [(row["step"], row["train_loss"], row["rate"]) for row in history if "train_loss" in row]
+    assert steps == [(record.step, record.loss, record.rate) for record in records]
 
 
 def test_whoever_has_a_model_can_go_on_from_it(tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
-"""Updates: clipped, decayed where they should be, and resumed to the bit."""
+"""Updates: those of `torch.optim` to the bit, clipped, decayed where they should be, and resumed to the bit."""
 
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,3 +218,140 @@ def test_an_unsound_update_changes_no_parameter(name: str) -> None:
 
 def _copies(parameters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone().requires_grad_() for name, value in parameters.items()}
+
+
+def _of_torch(
+    name: str, parameters: list[Tensor], *, sparse: bool = False, late: bool = False
+) -> torch.optim.Optimizer:
+    """The optimiser of torch that has the same rule."""
+    betas = (0.9, 0.99 if name == "adamw" else 0.999)
+    if name.startswith("adam") and sparse:
+        return torch.optim.SparseAdam(parameters, lr=0.01, betas=betas)
+    if name.startswith("adam"):
+        return torch.optim.AdamW(parameters, lr=0.01, betas=betas, weight_decay=0.0, fused=True, capturable=late)
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr=0.01, fused=late)
+    return torch.optim.RMSprop(parameters, lr=0.01, alpha=0.99)
+
+
+def _tables() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    shapes = {"large": (700, 33), "odd": (7, 5), "small": (3, 1)}
+    return {name: torch.randn(shape, generator=generator).requires_grad_() for name, shape in shapes.items()}
+
+
+def _same_state(updates: Updates, optimiser: torch.optim.Optimizer, parameters: Mapping[str, Tensor]) -> None:
+    """The arrays are those of torch, by torch's names, so a state that torch's classes saved is read as well."""
+    expected = {
+        f"{name}/{field}": np.array(value.numpy() if isinstance(value, Tensor) else value)
+        for name, parameter in parameters.items()
+        for field, value in optimiser.state.get(parameter, {}).items()
+        if value is not None
+    }
+    arrays = {field: value for field, value in updates.arrays().items() if not field.endswith("/sparse")}
+    assert arrays.keys() == expected.keys()
+    for field, value in expected.items():
+        assert arrays[field].dtype == value.dtype and np.array_equal(arrays[field], value), field
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_dense_updates_are_those_of_torch_to_the_bit(name: str) -> None:
+    ours, theirs = _tables(), _tables()
+    updates, optimiser = Updates(name, ours, 0.01, 0.0, 1e9), _of_torch(name, list(theirs.values()))
+    generator = torch.Generator().manual_seed(3)
+    for turn in range(7):
+        optimiser.param_groups[0]["lr"] = 0.01 / (turn + 1)
+        for key, value in ours.items():
+            value.grad = torch.randn(value.shape, generator=generator) * 10.0**-turn
+            theirs[key].grad = value.grad.clone()
+        ours["odd"].grad = theirs["odd"].grad = None if turn == 2 else ours["odd"].grad
+        updates.gradient_norm()
+        updates.step(1 / (turn + 1))
+        optimiser.step()
+        assert all(torch.equal(value, theirs[key]) for key, value in ours.items()), turn
+    _same_state(updates, optimiser, theirs)
+
+
+@pytest.mark.parametrize("name", [name for name, (_, _, sparse) in OPTIMISERS.items() if sparse is not None])
+def test_sparse_updates_are_those_of_torch_to_the_bit(name: str) -> None:
+    ours, theirs = _tables(), _tables()
+    updates, optimiser = Updates(name, ours, 0.01, 0.0, 1e9), _of_torch(name, list(theirs.values()), sparse=True)
+    generator = torch.Generator().manual_seed(4)
+    for turn in range(7):
+        optimiser.param_groups[0]["lr"] = 0.01 / (turn + 1)
+        for key, value in ours.items():
+            rows = torch.randint(len(value), (0 if (turn, key) == (3, "odd") else 50,), generator=generator)
+            values = torch.randn((len(rows), value.shape[1]), generator=generator)
+            value.grad = torch.sparse_coo_tensor(rows[None], values, value.shape, check_invariants=True)
+            theirs[key].grad = value.grad.coalesce()
+        updates.gradient_norm()
+        updates.step(1 / (turn + 1))
+        optimiser.step()
+        assert all(torch.equal(value, theirs[key]) for key, value in ours.items()), turn
+    _same_state(updates, optimiser, theirs)
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMISERS if name != "rmsprop"])
+def test_updates_decided_on_the_device_are_those_of_torch_to_the_bit(name: str) -> None:
+    ours, theirs = _tables(), _tables()
+    updates = Updates(name, ours, 0.01, 0.0, 1e9, late=True)
+    optimiser = _of_torch(name, list(theirs.values()), late=True)
+    generator = torch.Generator().manual_seed(5)
+    for turn in range(7):
+        skip, rate = torch.tensor(turn in (0, 4)), torch.tensor([0.01 / (turn + 1)])
+        for key, value in ours.items():
+            value.grad = torch.randn(value.shape, generator=generator)
+            theirs[key].grad = value.grad.clone()
+        optimiser.found_inf = skip.float()  # type: ignore[attr-defined]
+        optimiser.param_groups[0]["lr"] = rate[0]
+        updates.step_unless(skip, rate)
+        optimiser.step()
+        assert all(torch.equal(value, theirs[key]) for key, value in ours.items()), turn
+    _same_state(updates, optimiser, theirs)
+
+
+def test_rmsprop_decided_on_the_device_is_its_formula(assert_close: Close) -> None:
+    """Torch refuses to have it read its rate from a tensor on the CPU."""
+    ours, expected = _tables(), {key: value.detach().double() for key, value in _tables().items()}
+    updates = Updates("rmsprop", ours, 0.01, 0.0, 1e9, late=True)
+    squares = {key: torch.zeros_like(value) for key, value in expected.items()}
+    generator = torch.Generator().manual_seed(6)
+    for turn in range(4):
+        for key, value in ours.items():
+            value.grad = torch.randn(value.shape, generator=generator)
+            squares[key] = 0.99 * squares[key] + 0.01 * value.grad.double() ** 2
+            expected[key] -= 0.02 * value.grad.double() / (squares[key].sqrt() + 1e-8)
+        updates.step_unless(torch.tensor(False), torch.tensor([0.02]))
+        assert all(
+            assert_close(value, expected[key], "float32", f"{key} {turn}") is None for key, value in ours.items()
+        )
+
+
+HEAVY = ("torch._dynamo", "torch._inductor", "sympy", "triton", "datasets", "pandas", "sacrebleu", "sklearn")
+TRAIN = """
+import sys
+from pathlib import Path
+from nlpseq.training.requests import {request}
+from nlpseq.training.options import {options}
+from nlpseq.training.tasks.{module} import {run}
+run = {run}({request}(corpus=("{corpus}",), out=Path(sys.argv[1]), training={options}(steps=3, device="cpu")))
+assert len(list(run.progress())) >= 3
+print(run.finish()["steps"], *(name for name in sys.argv[2:] if name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "run", "request_class", "options", "corpus"),
+    [
+        ("language_model", "LanguageModelRun", "LanguageModelRequest", "LanguageModelTraining", "stories"),
+        ("classification", "ClassificationRun", "ClassifierRequest", "ClassifierTraining", "reviews"),
+        ("translation", "TranslationRun", "TranslatorRequest", "TranslationTraining", "english-german"),
+    ],
+)
+def test_training_imports_no_library_that_takes_longer_than_its_first_steps(
+    module: str, run: str, request_class: str, options: str, corpus: str, tmp_path: Path
+) -> None:
+    code = TRAIN.format(module=module, run=run, request=request_class, options=options, corpus=corpus)
+    command = [sys.executable, "-c", code, str(tmp_path / "run"), *HEAVY]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["3"], done.stdout + done.stderr

@@ -15,7 +15,15 @@ from nlpseq.training.defaults import HIDDEN_SIZES, Circumstances, complete
 from nlpseq.training.options import CorpusOptions, LanguageModelTraining
 
 OPTIONS = (LanguageModelTraining, CorpusOptions, LanguageModelOptions)
-LEFT_OPEN = {"epochs", "steps", "minutes", "learning_rate", "weight_decay", "save_every"}  # None means something there
+LEFT_OPEN = {
+    "epochs",
+    "steps",
+    "minutes",
+    "learning_rate",
+    "weight_decay",
+    "save_every",
+    "validations",
+}  # None means something there
 
 
 @pytest.mark.parametrize(
@@ -89,24 +97,24 @@ def test_a_true_is_no_number_and_none_is_always_possible() -> None:
 
 
 CIRCUMSTANCES = [
-    Circumstances(tokens, vocabulary, seconds, speed)
+    Circumstances(tokens, vocabulary, work)
     for tokens in (20, 5_000, 1_000_000, 100_000_000)
     for vocabulary in (257, 4096, 50_000)
-    for seconds in (1.0, 180.0, 36_000.0)
-    for speed in (1e9, 1e12)
+    for work in (None, 1e9, 1e12, 1e14, 4e16)
 ]
 
 
 @pytest.mark.parametrize("facts", CIRCUMSTANCES, ids=str)
 def test_nothing_is_left_open(facts: Circumstances) -> None:
     model, training = complete(LanguageModelOptions(), LanguageModelTraining(), facts)
-    assert None not in dataclasses.asdict(model).values()
+    left = {name for name, value in dataclasses.asdict(model).items() if value is None}
+    assert left == ({"ngram_buckets"} if model.ngrams == 1 else set())
     assert {name for name, value in dataclasses.asdict(training).items() if value is None} <= LEFT_OPEN
     assert training.softmax in ("full", "sampled")
     assert model.hidden_size in HIDDEN_SIZES
 
 
-@pytest.mark.parametrize("facts", CIRCUMSTANCES[:4])
+@pytest.mark.parametrize("facts", [facts for facts in CIRCUMSTANCES if facts.tokens == 5_000], ids=str)
 def test_what_was_set_stays(facts: Circumstances) -> None:
     sizes: dict[str, Any] = {"hidden_size": 33, "embedding_size": 17, "tied": False, "ngrams": 1, "layers": 2}
     settings: dict[str, Any] = {
@@ -121,12 +129,12 @@ def test_what_was_set_stays(facts: Circumstances) -> None:
 def test_buckets_without_ngrams_are_refused(given: dict[str, Any], vocabulary: int) -> None:
     model = LanguageModelOptions(ngram_buckets=50, **given)
     with pytest.raises(OptionError, match="ngram_buckets: is an option of n-grams"):
-        complete(model, LanguageModelTraining(), Circumstances(1_000_000, vocabulary, 60.0, 1e11))
+        complete(model, LanguageModelTraining(), Circumstances(1_000_000, vocabulary, 60e11))
 
 
 def test_more_time_gives_a_model_that_is_no_smaller() -> None:
     sizes = [
-        complete(LanguageModelOptions(), LanguageModelTraining(), Circumstances(1_000_000, 257, seconds, 1e11))[
+        complete(LanguageModelOptions(), LanguageModelTraining(), Circumstances(1_000_000, 257, seconds * 1e11))[
             0
         ].hidden_size
         for seconds in (1.0, 60.0, 600.0, 6000.0)
@@ -135,9 +143,31 @@ def test_more_time_gives_a_model_that_is_no_smaller() -> None:
     assert sizes[0] < sizes[-1]  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(("budget", "shortest"), [("steps", 1), ("epochs", 0.01)])
+def test_a_longer_run_gets_a_model_that_is_no_smaller_and_no_less_dropout(budget: str, shortest: float) -> None:
+    facts = Circumstances(400_000, 257)
+    made = [
+        complete(LanguageModelOptions(), LanguageModelTraining(**{budget: factor * shortest}), facts)  # type: ignore[arg-type]
+        for factor in (1, 8, 40, 200, 1000, 20_000)
+    ]
+    sizes, dropouts = [model.hidden_size for model, _ in made], [training.dropout for _, training in made]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]  # type: ignore[type-var, operator]
+    assert dropouts == sorted(dropouts) and dropouts[0] < dropouts[-1]  # type: ignore[type-var, operator]
+
+
+def test_passes_and_steps_of_the_same_length_give_the_same_model() -> None:
+    facts = Circumstances(32 * 64 * 50, 257)
+    steps, epochs = (
+        complete(LanguageModelOptions(), LanguageModelTraining(**budget), facts)  # type: ignore[arg-type]
+        for budget in ({"steps": 200}, {"epochs": 4})
+    )
+    assert steps[0] == epochs[0]
+    assert steps[1].dropout == epochs[1].dropout
+
+
 def test_a_corpus_seen_over_and_over_gets_dropout_and_one_seen_once_gets_none() -> None:
     small, large = (
-        complete(LanguageModelOptions(), LanguageModelTraining(), Circumstances(tokens, 257, 600.0, 1e11))[1].dropout
+        complete(LanguageModelOptions(), LanguageModelTraining(), Circumstances(tokens, 257, 600e11))[1].dropout
         for tokens in (20_000, 1_000_000_000)
     )
     assert small is not None
@@ -146,7 +176,8 @@ def test_a_corpus_seen_over_and_over_gets_dropout_and_one_seen_once_gets_none() 
 
 
 def _batch_on(device: str, memory: float, vocabulary: int = 257, **training: Any) -> tuple[int | None, int | None, str]:
-    facts = Circumstances(1_000_000, vocabulary, 60.0, 1e13, device, memory)
+    work = None if {"steps", "epochs"} & training.keys() else 60e13
+    facts = Circumstances(1_000_000, vocabulary, work, device, memory)
     made = complete(LanguageModelOptions(), LanguageModelTraining(**training), facts)[1]
     return made.batch_size, made.sequence_length, made.softmax
 

@@ -39,7 +39,8 @@ def test_a_run_is_overwritten_when_asked(tmp_path: Path) -> None:
     assert folder.model.exists()  # until the new run has read its corpus
     folder.begin({"asked": {}})
     assert folder.tokens.exists() and not folder.fresh.exists()
-    assert not any(path.exists() for path in (folder.resume, folder.model, folder.path / "history.jsonl"))
+    assert not any(path.exists() for path in (folder.resume, folder.path / "history.jsonl"))
+    assert folder.model.read_bytes() == b"model", "until the new run writes its own"
 
 
 def test_resuming_and_overwriting_at_once_is_wrong_usage(tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_what_is_not_there_cannot_be_resumed(tmp_path: Path, finished: bool) -> 
     folder.tokens.rmdir()
     if not finished:
         folder.model.unlink()
-    with pytest.raises(RunError, match="finished" if finished else "it holds no run"):
+    with pytest.raises(RunError, match="its state is gone" if finished else "it holds no run"):
         folder.open(resume=True, overwrite=False)
 
 
@@ -145,7 +146,9 @@ def test_the_history_is_a_line_a_record_and_refuses_in_a_sentence(tmp_path: Path
         folder.add_to_history({"step": 3})
 
 
-def test_a_finished_run_keeps_its_model_alone(tmp_path: Path) -> None:
+def test_a_finished_run_keeps_all_but_its_tokens(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run")
-    folder.finish()
-    assert sorted(path.name for path in folder.path.iterdir()) == ["config.json", "model.safetensors"]
+    folder.finish({"finished": True})
+    names = ["config.json", "model.safetensors", "resume.safetensors"]
+    assert sorted(path.name for path in folder.path.iterdir()) == names
+    assert folder.read_config()["finished"]

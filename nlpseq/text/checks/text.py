@@ -10,7 +10,6 @@ The corpus is read once, in constant memory. Lines are compared by 64-bit hashes
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import unicodedata
@@ -19,11 +18,14 @@ from collections.abc import Iterable, Iterator
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.checks.finding import OVERLAP_FAULT, Finding, Level, faults_first, percentage
-from nlpseq.text.checks.syntax import syntax_note
-from nlpseq.text.compression import read_blocks
+from nlpseq.text.checks.syntax import left_out_note, syntax_note
+from nlpseq.text.collection import is_pattern
+from nlpseq.text.compression import STANDARD_INPUT, new_name, read_blocks
 from nlpseq.text.encodings import OTHER_MARKS, encoding_hint, iconv_command
-from nlpseq.text.formats import can_read_again, open_corpus
+from nlpseq.text.formats import can_read_again, is_raw, open_corpus
 from nlpseq.text.lines import BYTE_ORDER_MARK, LONGEST_LINE, cut_lines
+from nlpseq.text.readers.rows import TEXT_OF
+from nlpseq.text.standard_input import input_blocks
 
 LONG_LINE = 10_000  # characters; a longer line is noted
 TELLING_LINE = 40  # bytes; a shorter line may be in two texts by chance
@@ -40,7 +42,7 @@ _NFC = "import sys, unicodedata as u; sys.stdout.writelines(u.normalize('NFC', l
 
 
 def check_text(name: str, other: str | None = None) -> list[Finding]:
-    """Check a plain-text corpus: a path, a bundled name or `hf:NAME[:CONFIG]`.
+    """Check the text of a corpus, by its name as `open_corpus` takes it.
 
     With `other`, such as a validation text, the long lines that are in both are counted. First comes a note of the
     size, then the faults, then the notes. Raises CorpusError if a corpus does not exist.
@@ -50,17 +52,21 @@ def check_text(name: str, other: str | None = None) -> list[Finding]:
     try:
         check.read(blocks)
     except CorpusError as error:
-        check.broken = Finding("fault", check.lines, error.what, error.hint)
+        inner = "" if is_raw(name) or error.where == name else f"{error.where}: "
+        check.broken = Finding("fault", check.lines, inner + error.what, error.hint)
     findings = [*check.encoding(), *check.line_ends(), *check.characters(), *check.shape(), *check.shared()]
     return [check.summary(), *faults_first([*findings, *_syntax(name)])]
 
 
 def _syntax(name: str) -> Iterator[Finding]:
-    """A note that the corpus is a table, or markup."""
+    """Notes that the corpus is a table, or markup, or that files of it are left out."""
     try:
         syntax = syntax_note(name) if can_read_again(name) else None
+        left_out = left_out_note(name)
     except CorpusError:  # it cannot be read, which is a finding already
         return
+    if left_out:
+        yield Finding("note", 0, left_out)
     if syntax:
         what, hint = syntax
         advice = "" if "markup" in what else "; as a table it is checked with --pairs or --labels"
@@ -209,16 +215,15 @@ class _Check:
         crlf, lf = self.seen["CRLF"].count, self.seen["LF"].count
         if self.lines and not self.ends_in_newline:  # the last line has no end at all
             crlf, lf = crlf - (self.last_end == "CRLF"), lf - (self.last_end == "LF")
-        file = shlex.quote(self.name)
         if crlf and lf:
             what = f"{_lines(crlf)} with CRLF at the end, {_lines(lf)} with LF"
             first = max(self.seen["CRLF"].first, self.seen["LF"].first)
-            yield Finding("fault", first, what, f"tr -d '\\r' < {file} > {file}.lf")
+            yield Finding("fault", first, what, _mended(self.name, "tr -d '\\r'", ".lf"))
         elif crlf:
             yield Finding("note", 1, "lines end in CRLF, which is read as LF")
         elif not lf and self.odd.get("\r"):
             what = "lines end in CR alone: all of it is one line"
-            yield Finding("fault", 1, what, f"tr '\\r' '\\n' < {file} > {file}.lf")
+            yield Finding("fault", 1, what, _mended(self.name, r"tr '\r' '\n'", ".lf"))
 
     def characters(self) -> Iterator[Finding]:
         """Unexpected characters, and characters that are written in two ways."""
@@ -232,8 +237,7 @@ class _Check:
             what = f"not in Unicode's composed form (NFC): {_lines(decomposed.count)}"
             if composed.count:
                 what += f"; in it: {_lines(composed.count)}, so one word may be written in two ways"
-            file = shlex.quote(self.name)
-            yield Finding("note", decomposed.first, what, f'python -c "{_NFC}" < {file} > {file}.nfc')
+            yield Finding("note", decomposed.first, what, _mended(self.name, f'python -c "{_NFC}"', ".nfc"))
 
     def shape(self) -> Iterator[Finding]:
         """Blank, long and repeated lines."""
@@ -272,10 +276,19 @@ def _fraction(count: int, total: int) -> str:
 
 
 def _blocks(name: str) -> Iterator[bytes]:
-    """A file's bytes as they are; another corpus' text in UTF-8."""
-    if os.path.isfile(name):
-        return read_blocks(name)
+    """The bytes of a plain file or of standard input as they are; another corpus' text in UTF-8."""
+    if is_raw(name):
+        return input_blocks() if name == STANDARD_INPUT else read_blocks(name)
     return (piece.encode("utf-8", "surrogateescape") for piece in open_corpus(name))
+
+
+def _mended(name: str, command: str, ending: str) -> str:
+    """A shell command that writes the text of a corpus, as `command` changes it, to a new file."""
+    file = shlex.quote(name)
+    if is_raw(name) and name != STANDARD_INPUT:
+        return f"{command} < {file} > {file}{ending}"
+    source = "COMMAND" if name == STANDARD_INPUT else f"{TEXT_OF} {file}"
+    return f"{source} | {command} > {'corpus' + ending if is_pattern(name) else new_name(name, ending)}"
 
 
 def _long_lines(name: str) -> _LineSet:

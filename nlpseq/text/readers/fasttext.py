@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -39,6 +40,8 @@ def fasttext_rows(name: str, lines: Iterable[str]) -> Rows:
 def folder_rows(name: str) -> Rows:
     """A text from each file of each folder in a folder, in the order of names. Raises CorpusError without folders."""
     folder = Path(name)
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise CorpusError(name, "it cannot be read: Permission denied")
     labels = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not labels:
         raise CorpusError(name, "it must have a folder for each label, but has none", f"{folder}/good/1.txt")

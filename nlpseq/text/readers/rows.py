@@ -16,6 +16,7 @@ The capitalisation of suffixes does not matter. A compressed file is read as the
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -23,13 +24,15 @@ from pathlib import Path
 from nlpseq.errors import CorpusError
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.compression import format_suffix, new_name, shell_input
-from nlpseq.text.formats import need_path, split_lines
+from nlpseq.text.formats import document_noun, need_path, split_lines
 from nlpseq.text.hub import HUB, hub_rows
 from nlpseq.text.readers import FORMATS
 from nlpseq.text.readers.delimited import TSV, tsv_rows
 from nlpseq.text.readers.fasttext import PREFIX, fasttext_rows, folder_rows
 from nlpseq.text.readers.json_lines import object_rows
 from nlpseq.text.readers.table import Rows, Table, table_lines
+
+TEXT_OF = "nlpseq corpus show"  # the command that writes the text of a corpus
 
 _MARKUP = re.compile(r"\s*<(\?xml|!doctype|srcset|refset|tstset|mteval|html|tmx|xliff|dataset)\b", re.IGNORECASE)
 _SEGMENTS = r"""sed -n 's/.*<seg[^>]*>\(.*\)<\/seg>.*/\1/p'"""
@@ -53,6 +56,7 @@ def open_table(name: str, advice: str = "") -> Table:
     table_format = FORMATS.get(format_suffix(name))
     if table_format is None:
         need_path(name)
+        refuse_document(name, "a table", advice)
         return Table(name, _other_rows(name, notes, advice), notes=notes, remedy=TSV.remedy)
     return Table(name, table_format.read(name, notes), table_format.languages, notes, table_format.remedy)
 
@@ -79,11 +83,19 @@ def _other_rows(name: str, notes: list[str], advice: str) -> Rows:
 
 
 def text_lines(name: str) -> Iterator[str]:
-    """The lines of a text file. Raises CorpusError as `table_lines`, and for markup, such as WMT's SGML."""
+    """The lines of a text file. Raises CorpusError as `table_lines`, for documents, and for markup as WMT's SGML."""
+    refuse_document(name, "one text in each line", f"{TEXT_OF} {shlex.quote(name)} > {new_name(name, '.txt')}")
     for number, line in enumerate(table_lines(name), 1):
         if number == 1:
             refuse_markup(name, line)
         yield line
+
+
+def refuse_document(name: str, wanted: str, advice: str) -> None:
+    """Raises CorpusError for a web page, a book, a Word document or a zip archive, which only language models read."""
+    noun = document_noun(name)
+    if noun is not None:
+        raise CorpusError(name, f"it is {noun}, not {wanted}", advice)
 
 
 def refuse_markup(name: str, first: str) -> None:

@@ -16,6 +16,7 @@ from unicodedata import category
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.encodings import to_utf8
+from nlpseq.text.progress import Watch, unwatched, watched_rows
 from nlpseq.text.signature import rows_sha256
 from nlpseq.text.tables.label_tables import LabelColumns, read_labelled_table
 from nlpseq.text.tables.notes import gather
@@ -26,6 +27,8 @@ MOST_LABELS = 1000
 LONGEST_LABEL = 200  # characters
 FEWEST = 20  # texts
 SHOWN = 8  # labels
+NOT_THE_LABEL = "take such texts out; or --label-column NAME, if that is not the label"
+NEW_MODEL = "take such texts out; or train a new model: leave out --resume, and add --out FOLDER"
 WITHOUT_SPACES = 15  # average number of characters between two spaces, in scripts without spaces
 
 
@@ -62,7 +65,7 @@ class LabelledTexts:
         return LabelledTexts(labels, texts, origins)
 
 
-def read_labelled(names: Sequence[str], columns: LabelColumns | None = None) -> LabelledTexts:
+def read_labelled(names: Sequence[str], columns: LabelColumns | None = None, watch: Watch = unwatched) -> LabelledTexts:
     """All labelled texts of the tables `names`, except those with a blank label or text.
 
     Raises CorpusError for a file that cannot be read or is not such a table, for a label that does not fit in a line,
@@ -71,7 +74,8 @@ def read_labelled(names: Sequence[str], columns: LabelColumns | None = None) -> 
     read = LabelledTexts()
     notes: dict[str, list[str]] = {name: [] for name in names}
     for name in names:
-        for label, text, where in read_labelled_table(name, columns or LabelColumns(), notes[name]):
+        rows = read_labelled_table(name, columns or LabelColumns(), notes[name])
+        for label, text, where in watched_rows(rows, watch, "reading"):
             if not (label and text.strip()):
                 read.blank += 1
                 continue
@@ -131,25 +135,35 @@ def split(texts: LabelledTexts) -> tuple[LabelledTexts, LabelledTexts]:
 
 
 def read_parts(
-    names: Sequence[str], valid: Sequence[str], columns: LabelColumns | None
+    names: Sequence[str],
+    valid: Sequence[str],
+    columns: LabelColumns | None,
+    known: Sequence[str] | None = None,
+    watch: Watch = unwatched,
 ) -> tuple[LabelledTexts, LabelledTexts]:
-    """The training and the validation texts. Raises CorpusError if there are too few of either."""
-    texts = read_labelled(names, columns)
+    """The training and the validation texts; `known` are the only labels that they may have, by default all of them.
+
+    Raises CorpusError if there are too few of either, and for a label that is not known.
+    """
+    texts = read_labelled(names, columns, watch)
+    if known is not None:
+        check_known(texts, known, NEW_MODEL)
+    labels = label_names(texts, names[0]) if known is None else known
     if not valid:
         label_names(texts, names[0])
         return split(texts)
-    held_out = read_labelled(valid, columns)
-    check_known(held_out, label_names(texts, names[0]))
+    held_out = read_labelled(valid, columns, watch)
+    check_known(held_out, labels)
     return texts, held_out
 
 
-def check_known(texts: LabelledTexts, known: Sequence[str]) -> None:
+def check_known(texts: LabelledTexts, known: Sequence[str], hint: str = NOT_THE_LABEL) -> None:
     """Raises CorpusError for a text whose label is not known."""
     unknown = {label: count for label, count in texts.counts.items() if label not in known}
     if unknown:
         first = next(origin for label, origin in zip(texts.labels, texts.origins, strict=True) if label in unknown)
         what = f"training had no such labels: {_listed(unknown)}; known are {', '.join(map(repr, known))[:200]}"
-        raise CorpusError(first, what, "take such texts out; or --label-column NAME, if that is not the label")
+        raise CorpusError(first, what, hint)
 
 
 def _listed(counts: Mapping[str, int]) -> str:

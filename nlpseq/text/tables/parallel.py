@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from nlpseq.errors import CorpusError
+from nlpseq.text.progress import Watch, unwatched, watched_rows
 from nlpseq.text.readers.rows import text_lines
 from nlpseq.text.readers.table import one_line
 from nlpseq.text.signature import rows_sha256
@@ -48,22 +49,29 @@ class Pairs:
 
 
 def read_parallel(
-    names: Sequence[str], *, two_files: bool, columns: Columns | None = None, keep_blank: bool = False
+    names: Sequence[str],
+    *,
+    two_files: bool,
+    columns: Columns | None = None,
+    keep_blank: bool = False,
+    watch: Watch = unwatched,
 ) -> Pairs:
     """All pairs of the tables `names`, or of a source file and a target file, except those with a blank side.
 
-    `columns` are the names or numbers of a table's source and target; see `nlpseq.text.tables.pair_tables`.
+    `columns` are the names or numbers of a table's source and target; see `nlpseq.text.tables.pair_tables`. `watch` is
+    told the number of pairs that were read.
 
     Raises CorpusError for a file that cannot be read or is not a table, for two files of unequal length, and if no pair
     is left.
     """
     notes: dict[str, list[str]] = {name: [] for name in names}
     pairs = Pairs()
-    for source, target in (
+    rows = (
         read_two_files(*names)
         if two_files
         else (pair for name in names for pair in read_table(name, columns, notes[name]))
-    ):
+    )
+    for source, target in watched_rows(rows, watch, "reading"):
         if keep_blank or (source.strip() and target.strip()):
             pairs.sources.append(source)
             pairs.targets.append(target)

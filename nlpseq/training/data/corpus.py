@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ import numpy as np
 from nlpseq.errors import CorpusError, RunError
 from nlpseq.evaluation.scores import TextSize
 from nlpseq.files import replace_file
-from nlpseq.text.checks.syntax import syntax_note
+from nlpseq.text.checks.syntax import corpus_notes
 from nlpseq.text.formats import split_lines
+from nlpseq.text.progress import Watch, unwatched, watched_pieces
 from nlpseq.text.signature import TextHash
-from nlpseq.text.splits import CorpusSpan, measure, split
+from nlpseq.text.splits import CorpusSpan, Measured, measure, split
 from nlpseq.text.stream import TokenStream, write_stream
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 
@@ -58,19 +59,19 @@ def tokenise_corpus(
     tokens: str = "auto",
     vocabulary_size: int | None = None,
     tokeniser: Tokeniser | None = None,
+    watch: Watch = unwatched,
 ) -> TokenisedCorpus:
-    """Read, split and tokenise a corpus into `folder`.
+    """Read, split and tokenise a corpus into `folder`; `watch` is told how far it is.
 
     A tokeniser is trained unless one is passed. Raises CorpusError if a source cannot be read, or has fewer than two
     tokens for training or for validation.
     """
-    whole = measure(CorpusSpan(tuple(names)))
+    whole = measure(CorpusSpan(tuple(names)), watch)
     kind = tokeniser.kind if tokeniser else choose_tokens(tokens, whole.characters)
-    train, held_out = CorpusSpan(tuple(names)), CorpusSpan(tuple(valid)) if valid else None
-    if held_out is None:
-        train, held_out = split(names, whole, at_line_end=kind not in ("char", "byte"))
+    train, held_out = _parts(names, valid, whole, kind)
     if tokeniser is None:
-        tokeniser = train_tokeniser(kind, split_lines(train.pieces()), vocabulary_size or VOCABULARY[kind])
+        pieces = watched_pieces(train.pieces(), watch, "learning a vocabulary", _length(train, whole))
+        tokeniser = train_tokeniser(kind, split_lines(pieces), vocabulary_size or VOCABULARY[kind])
     facts = {
         "corpus": list(names),
         "sha256": whole.sha256,
@@ -81,23 +82,46 @@ def tokenise_corpus(
     }
     if notes := _notes((*names, *valid)):
         facts["notes"] = notes
-    replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
-    frequencies, _, _ = _write(tokeniser, train, folder / "train.arrow")
-    _, size, sha256 = _write(tokeniser, held_out or train, folder / "valid.arrow")
+    pieces = watched_pieces(train.pieces(), watch, "tokenising", _length(train, whole))
+    frequencies, _, _ = _write(tokeniser, pieces, folder / "train.arrow")
+    held_out = held_out or train
+    length = None if valid else _length(held_out, whole)
+    pieces = watched_pieces(held_out.pieces(), watch, "tokenising the validation text", length)
+    _, size, sha256 = _write(tokeniser, pieces, folder / "valid.arrow")
     facts |= {"train_tokens": int(frequencies.sum()), "valid_size": asdict(size), "valid_sha256": sha256}
-    packed = io.BytesIO()
-    np.save(packed, frequencies)
-    replace_file(folder / "frequencies.npy", packed.getvalue())
-    replace_file(folder / "corpus.json", json.dumps(facts).encode())
+    _write_rest(folder, tokeniser, frequencies, facts)
     return open_tokenised(folder)
 
 
-def _write(tokeniser: Tokeniser, span: CorpusSpan, path: Path) -> tuple[np.ndarray, TextSize, str]:
-    """Encode a span into a token file: the counts [V] of its tokens, its size and its SHA-256."""
+def _parts(
+    names: Sequence[str], valid: Sequence[str], whole: Measured, kind: str
+) -> tuple[CorpusSpan, CorpusSpan | None]:
+    """The text to train on, and the text for validation; None if the corpus is too short to spare any."""
+    if valid:
+        return CorpusSpan(tuple(names)), CorpusSpan(tuple(valid))
+    return split(names, whole, at_line_end=kind not in ("char", "byte"))
+
+
+def _write_rest(folder: Path, tokeniser: Tokeniser, frequencies: np.ndarray, facts: Mapping[str, Any]) -> None:
+    """Write all but the token files."""
+    packed = io.BytesIO()
+    np.save(packed, frequencies)
+    replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
+    replace_file(folder / "frequencies.npy", packed.getvalue())
+    replace_file(folder / "corpus.json", json.dumps(facts).encode())
+
+
+def _length(span: CorpusSpan, whole: Measured) -> int:
+    """The number of characters of a span of the whole corpus."""
+    return (whole.characters if span.stop is None else span.stop) - span.start
+
+
+def _write(tokeniser: Tokeniser, pieces: Iterable[str], path: Path) -> tuple[np.ndarray, TextSize, str]:
+    """Encode a text into a token file: the counts [V] of its tokens, its size and its SHA-256."""
     frequencies, size, text = np.zeros(tokeniser.size, np.int64), TextSize(), TextHash()
 
     def encoded() -> Iterator[np.ndarray]:
-        for piece in span.pieces():
+        for piece in pieces:
             ids = tokeniser.encode(piece, exact=False)
             np.add(frequencies, np.bincount(ids, minlength=tokeniser.size), out=frequencies)
             size.add(piece)
@@ -111,8 +135,7 @@ def _write(tokeniser: Tokeniser, span: CorpusSpan, path: Path) -> tuple[np.ndarr
 
 def _notes(names: Sequence[str]) -> list[str]:
     """Notes on corpora that are not plain text, with commands that convert them."""
-    notes = [(name, syntax_note(name)) for name in names]
-    return [f"{name}: {note[0]}{f'; as text: {note[1]}' if note[1] else ''}" for name, note in notes if note]
+    return [note for name in dict.fromkeys(names) for note in corpus_notes(name)]
 
 
 def open_tokenised(folder: Path) -> TokenisedCorpus:

@@ -16,6 +16,7 @@ from nlpseq.errors import RunError
 from nlpseq.files import replace_file
 from nlpseq.models.classifier import text_ids
 from nlpseq.text.padding import Ids, together
+from nlpseq.text.progress import Watch, unwatched, watched_rows
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.labelled import LabelledTexts, has_no_spaces, label_names, read_parts, repeated, shared
 from nlpseq.text.tables.notes import joined
@@ -78,20 +79,24 @@ def tokenise_labelled(
     tokens: str = "auto",
     vocabulary_size: int | None = None,
     tokeniser: Tokeniser | None = None,
+    labels: Sequence[str] | None = None,
     lowercase: bool = True,
     longest: int = 1000,
+    watch: Watch = unwatched,
 ) -> LabelledCorpus:
     """Read, split and tokenise labelled texts into `folder`; training texts are cut to `longest` tokens.
 
-    Without `valid` some texts of each label are held out. Raises CorpusError if a source cannot be read or too few
-    texts are left for training.
+    Without `valid` some texts of each label are held out. A tokeniser is trained unless one is passed; without `labels`
+    they are those of the training texts, in order. `watch` is told how far it is. Raises CorpusError if a source cannot
+    be read, if too few texts are left for training, and for a label that is not one of `labels`.
     """
-    train, held_out = read_parts(names, valid, columns)
-    labels = label_names(train, names[0])
+    train, held_out = read_parts(names, valid, columns, labels, watch)
+    labels = label_names(train, names[0]) if labels is None else list(labels)
     if tokeniser is None:
-        tokeniser = _learn_tokeniser(train, tokens, vocabulary_size, lowercase=lowercase)
-    whole, valid_texts = (_encode(tokeniser, texts, labels, lowercase=lowercase) for texts in (train, held_out))
+        tokeniser = _learn_tokeniser(train, tokens, vocabulary_size, lowercase=lowercase, watch=watch)
+    whole = _encode(tokeniser, train, labels, lowercase=lowercase, watch=watch)
     train_texts, cut = _cut(whole, longest)
+    valid_texts = _encode(tokeniser, held_out, labels, lowercase=lowercase, watch=watch)
     facts = {
         "corpus": list(names),
         "columns": None if columns is None else list(columns),
@@ -100,12 +105,9 @@ def tokenise_labelled(
         "valid_is": "given" if valid else "held out",
         "cut": cut,
     }
+    _write(folder / "train.npz", train_texts)
+    _write(folder / "valid.npz", valid_texts)
     replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
-    for name, tokenised in (("train", train_texts), ("valid", valid_texts)):
-        packed = io.BytesIO()
-        texts = tokenised.texts
-        np.savez(packed, allow_pickle=False, ids=texts.ids, starts=texts.starts, labels=tokenised.labels)
-        replace_file(folder / f"{name}.npz", packed.getvalue())
     replace_file(folder / "corpus.json", json.dumps(facts).encode())
     return open_labelled(folder)
 
@@ -129,18 +131,24 @@ def _facts(train: LabelledTexts, held_out: LabelledTexts, labels: Sequence[str])
     return {**facts, "notes": notes} if notes else facts
 
 
-def _learn_tokeniser(texts: LabelledTexts, tokens: str, vocabulary_size: int | None, *, lowercase: bool) -> Tokeniser:
+def _learn_tokeniser(
+    texts: LabelledTexts, tokens: str, vocabulary_size: int | None, *, lowercase: bool, watch: Watch
+) -> Tokeniser:
     """Train a tokeniser; its kind and size depend on the texts if they are left open."""
     kind = tokens
     if tokens == "auto":
         kind = "char" if has_no_spaces(texts.texts) else "bpe"
-    plain = (text.lower() if lowercase else text for text in texts.texts)
+    rows = watched_rows(texts.texts, watch, "learning a vocabulary", len(texts))
+    plain = (text.lower() if lowercase else text for text in rows)
     return train_tokeniser(kind, plain, vocabulary_size or VOCABULARY[kind])
 
 
-def _encode(tokeniser: Tokeniser, texts: LabelledTexts, labels: Sequence[str], *, lowercase: bool) -> TokenisedTexts:
+def _encode(
+    tokeniser: Tokeniser, texts: LabelledTexts, labels: Sequence[str], *, lowercase: bool, watch: Watch
+) -> TokenisedTexts:
     indices = {label: index for index, label in enumerate(labels)}
-    ids = Sentences.join([text_ids(tokeniser, text, lowercase=lowercase) for text in texts.texts])
+    rows = watched_rows(texts.texts, watch, "tokenising", len(texts))
+    ids = Sentences.join([text_ids(tokeniser, text, lowercase=lowercase) for text in rows])
     return TokenisedTexts(ids, np.array([indices[label] for label in texts.labels], np.int64))
 
 
@@ -165,6 +173,12 @@ def open_labelled(folder: Path) -> LabelledCorpus:
         return LabelledCorpus(tokeniser, facts["labels"], train, valid, facts)
     except (OSError, ValueError, KeyError) as error:
         raise RunError(str(folder), f"the run's tokens cannot be read: {error}", "add --overwrite") from error
+
+
+def _write(path: Path, tokenised: TokenisedTexts) -> None:
+    packed, texts = io.BytesIO(), tokenised.texts
+    np.savez(packed, allow_pickle=False, ids=texts.ids, starts=texts.starts, labels=tokenised.labels)
+    replace_file(path, packed.getvalue())
 
 
 def _read(path: Path) -> TokenisedTexts:

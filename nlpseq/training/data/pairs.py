@@ -21,6 +21,7 @@ from nlpseq.errors import CorpusError, RunError
 from nlpseq.files import replace_file
 from nlpseq.models.translator import decoder_inputs
 from nlpseq.text.padding import Ids
+from nlpseq.text.progress import Watch, unwatched, watched_rows
 from nlpseq.text.readers.rows import is_table
 from nlpseq.text.tables.notes import joined
 from nlpseq.text.tables.pair_tables import Columns
@@ -94,17 +95,18 @@ def tokenise_pairs(
     vocabulary_size: int | None = None,
     tokeniser: Tokeniser | None = None,
     longest: int = 200,
+    watch: Watch = unwatched,
 ) -> ParallelCorpus:
     """Read, split and tokenise parallel text into `folder`; pairs of more than `longest` tokens are left out.
 
-    Without `valid` the last pairs are held out. Raises CorpusError if a source cannot be read or too few pairs are left
-    for training.
+    Without `valid` the last pairs are held out. A tokeniser is trained unless one is passed. `watch` is told how far it
+    is. Raises CorpusError if a source cannot be read or too few pairs are left for training.
     """
-    train, held_out = _read_split(names, valid, two_files=two_files, columns=columns)
+    train, held_out = _read_split(names, valid, two_files=two_files, columns=columns, watch=watch)
     if tokeniser is None:
-        tokeniser = _learn_tokeniser(train, tokens, vocabulary_size)
-    pairs = _encode_fitting(tokeniser, train, names[0], longest)
-    valid_pairs = _encode_fitting(tokeniser, held_out, (valid or names)[0], longest)
+        tokeniser = _learn_tokeniser(train, tokens, vocabulary_size, watch)
+    pairs = _encode_fitting(tokeniser, train, names[0], longest, watch)
+    valid_pairs = _encode_fitting(tokeniser, held_out, (valid or names)[0], longest, watch)
     facts = {
         "corpus": list(names),
         "sha256": train.sha256,
@@ -125,13 +127,13 @@ def tokenise_pairs(
 
 
 def _read_split(
-    names: Sequence[str], valid: Sequence[str], *, two_files: bool, columns: Columns | None
+    names: Sequence[str], valid: Sequence[str], *, two_files: bool, columns: Columns | None, watch: Watch
 ) -> tuple[Pairs, Pairs]:
     """The training and the validation pairs. Raises CorpusError if they cannot be read or are too few."""
-    pairs = read_parallel(names, two_files=two_files, columns=columns)
+    pairs = read_parallel(names, two_files=two_files, columns=columns, watch=watch)
     if valid:
         texts = len(valid) == 2 and not any(is_table(name) for name in valid)
-        return pairs, read_parallel(valid, two_files=texts, columns=columns)
+        return pairs, read_parallel(valid, two_files=texts, columns=columns, watch=watch)
     count = min(MOST_HELD_OUT, int(len(pairs) * HELD_OUT))
     if not count:
         hint = "--valid FILE --valid FILE, source and target" if two_files else "--valid FILE"
@@ -141,7 +143,7 @@ def _read_split(
     return train, held_out
 
 
-def _learn_tokeniser(pairs: Pairs, tokens: str, vocabulary_size: int | None) -> Tokeniser:
+def _learn_tokeniser(pairs: Pairs, tokens: str, vocabulary_size: int | None, watch: Watch) -> Tokeniser:
     """Train one tokeniser for both sides; its kind and size depend on the pairs if they are left open."""
     kind = tokens
     if tokens == "auto":
@@ -151,23 +153,23 @@ def _learn_tokeniser(pairs: Pairs, tokens: str, vocabulary_size: int | None) -> 
     if vocabulary_size is None and kind in ("bpe", "unigram"):
         alphabet = set().union(*pairs.sources, *pairs.targets)
         size = LARGE_VOCABULARY if len(pairs) >= LARGE or len(alphabet) >= MANY_CHARACTERS else size
-    return train_tokeniser(kind, chain(pairs.sources, pairs.targets), size)
+    texts = chain(pairs.sources, pairs.targets)
+    return train_tokeniser(kind, watched_rows(texts, watch, "learning a vocabulary", 2 * len(pairs)), size)
 
 
-def _encode_fitting(tokeniser: Tokeniser, pairs: Pairs, name: str, longest: int) -> TokenisedPairs:
+def _encode_fitting(tokeniser: Tokeniser, pairs: Pairs, name: str, longest: int, watch: Watch) -> TokenisedPairs:
     """Encode the pairs with at most `longest` tokens on each side. Raises CorpusError if there are no such pairs."""
-    encoded = _encode(tokeniser, pairs)
+    encoded = TokenisedPairs(
+        Sentences.encode(tokeniser, watched_rows(pairs.sources, watch, "tokenising the sources", len(pairs))),
+        Sentences.encode(tokeniser, watched_rows(pairs.targets, watch, "tokenising the targets", len(pairs))),
+    )
     fits = np.maximum(encoded.sources.lengths, encoded.targets.lengths) <= longest
     if not fits.any():
         raise CorpusError(name, f"all of its pairs are longer than {longest} tokens", f"--longest {10 * longest}")
     if fits.all():
         return encoded
     kept = np.flatnonzero(fits)
-    return _encode(tokeniser, Pairs([pairs.sources[index] for index in kept], [pairs.targets[index] for index in kept]))
-
-
-def _encode(tokeniser: Tokeniser, pairs: Pairs) -> TokenisedPairs:
-    return TokenisedPairs(Sentences.encode(tokeniser, pairs.sources), Sentences.encode(tokeniser, pairs.targets))
+    return TokenisedPairs(encoded.sources.chosen(kept), encoded.targets.chosen(kept))
 
 
 def _write(path: Path, pairs: TokenisedPairs) -> None:

@@ -6,7 +6,7 @@ shuffled again. So a batch holds texts of similar length, with little padding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ class Sentences:
         self.starts = starts  # [N + 1]
 
     @classmethod
-    def encode(cls, tokeniser: Tokeniser, texts: Sequence[str]) -> Sentences:
+    def encode(cls, tokeniser: Tokeniser, texts: Iterable[str]) -> Sentences:
         """Encode texts without newlines."""
         return cls.join([line_ids(tokeniser, text) for text in texts])
 
@@ -37,6 +37,10 @@ class Sentences:
         """Join texts that are ids already."""
         lengths = np.array([0, *map(len, texts)], np.int64)
         return cls(np.concatenate(texts), lengths.cumsum())
+
+    def chosen(self, indices: NDArray[np.int64]) -> Sentences:
+        """The texts at `indices`."""
+        return self.join([self[int(index)] for index in indices])
 
     @property
     def lengths(self) -> Ids:

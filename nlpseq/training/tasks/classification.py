@@ -103,6 +103,11 @@ class ClassificationTask(ModelTask):
         """The number of batches in one pass over the texts."""
         return len(self.batches)
 
+    def validation_steps(self, total: int) -> float:
+        """The number of training steps that take as long as one validation, which needs no backward pass."""
+        texts_in_step = len(self.corpus.train) / len(self.batches) * self.training.accumulate
+        return len(self.corpus.valid) / (3 * texts_in_step)
+
     def next_batch(self) -> tuple[tuple[Tensor, ...], int]:
         """The next batch's ids [T, B], lengths [B], labels [B] and folds [B], and its number of texts."""
         chosen = self.batches.next()
@@ -245,6 +250,8 @@ class ClassificationRun(TaskRun):
             tokens=corpus_options.tokens,
             vocabulary_size=corpus_options.vocab_size,
             tokeniser=tokeniser,
+            labels=self.labels,
+            watch=self.watch,
             lowercase=lowercase,
             longest=request.training.longest,
         )
@@ -254,6 +261,7 @@ class ClassificationRun(TaskRun):
             replace(model, lowercase=lowercase),
             request.training,
             len(self.corpus.train),
+            tokens=len(self.corpus.train.texts.ids),
             pretrained=request.init_from is not None,
             labels=len(self.corpus.labels),
         )

@@ -29,7 +29,9 @@ from nlpseq.training.tasks.model_task import ModelTask
 from nlpseq.training.tasks.task_run import TaskRun
 
 SAMPLE_TOKENS = 60
-QUICK_FRACTION = 0.004  # of the run's time, for one validation
+QUICK_FRACTION = 0.006  # of the tokens that a run reads, for one validation
+LEAST_QUICK = 4096  # tokens of a validation
+TIMED_QUICK = 16_384  # tokens of a validation that is timed, before the number of steps is known
 
 
 class LanguageModelTask(ModelTask):
@@ -47,8 +49,6 @@ class LanguageModelTask(ModelTask):
         corpus: TokenisedCorpus,
         choice: Choice,
         weights: Mapping[str, np.ndarray],
-        *,
-        quick_tokens: int | None = None,
     ) -> None:
         super().__init__(options, training, corpus, choice, weights)
         batch_size, steps = fit_batch(len(corpus.train), training.batch_size or 64, training.sequence_length or 64)
@@ -58,11 +58,27 @@ class LanguageModelTask(ModelTask):
         self.candidates = None
         if training.softmax == "sampled":
             self.candidates = Candidates(corpus.frequencies, device=choice.device)
-        self.quick = corpus.valid if quick_tokens is None else corpus.valid[:quick_tokens]
+        self.quick_tokens = min(len(corpus.valid), TIMED_QUICK)
 
     def steps_in_epoch(self) -> int:
         """The number of batches in one pass over the corpus."""
         return math.ceil(self.batches.length / self.batches.steps)
+
+    def plan(self, total: int, validations: int) -> None:
+        """As `ModelTask.plan`; a validation reads more of the validation part in a longer run."""
+        super().plan(total, validations)
+        self.quick_tokens = self._quick_tokens(total)
+
+    def validation_steps(self, total: int) -> float:
+        """The number of training steps that take as long as one validation, which needs no backward pass."""
+        return self._quick_tokens(total) / (3 * self._step_tokens)
+
+    @property
+    def _step_tokens(self) -> int:
+        return self.batches.batch_size * self.batches.steps * self.training.accumulate
+
+    def _quick_tokens(self, total: int) -> int:
+        return min(len(self.corpus.valid), max(LEAST_QUICK, int(QUICK_FRACTION * total * self._step_tokens)))
 
     def next_batch(self) -> tuple[tuple[Tensor, ...], int]:
         """The next inputs and targets, both [T, B], and their number of tokens."""
@@ -108,7 +124,8 @@ class LanguageModelTask(ModelTask):
     @torch.no_grad()
     def validate(self) -> float:
         """The loss per token on the start of the validation part; a little too high, as streams start from zeros."""
-        return self._loss(self.quick, exact=False) / len(self.quick)
+        quick = self.corpus.valid[: self.quick_tokens]
+        return self._loss(quick, exact=False) / len(quick)
 
     def _loss(self, tokens: perplexity.Tokens, *, exact: bool) -> float:
         return perplexity.text_loss(self.parameters, self.options, tokens, run_layer=self.choice.run_layer, exact=exact)
@@ -122,7 +139,7 @@ class LanguageModelTask(ModelTask):
 
     def final_seconds(self, validation_seconds: float) -> float:
         """The time of `scores`, which reads all tokens, and the start of each stream twice."""
-        return 1.5 * validation_seconds * len(self.corpus.valid) / len(self.quick) + 1.0
+        return 1.5 * validation_seconds * len(self.corpus.valid) / self.quick_tokens + 1.0
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The position in the corpus and the carried state."""
@@ -157,43 +174,35 @@ class LanguageModelRun(TaskRun):
             tokens=corpus_options.tokens,
             vocabulary_size=corpus_options.vocab_size,
             tokeniser=tokeniser,
+            watch=self.watch,
         )
         self.note_vocabulary()
         if self.corpus.facts["valid_is"] == "training text":
             self.notes.append("the corpus is too short to hold out a tenth: validation is on the training text")
-        speed = measure_speed(self.choice)
-        size, device = self.corpus.tokeniser.size, self.choice.device
-        seconds, memory = self._seconds(), free_memory(device)
-        facts = Circumstances(len(self.corpus.train), size, seconds, speed, device.type, memory)
-        self.model, self.training = complete(model, request.training, facts)
-        self.quick_tokens = self._quick_tokens(speed)
-        return {"quick_tokens": self.quick_tokens, "machine": {"speed": speed}}
+        training, device = request.training, self.choice.device
+        timed = training.steps is None and training.epochs is None and not request.resume
+        speed = measure_speed(self.choice) if timed else None
+        work = None if speed is None else speed * self._seconds()
+        tokens, size = len(self.corpus.train), self.corpus.tokeniser.size
+        self.model, self.training = complete(
+            model, training, Circumstances(tokens, size, work, device.type, free_memory(device))
+        )
+        return {"machine": {"speed": speed}} if timed else {}
 
     def reopen(self, config: Mapping[str, Any]) -> None:
-        """Set `corpus` and the number of tokens of a quick validation."""
+        """Set `corpus`."""
         self.corpus = open_tokenised(self.folder.tokens)
-        self.quick_tokens = config["quick_tokens"]
 
     def make_task(self, weights: Mapping[str, Any] | None) -> LanguageModelTask:
         """Make the task, from weights or else from initial ones."""
         if weights is None:
             seed, size = self.training.random_seed, self.corpus.tokeniser.size
             weights = initial_weights(self.model, size, seed, self.corpus.frequencies)
-        return LanguageModelTask(
-            self.model, self.training, self.corpus, self.choice, weights, quick_tokens=self.quick_tokens
-        )
+        return LanguageModelTask(self.model, self.training, self.corpus, self.choice, weights)
 
     def _seconds(self) -> float:
         minutes = self.request.training.minutes
         return DEFAULT_SECONDS if minutes is None else minutes * 60
-
-    def _quick_tokens(self, speed: float) -> int:
-        """The number of validation tokens that QUICK_FRACTION of the run's time can score."""
-        hidden, embedding = self.model.hidden_size or 0, self.model.embedding_size or 0
-        features = embedding if self.model.tied else hidden
-        operations = 2 * (4 * hidden * hidden * (2 * self.model.layers - 1) + features * self.corpus.tokeniser.size)
-        affordable = 0.3 * QUICK_FRACTION * self._seconds() * speed / operations
-        return min(len(self.corpus.valid), max(4096, int(affordable)))
 
     def sample(self) -> str:
         """A generated text of SAMPLE_TOKENS tokens."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -79,6 +80,10 @@ class ModelTask:
             return self.weights()
         return {name: value.detach() for name, value in self.parameters.items()}
 
+    def plan(self, total: int, validations: int) -> None:
+        """Called when the number of steps is known, of which `validations` are validated."""
+        self.training = replace(self.training, steps=total, epochs=None, minutes=None, validations=validations)
+
     def selection_score(self) -> float | None:
         """None: the best model is chosen by its loss, unless a task overrides this."""
         return None
@@ -105,8 +110,9 @@ class ModelTask:
             asdict(self.options),
             self.weights(),
             self.corpus.tokeniser,
+            self.training.store,
             scores=[score.as_json() for score in scores or ()],
             data=self.corpus.facts,
-            training={"step": step, "quick_valid_loss": loss, **asdict(self.training)},
+            training={"step": step, "quick_valid_loss": loss if math.isfinite(loss) else None, **asdict(self.training)},
             **self.details(),
         )

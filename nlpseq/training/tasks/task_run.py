@@ -1,12 +1,12 @@
 """A training run of any task, from request to model file.
 
-The requested options, and the values chosen for those that were left open, are written to the run folder. A resumed run
-reads them from there, and refuses to change them.
+The requested options, and the values chosen for those that were left open, are written to the run folder. A run that is
+continued reads them from there; nlpseq/training/continuing.py says which of them may change.
 """
 
 from __future__ import annotations
 
-import math
+import shlex
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nlpseq.errors import OptionError, RunError
+from nlpseq.errors import CorpusError, OptionError, RunError
 from nlpseq.kernels.choice import Choice, choose, rounded_products
 from nlpseq.models.model_file import TOKENISER, Model, load_model, read_tensors
 from nlpseq.models.options import RecurrentOptions
@@ -23,12 +23,18 @@ from nlpseq.options import flag
 from nlpseq.tasks import TASKS
 from nlpseq.text.formats import need_source
 from nlpseq.text.progress import Watch, unwatched
-from nlpseq.text.tokenisers import Tokeniser
+from nlpseq.text.tokenisers import Tokeniser, load_tokeniser
+from nlpseq.training.continuing import Continuation, continued, file_marks
 from nlpseq.training.device_faults import explained
 from nlpseq.training.loop import Progress, Run
 from nlpseq.training.options import CorpusOptions, TrainingOptions
-from nlpseq.training.requests import Request, refuse_changes
+from nlpseq.training.repeating import command
+from nlpseq.training.requests import Request
 from nlpseq.training.run_folder import RunFolder
+from nlpseq.training.run_state import Kept
+from nlpseq.training.tasks.report import chosen_values, run_result
+
+PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 class TaskRun(ABC):
@@ -39,6 +45,7 @@ class TaskRun(ABC):
     training: Any
     corpus: Any
     task: Any
+    labels: list[str] | None = None  # of a classifier that is continued
 
     def __init__(self, request: Request, started: float | None = None, watch: Watch = unwatched) -> None:
         """`started` is the time at which the budget began; `watch` is told how far the reading of the corpus is."""
@@ -46,67 +53,154 @@ class TaskRun(ABC):
         self.request = request
         self.watch = watch
         self.notes: list[str] = []
+        self.folder = RunFolder(request.out)
+        self.config: dict[str, Any] = {}
+        if request.resume:
+            self.folder.open(resume=True, overwrite=request.overwrite)
+            self._continue()
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Start a new run."""
+        request = self.request
         earlier = None if request.init_from is None else self.open_earlier(request.init_from)
         if earlier is not None and earlier.path.resolve().parent == request.out.resolve() and request.overwrite:
             what = f"is in {request.out}, where --overwrite would replace it by the new model"
             raise OptionError("init_from", what, f"--out {request.out}-2")
-        if earlier is not None and not request.resume:
+        if earlier is not None:
             _refuse_other_tokens(earlier, request.corpus_options)
         model = request.model if earlier is None else _options_of(earlier, request.model)
-        self.folder = RunFolder(request.out)
-        if request.resume:
-            self.folder.open(resume=True, overwrite=request.overwrite)
-            self._reopen()
-        else:
-            self.choice = _choose(request.training, model)
-            for name in (*request.files(), *request.valid):
-                need_source(name)  # before the folder, whose error may suggest --overwrite
-            self.folder.open(resume=False, overwrite=request.overwrite)
-            try:
-                self._start(earlier, model)
-            except BaseException:
-                self.folder.abandon()
-                raise
-        with explained(self.folder.path, self.training):
-            self.task = self.make_task(None if earlier is None else earlier.weights)
-        self.run = Run(self.task, self.training, self.folder, started=self.started)
-        if request.resume:
-            self.run.resume()
-            self.notes.append(f"continues after step {self.run.step:,}")
+        self.choice = _choose(request.training, model)
+        for name in (*request.files(), *request.valid):
+            need_source(name)  # before the folder, whose error may suggest --overwrite
+        self.folder.open(resume=False, overwrite=request.overwrite)
+        try:
+            self.config = self._prepared(model, None if earlier is None else earlier.tokeniser)
+            self.folder.begin(self.config)
+        except BaseException:
+            self.folder.abandon()
+            raise
+        self._make_run(None if earlier is None else earlier.weights)
 
-    def _start(self, earlier: Model | None, model: RecurrentOptions) -> None:
-        """Start a new run: read the corpus, choose the options that were left open, and write the configuration."""
-        chosen = self.prepare(model, None if earlier is None else earlier.tokeniser)
-        device = self.choice.device.type
+    def _prepared(self, model: RecurrentOptions, tokeniser: Tokeniser | None) -> dict[str, Any]:
+        """Read the corpus and choose the options that were left open; returns the configuration."""
+        chosen = self.prepare(model, tokeniser)
+        self.training = replace(self.training, precision=PRECISIONS[str(self.choice.operands).removeprefix("torch.")])
         self.notes[:0] = self.corpus.facts.get("notes", [])
-        self.folder.begin(
-            {
-                "task": self.name,
-                "asked": self.request.as_json(),
-                "model": asdict(self.model),
-                "training": asdict(self.training),
-                **chosen,
-                "machine": {**chosen.get("machine", {}), "kernel": self.choice.reason, "device": device},
-            }
+        machine = {"kernel": self.choice.reason, "device": self.choice.device.type}
+        return {
+            "task": self.name,
+            "asked": self.request.as_json(),
+            "model": asdict(self.model),
+            "training": asdict(self.training),
+            "tokeniser": {"kind": self.corpus.tokeniser.kind, "size": self.corpus.tokeniser.size},
+            "data": {name: self.corpus.facts.get(name) for name in ("sha256", "valid_sha256", "labels")},
+            "files": file_marks((*self.request.files(), *self.request.valid)),
+            **chosen,
+            "machine": {**chosen.get("machine", {}), **machine},
+        }
+
+    def _make_run(self, weights: Mapping[str, Any] | None) -> None:
+        with explained(self.folder.path, self.training):
+            self.task = self.make_task(weights)
+        self.run = Run(self.task, self.training, self.folder, started=self.started)
+
+    def _continue(self) -> None:
+        """Continue the folder's run, to the same bits unless a new budget, new values or a new corpus are asked for."""
+        earlier = self.folder.read_config()
+        self._refuse_other_task(earlier)
+        asked = continued(earlier, self.request)
+        if earlier.get("finished") and not asked.budget:
+            raise RunError(str(self.folder.path), "its run is finished", self._further(earlier))
+        self.request, self.model, self.training = asked.request, asked.request.model, asked.request.training
+        precision = earlier["asked"]["training"].get("precision", "auto")
+        wanted = asked.changes["precision"][1] if "precision" in asked.changes else precision
+        self.choice = _choose(replace(self.training, precision=wanted), self.model)
+        same_data = self._open_data(earlier, asked)
+        self._make_run(None)
+        shapes = ("batch_size", "sequence_length", "batch_tokens", "random_seed", "longest")
+        kept = Kept(
+            data=same_data and asked.changes.keys().isdisjoint(shapes),
+            optimiser="optimiser" not in asked.changes,
+            noise="random_seed" not in asked.changes,
         )
+        self.run.resume(further=asked.budget, same_validation=same_data, kept=kept)
+        self._note_continuation(earlier, asked)
+        self.folder.write_config(self.config)
+        if self.run.counters.begun == self.run.step:
+            self.run.save()
 
-    def _reopen(self) -> None:
-        """Read corpus and options from the run folder. Raises OptionError if other options are requested now.
+    def _further(self, config: Mapping[str, Any]) -> str:
+        """The command that trains a finished run on."""
+        steps = config.get("result", {}).get("steps", 100)
+        words = ["nlpseq", "train", TASKS[self.name].command, "--resume", "--steps", str(2 * steps)]
+        return shlex.join([*words, "--out", str(self.folder.path)])
 
-        Only the device may differ, and the kernels and precision that are chosen for it.
-        """
-        config, device = self.folder.read_config(), self.request.training.device
-        self._refuse_other_task(config)
-        refuse_changes(config["asked"], self.request)
-        self.model = replace(self.request.model, **config["model"])
-        self.training = replace(self.request.training, **config["training"])
-        if device != "auto":
-            self.training = replace(self.training, device=device)
-        self.choice = _choose(self.training, self.model)
-        earlier, now = config.get("machine", {}).get("device", "cpu"), self.choice.device.type
-        if earlier != now:
-            self.notes.append(f"the run was started on {earlier} and continues on {now}: its last bits will differ")
-        self.reopen(config)
+    def _open_data(self, earlier: Mapping[str, Any], asked: Continuation) -> bool:
+        """Open the run's tokens, or read its corpus again; returns whether the text is the same as before."""
+        names = (*self.request.files(), *self.request.valid)
+        has_tokens = (self.folder.tokens / "corpus.json").exists()
+        if has_tokens and not asked.names_data and "longest" not in asked.changes:
+            self.config = dict(earlier)
+            self.reopen(earlier)
+            if file_marks(names) != earlier.get("files", file_marks(names)):
+                changed = ", ".join(
+                    name for name, mark in earlier["files"].items() if file_marks([name]) != {name: mark}
+                )
+                what = f"{changed} has changed since: the run continues with the text that it was started with"
+                self.notes.append(f"{what}; name the corpus to train on the new text")
+            return True
+        for name in names:
+            try:
+                need_source(name)
+            except CorpusError as error:
+                hint = f"nlpseq train {TASKS[self.name].command} CORPUS --resume, with a corpus that is there"
+                raise CorpusError(error.where, f"the run's corpus cannot be read: {error.what}", hint) from None
+        return self._read_again(earlier, names)
+
+    def _read_again(self, earlier: Mapping[str, Any], names: tuple[str, ...]) -> bool:
+        """Read the corpus with the run's tokeniser, in place of the run's tokens."""
+        stored = self.folder.tokens / "tokeniser.json"
+        tokeniser = load_tokeniser(stored.read_bytes()) if stored.exists() else load_model(self.folder.model).tokeniser
+        self.folder.fresh.mkdir(exist_ok=True)
+        self.labels = earlier.get("data", {}).get("labels")
+        asked = self.request.as_json()
+        try:
+            chosen = self._prepared(self.model, tokeniser)
+        except BaseException:
+            self.folder.abandon()
+            raise
+        self.folder.take_fresh()
+        self.config = {**earlier, **chosen, "asked": asked}
+        before = earlier.get("data", {})
+        if self.config["data"] == before:
+            return True
+        if before.get("sha256") != self.config["data"]["sha256"]:
+            what, known = ", ".join(names) or "the corpus", earlier.get("files", {})
+            has_changed = f"{what} has changed since the run was started: it continues with the new text"
+            self.notes.append(
+                has_changed if known.keys() >= set(names) else f"the run continues with the text of {what}"
+            )
+        return False
+
+    def _note_continuation(self, earlier: Mapping[str, Any], asked: Continuation) -> None:
+        """Note what a continued run does, and put it into the configuration."""
+        before, now = earlier.get("machine", {}).get("device", "cpu"), self.choice.device.type
+        if before != now:
+            self.notes.append(f"the run was started on {before} and continues on {now}: its last bits will differ")
+        total = self.run.counters.total
+        end = f" to step {total:,}" if total is not None else ""
+        self.notes.append(f"continues after step {self.run.step:,}{end}")
+        for name, (old, new) in asked.changes.items():
+            self.notes.append(f"{flag(name)} {new} (was {old})")
+        self.config["training"] = asdict(self.training)
+        self.config["asked"] = self.request.as_json()
+        self.config["finished"] = False
+        if asked.budget or asked.changes or asked.names_data:
+            changes = {name: new for name, (_, new) in asked.changes.items()}
+            leg = {"after": self.run.step, **changes}
+            self.config["continued"] = [*earlier.get("continued", []), leg]
 
     def _refuse_other_task(self, config: Mapping[str, Any]) -> None:
         """Raises RunError if the folder's run is of another task."""
@@ -136,7 +230,19 @@ class TaskRun(ABC):
 
     @abstractmethod
     def summary(self) -> str:
-        """The chosen model and training in one line."""
+        """The model, the corpus and the kernel in one line."""
+
+    def chosen(self) -> str:
+        """The values of training in one line, those that were chosen and those that were set."""
+        return chosen_values(self.model, self.training, self.run.length, self.corpus.tokeniser)
+
+    def endings(self) -> list[str]:
+        """What to do with the model, and the command that repeats a run of minutes."""
+        lines = [f"try: {TASKS[self.name].example} -m {shlex.quote(str(self.folder.path))}"]
+        asked = self.request.training
+        if asked.steps is None and asked.epochs is None and not self.config.get("continued"):
+            lines.append(f"the same model again: {command(self.config)}")
+        return lines
 
     def sample(self) -> str | None:
         """A short text by the current model, or None if the task generates no text."""
@@ -156,27 +262,18 @@ class TaskRun(ABC):
 
     def finish(self) -> dict[str, Any]:
         """Score the best model on the whole validation part, write it, and return what `train --json` prints."""
-        if self.folder.model.exists():
-            _, weights = read_tensors(self.folder.model)
-            weights.pop(TOKENISER)
-            self.task.load(weights)
+        if not self.folder.model.exists():
+            self.task.save(self.folder.model, self.run.step, self.run.counters.best_loss)
+        _, weights = read_tensors(self.folder.model)  # as they are stored
+        weights.pop(TOKENISER)
+        self.task.load(weights)
         scores = self.task.scores()
         self.task.save(self.folder.model, self.run.step, self.run.counters.best_loss, scores)
-        self.folder.finish()
-        return {
-            "model": str(self.folder.model),
-            "task": self.name,
-            "steps": self.run.step,
-            "seconds": round(time.monotonic() - self.started, 2),
-            "tokens_per_second": round(self.run.counters.tokens / max(self.run.counters.seconds, 1e-9), 1),
-            "valid": _valid(scores),
-        }
-
-
-def _valid(scores: list[Any]) -> dict[str, Any]:
-    named = {f"word_{score.name}" if score.unit == "word" else score.name: score.value for score in scores}
-    finite = {name: value if math.isfinite(value) else None for name, value in named.items()}
-    return {**finite, "signature": scores[0].signature}
+        seconds = time.monotonic() - self.started
+        result = {"model": str(self.folder.model), "task": self.name, **run_result(self.run, seconds, scores)}
+        self.config |= {"training": asdict(self.task.training), "result": result, "finished": True}
+        self.folder.finish(self.config)
+        return result
 
 
 def _choose(training: TrainingOptions, model: RecurrentOptions) -> Choice:

@@ -70,6 +70,12 @@ class TranslationTask(ModelTask):
         """The number of batches in one pass over the pairs."""
         return len(self.batches)
 
+    def validation_steps(self, total: int) -> float:
+        """The number of training steps that take as long as one validation, which needs no backward pass."""
+        pairs_in_step = len(self.corpus.train) / len(self.batches) * self.training.accumulate
+        translated = BLEU_PAIRS if self.training.criterion == "bleu" else 0
+        return (self.quick_pairs / 3 + translated) / pairs_in_step
+
     def next_batch(self) -> tuple[tuple[Tensor, ...], int]:
         """The next batch as the arguments of `batch_loss`, and its number of target tokens."""
         return self._place(self.corpus.train.batch(self.batches.next()))
@@ -194,6 +200,7 @@ class TranslationRun(TaskRun):
             tokens=corpus_options.tokens,
             vocabulary_size=corpus_options.vocab_size,
             tokeniser=tokeniser,
+            watch=self.watch,
             longest=request.training.longest,
         )
         self.note_vocabulary()

@@ -129,8 +129,10 @@ def test_a_line_beyond_the_limit_is_checked_in_part(check, monkeypatch: pytest.M
 def test_a_corpus_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="there is no such file or corpus"):
         check_text(str(tmp_path / "nothing"))
-    with pytest.raises(CorpusError, match="this is a folder"):
-        check_text(str(tmp_path))
+
+
+def test_a_folder_without_text_has_a_fault(tmp_path: Path) -> None:
+    assert ("fault", "it has no text, no files at all") in [each[::2] for each in check_text(str(tmp_path))]
 
 
 def test_bundled_corpora_have_no_fault() -> None:

@@ -52,4 +52,4 @@ def test_a_language_model_of_a_table_is_told_what_it_learns(tmp_path: Path) -> N
     name = write(tmp_path / "a.csv", [("id", "text"), *(row[:2] for row in PAIRS)], ",")
     (note,) = tokenise_corpus([name], (), tmp_path, tokens="byte").facts["notes"]
     command = "nlpseq corpus show --text-column text "
-    assert note.startswith(f"{name}: its .csv syntax will be learned as text; as text: {command}")
+    assert note.startswith(f"{name}: its .csv syntax will be learned as text; on its text alone: {command}")

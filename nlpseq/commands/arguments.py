@@ -1,0 +1,83 @@
+"""Whether an argument of a filter is a text or a file; a mistyped file name is not answered as if it were a text.
+
+So an argument that looks like a path and names no file is refused. The cost is that a text such as `and/or`, without a
+space, needs `echo` and a pipe.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from nlpseq.errors import CorpusError
+from nlpseq.models.model_file import NAME as MODEL_FILE
+
+LONGEST_NAME = 255  # bytes: a longer argument is a text, whatever it looks like
+ALIKE = 0.75  # how alike a mistyped name and a file's name are; 1: equal
+
+MODEL = Path(MODEL_FILE).suffix
+UNPACKED = {  # files without lines of text, and the command that writes their text
+    **dict.fromkeys((".zip", ".epub", ".docx"), "nlpseq corpus show {}"),
+    ".parquet": "nlpseq corpus show --text-column NAME {}",
+    ".pdf": "pdftotext {} -",
+}
+SUFFIXES = {*UNPACKED, MODEL, ".gz", ".xz", ".zst", ".bz2", ".log", ".html", ".htm", ".xml"}
+SUFFIXES |= {".txt", ".text", ".md", ".tsv", ".csv", ".json", ".jsonl", ".ndjson"}
+
+
+def is_text(argument: str, command: str, *, objects: bool = False) -> bool:
+    """Whether an argument is a text, or an object, and not the path of a file or `-`, standard input.
+
+    `command` is for hints. Raises CorpusError for a folder, a model, a file without lines, a file that may not be
+    read, and for what looks like a path but names no file.
+    """
+    if argument == "-":
+        return False
+    if os.path.exists(argument):
+        _check_file(argument, command)
+        return False
+    if not (objects and argument.startswith("{")) and _is_path(argument):
+        near = _nearest(argument)
+        if near or "/" in argument or Path(argument).suffix.lower() in SUFFIXES:
+            hint = f"did you mean {shlex.quote(near)}? " if near else ""
+            raise CorpusError(argument, "there is no such file", f"{hint}{_as_text(argument, command)}")
+    return True
+
+
+def _is_path(argument: str) -> bool:
+    """Whether an argument could be a path: short, without spaces, with a folder or a suffix."""
+    spaced = any(character.isspace() for character in argument)
+    return len(argument) <= LONGEST_NAME and not spaced and bool("/" in argument or Path(argument).suffix)
+
+
+def _check_file(path: str, command: str) -> None:
+    """Raises CorpusError if what lies at a path cannot be read as lines."""
+    quoted, suffix = shlex.quote(path), Path(path).suffix.lower()
+    if suffix == MODEL or os.path.isfile(os.path.join(path, MODEL_FILE)):
+        raise CorpusError(path, "this is a model, not a text", f"{command} -m {quoted}")
+    if os.path.isdir(path):
+        hint = f"{command} {shlex.quote(path.rstrip('/'))}/*; {_as_text(path, command)}"
+        raise CorpusError(path, "this is a folder, not a file", hint)
+    if suffix in UNPACKED:
+        raise CorpusError(path, f"a {suffix} file has no lines", f"{UNPACKED[suffix].format(quoted)} | {command}")
+    if not os.access(path, os.R_OK):
+        raise CorpusError(path, "it cannot be read: Permission denied", f"chmod u+r {quoted}")
+
+
+def _as_text(argument: str, command: str) -> str:
+    """A hint: how an argument that looks like a path is passed as a text."""
+    return f"as a text: echo {shlex.quote(argument)} | {command}"
+
+
+def _nearest(path: str) -> str:
+    """The file in a mistyped path's folder with the most similar name, or an empty text."""
+    from difflib import get_close_matches
+
+    folder, name = os.path.split(path)
+    try:
+        names = os.listdir(folder or ".")
+    except (OSError, ValueError):
+        return ""
+    near = get_close_matches(name, names, 1, ALIKE)
+    return os.path.join(folder, near[0]) if near else ""

@@ -1,0 +1,175 @@
+"""The input of a filter: texts and files as arguments, or standard input.
+
+    find_input    the lines of all arguments, in order
+    one_text      one argument as a single text
+    piped_text    the text of standard input, for a command that can do without
+
+An argument that names an existing file is read as lines, `-` is standard input, and any other argument is a text.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby, islice
+from pathlib import Path
+
+from nlpseq.commands import output
+from nlpseq.commands.arguments import is_text
+from nlpseq.errors import CorpusError, OptionError
+from nlpseq.options import option
+from nlpseq.text.lines import (
+    BYTE_ORDER_MARK,
+    INVALID,
+    LONGEST_LINE,
+    comes,
+    cut_lines,
+    decode_line,
+    is_terminal,
+    optional_input,
+    read_batches,
+    read_file,
+    standard_input,
+)
+from nlpseq.text.tokenisers import to_utf8
+
+PATIENCE = 5.0  # seconds that a command waits for a text that it can do without
+SILENCE = 0.5  # seconds of these before it says that it waits
+TOO_MUCH = f"over {LONGEST_LINE >> 20} MiB, too much"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineOptions:
+    """Where the lines of a filter come from, and the form in which they come and go."""
+
+    texts: tuple[str, ...] = option(
+        (),
+        "texts, or files of lines (.gz, .xz, .zst too) [default: standard input]",
+        metavar="TEXT|FILE",
+        argument=True,
+    )
+    json: bool = option(False, "write a JSON object for each line", switch=True, usual=True)
+    jsonl: bool = option(
+        False, "read JSON objects with the line under `text`; write them with fields added", switch=True, usual=True
+    )
+
+    def __post_init__(self) -> None:
+        if self.json and self.jsonl:
+            what = "exclude each other: --jsonl reads objects, and writes them too"
+            raise OptionError("json and jsonl", what, "--jsonl")
+
+    @property
+    def objects_out(self) -> bool:
+        """Whether answers are written as objects."""
+        return self.json or self.jsonl
+
+    def find(self, command: str, *, quiet: bool, noun: str = "a text") -> Input:
+        """The input of the filter `command`. Raises CorpusError as `is_text`."""
+        return find_input(self.texts, command, quiet=quiet, objects=self.jsonl, noun=noun)
+
+
+Source = Callable[[int], Iterable[list[bytes]]]  # takes the bytes of the longest line
+
+
+@dataclass(frozen=True)
+class Input:
+    """The lines of a filter, from one source after the other."""
+
+    sources: Sequence[Source]
+
+    def batches(self, longest: int = LONGEST_LINE) -> Iterator[tuple[bool, list[bytes]]]:
+        """The lines in batches, each with whether it is the first of its source; long lines as in `read_batches`."""
+        for source in self.sources:
+            yield from ((number == 0, batch) for number, batch in enumerate(source(longest)))
+
+
+def find_input(
+    arguments: Sequence[str], command: str, *, quiet: bool, objects: bool = False, noun: str = "a text"
+) -> Input:
+    """The input that arguments name; standard input without any. `command` is for hints.
+
+    On a terminal a note says to type `noun`, or an object if the lines are `objects`. Raises CorpusError as `is_text`.
+    """
+    noun = "a JSON object" if objects else noun
+    sources: list[Source] = []
+    for texts, group in groupby(arguments or ("-",), lambda argument: is_text(argument, command, objects=objects)):
+        if texts:
+            sources.append(partial(_lines_of, list(group)))
+            continue
+        for argument in group:
+            if argument == "-":
+                sources.append(partial(_standard_lines, noun=noun, quiet=quiet))
+            else:
+                if not objects and {".jsonl", ".ndjson"} & set(Path(argument).suffixes):
+                    output.note(f"note: {argument} is read as plain text; --jsonl reads its objects", quiet=quiet)
+                sources.append(partial(read_file, argument))
+    return Input(sources)
+
+
+def one_text(argument: str | None, command: str, example: str) -> str:
+    """A text: that of an argument, of all lines of a file, or of standard input; on a terminal, a single line of it.
+
+    A byte order mark and the carriage returns of Windows are removed from a file. Raises CorpusError as `is_text`, for
+    a file that is too long, and for an input without a line; the hint then shows the `example`.
+    """
+    if argument is not None and is_text(argument, command):
+        return argument
+    argument = argument or "-"
+    name = "stdin" if argument == "-" else argument
+    batches = (batch for _, batch in find_input((argument,), command, quiet=False).batches())
+    if argument == "-" and is_terminal():
+        batches = ([batch[0]] for batch in islice(batches, 1))
+    lines = _gathered(batches, CorpusError(name, f"it has {TOO_MUCH} for one text", f"head -1 FILE | {command}"))
+    if not lines:
+        raise CorpusError(name, "it is empty", f"{command} {shlex.quote(example)}")
+    text = b"\n".join(line.removesuffix(b"\r") for line in lines)
+    return decode_line(text.removeprefix(BYTE_ORDER_MARK))[0]
+
+
+def piped_text(*, quiet: bool) -> str:
+    """The text of standard input if that is a file or a pipe, without the newline at its end; else an empty text.
+
+    A pipe that stays open and empty for PATIENCE seconds is left alone, and a note says so. Raises CorpusError for a
+    text that is too long.
+    """
+    source = optional_input()
+    if source is not None and not comes(source, SILENCE):
+        output.note(f'note: waiting {PATIENCE:g} s for a text on standard input; --seed "" is for none', quiet=quiet)
+        if not comes(source, PATIENCE - SILENCE):
+            output.note("note: no text came on standard input, and none is continued", quiet=quiet)
+            source = None
+    too_long = CorpusError("stdin", f"it has {TOO_MUCH} to be continued", "tail -c 10000 FILE | nlpseq generate")
+    lines = _gathered(() if source is None else read_batches(source), too_long)
+    text, status = decode_line(b"\n".join(lines).removeprefix(BYTE_ORDER_MARK))
+    if status == INVALID:
+        output.note("note: the text was not UTF-8, and read byte by byte", quiet=quiet)
+    return text
+
+
+def _gathered(batches: Iterable[list[bytes]], too_long: CorpusError) -> list[bytes]:
+    """All lines; raises `too_long` if the text of them is longer than a line may be."""
+    lines: list[bytes] = []
+    size = 0
+    for batch in batches:
+        lines += batch
+        size += sum(map(len, batch)) + len(batch)
+        if size > LONGEST_LINE:
+            raise too_long
+    return lines
+
+
+def _standard_lines(longest: int, noun: str, *, quiet: bool) -> Iterator[list[bytes]]:
+    """The lines of standard input; on a terminal a note says first what to type."""
+    if is_terminal():
+        ending = "Ctrl-Z and Enter end" if os.name == "nt" else "Ctrl-D ends"
+        output.note(f"note: type {noun} and press Enter; {ending}", quiet=quiet)
+    yield from read_batches(standard_input(), longest=longest)
+
+
+def _lines_of(texts: Sequence[str], longest: int) -> Iterator[list[bytes]]:
+    """The lines of texts, at least one of each, as a single batch."""
+    data = (to_utf8(text) for text in texts)
+    yield [line for text in data for line in next(cut_lines([text.removesuffix(b"\n") + b"\n"], longest))]

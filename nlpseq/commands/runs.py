@@ -1,0 +1,118 @@
+"""`nlpseq runs`: the training runs in a folder, in a table of 80 columns."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nlpseq.commands import output
+from nlpseq.commands.flags import Json, application, command
+from nlpseq.training.run_list import DAMAGED, FINISHED, RunFacts, list_runs
+
+USUAL = Path("checkpoints")
+COLUMNS = 80  # of a table that is not written to a terminal
+GAP = 2  # spaces between two columns
+SCORE = 4  # the column of scores, or of what is wrong
+HEADINGS = ("run", "task", "corpus", "steps", "score", "size", "date")
+NARROWED = ((2, 6), (0, 8), (SCORE, 8), (2, 1), (0, 1))  # columns that are shortened, in turn, and their shortest width
+SCORES = (  # the first that a run has is shown: the name, the words and the format
+    ("bleu", "BLEU", ".1f"),
+    ("accuracy", "accuracy", ".1f"),
+    ("bits_per_byte", "bits/byte", ".3f"),
+    ("perplexity", "perplexity", ".4g"),
+    ("loss", "loss", ".3f"),
+)
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+app = application("List training runs: task, corpus, steps, scores, size and date.")
+
+Folder = Annotated[Path | None, typer.Argument(metavar="DIR", help="Folder of runs. [default: checkpoints]")]
+
+
+@command(app)
+def runs(folder: Folder = None, json: Json = False) -> None:
+    """List the training runs in a folder and two levels below it, those that changed last at the end.
+
+    A run that is not finished shows its steps and those of the whole run, as 88/713, and the loss of its best quick
+    validation. With --json each run is an object with all that is known of it, one a line.
+
+    \b
+      nlpseq runs
+      nlpseq runs --json | jq -r 'select(.state == "finished") | .path'
+    """
+    path = folder or USUAL
+    found = list_runs(path) if folder or path.exists() else []
+    if not found:
+        output.note(f"note: there are no runs in {path}; nlpseq train lm starts one")
+    elif json:
+        output.write_text("".join(output.to_json(_fields(run)) + "\n" for run in found))
+    else:
+        terminal = sys.stdout is not None and sys.stdout.isatty()
+        width = shutil.get_terminal_size((COLUMNS, 24)).columns if terminal else COLUMNS
+        output.write_table(_narrowed([HEADINGS, *map(_row, found)], width))
+
+
+def _fields(run: RunFacts) -> dict[str, Any]:
+    changed = datetime.fromtimestamp(run.changed, UTC).isoformat(timespec="seconds")
+    return {**asdict(run), "path": str(run.path), "changed": changed}
+
+
+def _row(run: RunFacts) -> tuple[str, ...]:
+    date = datetime.fromtimestamp(run.changed).strftime("%Y-%m-%d") if run.changed else "-"
+    size = "-" if run.size is None else _bytes(run.size)
+    score = run.fault if run.state == DAMAGED else _score(run)
+    cells = (run.name, run.task or "-", " ".join(run.corpus) or "-", _steps(run), score, size, date)
+    return tuple("".join(letter if letter.isprintable() else "?" for letter in cell) for cell in cells)
+
+
+def _steps(run: RunFacts) -> str:
+    if run.state == DAMAGED:
+        return DAMAGED
+    if run.state == FINISHED:
+        return "-" if run.step is None else str(run.step)
+    return f"{run.step or 0}/{'?' if run.steps is None else run.steps}"
+
+
+def _score(run: RunFacts) -> str:
+    values = {score.get("name"): score.get("value") for score in reversed(run.scores)}  # of two, the first one counts
+    for name, words, form in SCORES:
+        if isinstance(value := values.get(name), int | float):
+            return f"{words} {value:{form}}"
+    return "-" if run.quick_loss is None else f"quick {run.quick_loss:.3f}"
+
+
+def _bytes(count: int) -> str:
+    """A size with two or three digits: 1.2 MB."""
+    number, unit = float(count), 0
+    while number >= 999.5 and unit < len(UNITS) - 1:
+        number, unit = number / 1000, unit + 1
+    return f"{number:.0f} {UNITS[unit]}" if unit == 0 or number >= 9.95 else f"{number:.1f} {UNITS[unit]}"
+
+
+def _narrowed(rows: Sequence[tuple[str, ...]], width: int) -> list[tuple[str, ...]]:
+    """The rows with columns shortened until they fit into `width` characters."""
+    table = list(rows)
+    for column, shortest in NARROWED:
+        widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
+        excess = sum(widths) + GAP * (len(widths) - 1) - width
+        if excess > 0:
+            most = max(shortest, widths[column] - excess)
+            cut = _cut_end if column == SCORE else _cut
+            table = [(*row[:column], cut(row[column], most), *row[column + 1 :]) for row in table]
+    return table
+
+
+def _cut_end(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _cut(text: str, width: int) -> str:
+    """The text with its end kept, which is the file's name in a path."""
+    return text if len(text) <= width else "…" + text[len(text) - width + 1 :]

@@ -1,0 +1,53 @@
+"""Which file a model is read from: a run folder's, a file, or that of a bundled model.
+
+Bundled models are small ones that `make models` trains on the bundled corpora; each has the name of its corpus. They
+are in the checkout's checkpoints/bundled and in the installed package. A file or a run folder of the same name wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from nlpseq.tasks import TASKS, Task
+
+NAME = "model.safetensors"  # in a run folder
+BUNDLED = tuple(task.bundled for task in TASKS.values())
+PACKAGE = Path(__file__).parents[1]
+FOLDERS = (PACKAGE / "checkpoints" / "bundled", PACKAGE.parent / "checkpoints" / "bundled")
+
+
+def _unheard(note: str) -> None:
+    """The default for callers that show no notes."""
+
+
+def model_path(given: Path | None, task: Task | None = None, note: Callable[[str], object] = _unheard) -> Path:
+    """The run folder or model file of a model that was named, or of the usual model of a task.
+
+    The usual model is that of the task's folder, or the bundled one, which `note` is told in one sentence. Whether
+    there is a model at the path is found out by reading it.
+    """
+    if given is None:
+        assert task is not None
+        bundled = bundled_file(task.bundled)
+        if bundled is None or (task.folder / NAME).exists():
+            return task.folder
+        note(
+            f"no model in {task.folder} yet: using the bundled model {task.bundled}; "
+            f"nlpseq train {task.command} trains your own"
+        )
+        return bundled
+    if str(given) in BUNDLED and not (given.is_file() or is_run(given)):
+        return bundled_file(str(given)) or given
+    return given
+
+
+def bundled_file(name: str) -> Path | None:
+    """The file of a bundled model, or None if it is missing: in the installed package, else in the checkout."""
+    files = (folder / f"{name}.safetensors" for folder in FOLDERS)
+    return next((file for file in files if file.exists()), None)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a training run, with or without a model."""
+    return (folder / NAME).exists() or (folder / "config.json").exists()

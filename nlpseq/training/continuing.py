@@ -1,0 +1,118 @@
+"""Continuing a run: what a request to resume may change, and what it may not.
+
+The cells, the sizes and the tokens are the run's for good. A budget, the values of training and the corpus may be set
+anew; what is not set stays as it was. torch is not imported here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from nlpseq.errors import OptionError
+from nlpseq.options import flag
+from nlpseq.training.requests import Request
+
+BUDGETS = ("epochs", "steps", "minutes")
+DATA = ("corpus", "valid", "source", "target", "columns", "label_column", "text_column")  # that name the corpus
+WHEREABOUTS = ("device", "backend", "save_every")  # may change without changing the run
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A request to continue a run, completed with what the run was started with."""
+
+    request: Request
+    budget: bool  # whether it has a new budget
+    names_data: bool  # whether it names a corpus
+    changes: Mapping[str, tuple[Any, Any]]  # by option: the value so far, and the new one
+
+
+def continued(config: Mapping[str, Any], request: Request) -> Continuation:
+    """What a request asks of the run with this configuration.
+
+    Raises OptionError if it changes the architecture, the tokens or the model that the run was started from.
+    """
+    asked = config["asked"]
+    _refuse(request, request.model, config["model"])
+    tokens = {"tokens": config.get("tokeniser", {}).get("kind"), "vocab_size": config.get("tokeniser", {}).get("size")}
+    _refuse(request, request.corpus_options, asked["corpus_options"], tokens)
+    if "init_from" in request.given and _plain(request.init_from) != asked["init_from"]:
+        raise OptionError("init_from", _changed(asked["init_from"], request.init_from), "leave out --init-from")
+    earlier = {name: value for name, value in config["training"].items() if value is not None}
+    given = {name: getattr(request.training, name) for name in request.given if name in _names(request.training)}
+    budget = {name: value for name, value in given.items() if name in BUDGETS}
+    if budget == {name: asked["training"][name] for name in budget} and not config.get("finished"):
+        budget = {}  # the same command again
+    kept = dict.fromkeys(BUDGETS, None) | {"validations": None} if budget else {}
+    training = replace(request.training, **{**earlier, **kept, **given, **budget})
+    changes = {
+        name: (config["training"].get(name), value)
+        for name, value in given.items()
+        if name not in (*BUDGETS, *WHEREABOUTS) and value not in (config["training"].get(name), "auto")
+    }
+    data = {name: _restored(name, asked[name]) for name in DATA if name in asked and name not in request.given}
+    if _names_one(request, ("corpus", "source", "target")):  # they replace each other
+        data = {name: value for name, value in data.items() if name not in ("corpus", "source", "target")}
+    complete = replace(
+        request,
+        **data,
+        init_from=None if asked["init_from"] is None else Path(asked["init_from"]),
+        corpus_options=replace(request.corpus_options, **asked["corpus_options"]),
+        model=replace(request.model, **config["model"]),
+        training=training,
+    )
+    return Continuation(complete, bool(budget), _names_one(request, DATA), changes)
+
+
+def file_marks(names: Iterable[str]) -> dict[str, list[int]]:
+    """The size and the time of change of each file, which tell without reading that it is probably unchanged."""
+    marks = {}
+    for name in names:
+        if os.path.isfile(name):
+            state = os.stat(name)
+            marks[name] = [state.st_size, state.st_mtime_ns]
+    return marks
+
+
+def _names(options: Any) -> set[str]:
+    return {field.name for field in fields(options)}
+
+
+def _names_one(request: Request, names: Iterable[str]) -> bool:
+    return not request.given.isdisjoint(names)
+
+
+def _refuse(request: Request, options: Any, earlier: Mapping[str, Any], also: Mapping[str, Any] | None = None) -> None:
+    """Raises OptionError if an option is set to another value than earlier; `also` are values that are the same."""
+    for name in sorted(request.given & _names(options)):
+        value = getattr(options, name)
+        if value not in (earlier.get(name), (also or {}).get(name)):
+            raise OptionError(name, _changed(earlier.get(name), value), f"leave out {flag(name)}, or --out FOLDER")
+
+
+def _restored(name: str, value: Any) -> Any:
+    """A value of the configuration's JSON as a request holds it."""
+    if name in ("corpus", "valid"):
+        return tuple(value)
+    if name in ("source", "target"):
+        return None if value is None else Path(value)
+    return ",".join(value) if isinstance(value, list) else value
+
+
+def _plain(value: Any) -> Any:
+    return None if value is None else str(value)
+
+
+def _changed(earlier: Any, now: Any) -> str:
+    return f"was {_spelled(earlier)} when the run was started, is {_spelled(now)} now"
+
+
+def _spelled(value: Any) -> str:
+    """A value of an option in words."""
+    if value in (None, []):
+        return "left open"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

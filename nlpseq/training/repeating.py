@@ -1,0 +1,60 @@
+"""The options that repeat a run, from its configuration: with them the same corpus gives the same weights.
+
+They are the values that were used, with a number of steps in place of minutes. Only those that differ from the
+program's defaults are named.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from nlpseq.options import flag
+from nlpseq.tasks import TASKS
+from nlpseq.training.continuing import DATA
+
+UNNAMED = ("device", "backend", "save_every")  # say where and how a run is computed, not what
+
+
+def repeated(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options by their flat names, as `nlpseq.train` takes them, which repeat the run with this configuration."""
+    task, asked = TASKS[config["task"]], config["asked"]
+    plain = task.load("request")()
+    values = {name: asked[name] for name in DATA if asked.get(name)}
+    if "source" in values:
+        values.pop("corpus", None)
+    if asked["init_from"] is not None:
+        values["init_from"] = asked["init_from"]
+    for options, chosen in (
+        (plain.corpus_options, asked["corpus_options"]),
+        (plain.model, config["model"]),
+        (plain.training, config["training"]),
+    ):
+        for field in fields(options):
+            value = chosen.get(field.name)
+            if field.name not in UNNAMED and value is not None and value != field.default:
+                values[field.name] = value
+    return values
+
+
+def command(config: Mapping[str, Any]) -> str:
+    """The shell command that repeats the run with this configuration, into the usual folder."""
+    task = TASKS[config["task"]]
+    values = repeated(config)
+    words = ["nlpseq", "train", task.command, *values.pop("corpus", [])]
+    for name, value in values.items():
+        words += _words(name, value)
+    return shlex.join(words)
+
+
+def _words(name: str, value: Any) -> list[str]:
+    """An option as words of the command line."""
+    if isinstance(value, bool):
+        return [flag(name) if value else f"--no-{flag(name)[2:]}"]
+    if name == "columns":
+        return [flag(name), ",".join(value)]
+    if isinstance(value, list):
+        return [word for item in value for word in (flag(name), str(item))]
+    return [flag(name), repr(value) if isinstance(value, float) else str(value)]
