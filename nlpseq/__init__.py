@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nlpseq.api.translator import Translator
     from nlpseq.errors import NlpseqError
     from nlpseq.evaluation.scores import Score
-    from nlpseq.training.loop import Progress
+    from nlpseq.training.progress import Progress
 
 __version__ = "0.1.0"
 __all__ = ["Classifier", "LanguageModel", "NlpseqError", "Score", "Translator", "__version__", "load", "train"]

@@ -1,7 +1,7 @@
-"""Settings of this process for its threads, made before NumPy or torch is imported.
+"""Settings of this process, made before NumPy or torch is imported: for its threads, and for signals during imports.
 
-They are environment variables that the libraries read once, when they load. A variable that is set already is left as
-it is.
+Those for threads are environment variables that the libraries read once, when they load. A variable that is set already
+is left as it is.
 """
 
 from __future__ import annotations

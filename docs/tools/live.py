@@ -20,7 +20,7 @@ from tour import SVG
 
 from nlpseq.commands.training_bar import TrainingBar
 from nlpseq.commands.training_lines import describe_validation
-from nlpseq.training.loop import Progress
+from nlpseq.training.progress import Progress
 
 DOCS = Path(__file__).parents[1]
 WIDTHS = (120, 80, 40)

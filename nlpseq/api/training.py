@@ -16,7 +16,7 @@ from nlpseq.api.translator import Translator
 from nlpseq.errors import Interrupted, OptionError, RunError
 from nlpseq.evaluation.scores import Note, say_nothing
 from nlpseq.tasks import COMMANDS, TASKS, Task
-from nlpseq.training.loop import Progress
+from nlpseq.training.progress import Progress
 from nlpseq.training.requests import make_request
 from nlpseq.training.signals import stopping_on_signals
 

@@ -66,7 +66,7 @@ class Program(Group):
         if (threads := number_of_threads()) is not None:
             process.use_threads(threads)
         elif cmd_name != "bench":
-            process.leave_busy_cores(has_threads=cmd_name == "classify")
+            process.leave_busy_cores(has_threads=cmd_name in ("classify", "train"))
         with process.ending_at_once():
             module = import_module(f"nlpseq.commands.{cmd_name}")
         return typer.main.get_command(module.app)

@@ -21,6 +21,7 @@ from nlpseq.commands.flags import (
     read_columns,
     two_files,
 )
+from nlpseq.commands.inputs import note_typed_corpus
 from nlpseq.errors import OptionError
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.checks.corpus import check_corpora
@@ -78,6 +79,7 @@ def show(corpus: Names, text_column: ShownColumn = None, json: Json = False) -> 
       nlpseq corpus show stories | head
       nlpseq corpus show --text-column review reviews.csv > reviews.txt
     """
+    note_typed_corpus(corpus, quiet=False)
     for name in corpus:
         pieces = open_corpus(name) if text_column is None else column_text(name, text_column)
         for piece in (output.to_json({"text": line}) + "\n" for line in split_lines(pieces)) if json else pieces:
@@ -111,6 +113,7 @@ def check(
     """
     if labels and pairs:
         raise OptionError("labels", "is for texts with labels, not for pairs", "leave out --pairs")
+    note_typed_corpus((*(corpus or ()), *(against or ())), quiet=quiet)
     findings = check_corpora(
         corpus or (),
         two_files(source, target),

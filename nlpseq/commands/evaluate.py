@@ -28,6 +28,7 @@ from nlpseq.commands.flags import (
     application,
     command,
 )
+from nlpseq.commands.inputs import note_typed_corpus
 from nlpseq.commands.score_table import WIDTH, score_lines
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.errors import OptionError
@@ -104,6 +105,7 @@ def evaluate(
     if isinstance(loaded, Classifier):
         _write_report(loaded, loaded.report(*corpus or (), note=note, **values), baseline=baseline, json=json)
         return
+    note_typed_corpus(corpus, quiet=quiet)
     scores = loaded.evaluate(*corpus or (), note=note, **values)
     if json:
         output.write_json({"model": str(loaded.path), "scores": [score.as_json() for score in scores]})

@@ -62,7 +62,9 @@ Precision = Annotated[
 ]
 Corpora = Annotated[
     list[str] | None,
-    typer.Argument(metavar="CORPUS", help="Text files (.gz and .xz too), bundled corpora, or hf:NAME[:CONFIG]."),
+    typer.Argument(
+        metavar="CORPUS", help="Text files and folders, as train lm reads them, bundled corpora, or hf:NAME[:CONFIG]."
+    ),
 ]
 
 PairColumns = Annotated[
@@ -206,7 +208,9 @@ def _given(context: Any) -> frozenset[str]:
     """The names of the options that were set: on the command line, by a variable or by a file."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     set_ones = (name for name, source in sources.items() if source is not None and source.name != "DEFAULT")
-    return frozenset(name for name in set_ones if context.params[name] not in ((), None))  # an argument without values is not set
+    return frozenset(
+        name for name in set_ones if context.params[name] not in ((), None)
+    )  # an argument without values is not set
 
 
 def _check_settings() -> None:

@@ -21,6 +21,7 @@ from nlpseq.commands import output
 from nlpseq.commands.arguments import is_text
 from nlpseq.errors import CorpusError, OptionError
 from nlpseq.options import option
+from nlpseq.text.compression import STANDARD_INPUT
 from nlpseq.text.lines import (
     BYTE_ORDER_MARK,
     INVALID,
@@ -163,10 +164,21 @@ def _gathered(batches: Iterable[list[bytes]], too_long: CorpusError) -> list[byt
 
 def _standard_lines(longest: int, noun: str, *, quiet: bool) -> Iterator[list[bytes]]:
     """The lines of standard input; on a terminal a note says first what to type."""
+    note_typing(noun, quiet=quiet)
+    yield from read_batches(standard_input(), longest=longest)
+
+
+def note_typing(noun: str, *, quiet: bool) -> None:
+    """A note that says to type `noun` and how to end, if standard input is a terminal."""
     if is_terminal():
         ending = "Ctrl-Z and Enter end" if os.name == "nt" else "Ctrl-D ends"
         output.note(f"note: type {noun} and press Enter; {ending}", quiet=quiet)
-    yield from read_batches(standard_input(), longest=longest)
+
+
+def note_typed_corpus(names: Iterable[str] | None, *, quiet: bool) -> None:
+    """As `note_typing`, if one of these corpora is standard input."""
+    if STANDARD_INPUT in (names or ()):
+        note_typing("the text", quiet=quiet)
 
 
 def _lines_of(texts: Sequence[str], longest: int) -> Iterator[list[bytes]]:

@@ -13,7 +13,7 @@ import typer
 from nlpseq.commands import output
 from nlpseq.commands.filters import filter_lines
 from nlpseq.commands.flags import Json, Quiet, Without, application, command
-from nlpseq.commands.inputs import LineOptions, find_input
+from nlpseq.commands.inputs import LineOptions, find_input, note_typed_corpus
 from nlpseq.errors import OptionError, TokeniserError
 from nlpseq.files import replace_file
 from nlpseq.models.model_file import NAME, load_model
@@ -28,7 +28,9 @@ app = application("Train a tokeniser, or use one as a filter.")
 
 Names = Annotated[
     list[str],
-    typer.Argument(metavar="CORPUS", help="Text files and folders, as train lm reads them, bundled corpora, or hf:NAME[:CONFIG]."),
+    typer.Argument(
+        metavar="CORPUS", help="Text files and folders, as train lm reads them, bundled corpora, or hf:NAME[:CONFIG]."
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file by the new tokeniser.")]
@@ -78,6 +80,7 @@ def train(
     if out.exists() and not overwrite:
         raise TokeniserError(str(out), "exists already", "add --overwrite, or choose another file with --out")
     kind, requested = tokeniser.tokens, tokeniser.vocab_size
+    note_typed_corpus(corpus, quiet=quiet)
     trained = train_tokeniser(kind, split_lines(CorpusSpan(tuple(corpus)).pieces()), requested)
     replace_file(out, trained.to_bytes())
     if trained.size < requested and kind != "byte":

@@ -6,6 +6,7 @@ import time
 from typing import Annotated, Any
 
 from nlpseq.commands.flags import RARE, Json, Like, Quiet, application, command
+from nlpseq.commands.inputs import note_typed_corpus
 from nlpseq.commands.training_display import show_training
 from nlpseq.tasks import TASKS, Task
 
@@ -26,6 +27,7 @@ def _add_command(task: Task) -> None:
     def run(
         *, request: Any, like: Like = None, quiet: Annotated[Quiet, RARE] = False, json: Annotated[Json, RARE] = False
     ) -> None:
+        note_typed_corpus((*request.corpus, *request.valid), quiet=quiet or json)
         show_training(task, request, STARTED, quiet=quiet, json=json)
 
     run.__annotations__["request"] = request_class

@@ -19,7 +19,7 @@ from nlpseq.commands import training_lines as lines
 from nlpseq.commands.sparkline import Losses
 
 if TYPE_CHECKING:
-    from nlpseq.training.loop import Progress as Step
+    from nlpseq.training.progress import Progress as Step
 
 GAP = 2  # characters between two texts
 NARROWEST, WIDEST = 10, 40  # characters of the bar

@@ -69,7 +69,7 @@ def show_training(task: Task, request: Request, started: float, *, quiet: bool =
             result = run.finish()
     except (Interrupted, KeyboardInterrupt) as stop:
         screen.close()
-        screen.say(lines.stopped(run))
+        screen.say(lines.stopped(run, resumed=request.resume))
         if run is not None:
             events.write("stopped", step=run.run.step, command=lines.continuing(run) or None)
         raise Interrupted(getattr(stop, "signal_number", signal.SIGINT)) from None

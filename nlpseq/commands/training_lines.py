@@ -16,7 +16,7 @@ from nlpseq.commands.output import printable
 from nlpseq.tasks import TASKS, Task
 
 if TYPE_CHECKING:  # both import torch
-    from nlpseq.training.loop import Progress
+    from nlpseq.training.progress import Progress
     from nlpseq.training.requests import Request
     from nlpseq.training.tasks.task_run import TaskRun
 
@@ -31,6 +31,7 @@ SCORES = (  # of a run, in its last line: the name, the words and the format
 MOST_NAMES = 3  # of corpora in the first line
 LONGEST_REASON = 120  # characters
 NOTHING_TRAINED = "stopped before the first step: nothing was trained"
+AS_IT_WAS = "stopped before the next step: the run is as it was"
 
 
 def reading(task: Task, request: Request) -> str:
@@ -176,10 +177,10 @@ def continuing(run: TaskRun) -> str:
     return shlex.join(["nlpseq", "train", TASKS[run.name].command, "--resume", "--out", str(run.folder.path)])
 
 
-def stopped(run: TaskRun | None) -> str:
-    """What a stopped run says, and how to continue it."""
+def stopped(run: TaskRun | None, *, resumed: bool) -> str:
+    """What a stopped run says, and how to continue it; no run was there yet if it was stopped while reading."""
     if run is None:
-        return NOTHING_TRAINED
+        return AS_IT_WAS if resumed else NOTHING_TRAINED
     if command := continuing(run):
         return f"stopped at step {run.run.step}; continue with: {command}"
     if not run.run.step:

@@ -12,7 +12,7 @@ from nlpseq.commands import training_lines as lines
 
 if TYPE_CHECKING:
     from nlpseq.commands.training_bar import ReadingBar, TrainingBar
-    from nlpseq.training.loop import Progress
+    from nlpseq.training.progress import Progress
 
 EVERY_SECONDS = 10.0
 

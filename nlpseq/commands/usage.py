@@ -18,8 +18,16 @@ UsageError: Any = typer.BadParameter.__base__  # Typer carries Click's under a p
 FILTERS = ("translate", "classify", "score", "encode", "decode", "check")
 SYNONYMS = {  # other words for a choice
     "gpu": "cuda",
-    **{"half": "fp16", "float16": "fp16", "bfloat16": "bf16", "float": "fp32", "float32": "fp32"},
-    **{"character": "char", "characters": "char", "words": "word", "subword": "bpe", "bytes": "byte"},
+    "half": "fp16",
+    "float16": "fp16",
+    "bfloat16": "bf16",
+    "float": "fp32",
+    "float32": "fp32",
+    "character": "char",
+    "characters": "char",
+    "words": "word",
+    "subword": "bpe",
+    "bytes": "byte",
     **{task.name: task.command for task in TASKS.values()},
 }
 

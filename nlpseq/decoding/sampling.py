@@ -23,6 +23,7 @@ from random import Random
 
 import numpy as np
 
+from nlpseq.errors import ModelFileError
 from nlpseq.options import check, option
 
 COLDEST = 1e-6  # a lower temperature takes the likeliest token, because a division by it would overflow
@@ -70,7 +71,13 @@ class Sampler:
         return [self._uniform() for _ in range(count)]
 
     def draw(self, log_probabilities: np.ndarray) -> int:
-        """The next token, from log-probabilities [V] in nats."""
+        """The next token, from log-probabilities [V] in nats.
+
+        Raises ModelFileError if they are not numbers, as those of a model whose training diverged.
+        """
+        if not log_probabilities.max() > -np.inf:
+            what = "its probabilities are not numbers: its training has diverged"
+            raise ModelFileError("the model", what, "train it again with a lower --learning-rate")
         if self._penalises:
             log_probabilities = self._penalised(log_probabilities)
         temperature = self.options.temperature

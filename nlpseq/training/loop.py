@@ -13,7 +13,6 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from nlpseq.errors import Interrupted, RunError
@@ -21,8 +20,9 @@ from nlpseq.kernels.replay import Recorder
 from nlpseq.training.data.feed import Feed
 from nlpseq.training.device_faults import explained
 from nlpseq.training.length import Length, MeasuredTask
-from nlpseq.training.optimisers import Updates
+from nlpseq.training.optimisers import Updates, usual_rates
 from nlpseq.training.options import TrainingOptions
+from nlpseq.training.progress import Progress
 from nlpseq.training.run_folder import RunFolder
 from nlpseq.training.run_state import EVERYTHING, Kept, RunState, SavedState, SavedTask
 from nlpseq.training.step import DeviceStep, HostStep, Outcome, Plan, Step, StepTask
@@ -30,6 +30,7 @@ from nlpseq.training.validation import ValidatedTask, Validation, ValidationResu
 
 SAVE_SECONDS = 30.0
 RETRIES = 3
+DIVERGED = 4.0  # times the loss of chance
 HISTORY_ROWS = 1000  # training losses in the history of a run, about
 
 
@@ -39,36 +40,7 @@ class Task(StepTask, SavedTask, ValidatedTask, MeasuredTask, Protocol):
     depths: dict[str, int]  # of parameters below the output, for `rate_scales`; 0 for parameters not in it
     unit: str  # that losses are counted in: token or text
     criterion: str  # the name of the selection score
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The progress of a run after one step."""
-
-    step: int
-    total: int | None  # number of steps of the whole run, None until it is known
-    loss: float  # nats per token, of this step
-    gradient_norm: float
-    tokens: int  # in this step
-    tokens_per_second: float
-    seconds_left: float | None
-    rate: float
-    validation: float | None = None  # loss in nats per token
-    score: float | None = None  # that the best model is chosen by, unless by the loss
-    best: bool = False
-    note: str = ""
-    unit: str = "token"  # of `tokens`
-    criterion: str = ""  # name of `score`
-
-    def as_history(self) -> dict[str, float]:
-        """The training side of the step, for the history of the run."""
-        return {
-            "step": self.step,
-            "train_loss": self.loss,
-            "rate": self.rate,
-            "gradient_norm": self.gradient_norm,
-            f"{self.unit}s_per_second": round(self.tokens_per_second, 1),
-        }
+    chance: float  # the loss of guessing, in nats
 
 
 class Run:
@@ -155,10 +127,10 @@ class Run:
         while not self._has_ended():
             outcome, read = self._advance(waiting)
             if start is not None and self.counters.total is not None:
-                earlier, start = start, None
+                untimed, start = start, None
                 if self.length.must_go_back():
                     waiting.clear()
-                    yield self._go_back(earlier)
+                    yield self._go_back(untimed)
                     continue
             if note := self.step_taker.note():
                 yield self._note(note)
@@ -177,6 +149,13 @@ class Run:
                 continue
             yield self._record(newest, result)
             self._save(now=self._has_ended() or (result is not None and not self.folder.resume.exists()))
+        if self.counters.best_loss > DIVERGED * self.task.chance:
+            raise RunError(
+                str(self.folder.path),
+                f"the run has diverged: the validation loss is {self.counters.best_loss:.4g}, and without any training "
+                f"it would be about {self.task.chance:.2f}",
+                self._gentler(),
+            )
 
     def _has_ended(self) -> bool:
         counters = self.counters
@@ -281,7 +260,7 @@ class Run:
             raise RunError(
                 str(self.folder.path),
                 f"the loss became non-finite at step {failed} {retries} times, last with a rate of {learning_rate:g}",
-                f"--overwrite --learning-rate {min(learning_rate / 4, 1e-3):g}",
+                self._gentler(),
             )
         self.state.restore(*self.last_saved)
         self.step_taker.forget()
@@ -289,6 +268,11 @@ class Run:
         return self._note(
             f"the loss became non-finite at step {failed}: back to step {self.step} with half the learning rate"
         )
+
+    def _gentler(self) -> str:
+        """A hint at a lower learning rate."""
+        usual, _ = usual_rates(self.options.optimiser)
+        return f"--overwrite --learning-rate {min(self.updates.learning_rate / 4, usual):g}"
 
     def _note(self, note: str) -> Progress:
         rate_now = self.counters.rate_scale * self.updates.learning_rate

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from nlpseq.commands.training_bar import ReadingBar, TrainingBar
-from nlpseq.training.loop import Progress
+from nlpseq.training.progress import Progress
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "tools"))

@@ -22,7 +22,7 @@ from nlpseq.commands.training_display import show_training
 from nlpseq.errors import Interrupted, RunError
 from nlpseq.tasks import TASKS
 from nlpseq.text.lines import ReaderGone
-from nlpseq.training.loop import Progress
+from nlpseq.training.progress import Progress
 
 STEP = Progress(
     step=31,
@@ -104,6 +104,7 @@ def show(tmp_path: Path) -> Show:
         quiet: bool = False,
         json: bool = False,
         files: tuple[str, ...] = (),
+        resume: bool = False,
         task: str = "language-model",
         folder: Path = tmp_path,
         prepare: Callable[[Any], object] = lambda watch: None,
@@ -113,7 +114,7 @@ def show(tmp_path: Path) -> Show:
             prepare(watch)
             return FakeRun(SimpleNamespace(path=folder, resume=folder / "resume.safetensors"), steps, task, **parts)
 
-        request = SimpleNamespace(resume=False, out=folder, valid=(), files=lambda: files)
+        request = SimpleNamespace(resume=resume, out=folder, valid=(), files=lambda: files)
         fake: Any = SimpleNamespace(corpus="stories", load=lambda what: make)
         show_training(fake, request, 0.0, quiet=quiet, json=json)  # type: ignore[arg-type]
 
@@ -326,6 +327,27 @@ def test_a_signal_while_reading(show: Show, capsys: pytest.CaptureFixture[str], 
         show([STEP], prepare=_kill(number))
     assert stopped.value.signal_number == number
     assert capsys.readouterr() == ("", "reading stories\nstopped before the first step: nothing was trained\n")
+
+
+@posix
+def test_a_signal_before_a_run_goes_on(show: Show, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Interrupted):
+        show([STEP], prepare=_kill(signal.SIGINT), resume=True)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"continuing the run in {tmp_path}", "stopped before the next step: the run is as it was"]
+
+
+@posix
+@both
+def test_a_signal_during_an_import_ends_the_program(number: int) -> None:
+    """Whatever the library that is imported does with exceptions."""
+    program = (
+        "import os\nfrom nlpseq import process\nwith process.ending_at_once():\n"
+        f"    try:\n        os.kill(os.getpid(), {number:d})\n        sum(range(1000))\n"
+        "    except BaseException:\n        pass\nprint('dropped')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=180)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
 
 
 @posix

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nlpseq.decoding.sampling import Sampler, SamplingOptions, least_kept
-from nlpseq.errors import OptionError
+from nlpseq.errors import ModelFileError, OptionError
 
 PROBABILITIES = np.array([0.05, 0.4, 0.0, 0.3, 0.25], np.float32)
 with np.errstate(divide="ignore"):
@@ -28,6 +28,14 @@ def test_tokens_come_as_often_as_the_model_says() -> None:
 
 def test_a_token_of_probability_zero_never_comes() -> None:
     assert 2 not in _drawn(temperature=50)
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.0}, {"top_k": 2}, {"top_p": 0.5}, {"min_p": 0.1}], ids=str)
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_what_is_no_number_is_a_fault_of_the_model(value: float, options: dict[str, float]) -> None:
+    sampler = Sampler(SamplingOptions(**{"temperature": 1.0, **options}), "1")
+    with pytest.raises(ModelFileError, match="its training has diverged"):
+        sampler.draw(np.full(5, value, np.float32))
 
 
 def test_temperature_zero_takes_the_likeliest() -> None:

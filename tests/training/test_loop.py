@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from nlpseq.errors import Interrupted, RunError
-from nlpseq.training.loop import Progress, Run
+from nlpseq.training.loop import Run
 from nlpseq.training.options import TrainingOptions
+from nlpseq.training.progress import Progress
 from nlpseq.training.run_folder import RunFolder
 from nlpseq.training.signals import stopping_on_signals
 from tests.kernels.replayed import StandInRecorder
@@ -32,6 +33,7 @@ class Bowl:
         self.unit, self.criterion = "token", ""
         self.most_passes: float | None = None
         self.validation_cost = 1e-3  # steps
+        self.chance = 1e9
         self.planned = (0, 0)
         self.spoil = spoil
         self.batches = 0
@@ -246,6 +248,15 @@ def test_a_gradient_that_is_not_finite_updates_nothing(tmp_path: Path) -> None:
     notes = [record.note for record in _run(task, tmp_path, steps=5).progress() if record.note]
     assert len(notes) == 1
     assert all(torch.isfinite(value).all() for value in seen)
+
+
+def test_a_run_that_is_far_worse_than_chance_has_diverged(tmp_path: Path) -> None:
+    task = Bowl()
+    task.chance = 1.0
+    with pytest.raises(RunError, match="has diverged: the validation loss is 3") as refused:
+        list(_run(task, tmp_path, steps=1, learning_rate=1e-6).progress())
+    assert refused.value.hint == "--overwrite --learning-rate 2.5e-07"
+    assert (tmp_path / "model.safetensors").exists()
 
 
 def test_a_loss_that_stays_not_finite_ends_the_run_and_says_so(tmp_path: Path) -> None:

@@ -79,7 +79,6 @@ def test_a_whole_step_stays_on_its_device(kind: str, settings: dict[str, Any], t
     task = run.make_task(None)
     updates = Updates("rmsprop", task.parameters, None, 0.1, 1.0, task.depths)
     averages = {name: value.detach().clone() for name, value in task.parameters.items()}
-    updates.step_unless = lambda unsound, rates: None  # type: ignore[method-assign]  # torch's optimisers know no meta
     taker = DeviceStep(task, updates, averages, 1, task.feed.place)
     task.start_step(0)
     batch, count = task.next_batch()

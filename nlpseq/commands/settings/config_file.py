@@ -1,7 +1,8 @@
 """`--config FILE`: the options of a command from a file in TOML.
 
 One file may serve several commands. What belongs to another command is skipped; what belongs to none is refused, with
-the name that was probably meant. Values have TOML's types: a text is no number, and 1.5 is no whole number.
+the name that was probably meant. A key above the first table, such as `device`, also counts for a command that has this
+option in a table. Values have TOML's types: a text is no number, and 1.5 is no whole number.
 """
 
 from __future__ import annotations
@@ -107,12 +108,11 @@ class _Reader:
         for written, value in contents.items():
             key = written.replace("-", "_")
             place = f"[{table}] {key}" if table else key
-            if key not in keys:
-                if table or not self._is_elsewhere(key):
-                    self._refuse_unknown_key(table, key, keys, value)
-                continue
-            setting = keys[key]
-            if setting is None:  # an option of the dataclass that this command does not have
+            if key not in keys and (table or not self._is_elsewhere(key)):
+                self._refuse_unknown_key(table, key, keys, value)
+            home = keys if key in keys else self.command.tables[self.command.home(key)]
+            setting = home.get(key)
+            if setting is None:  # an option that this command does not have and another has
                 continue
             if setting.name in values:
                 raise ConfigError(str(self.path), f"{place} is set twice, as {key} and {key.replace('_', '-')}")
@@ -142,19 +142,16 @@ class _Reader:
     def _refuse_unknown_key(self, table: str, key: str, keys: Keys, value: Any) -> None:
         if not table and any(key == name for name, _ in self.command.named()):
             raise ConfigError(str(self.path), f"{key} must be a table, was {spelled(value)}", f"[{key}]")
-        where = self.path, f"[{table}] {key}" if table else key
-        home = self.command.home(key)
-        if home:
-            raise ConfigError(
-                str(where[0]), f"{where[1]} is a key of the table [{home}]", f"write [{home}] above {key}"
-            )
+        where, place = str(self.path), f"[{table}] {key}" if table else key
+        if home := self.command.home(key):
+            raise ConfigError(where, f"{place} is a key of the table [{home}]", f"write [{home}] above {key}")
         hint = did_you_mean(key, [name for name, setting in keys.items() if setting])
         other = "" if hint else self._other_table(table, key)
         if other:
-            what = f"{where[1]} is no option of {self.help.removesuffix(' --help-all')}"
-            raise ConfigError(str(where[0]), what, f"[{other}] is for the command that has it")
+            what = f"{place} is no option of {self.help.removesuffix(' --help-all')}"
+            raise ConfigError(where, what, f"[{other}] is for the command that has it")
         known = "key" if table else "key above the first table"
-        raise ConfigError(str(where[0]), f"{where[1]} is no {known} of a run file", hint or self.help)
+        raise ConfigError(where, f"{place} is no {known} of a run file", hint or self.help)
 
     def _others(self) -> list[Declared]:
         for name in cli_commands():

@@ -6,6 +6,7 @@ only, and adds new layers above them (Dai and Le, 2015; Howard and Ruder, 2018).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -102,6 +103,11 @@ class ClassificationTask(ModelTask):
     def steps_in_epoch(self) -> int:
         """The number of batches in one pass over the texts."""
         return len(self.batches)
+
+    @property
+    def chance(self) -> float:
+        """The loss of a guess among all labels, in nats."""
+        return math.log(max(2, len(self.corpus.labels)))
 
     def validation_steps(self, total: int) -> float:
         """The number of training steps that take as long as one validation, which needs no backward pass."""

@@ -80,6 +80,11 @@ class ModelTask:
             return self.weights()
         return {name: value.detach() for name, value in self.parameters.items()}
 
+    @property
+    def chance(self) -> float:
+        """The loss of a guess among all tokens, in nats."""
+        return math.log(len(self.parameters["embedding.weight"]))
+
     def plan(self, total: int, validations: int) -> None:
         """Called when the number of steps is known, of which `validations` are validated."""
         self.training = replace(self.training, steps=total, epochs=None, minutes=None, validations=validations)

@@ -26,8 +26,9 @@ from nlpseq.text.progress import Watch, unwatched
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser
 from nlpseq.training.continuing import Continuation, continued, file_marks
 from nlpseq.training.device_faults import explained
-from nlpseq.training.loop import Progress, Run
+from nlpseq.training.loop import Run
 from nlpseq.training.options import CorpusOptions, TrainingOptions
+from nlpseq.training.progress import Progress
 from nlpseq.training.repeating import command
 from nlpseq.training.requests import Request
 from nlpseq.training.run_folder import RunFolder

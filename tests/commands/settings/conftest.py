@@ -51,7 +51,7 @@ class Asked:
 def ask(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """`ask("lm", "--steps", 5)`: the request that would be trained."""
     asked = Asked()
-    monkeypatch.setattr("nlpseq.commands.training_display.show_training", asked.take)
+    monkeypatch.setattr("nlpseq.commands.train.show_training", asked.take)
     return asked
 
 

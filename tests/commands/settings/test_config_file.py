@@ -67,6 +67,12 @@ def test_the_table_of_a_dataclass_adds_to_the_general_one(ask: Any, write: Write
     assert (translator.steps, translator.clip) == (9, 2.0)
 
 
+def test_the_device_of_all_commands_is_that_of_training_too(ask: Any, write: Write) -> None:
+    assert ask("lm", "--config", write('device = "cpu"\n')).training.device == "cpu"
+    assert ask("lm", "--config", write('device = "cpu"\n[training]\ndevice = "auto"\n')).training.device == "auto"
+    assert "device must be one of auto, cpu, cuda" in ask.refused("train", "lm", "--config", write("device = 1\n"))
+
+
 def test_the_command_line_wins(ask: Any, write: Write) -> None:
     config = write('corpus = "a.txt"\nout = "there"\n[model]\nhidden_size = 24\nlayers = 2\n')
     request = ask("lm", "b.txt", "--config", config, "--hidden-size", 8)
