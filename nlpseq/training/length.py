@@ -82,9 +82,18 @@ class Length:
         """To be called after each step: fixes the number of steps once it is known."""
         if self.budget is None or self.counters.total is not None:
             return
-        most = None if self.task.most_passes is None else self.counters.begun + self._steps_in(self.task.most_passes)
-        if (total := self.budget.steps(self.counters.step, most, usual=usual)) is not None:
+        if (total := self.budget.steps(self.counters.step, self._most(), usual=usual)) is not None:
             self.fix(total)
+
+    def _most(self) -> int | None:
+        """The largest number of steps that a budget in minutes may become; None for no limit."""
+        most = self.task.most_passes
+        return None if most is None else self.counters.begun + self._steps_in(most)
+
+    def restarted(self) -> int:
+        """The number of steps of a run that goes back to its start: those that were timed have taken their time."""
+        total, timed = self.counters.total or 0, self.counters.step - self.counters.begun
+        return total if total == self._most() else max(self.counters.step, total - timed)
 
     def must_go_back(self) -> bool:
         """Whether the steps so far, which were taken before their number was known, would now be different ones."""

@@ -168,15 +168,11 @@ class Run:
 
     def _go_back(self, start: SavedState) -> Progress:
         """Return to the start of a run whose steps have been timed; they depend on their number, which is now known."""
-        total = self.counters.total
-        assert total is not None
-        timed = self.step - self.counters.begun
+        timed, total = self.step - self.counters.begun, self.length.restarted()
         self.state.restore(*start)
         self.step_taker.forget()
-        self.length.fix(max(self.step + 1, total - timed))
-        return self._note(
-            f"the first {timed:,} steps were timed; the run starts again with {self.counters.total:,} steps"
-        )
+        self.length.fix(total)
+        return self._note(f"{timed:,} steps were timed; the run starts again, with {total:,} steps")
 
     def _advance(self, waiting: deque[Outcome]) -> tuple[Outcome, list[Outcome]]:
         """Take one step: its outcome, and the outcomes that were read, in order.
@@ -272,7 +268,7 @@ class Run:
     def _gentler(self) -> str:
         """A hint at a lower learning rate."""
         usual, _ = usual_rates(self.options.optimiser)
-        return f"--overwrite --learning-rate {min(self.updates.learning_rate / 4, usual):g}"
+        return f"--overwrite --learning-rate {min(self.updates.learning_rate / 2 ** (RETRIES + 1), usual):g}"
 
     def _note(self, note: str) -> Progress:
         rate_now = self.counters.rate_scale * self.updates.learning_rate

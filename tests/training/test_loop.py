@@ -143,10 +143,20 @@ def test_minutes_become_a_number_of_steps(tmp_path: Path) -> None:
 def test_more_minutes_than_passes_leave_it_at_those(tmp_path: Path) -> None:
     task = Bowl()
     task.most_passes = 3.5
-    records = list(_run(task, tmp_path, minutes=10).progress())
+    records = list(_run(task, tmp_path, minutes=10, anneal=0.1).progress())
     late = int(WAY["late"])  # then the number of steps is known one record sooner
     assert [record.total for record in records[18 - late : 21 - late]] == [None, 25, 25]
     assert records[-1].step == 25
+
+
+def test_steps_that_were_timed_at_the_wrong_rate_are_taken_again(tmp_path: Path) -> None:
+    task, plain = Bowl(), Bowl()
+    task.most_passes = 3.5
+    records = list(_run(task, tmp_path / "minutes", minutes=10, anneal=0.9).progress())
+    (back,) = [index for index, record in enumerate(records) if record.note]
+    again = [(record.step, record.loss, record.rate) for record in records[back + 1 :]]
+    expected = list(_run(plain, tmp_path / "steps", steps=25, anneal=0.9).progress())
+    assert again == [(record.step, record.loss, record.rate) for record in expected]
 
 
 def test_accumulated_batches_make_one_step_of_their_mean(tmp_path: Path) -> None:
@@ -255,7 +265,7 @@ def test_a_run_that_is_far_worse_than_chance_has_diverged(tmp_path: Path) -> Non
     task.chance = 1.0
     with pytest.raises(RunError, match="has diverged: the validation loss is 3") as refused:
         list(_run(task, tmp_path, steps=1, learning_rate=1e-6).progress())
-    assert refused.value.hint == "--overwrite --learning-rate 2.5e-07"
+    assert refused.value.hint == "--overwrite --learning-rate 6.25e-08"
     assert (tmp_path / "model.safetensors").exists()
 
 
@@ -265,7 +275,7 @@ def test_a_loss_that_stays_not_finite_ends_the_run_and_says_so(tmp_path: Path) -
     with pytest.raises(RunError, match="non-finite at step 3 4 times") as ended:
         records.extend(_run(task, tmp_path, steps=12, save_every=1).progress())
     assert ended.value.hint.startswith("--overwrite --learning-rate ")
-    assert 0 < float(ended.value.hint.split()[-1]) <= 1e-3
+    assert 0 < float(ended.value.hint.split()[-1]) <= 0.1 / 8
 
 
 def test_a_validation_that_is_not_finite_is_rolled_back_and_saves_nothing(tmp_path: Path) -> None:
