@@ -47,6 +47,10 @@ class TranslatorOptions(RecurrentOptions):
     """The options of a translator."""
 
     cell: str = option("gru", "recurrent cell", choices=CELL_CHOICES)
+    hidden_size: int | None = option(256, "units in each layer, for a corpus of any size", minimum=1, usual=True)
+    embedding_size: int | None = option(
+        None, "size of a token's vector [default: --hidden-size, at most 256]", minimum=1
+    )
     layers: int = option(2, "layers of the decoder; the first outputs the attention's queries", minimum=2, maximum=16)
     encoder_layers: int = option(1, "layers of the encoder, each in both directions", minimum=1, maximum=16)
     attention: str = option("dot", "kind of attention", choices=tuple(ATTENTIONS))

@@ -43,6 +43,7 @@ LARGE_VOCABULARY = 8_192
 REFERENCE_SIZE = 384
 REFERENCE_WORK = 2.0e13  # floating-point operations for which REFERENCE_SIZE hidden units are best
 MOST_EVIDENCE_LABELS = 16  # with more labels, weights of evidence are not used
+LARGEST_EMBEDDING = 256  # of a translator
 DEFAULT_SECONDS = 300.0
 BY_STEPS, LEAST_BY_STEPS = 1.5, 128  # a fixed number of steps teaches a larger model more; a few seconds buy it
 READING = 0.6  # of a run's work is in its steps; the rest is preparation, validation and evaluation
@@ -69,7 +70,7 @@ def measure_speed(choice: Choice) -> float:
     """
     steps, batch, size = PROBES.get(choice.device.type, (64, 128, 1024))
     cell = CELLS["lstm"]
-    values = layer_values(cell, size, size, np.random.default_rng(1))
+    values = layer_values(cell, size, size, np.random.default_rng(1), initial="uniform")
     place = Feed(choice.device).place
     weights = LayerWeights(**{name: place(value).requires_grad_() for name, value in values.items()})
     inputs = torch.randn(steps, batch, size, device=choice.device, requires_grad=True)
@@ -136,11 +137,11 @@ def complete_translator(
 ) -> tuple[TranslatorOptions, TranslationTraining]:
     """Choose the options that are left open. Raises OptionError if an option that is set has no effect."""
     _refuse_useless_drop(model, training)
-    hidden = model.hidden_size or 256
     dropout = 0.3 if training.dropout is None else training.dropout
     batch = training.batch_size or max(1, min(64, pairs // 20), min(128, pairs // 200))
     rate = 2e-3 * max(1.0, batch / 64) ** 0.5
-    model = replace(model, hidden_size=hidden, embedding_size=model.embedding_size or min(hidden, 256))
+    hidden = model.hidden_size or TranslatorOptions.hidden_size or 0
+    model = replace(model, hidden_size=hidden, embedding_size=model.embedding_size or min(hidden, LARGEST_EMBEDDING))
     training = replace(
         training,
         batch_size=None if training.batch_tokens else batch,
@@ -165,13 +166,12 @@ def complete_classifier(
     `texts` and `tokens` count the training part; `pretrained` is whether the run starts from a model.
     """
     _refuse_useless_drop(model, training)
-    hidden = model.hidden_size or 64
     ngrams = model.ngrams or (1 if pretrained else 2)
     dropout = 0.5 if training.dropout is None else training.dropout
     model = replace(
         model,
-        hidden_size=hidden,
-        embedding_size=model.embedding_size or 128,
+        hidden_size=model.hidden_size or ClassifierOptions.hidden_size,
+        embedding_size=model.embedding_size or ClassifierOptions.embedding_size,
         bidirectional=not pretrained if model.bidirectional is None else model.bidirectional,
         pooling=model.pooling or ("attention," * pretrained + USUAL_POOLING),
         ngrams=ngrams,

@@ -113,8 +113,12 @@ class Run:
         Raises RunError if the loss stays non-finite or the GPU fails. After a signal it saves the run and raises
         Interrupted.
         """
-        with explained(self.folder.path, self.options):
-            yield from self._steps()
+        try:
+            with explained(self.folder.path, self.options):
+                yield from self._steps()
+        except BaseException:
+            self.folder.release()
+            raise
 
     def _steps(self) -> Iterator[Progress]:
         if self.counters.total is None:

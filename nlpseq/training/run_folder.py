@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ from nlpseq import __version__
 from nlpseq.errors import ModelFileError, OptionError, RunError
 from nlpseq.files import replace_file
 from nlpseq.models.model_file import FORMAT, NAME, read_tensors, write_tensors
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
 
 RESUME = "resume.safetensors"
 NEW_RUN = "--overwrite in place of --resume starts a new run"
@@ -41,6 +47,7 @@ class RunFolder:
         self.tokens = path / "tokens"
         self.fresh = path / f".tokens-{os.getpid()}"  # the tokens of a run that has not started
         self.created: list[Path] = []  # folders
+        self._unlock: Callable[[], object] = bool
 
     def open(self, *, resume: bool, overwrite: bool) -> None:
         """Open the folder, or create it.
@@ -71,6 +78,29 @@ class RunFolder:
             raise RunError(
                 str(self.path), f"cannot be written: {error.strerror}", "choose another folder with --out"
             ) from error
+        self._lock()
+
+    def _lock(self) -> None:
+        """Keep other runs out of the folder until `release`, or until this process ends.
+
+        Raises RunError if another run is in it. Windows and some network file systems have no such locks.
+        """
+        self.release()
+        if fcntl is None:
+            return
+        descriptor = os.open(self.path, os.O_RDONLY)
+        self._unlock = weakref.finalize(self, os.close, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.abandon()
+            raise RunError(str(self.path), "another run is training into it now", "--out FOLDER") from None
+        except OSError:
+            self.release()
+
+    def release(self) -> None:
+        """Let other runs into the folder."""
+        self._unlock()
 
     def begin(self, config: Mapping[str, Any]) -> None:
         """Start a new run: write its options, and remove the files of an earlier run but for its model.
@@ -91,6 +121,7 @@ class RunFolder:
 
     def abandon(self) -> None:
         """Remove what `open` and a run that could not start have created, and nothing else."""
+        self.release()
         shutil.rmtree(self.fresh, ignore_errors=True)
         for folder in self.created:
             with suppress(OSError):
@@ -140,3 +171,4 @@ class RunFolder:
         """Write the options with the result, and remove the tokens, which only an unfinished run needs."""
         self.write_config(config)
         shutil.rmtree(self.tokens, ignore_errors=True)
+        self.release()

@@ -152,3 +152,13 @@ def test_a_finished_run_keeps_all_but_its_tokens(tmp_path: Path) -> None:
     names = ["config.json", "model.safetensors", "resume.safetensors"]
     assert sorted(path.name for path in folder.path.iterdir()) == names
     assert folder.read_config()["finished"]
+
+
+def test_two_runs_do_not_train_into_one_folder(tmp_path: Path) -> None:
+    first = _run(tmp_path / "run")
+    with pytest.raises(RunError, match="another run is training into it now") as refused:
+        RunFolder(tmp_path / "run").open(resume=False, overwrite=True)
+    assert refused.value.hint == "--out FOLDER"
+    assert not list((tmp_path / "run").glob(".tokens-*"))
+    first.release()
+    RunFolder(tmp_path / "run").open(resume=True, overwrite=False)

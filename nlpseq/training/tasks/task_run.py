@@ -56,11 +56,11 @@ class TaskRun(ABC):
         self.notes: list[str] = []
         self.folder = RunFolder(request.out)
         self.config: dict[str, Any] = {}
-        if request.resume:
-            self.folder.open(resume=True, overwrite=request.overwrite)
-            self._continue()
-        else:
-            self._begin()
+        try:
+            self._continue() if request.resume else self._begin()
+        except BaseException:
+            self.folder.release()
+            raise
 
     def _begin(self) -> None:
         """Start a new run."""
@@ -109,6 +109,7 @@ class TaskRun(ABC):
 
     def _continue(self) -> None:
         """Continue the folder's run, to the same bits unless a new budget, new values or a new corpus are asked for."""
+        self.folder.open(resume=True, overwrite=self.request.overwrite)
         earlier = self.folder.read_config()
         self._refuse_other_task(earlier)
         asked = continued(earlier, self.request)
@@ -294,7 +295,7 @@ def _options_of(earlier: Model, requested: RecurrentOptions) -> RecurrentOptions
     options = replace(requested, **earlier.options)
     for field in fields(requested):
         value, old = getattr(requested, field.name), getattr(options, field.name)
-        if value not in (field.default, old):
+        if value not in (None, field.default, old):
             raise OptionError(field.name, f"is {old} in {earlier.path}, was {value}", f"leave out {flag(field.name)}")
     return options
 

@@ -203,6 +203,7 @@ def test_a_stopped_run_keeps_its_text_until_a_corpus_is_named(command: str, tmp_
     WRITERS[command](tmp_path / "corpus.tsv", 2)
     plain = _run(command, tmp_path / "run", corpus=False, resume=True)
     assert any("has changed since" in note for note in plain.notes)
+    plain.folder.release()
     named = _run(command, tmp_path / "run", resume=True)
     assert any("it continues with the new text" in note for note in named.notes)
     assert _train(named)["steps"] == 9
