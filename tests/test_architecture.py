@@ -40,7 +40,7 @@ TRAINING_ROAD = (
     "nlpseq.timing",
     "nlpseq.api.training",
     "nlpseq.commands.bench",
-    "nlpseq.commands.training_bar",
+    "nlpseq.commands.training.bar",
 )
 
 LONGEST_FUNCTION = 60  # lines, signature and docstring included

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.text import Text
 from tour import SVG
 
-from nlpseq.commands.training_bar import TrainingBar
-from nlpseq.commands.training_lines import describe_validation
+from nlpseq.commands.training.bar import TrainingBar
+from nlpseq.commands.training.lines import describe_validation
 from nlpseq.training.progress import Progress
 
 DOCS = Path(__file__).parents[1]

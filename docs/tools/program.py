@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import typer
 
 from nlpseq.commands.cli import app
-from nlpseq.commands.help_page import entries
+from nlpseq.commands.help.page import entries
 
 DEFAULT = re.compile(r"\s*\[default: (.*)\]$", re.DOTALL)
 

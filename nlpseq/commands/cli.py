@@ -28,9 +28,9 @@ from typer.core import TyperGroup
 from nlpseq import __version__, process
 from nlpseq.commands import output
 from nlpseq.commands.flags import SETTINGS
+from nlpseq.commands.help.usage import UsageError, explained
 from nlpseq.commands.parsing import Group
 from nlpseq.commands.settings.variables import number_of_threads
-from nlpseq.commands.usage import UsageError, explained
 from nlpseq.errors import BackendError, Interrupted, NlpseqError, OptionError
 from nlpseq.options import as_flags
 from nlpseq.text.lines import ReaderGone, write_bytes

@@ -29,7 +29,7 @@ from nlpseq.commands.flags import (
     command,
 )
 from nlpseq.commands.inputs import note_typed_corpus
-from nlpseq.commands.score_table import WIDTH, score_lines
+from nlpseq.commands.tables.score_table import WIDTH, score_lines
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.errors import OptionError
 from nlpseq.evaluation.classifier_report import ClassifierReport

@@ -11,10 +11,10 @@ import typer
 
 from nlpseq.commands import output
 from nlpseq.commands.chosen_model import chosen_model
-from nlpseq.commands.facts_table import facts_lines
 from nlpseq.commands.flags import ClassifierPath, Json, ModelPath, ModelPaths, Without, application, command
 from nlpseq.commands.inputs import one_text
 from nlpseq.commands.parsing import Group
+from nlpseq.commands.tables.facts_table import facts_lines
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.classification import TextClassifier
 from nlpseq.decoding.ensemble import Ensemble

@@ -15,10 +15,10 @@ from typing import Any, Literal
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from nlpseq.commands.help_page import HELP_ALL, UNCUT, Row, page
+from nlpseq.commands.help.page import HELP_ALL, UNCUT, Row, page
+from nlpseq.commands.help.usage import UsageError, check_dashes, did_you_mean, explained, label, no_command
 from nlpseq.commands.settings.declared import Declared
 from nlpseq.commands.settings.defaults import set_arguments, set_defaults
-from nlpseq.commands.usage import UsageError, check_dashes, did_you_mean, explained, label, no_command
 from nlpseq.errors import OptionError
 
 

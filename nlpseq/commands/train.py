@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from nlpseq.commands.flags import RARE, Json, Like, Quiet, application, command
 from nlpseq.commands.inputs import note_typed_corpus
-from nlpseq.commands.training_display import show_training
+from nlpseq.commands.training.display import show_training
 from nlpseq.tasks import TASKS, Task
 
 STARTED = time.monotonic()

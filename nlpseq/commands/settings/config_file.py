@@ -14,10 +14,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from nlpseq.commands.help.usage import ALIKE, did_you_mean
 from nlpseq.commands.settings import declared
 from nlpseq.commands.settings.declared import TOP, Declared, Keys, WrongValue, spelled
 from nlpseq.commands.settings.layers import Layer, Value
-from nlpseq.commands.usage import ALIKE, did_you_mean
 from nlpseq.errors import ConfigError
 
 LARGEST_FILE = 1_000_000  # bytes

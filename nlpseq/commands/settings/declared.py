@@ -17,7 +17,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
-from nlpseq.commands.usage import did_you_mean
+from nlpseq.commands.help.usage import did_you_mean
 
 TOP = ""  # the name of the table above the first one
 LARGEST = 2**63  # no option is a number as large as that

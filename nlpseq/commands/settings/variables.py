@@ -14,9 +14,9 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 
+from nlpseq.commands.help.usage import did_you_mean
 from nlpseq.commands.settings.declared import Declared
 from nlpseq.commands.settings.layers import Layer, Value
-from nlpseq.commands.usage import did_you_mean
 from nlpseq.errors import ConfigError
 
 DEVICE, QUIET, THREADS, INSTRUCTIONS = "NLPSEQ_DEVICE", "NLPSEQ_QUIET", "NLPSEQ_THREADS", "NLPSEQ_INSTRUCTIONS"

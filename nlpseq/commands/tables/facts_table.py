@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nlpseq.commands.output import printable
-from nlpseq.commands.score_table import INDENT, WIDTH, score_lines
+from nlpseq.commands.tables.score_table import INDENT, WIDTH, score_lines
 from nlpseq.evaluation.scores import Score
 
 TYPED = ("options", "training")  # sections whose values can be typed after a flag

@@ -77,7 +77,7 @@ def check_dashes(args: Sequence[str], context: Any) -> None:
 
 def _corrected(option: str, args: Sequence[str], context: Any) -> WrongUsage | None:
     """What to say of an option that is a guess of the table."""
-    from nlpseq.commands.corrections import correct_option
+    from nlpseq.commands.help.corrections import correct_option
 
     correction = correct_option(option, args, context) if context else None
     if correction is None:
@@ -95,7 +95,7 @@ def _no_option(option: str, path: str, possibilities: Iterable[str], args: Seque
 
 def no_command(context: Any, names: Iterable[str], args: Sequence[str]) -> WrongUsage:
     """There is no command `args[0]` among the `names` of the group of `context`."""
-    from nlpseq.commands.corrections import correct_command
+    from nlpseq.commands.help.corrections import correct_command
 
     path, what = context.command_path, f"there is no command {args[0]!r}"
     correction = correct_command(args, context)

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.table import Table
 from rich.text import Text
 
-from nlpseq.commands import training_lines as lines
-from nlpseq.commands.sparkline import Losses
+from nlpseq.commands.training import lines
+from nlpseq.commands.training.sparkline import Losses
 
 if TYPE_CHECKING:
     from nlpseq.training.progress import Progress as Step

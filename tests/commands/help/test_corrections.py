@@ -13,8 +13,9 @@ import pytest
 import typer
 from typer.testing import Result
 
-from nlpseq.commands import cli, guesses
-from nlpseq.commands.help_page import choices_of
+from nlpseq.commands import cli
+from nlpseq.commands.help import guesses
+from nlpseq.commands.help.page import choices_of
 from nlpseq.commands.settings import variables
 from nlpseq.errors import NlpseqError
 

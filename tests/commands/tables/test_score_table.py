@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from nlpseq.commands.facts_table import facts_lines
-from nlpseq.commands.score_table import WIDTH, broken, score_lines
+from nlpseq.commands.tables.facts_table import facts_lines
+from nlpseq.commands.tables.score_table import WIDTH, broken, score_lines
 from nlpseq.evaluation.scores import Score, TextSize, language_model_scores
 from nlpseq.evaluation.translation_scores import BleuOptions, reference_scores
 

@@ -8,10 +8,10 @@ import time
 from typing import TYPE_CHECKING
 
 from nlpseq.commands import output
-from nlpseq.commands import training_lines as lines
+from nlpseq.commands.training import lines
 
 if TYPE_CHECKING:
-    from nlpseq.commands.training_bar import ReadingBar, TrainingBar
+    from nlpseq.commands.training.bar import ReadingBar, TrainingBar
     from nlpseq.training.progress import Progress
 
 EVERY_SECONDS = 10.0
@@ -97,7 +97,7 @@ class Live(Screen):
 
     def read(self, work: str, done: int, total: int | None) -> None:
         """Show a bar if reading takes long."""
-        from nlpseq.commands.training_bar import ReadingBar, open_console
+        from nlpseq.commands.training.bar import ReadingBar, open_console
 
         if not isinstance(self._bar, ReadingBar):
             self.close()
@@ -131,7 +131,7 @@ class Live(Screen):
             bar.stop()
 
     def _training_bar(self) -> TrainingBar:
-        from nlpseq.commands.training_bar import TrainingBar, open_console
+        from nlpseq.commands.training.bar import TrainingBar, open_console
 
         if not isinstance(self._bar, TrainingBar):
             self.close()

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from nlpseq.commands.training_bar import ReadingBar, TrainingBar
+from nlpseq.commands.training.bar import ReadingBar, TrainingBar
 from nlpseq.training.progress import Progress
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "docs" / "tools"))
 
 import live  # noqa: E402

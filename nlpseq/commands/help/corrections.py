@@ -9,8 +9,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from nlpseq.commands.guesses import ARGUMENT, COMMANDS, FLAGS, LEAVE_OUT, READ, WRITE
-from nlpseq.commands.help_page import choices_of
+from nlpseq.commands.help.guesses import ARGUMENT, COMMANDS, FLAGS, LEAVE_OUT, READ, WRITE
+from nlpseq.commands.help.page import choices_of
 
 SWITCH_VALUES = ("true", "false", "yes", "no", "on", "off", "auto", "all", "none")  # dropped after a switch
 
@@ -62,7 +62,7 @@ class _Typed:
         if answer == ARGUMENT:
             return self._as_argument()
         if answer == READ:
-            from nlpseq.commands.usage import FILTERS
+            from nlpseq.commands.help.usage import FILTERS
 
             return self._redirected(READ) if self.path.split()[-1] in FILTERS else None
         if answer == WRITE:

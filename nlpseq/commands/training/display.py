@@ -15,8 +15,8 @@ from types import FrameType
 from typing import Any
 
 from nlpseq.commands import output
-from nlpseq.commands import training_lines as lines
-from nlpseq.commands.training_screen import Moments, Screen, open_screen
+from nlpseq.commands.training import lines
+from nlpseq.commands.training.screen import Moments, Screen, open_screen
 from nlpseq.errors import Interrupted, NlpseqError
 from nlpseq.tasks import Task
 from nlpseq.text.formats import need_source

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from nlpseq.commands.training_display import show_training
+from nlpseq.commands.training.display import show_training
 from nlpseq.errors import Interrupted, RunError
 from nlpseq.tasks import TASKS
 from nlpseq.text.lines import ReaderGone

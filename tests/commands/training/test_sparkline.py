@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from nlpseq.commands.sparkline import Losses, sparkline
+from nlpseq.commands.training.sparkline import Losses, sparkline
 
 
 @pytest.mark.parametrize(

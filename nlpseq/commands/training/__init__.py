@@ -1,0 +1,1 @@
+"""What `nlpseq train` shows: `display` runs it, on a `screen` of `lines` or a `bar` with a `sparkline`."""
