@@ -26,7 +26,7 @@ demo: $(INSTALLED)
 # Remakes the bundled models, and writes the scores that checkpoints/README.md has. The number of steps is fixed, so that
 # one machine makes the same models each time.
 models: $(INSTALLED)
-	$(BIN)/nlpseq train lm stories --steps 1400 --hidden-size 256 --ngram-buckets 3072 --store int8 \
+	$(BIN)/nlpseq train lm stories --steps 1400 --hidden-size 320 --ngram-buckets 2816 --dropout 0.4 --average 0.99 --store int8 \
 		--out $(RUNS)/stories --overwrite
 	$(BIN)/nlpseq train translation english-german --steps 1500 --hidden-size 192 --vocab-size 1024 --store int8 \
 		--out $(RUNS)/english-german --overwrite

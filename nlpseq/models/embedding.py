@@ -24,7 +24,7 @@ from nlpseq.cells import LayerWeights
 from nlpseq.cells.unroll import project_inputs
 from nlpseq.models.stack import Layer, Noise
 
-LEAST_BUCKETS, MOST_BUCKETS = 256, 16384  # of the n-grams of each length, unless an option says otherwise
+LEAST_BUCKETS, MOST_BUCKETS = 224, 16384  # of the n-grams of each length, unless an option says otherwise
 TOKENS_PER_BUCKET = 45  # of the training text
 SHORT_TEXT = 30_000  # tokens; n-grams have up to 4 tokens in a shorter training text, else up to 5
 KEPT_BYTES = 1 << 27  # most memory for the products of all tokens

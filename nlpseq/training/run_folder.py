@@ -170,5 +170,9 @@ class RunFolder:
     def finish(self, config: Mapping[str, Any]) -> None:
         """Write the options with the result, and remove the tokens, which only an unfinished run needs."""
         self.write_config(config)
-        shutil.rmtree(self.tokens, ignore_errors=True)
+        self.drop_tokens()
         self.release()
+
+    def drop_tokens(self) -> None:
+        """Remove the tokens, which can be made again from the corpus."""
+        shutil.rmtree(self.tokens, ignore_errors=True)

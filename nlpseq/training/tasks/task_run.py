@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nlpseq.errors import CorpusError, OptionError, RunError
-from nlpseq.kernels.choice import Choice, choose, rounded_products
+from nlpseq.kernels.choice import rounded_products
 from nlpseq.models.model_file import TOKENISER, Model, load_model, read_tensors
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.native.memory import keep_freed_memory
@@ -27,15 +27,13 @@ from nlpseq.text.tokenisers import Tokeniser, load_tokeniser
 from nlpseq.training.continuing import Continuation, continued, file_marks
 from nlpseq.training.device_faults import explained
 from nlpseq.training.loop import Run
-from nlpseq.training.options import CorpusOptions, TrainingOptions
 from nlpseq.training.progress import Progress
 from nlpseq.training.repeating import command
 from nlpseq.training.requests import Request
 from nlpseq.training.run_folder import RunFolder
 from nlpseq.training.run_state import Kept
 from nlpseq.training.tasks.report import chosen_values, run_result
-
-PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+from nlpseq.training.tasks.starting import choose_kernel, options_of, precision_of, refuse_other_tokens
 
 
 class TaskRun(ABC):
@@ -70,9 +68,9 @@ class TaskRun(ABC):
             what = f"is in {request.out}, where --overwrite would replace it by the new model"
             raise OptionError("init_from", what, f"--out {request.out}-2")
         if earlier is not None:
-            _refuse_other_tokens(earlier, request.corpus_options)
-        model = request.model if earlier is None else _options_of(earlier, request.model)
-        self.choice = _choose(request.training, model)
+            refuse_other_tokens(earlier, request.corpus_options)
+        model = request.model if earlier is None else options_of(earlier, request.model)
+        self.choice = choose_kernel(request.training, model)
         for name in (*request.files(), *request.valid):
             need_source(name)  # before the folder, whose error may suggest --overwrite
         self.folder.open(resume=False, overwrite=request.overwrite)
@@ -87,7 +85,7 @@ class TaskRun(ABC):
     def _prepared(self, model: RecurrentOptions, tokeniser: Tokeniser | None) -> dict[str, Any]:
         """Read the corpus and choose the options that were left open; returns the configuration."""
         chosen = self.prepare(model, tokeniser)
-        self.training = replace(self.training, precision=PRECISIONS[str(self.choice.operands).removeprefix("torch.")])
+        self.training = replace(self.training, precision=precision_of(self.choice))
         self.notes[:0] = self.corpus.facts.get("notes", [])
         machine = {"kernel": self.choice.reason, "device": self.choice.device.type}
         return {
@@ -118,8 +116,22 @@ class TaskRun(ABC):
         self.request, self.model, self.training = asked.request, asked.request.model, asked.request.training
         precision = earlier["asked"]["training"].get("precision", "auto")
         wanted = asked.changes["precision"][1] if "precision" in asked.changes else precision
-        self.choice = _choose(replace(self.training, precision=wanted), self.model)
+        self.choice = choose_kernel(replace(self.training, precision=wanted), self.model)
+        try:
+            self._open_and_resume(earlier, asked)
+        except BaseException:
+            if earlier.get("finished"):
+                self.folder.drop_tokens()
+            raise
+        self._note_continuation(earlier, asked)
+        self.config["asked"]["training"]["precision"] = wanted
+        self.folder.write_config(self.config)
+        if self.run.counters.begun == self.run.step:
+            self.run.save()
+
+    def _open_and_resume(self, earlier: Mapping[str, Any], asked: Continuation) -> None:
         same_data = self._open_data(earlier, asked)
+        self.training = replace(self.training, precision=precision_of(self.choice))
         self._make_run(None)
         shapes = ("batch_size", "sequence_length", "batch_tokens", "random_seed", "longest")
         kept = Kept(
@@ -128,10 +140,6 @@ class TaskRun(ABC):
             noise="random_seed" not in asked.changes,
         )
         self.run.resume(further=asked.budget, same_validation=same_data, kept=kept)
-        self._note_continuation(earlier, asked)
-        self.folder.write_config(self.config)
-        if self.run.counters.begun == self.run.step:
-            self.run.save()
 
     def _further(self, config: Mapping[str, Any]) -> str:
         """The command that trains a finished run on."""
@@ -276,35 +284,3 @@ class TaskRun(ABC):
         self.config |= {"training": asdict(self.task.training), "result": result, "finished": True}
         self.folder.finish(self.config)
         return result
-
-
-def _choose(training: TrainingOptions, model: RecurrentOptions) -> Choice:
-    """Choose device, kernels and precision. Raises BackendError if what was requested cannot train the model."""
-    return choose(
-        training.backend,
-        training.precision,
-        training.device,
-        model.recurrent_cell.name,
-        layer_normalisation=model.layer_normalisation,
-        zoneout=model.zoneout,
-    )
-
-
-def _options_of(earlier: Model, requested: RecurrentOptions) -> RecurrentOptions:
-    """The options of a model to start from. Raises OptionError if other options are requested."""
-    options = replace(requested, **earlier.options)
-    for field in fields(requested):
-        value, old = getattr(requested, field.name), getattr(options, field.name)
-        if value not in (None, field.default, old):
-            raise OptionError(field.name, f"is {old} in {earlier.path}, was {value}", f"leave out {flag(field.name)}")
-    return options
-
-
-def _refuse_other_tokens(earlier: Model, requested: CorpusOptions) -> None:
-    """Raises OptionError if another tokeniser is requested than that of the model to start from."""
-    tokeniser, path = earlier.tokeniser, earlier.path
-    if requested.tokens not in ("auto", tokeniser.kind):
-        raise OptionError("tokens", f"is {tokeniser.kind} in {path}, was {requested.tokens}", "leave out --tokens")
-    if requested.vocab_size not in (None, tokeniser.size):
-        what = f"is {tokeniser.size} in {path}, was {requested.vocab_size}"
-        raise OptionError("vocab_size", what, "leave out --vocab-size")

@@ -131,6 +131,7 @@ def test_a_budget_that_is_spent_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="steps: is the length of the whole run") as refused:
         _run("lm", tmp_path / "run", resume=True, steps=5)
     assert "--steps 18" in refused.value.hint
+    assert not (tmp_path / "run" / "tokens").exists()
 
 
 @pytest.mark.parametrize(
