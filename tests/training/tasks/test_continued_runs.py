@@ -88,7 +88,7 @@ def test_a_finished_run_is_trained_on_to_a_new_end(command: str, tmp_path: Path)
     assert further.finish()["steps"] == 15
     config = json.loads((run / "config.json").read_text())
     assert config["training"]["steps"] == 15
-    assert [leg["after"] for leg in config["continued"]] == [6]
+    assert config["continued"] == [{"after": 6, "anneal": 0.4}]
 
 
 def test_the_optimisers_state_is_kept(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_values_of_training_are_taken_and_recorded(command: str, changed: dict[s
     _train(again)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert {name: config["training"][name] for name in changed} == changed
-    assert config["continued"][0] == {"after": 4, **changed}
+    assert config["continued"][0] == {"after": 4, **changed, "anneal": 0.4}
     assert {name: load_model(tmp_path / "run").header["training"][name] for name in changed} == changed
 
 
@@ -301,3 +301,12 @@ def test_the_command_names_every_kind_of_value(tmp_path: Path) -> None:
     for flag, value in (("--columns", "1,2"), ("--valid", str(path)), ("--dropout", "0.25"), ("--steps", "2")):
         assert words[words.index(flag) + 1] == value
     assert "--reset-before" in words
+
+
+def test_a_run_is_trained_on_for_minutes(tmp_path: Path) -> None:
+    _train(_run("lm", tmp_path / "run", steps=6))
+    further = _run("lm", tmp_path / "run", corpus=False, resume=True, minutes=0.03)
+    records = list(further.progress())
+    assert next(record.step for record in records if not record.note) == 7
+    assert further.run.counters.total == further.run.step > 6
+    assert not any("the same model again" in line for line in further.endings())
