@@ -15,7 +15,7 @@ trained for as long as the page says:
 
 Elsewhere training takes a few steps, so only the form of the output is compared: the number of fields in each line if
 they lie between tabs, the first word of each line if scores are written, and else that there is some. Of what training
-writes, the page shows the first two lines and the last one.
+writes, the page shows the first three lines and the result.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ ROOT = Path(__file__).parents[2]
 QUICK = {"steps": 2, "hidden_size": 16, "validations": 1}  # in place of minutes of training
 TIMEOUT = 900  # seconds
 TRAINING = re.compile(r"nlpseq train ")
+RESULT = re.compile(r"\S+model\.safetensors  ")  # the line of a finished run
 SCORES = re.compile(r"nlpseq evaluate\b")
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -182,7 +183,10 @@ def _first_words(lines: list[str]) -> list[str]:
 
 def shown(example: Example, found: list[str]) -> list[str]:
     """The lines of what was found that a page shows."""
-    return [*found[:2], "...", found[-1]] if TRAINING.search(example.source) and len(found) > 4 else found
+    if not TRAINING.search(example.source) or len(found) <= 5:
+        return found
+    result = next((line for line in found if RESULT.match(line)), found[-1])
+    return [*found[:3], "...", result]
 
 
 def shell_words(text: str) -> Iterator[list[str]]:
