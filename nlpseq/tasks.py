@@ -23,6 +23,7 @@ class Task:
     folder: Path  # of a run, if none is named
     corpus: str  # the bundled corpus, if none is named
     bundled: str  # the bundled model, if none is named and none is in the folder
+    bundled_text: str  # that the bundled model was trained on
     example: str  # a command that runs a model
     request: str  # the options dataclass of a training run
     run: str  # the training run
@@ -47,6 +48,7 @@ LANGUAGE_MODEL = Task(
     corpus="stories",
     example="nlpseq generate",
     bundled="stories",
+    bundled_text="176 kB of short stories",
     request="nlpseq.training.requests:LanguageModelRequest",
     run="nlpseq.training.tasks.language_model:LanguageModelRun",
     model="nlpseq.api.language_model:LanguageModel",
@@ -59,6 +61,7 @@ CLASSIFIER = Task(
     corpus="reviews",
     example='nlpseq classify "your text"',
     bundled="reviews",
+    bundled_text="5,000 made-up reviews",
     request="nlpseq.training.requests:ClassifierRequest",
     run="nlpseq.training.tasks.classification:ClassificationRun",
     model="nlpseq.api.classifier:Classifier",
@@ -71,6 +74,7 @@ TRANSLATOR = Task(
     corpus="english-german",
     example='nlpseq translate "your text"',
     bundled="english-german",
+    bundled_text="9,000 made-up pairs",
     request="nlpseq.training.requests:TranslatorRequest",
     run="nlpseq.training.tasks.translation:TranslationRun",
     model="nlpseq.api.translator:Translator",

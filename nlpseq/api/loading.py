@@ -27,7 +27,7 @@ def load(
     name = task_of(as_path(path))
     if name not in TASKS:
         model = load_model(as_path(path))  # raises for a file that is missing, damaged or foreign
-        raise ModelFileError(str(model.path), f"is of the task {model.task}, which this version does not know")
+        raise ModelFileError(model.name, f"is of the task {model.task}, which this version does not know")
     kind: type[TrainedModel] = TASKS[name].load("model")
     options: dict[str, Any] = {"device": device}
     if precision != "fp32":

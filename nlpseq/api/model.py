@@ -45,7 +45,7 @@ class TrainedModel:
         return [name for name in vars(cls) if not name.startswith("_") and callable(getattr(cls, name))]
 
     def __repr__(self) -> str:
-        return f"<nlpseq {self.task.noun} {self.path}>"
+        return f"<nlpseq {self.task.noun} {self.model.name}>"
 
     if not TYPE_CHECKING:
 
@@ -57,7 +57,7 @@ class TrainedModel:
                 raise AttributeError(f"{type(self).__name__} has no attribute {name!r}", name=name, obj=self)
             have = ", ".join(sorted(set(self.abilities()) - {"load"}))
             what = f"is a {self.task.noun} and cannot {name}; it has {have}"
-            raise TaskError(str(self.path), what, f"load a {' or a '.join(others)}")
+            raise TaskError(self.model.name, what, f"load a {' or a '.join(others)}")
 
 
 def make_options(kinds: Sequence[type], values: Mapping[str, Any], ability: str) -> list[Any]:

@@ -95,9 +95,9 @@ class Ensemble:
         first = models[0][0]
         for model, _ in models[1:]:
             if model.tokeniser.fingerprint != first.tokeniser.fingerprint:
-                what = f"its vocabulary differs from that of {first.path}, but models that work together share one"
+                what = f"its vocabulary differs from that of {first.name}, but models that work together share one"
                 hint = "train both on the same pairs and with the same --tokens and --vocab-size"
-                raise ModelFileError(str(model.path), what, hint)
+                raise ModelFileError(model.name, what, hint)
         members = [Member(on_device(model.weights, device), options) for model, options in models]
         return cls(members, first.tokeniser)
 

@@ -183,5 +183,5 @@ def load(path: Path) -> tuple[Model, ClassifierOptions]:
     """A classifier from its file or run folder. Raises ModelFileError as `load_model` does."""
     model = load_model(path, TASK)
     if not isinstance(model.header.get("labels"), list):
-        raise ModelFileError(str(model.path), "is a classifier without labels", "train it again, or copy it again")
+        raise ModelFileError(model.name, "is a classifier without labels", "train it again, or copy it again")
     return model, read_options(model, ClassifierOptions)

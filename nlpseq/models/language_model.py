@@ -239,10 +239,10 @@ def rounded(weights: dict[str, np.ndarray], precision: str) -> dict[str, np.ndar
     return {name: round_to_bf16(value) if value.ndim == 2 else value for name, value in weights.items()}
 
 
-def load(path: Path, precision: str = "fp32") -> tuple[Model, LanguageModelOptions]:
+def load(path: Path, precision: str = "fp32", flag: str = "-m") -> tuple[Model, LanguageModelOptions]:
     """A language model from its file or run folder, with its weights `rounded` to `precision`.
 
-    Raises ModelFileError as `load_model` does.
+    `flag` is the option that named it. Raises ModelFileError as `load_model` does.
     """
-    model = load_model(path, TASK)
+    model = load_model(path, TASK, flag)
     return replace(model, weights=rounded(model.weights, precision)), read_options(model, LanguageModelOptions)

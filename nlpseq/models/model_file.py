@@ -52,6 +52,11 @@ class Model:
     header: dict[str, Any]  # the JSON header: task, options, scores, data, version
     path: Path
 
+    @property
+    def name(self) -> str:
+        """What messages call the model: the path of its file, or the name of a bundled model."""
+        return model_path.shown(self.path)
+
 
 def write_tensors(path: Path, header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
     """Write named arrays and a JSON header to one file.
@@ -70,44 +75,40 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
 
     Raises ModelFileError if the file is missing, foreign, damaged or of a newer format.
     """
+    where = model_path.shown(path)
+    again = "train it again, or copy it again" if where == str(path) else "pip install --force-reinstall nlpseq"
     try:
         with safe_open(path, framework="np") as file:
             text = (file.metadata() or {}).get(KEY)
             if text is None:
-                raise ModelFileError(str(path), "is a safetensors file, but not one of nlpseq's")
+                raise ModelFileError(where, "is a safetensors file, but not one of nlpseq's")
             header = json.loads(text)
             _check_format(path, header)
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
     except FileNotFoundError:
-        raise ModelFileError(str(path), "no such file", "nlpseq train lm") from None
+        raise ModelFileError(where, "no such file", "nlpseq train lm") from None
     except OSError as error:
-        raise ModelFileError(str(path), f"cannot be read: {error.strerror or error}") from error
+        raise ModelFileError(where, f"cannot be read: {error.strerror or error}") from error
     except (SafetensorError, ValueError, TypeError) as error:
         if path.suffix not in ("", ".safetensors"):
-            raise ModelFileError(str(path), "is no model file", f"-m FOLDER, of a run; or its {NAME}") from None
-        raise ModelFileError(
-            str(path), f"is damaged, or not a model file: {str(error)[:200]}", "train it again, or copy it again"
-        ) from error
+            raise ModelFileError(where, "is no model file", f"-m FOLDER, of a run; or its {NAME}") from None
+        raise ModelFileError(where, f"is damaged, or not a model file: {str(error)[:200]}", again) from error
     expected = header.pop(CHECKSUM, "")
     if expected != _digest(header, tensors):
-        raise ModelFileError(
-            str(path),
-            "is damaged: its contents do not match its checksum",
-            "train it again, or copy it again",
-        )
+        raise ModelFileError(where, "is damaged: its contents do not match its checksum", again)
     try:
         return {**header, CHECKSUM: expected}, storage.unpack(tensors, header.get(STORAGE) or {})
     except ValueError as error:
-        raise ModelFileError(str(path), f"is damaged: {error}", "train it again, or copy it again") from error
+        raise ModelFileError(where, f"is damaged: {error}", again) from error
 
 
 def _check_format(path: Path, header: Any) -> None:
     if not isinstance(header, dict):
-        raise ModelFileError(str(path), "is a safetensors file, but not one of nlpseq's")
+        raise ModelFileError(model_path.shown(path), "is a safetensors file, but not one of nlpseq's")
     version = header.get("format")
     if not isinstance(version, int) or version > COMPACT_FORMAT:
         raise ModelFileError(
-            str(path),
+            model_path.shown(path),
             f"is of format {version}, made by nlpseq {header.get('version')}; this version reads formats "
             f"up to {COMPACT_FORMAT}",
             "pip install --upgrade nlpseq",
@@ -169,7 +170,7 @@ def read_header(path: Path) -> dict[str, Any] | None:
     return header if isinstance(header, dict) else None
 
 
-def _missing(path: Path, task: str | None) -> ModelFileError:
+def _missing(path: Path, task: str | None, flag: str) -> ModelFileError:
     """The error for a path that holds no model, with a hint at a model or at the way to one."""
     verb = next((own.command for own in TASKS.values() if own.folder == path), _verb(task))
     if (path / "config.json").exists():
@@ -178,7 +179,7 @@ def _missing(path: Path, task: str | None) -> ModelFileError:
         return ModelFileError(str(path), what, f"nlpseq train {verb} {go_on} --out {shlex.quote(str(path))}")
     if inside := _runs(path):
         fitting = [run for run in inside if task in (None, task_of(path / run))] or inside
-        hint = f"-m {shlex.quote(str(path / fitting[0]))}"
+        hint = f"{flag} {shlex.quote(str(path / fitting[0]))}"
         return ModelFileError(str(path), f"holds no model, but runs: {', '.join(inside)}", hint)
     bundled = model_path.BUNDLED if path == Path(path.name) else ()
     near = get_close_matches(path.name, [*_runs(path.absolute().parent), *bundled], 1, 0.8)
@@ -194,27 +195,30 @@ def _runs(folder: Path) -> list[str]:
         return []
 
 
-def _usual_model(task: str) -> str:
-    """A hint at the default folder of a task if it holds a model, else at training one."""
-    found = TASKS.get(task)
-    return f"-m {found.folder}" if found and task_of(found.folder) == task else f"nlpseq train {_verb(task)}"
+def _usual_model(task: str, flag: str) -> str:
+    """A hint at a model of a task: that of its default folder, the bundled one, or one to train."""
+    own = TASKS.get(task, LANGUAGE_MODEL)
+    if task_of(own.folder) == task:
+        return f"{flag} {own.folder}"
+    if own.name == task and model_path.bundled_file(own.bundled):
+        return f"{flag} {own.bundled}"
+    return f"nlpseq train {own.command}" if flag == "-m" else f"leave out {flag}"
 
 
-def load_model(path: Path, task: str | None = None) -> Model:
-    """Read a model from its file or run folder, or a bundled model by its name.
+def load_model(path: Path, task: str | None = None, flag: str = "-m") -> Model:
+    """Read a model from its file or run folder, or a bundled model by its name; `flag` is the option that named it.
 
     Raises ModelFileError if it is missing or damaged, or if it is a model of another task than `task`.
     """
     file = _file(path)
     if not file.exists():
-        raise _missing(path, task)
+        raise _missing(path, task, flag)
     header, tensors = read_tensors(file)
-    own_task = header.get("task")
+    own_task, name = header.get("task"), model_path.shown(file)
     if own_task is None or TOKENISER not in tensors:
-        raise ModelFileError(str(file), "is a file of nlpseq's, but not a model", f"use {NAME} of the run folder")
+        raise ModelFileError(name, "is a file of nlpseq's, but not a model", f"use {NAME} of the run folder")
     if task is not None and own_task != task:
-        what = f"is a {_noun(own_task)}, a {_noun(task)} is needed"
-        raise ModelFileError(str(file), what, _usual_model(task))
+        raise ModelFileError(name, f"is a {_noun(own_task)}, a {_noun(task)} is needed", _usual_model(task, flag))
     tokeniser = load_tokeniser(tensors.pop(TOKENISER).tobytes())
     return Model(own_task, header["options"], tensors, tokeniser, header, file)
 
@@ -225,7 +229,7 @@ def read_options(model: Model, kind: type[Options]) -> Options:
         return kind(**model.options)
     except (TypeError, OptionError) as error:
         hint = "pip install --upgrade nlpseq"
-        raise ModelFileError(str(model.path), f"has options that this version does not know: {error}", hint) from error
+        raise ModelFileError(model.name, f"has options that this version does not know: {error}", hint) from error
 
 
 def _noun(task: str) -> str:

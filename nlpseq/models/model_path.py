@@ -6,6 +6,7 @@ are in the checkout's checkpoints/bundled and in the installed package. A file o
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def model_path(given: Path | None, task: Task | None = None, note: Callable[[str
         if bundled is None or (task.folder / NAME).exists():
             return task.folder
         note(
-            f"no model in {task.folder} yet: using the bundled model {task.bundled}; "
+            f"no model in {task.folder} yet: using the bundled model {task.bundled} ({task.bundled_text}); "
             f"nlpseq train {task.command} trains your own"
         )
         return bundled
@@ -46,6 +47,16 @@ def bundled_file(name: str) -> Path | None:
     """The file of a bundled model, or None if it is missing: in the installed package, else in the checkout."""
     files = (folder / f"{name}.safetensors" for folder in FOLDERS)
     return next((file for file in files if file.exists()), None)
+
+
+def shown(path: Path) -> str:
+    """The path of a model in a message: a bundled model's is its name."""
+    return path.stem if path.parent in FOLDERS and path.stem in BUNDLED else str(path)
+
+
+def argument(path: Path) -> str:
+    """A model's file as `-m` takes it: a run folder, a file, or the name of a bundled model."""
+    return shlex.quote(shown(path.parent if path.name == NAME else path))
 
 
 def is_run(folder: Path) -> bool:

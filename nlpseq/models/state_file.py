@@ -51,7 +51,7 @@ def load_state(path: Path, model: Model, options: LanguageModelOptions) -> tuple
     if "model" not in header:
         raise ModelFileError(str(path), "is not the state of a model", "write one with --save-state")
     if header["model"] != model.header[CHECKSUM]:
-        raise ModelFileError(str(path), f"is the state of another model than {model.path}", "name its model with -m")
+        raise ModelFileError(str(path), f"is the state of another model than {model.name}", "name its model with -m")
     try:
         like = language_model.begin(model.weights, options, 1)
         return language_model.restore_state(named, like), int(header["last"])

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nlpseq.errors import CorpusError
+from nlpseq.text.addresses import ADDRESS, download, is_address
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.collection import (
     ARCHIVE,
@@ -239,9 +240,16 @@ def can_read_again(name: str) -> bool:
 
 
 def need_path(name: str) -> None:
-    """Raises CorpusError for a path that does not exist, with the most similar name."""
-    if not os.path.exists(name):
-        raise CorpusError(name, "there is no such file or corpus", _nearest(name))
+    """Raises CorpusError for standard input, a web address, and a path that does not exist, with the most similar name."""
+    if os.path.exists(name):
+        return
+    if name == STANDARD_INPUT:
+        what = "standard input is for language models only"
+        raise CorpusError(name, what, "COMMAND > table.tsv, and name table.tsv instead")
+    if is_address(name):
+        command, file = download(name)
+        raise CorpusError(name, ADDRESS, f"{command}, and name {file} instead" if command else file)
+    raise CorpusError(name, "there is no such file or corpus", _nearest(name))
 
 
 def _nearest(name: str) -> str:

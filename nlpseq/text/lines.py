@@ -3,6 +3,7 @@
     read_batches      takes all input that waits on standard input, and waits for no more
     read_file         the lines of a file, decompressed according to its suffix
     optional_input    standard input if it may hold text, for a command that can do without
+    has_unread        whether text waits on standard input
     decode_line       a line's text, and whether its bytes were valid
     write_lines       one line out for each line in, flushed; a closed pipe becomes ReaderGone
 
@@ -18,6 +19,7 @@ import os
 import select
 import stat
 import sys
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from io import BufferedReader
 from typing import BinaryIO, cast
@@ -75,6 +77,20 @@ def optional_input() -> int | BinaryIO | None:
 def comes(source: int | BinaryIO, seconds: float) -> bool:
     """Whether an `optional_input` has data, or ends, within some seconds."""
     return sys.platform == "win32" or not isinstance(source, int) or _waits(source, seconds)
+
+
+def has_unread() -> bool:
+    """Whether standard input is a file or a pipe with bytes that were not read; nothing is read or waited for.
+
+    It is False for a pipe on Windows, which cannot tell, and for an object that replaces standard input.
+    """
+    source = optional_input()
+    if not isinstance(source, int):
+        return False
+    status = os.fstat(source)
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size > os.lseek(source, 0, os.SEEK_CUR)
+    return _waits(source) and _waiting_bytes(source) > 0
 
 
 def read_batches(
@@ -206,6 +222,21 @@ def _waits(descriptor: int, seconds: float = 0) -> bool:
     if sys.platform == "win32":
         return False
     return bool(select.select([descriptor], [], [], seconds)[0])
+
+
+def _waiting_bytes(descriptor: int) -> int:
+    """The number of bytes that a pipe holds; 0 on Windows, and for a pipe that has ended."""
+    if sys.platform == "win32":
+        return 0
+    import fcntl
+    import termios
+
+    count = array("i", [0])
+    try:
+        fcntl.ioctl(descriptor, termios.FIONREAD, count)
+    except OSError:
+        return 0
+    return count[0]
 
 
 def _descriptor(stream: BinaryIO) -> int | None:

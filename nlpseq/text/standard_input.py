@@ -1,16 +1,17 @@
 """Standard input as a corpus.
 
 A corpus is read more than once and standard input is not, so the first reading copies it to a temporary file. The file
-has no name, or is removed when the process ends, however it ends.
+has no name, or is removed when the process ends, however it ends. It is read until the first end of file, because a
+terminal can be read on after it: each further read would need another Ctrl-D.
 """
 
 from __future__ import annotations
 
 import atexit
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from io import BufferedReader
 from typing import Any, BinaryIO, cast
 
 from nlpseq.errors import CorpusError
@@ -44,7 +45,8 @@ def _copy() -> BinaryIO:
         return _copies[0][1]
     copy = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  # until the process ends
     try:
-        shutil.copyfileobj(sys.stdin.buffer, copy)
+        while block := cast(BufferedReader, sys.stdin.buffer).read1(compression.PIECE_BYTES):
+            copy.write(block)
     except OSError as error:
         copy.close()
         what = f"standard input cannot be read: {error.strerror or error}"

@@ -9,7 +9,8 @@ steps and 200 more, the loss was then lower than after 400 at once, by 0.4 to 26
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class Continuation:
     budget: bool  # whether it has a new budget
     names_data: bool  # whether it names a corpus
     changes: Mapping[str, tuple[Any, Any]]  # by option: the value so far, and the new one
+    given: Collection[str]  # the options that were set
 
 
 def continued(config: Mapping[str, Any], request: Request) -> Continuation:
@@ -70,7 +72,15 @@ def continued(config: Mapping[str, Any], request: Request) -> Continuation:
         model=replace(request.model, **config["model"]),
         training=training,
     )
-    return Continuation(complete, bool(budget), _names_one(request, DATA), changes)
+    return Continuation(complete, bool(budget), _names_one(request, DATA), changes, request.given)
+
+
+def refuse_run_as_corpus(request: Request) -> None:
+    """Raises OptionError if a run folder is named as a corpus, as in `--resume checkpoints/lm`."""
+    for name in request.files():
+        if (Path(name) / "config.json").is_file():
+            hint = f"--{'resume --out' if request.resume else 'init-from'} {shlex.quote(name)}"
+            raise OptionError("CORPUS", f"{name} is a run, not a text to train on", hint)
 
 
 def file_marks(names: Iterable[str]) -> dict[str, list[int]]:

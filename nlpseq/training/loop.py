@@ -125,8 +125,8 @@ class Run:
             if self.updates.late:
                 self.task.validate()  # compiles kernels, which is not to be timed
             self.length.start_clock(self._time_validation)
-        self.last_saved, self.saved_at = self.state.capture(), time.monotonic()
-        start = self.last_saved if self.counters.total is None else None
+        self.known_good, self.saved_at = self.state.capture(), time.monotonic()
+        start = self.known_good if self.counters.total is None else None
         waiting: deque[Outcome] = deque()  # outcomes that have not been read yet
         while not self._has_ended():
             outcome, read = self._advance(waiting)
@@ -152,7 +152,7 @@ class Run:
                 yield self._recover(self.step)
                 continue
             yield self._record(newest, result)
-            self._save(now=self._has_ended() or (result is not None and not self.folder.resume.exists()))
+            self._save(now=self._has_ended(), validated=result is not None)
         if self.counters.best_loss > DIVERGED * self.task.chance:
             raise RunError(
                 str(self.folder.path),
@@ -186,7 +186,8 @@ class Run:
         started = time.monotonic()
         outcome = self._take_step()
         if outcome is None:
-            self._write_saved()
+            if not self.folder.resume.exists():
+                self._write(self.known_good)
             raise Interrupted(self.signal_number or signal.SIGINT)
         waiting.append(outcome)
         read: list[Outcome] = []
@@ -204,18 +205,25 @@ class Run:
             read.append(waiting.popleft())
             self.counters.tokens += read[-1].count
 
-    def _save(self, *, now: bool) -> None:
-        """Save the run, `now` or if it is time. Raises Interrupted, all saved, if a signal came."""
-        if now or self._due() or self.signal_number is not None:
-            self.last_saved = self.state.capture()
-            self._write_saved()
-            self.saved_at = time.monotonic()
+    def _save(self, *, now: bool, validated: bool) -> None:
+        """Save the run, `now` or if it is time. Raises Interrupted, all saved, if a signal came.
+
+        A failure later in the run returns to a state that was `validated`, which does not depend on the time.
+        """
+        save = now or self._due() or self.signal_number is not None or (validated and not self.folder.resume.exists())
+        if save or validated:
+            state = self.state.capture()
+            if validated or self.options.save_every is not None:
+                self.known_good = state
+            if save:
+                self._write(state)
+                self.saved_at = time.monotonic()
         if self.signal_number is not None:
             raise Interrupted(self.signal_number)
 
-    def _write_saved(self) -> None:
-        """Write the last saved state, and a model if the run has not written one yet."""
-        self.folder.save_resume(*self.last_saved)
+    def _write(self, state: SavedState) -> None:
+        """Write a state, and a model if the run has not written one yet."""
+        self.folder.save_resume(*state)
         self.validation.save_first()
 
     def _due(self) -> bool:
@@ -253,7 +261,7 @@ class Run:
         return progress
 
     def _recover(self, failed: int) -> Progress:
-        """Return to the last saved state with half the learning rate. Raises RunError after RETRIES times."""
+        """Return to the last good state with half the learning rate. Raises RunError after RETRIES times."""
         scale, retries = self.counters.rate_scale, self.counters.retries + 1
         learning_rate = scale * self.updates.learning_rate
         if retries > RETRIES:
@@ -262,7 +270,7 @@ class Run:
                 f"the loss became non-finite at step {failed} {retries} times, last with a rate of {learning_rate:g}",
                 self._gentler(),
             )
-        self.state.restore(*self.last_saved)
+        self.state.restore(*self.known_good)
         self.step_taker.forget()
         self.counters.rate_scale, self.counters.retries = scale / 2, retries
         return self._note(

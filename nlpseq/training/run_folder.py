@@ -49,12 +49,8 @@ class RunFolder:
         self.created: list[Path] = []  # folders
         self._unlock: Callable[[], object] = bool
 
-    def open(self, *, resume: bool, overwrite: bool) -> None:
-        """Open the folder, or create it.
-
-        Raises OptionError if both `resume` and `overwrite` are set. Raises RunError if the folder holds a run and
-        neither is set, if there is nothing to resume, or if the folder cannot be written.
-        """
+    def check(self, *, resume: bool, overwrite: bool) -> None:
+        """Raises as `open` does, but for a folder that cannot be written; changes nothing."""
         if resume and overwrite:
             raise OptionError("resume and overwrite", "are opposites: use one of them")
         used = self.model.exists() or self.resume.exists()
@@ -69,6 +65,14 @@ class RunFolder:
         if used and not (resume or overwrite):
             resuming = "--resume, " if self.resume.exists() else ""
             raise RunError(str(self.path), "holds a run already", f"add {resuming}--overwrite or --out FOLDER")
+
+    def open(self, *, resume: bool, overwrite: bool) -> None:
+        """Open the folder, or create it.
+
+        Raises OptionError if both `resume` and `overwrite` are set. Raises RunError if the folder holds a run and
+        neither is set, if there is nothing to resume, or if the folder cannot be written.
+        """
+        self.check(resume=resume, overwrite=overwrite)
         self.created = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             (self.tokens if resume else self.fresh).mkdir(parents=True, exist_ok=True)

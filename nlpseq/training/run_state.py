@@ -41,6 +41,7 @@ class Counters:
     total: int | None = None  # number of steps of the whole run, None until it is known
     best: float = math.inf  # loss or negative selection score of the best model
     best_loss: float = math.inf  # loss of the best model
+    best_step: int = 0  # number of steps of the best model
     without_progress: int = 0  # validations since the best model
     rate_scale: float = 1.0  # halved each time the loss becomes non-finite
     retries: int = 0

@@ -58,7 +58,7 @@ class Validation:
             rank = loss if score is None else -score
             best = rank < counters.best or (rank == counters.best and loss < counters.best_loss)
             if best:
-                counters.best_loss = loss
+                counters.best_loss, counters.best_step = loss, counters.step
             if best:
                 self.task.save(self.folder.model, counters.step, loss)
                 self.has_model = True

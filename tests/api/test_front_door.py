@@ -177,7 +177,7 @@ def test_training_tells_its_progress_and_its_choices(tmp_path: Path) -> None:
         "lm", corpus, out=tmp_path / "model", steps=5, device="cpu", progress=steps.append, note=notes.append, **sizes
     )
     assert [record.step for record in steps] == [1, 2, 3, 4, 5]
-    assert notes[0].startswith("lstm 1x8 | ")
+    assert notes[0].startswith("lstm 1x8, embedding ")
     assert isinstance(model, nlpseq.LanguageModel)
     with pytest.raises(RunError, match="holds a run already"):
         nlpseq.train("lm", corpus, out=tmp_path / "model", steps=5)

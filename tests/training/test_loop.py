@@ -223,7 +223,7 @@ def test_patience_ends_a_run_that_makes_no_progress(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_not_finite_is_rolled_back_and_retried_at_half_the_rate(tmp_path: Path) -> None:
     task = Bowl(lambda call: math.nan if call == 8 else None)
-    run = _run(task, tmp_path, steps=12, save_every=5, anneal=0.0)
+    run = _run(task, tmp_path, steps=12, save_every=5, validations=1, anneal=0.0)
     records = list(run.progress())
     notes = [record for record in records if record.note]
     assert len(notes) == 1
@@ -233,6 +233,12 @@ def test_a_loss_that_is_not_finite_is_rolled_back_and_retried_at_half_the_rate(t
     assert [r.rate for r in records if not r.note] == pytest.approx([0.1] * 7 + [0.05] * 7)
     assert all(torch.isfinite(value).all() for value in task.parameters.values())
     assert task.batches == 12, "the place in the data went back, too"
+
+
+def test_a_roll_back_does_not_depend_on_the_time(tmp_path: Path) -> None:
+    task = Bowl(lambda call: math.nan if call == 8 else None)
+    notes = [record.note for record in _run(task, tmp_path, steps=12, validations=4).progress() if record.note]
+    assert "back to step 6" in notes[0], "the last validation"
 
 
 def test_what_is_run_again_after_a_rollback_is_what_a_run_at_that_rate_does(tmp_path: Path) -> None:

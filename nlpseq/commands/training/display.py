@@ -21,7 +21,9 @@ from nlpseq.errors import Interrupted, NlpseqError
 from nlpseq.tasks import Task
 from nlpseq.text.formats import need_source
 from nlpseq.text.lines import ReaderGone
+from nlpseq.training.continuing import refuse_run_as_corpus
 from nlpseq.training.requests import Request
+from nlpseq.training.run_folder import RunFolder
 from nlpseq.training.signals import stopping_on_signals
 
 
@@ -53,9 +55,10 @@ def show_training(task: Task, request: Request, started: float, *, quiet: bool =
     `started` is the time at which the budget began. Raises Interrupted after a signal, once the run is saved, and
     NlpseqError for what the user can mend.
     """
-    if not request.resume:
-        for name in (*request.files(), *request.valid):
-            need_source(name)
+    refuse_run_as_corpus(request)
+    for name in (*request.files(), *request.valid):
+        need_source(name)
+    RunFolder(request.out).check(resume=request.resume, overwrite=request.overwrite)
     screen, events, run = open_screen(quiet=quiet, json=json), Events(wanted=json), None
     try:
         screen.say(lines.reading(task, request))

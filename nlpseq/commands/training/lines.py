@@ -159,15 +159,17 @@ def as_event(progress: Progress, sample: Sample | None) -> dict[str, Any]:
 
 
 def result_line(result: Mapping[str, Any]) -> str:
-    """The last line of a run: its model, its length and the scores of the whole validation part."""
+    """The result of a run: its model, its length and the scores of the whole validation part; then their signature."""
     valid = result["valid"]
     shown = [
         f"{words} {'none' if valid[name] is None else format(valid[name], form)}"
         for name, words, form in SCORES
         if name in valid
     ]
-    length = f"{result['steps']} steps in {result['seconds']} s"
-    return "  ".join([result["model"], length, f"validation (all): {shown[0]}", *shown[1:], valid["signature"]])
+    best = f", best after {result['best_step']}" if result["best_step"] not in (0, result["steps"]) else ""
+    length = f"{result['steps']} steps{best}, in {result['seconds']} s"
+    line = "  ".join([result["model"], length, f"validation (all): {shown[0]}", *shown[1:]])
+    return f"{line}\n{valid['signature']}"
 
 
 def continuing(run: TaskRun) -> str:

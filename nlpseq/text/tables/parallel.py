@@ -14,12 +14,14 @@ from itertools import zip_longest
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.progress import Watch, unwatched, watched_rows
-from nlpseq.text.readers.rows import text_lines
+from nlpseq.text.readers.rows import is_table, text_lines
 from nlpseq.text.readers.table import one_line
 from nlpseq.text.signature import rows_sha256
 from nlpseq.text.tables.notes import gather
 from nlpseq.text.tables.pair_tables import Columns, Pair, read_table
 
+HELD_OUT = 0.05  # of the pairs, for validation
+MOST_HELD_OUT = 1000
 FEWEST = 20  # pairs, of which training can hold one out
 
 
@@ -81,6 +83,40 @@ def read_parallel(
         raise CorpusError(names[0], f"it has no pair with text on both sides, only {pairs.blank:,} with a blank side")
     pairs.notes = gather(notes)
     return pairs
+
+
+def are_two_files(names: Sequence[str]) -> bool:
+    """Whether names are those of a source file and a target file, not of tables."""
+    return len(names) == 2 and not any(map(is_table, names))
+
+
+def held_out_count(pairs: int) -> int:
+    """The number of pairs that training holds out at the end of this many; 0 if they are too few."""
+    return min(MOST_HELD_OUT, int(pairs * HELD_OUT))
+
+
+def read_split(
+    names: Sequence[str],
+    valid: Sequence[str],
+    *,
+    two_files: bool,
+    columns: Columns | None = None,
+    watch: Watch = unwatched,
+) -> tuple[Pairs, Pairs]:
+    """The training and the validation pairs; without `valid` these are the last ones of the training text.
+
+    Raises CorpusError if they cannot be read or are too few.
+    """
+    pairs = read_parallel(names, two_files=two_files, columns=columns, watch=watch)
+    if valid:
+        return pairs, read_parallel(valid, two_files=are_two_files(valid), columns=columns, watch=watch)
+    count = held_out_count(len(pairs))
+    if not count:
+        hint = "--valid FILE --valid FILE, source and target" if two_files else "--valid FILE"
+        raise CorpusError(names[0], f"needs at least {int(1 / HELD_OUT)} pairs, has {len(pairs)}", hint)
+    train, held_out = pairs.span(0, len(pairs) - count), pairs.span(len(pairs) - count, len(pairs))
+    train.blank, train.notes = pairs.blank, pairs.notes
+    return train, held_out
 
 
 def read_two_files(source: str, target: str) -> Iterator[Pair]:

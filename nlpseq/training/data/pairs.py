@@ -22,15 +22,12 @@ from nlpseq.files import replace_file
 from nlpseq.models.translator import decoder_inputs
 from nlpseq.text.padding import Ids
 from nlpseq.text.progress import Watch, unwatched, watched_rows
-from nlpseq.text.readers.rows import is_table
 from nlpseq.text.tables.notes import joined
 from nlpseq.text.tables.pair_tables import Columns
-from nlpseq.text.tables.parallel import Pairs, read_parallel
+from nlpseq.text.tables.parallel import Pairs, read_split
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 from nlpseq.training.data.sentences import Sentences
 
-HELD_OUT = 0.05  # of the pairs, for validation
-MOST_HELD_OUT = 1000
 CHARACTERS_ARE_ENOUGH = 30  # mean length of a text; longer texts are modelled in BPE tokens, not in characters
 VOCABULARY = {"word": 30_000, "bpe": 4096, "unigram": 4096, "byte": 256, "char": 16_384}
 LARGE, LARGE_VOCABULARY = 100_000, 8192  # from this number of pairs on, the vocabulary of word pieces is larger
@@ -102,13 +99,15 @@ def tokenise_pairs(
     Without `valid` the last pairs are held out. A tokeniser is trained unless one is passed. `watch` is told how far it
     is. Raises CorpusError if a source cannot be read or too few pairs are left for training.
     """
-    train, held_out = _read_split(names, valid, two_files=two_files, columns=columns, watch=watch)
+    train, held_out = read_split(names, valid, two_files=two_files, columns=columns, watch=watch)
     if tokeniser is None:
         tokeniser = _learn_tokeniser(train, tokens, vocabulary_size, watch)
     pairs = _encode_fitting(tokeniser, train, names[0], longest, watch)
     valid_pairs = _encode_fitting(tokeniser, held_out, (valid or names)[0], longest, watch)
     facts = {
         "corpus": list(names),
+        "two_files": two_files,
+        "columns": None if columns is None else list(columns),
         "sha256": train.sha256,
         "pairs": len(pairs),
         "valid": list(valid or names),
@@ -124,23 +123,6 @@ def tokenise_pairs(
         _write(folder / f"{name}.npz", tokenised)
     replace_file(folder / "corpus.json", json.dumps(facts).encode())
     return open_pairs(folder)
-
-
-def _read_split(
-    names: Sequence[str], valid: Sequence[str], *, two_files: bool, columns: Columns | None, watch: Watch
-) -> tuple[Pairs, Pairs]:
-    """The training and the validation pairs. Raises CorpusError if they cannot be read or are too few."""
-    pairs = read_parallel(names, two_files=two_files, columns=columns, watch=watch)
-    if valid:
-        texts = len(valid) == 2 and not any(is_table(name) for name in valid)
-        return pairs, read_parallel(valid, two_files=texts, columns=columns, watch=watch)
-    count = min(MOST_HELD_OUT, int(len(pairs) * HELD_OUT))
-    if not count:
-        hint = "--valid FILE --valid FILE, source and target" if two_files else "--valid FILE"
-        raise CorpusError(names[0], f"needs at least {int(1 / HELD_OUT)} pairs, has {len(pairs)}", hint)
-    train, held_out = pairs.span(0, len(pairs) - count), pairs.span(len(pairs) - count, len(pairs))
-    train.blank, train.notes = pairs.blank, pairs.notes
-    return train, held_out
 
 
 def _learn_tokeniser(pairs: Pairs, tokens: str, vocabulary_size: int | None, watch: Watch) -> Tokeniser:

@@ -235,8 +235,8 @@ class ClassificationRun(TaskRun):
     def open_earlier(self, path: Path) -> Model:
         """Load a classifier, or the embedding and recurrent layers of a language model."""
         if task_of(path) == TASK:
-            return load_model(path, TASK)
-        earlier, options = language_model.load(path)
+            return load_model(path, TASK, "--init-from")
+        earlier, options = language_model.load(path, flag="--init-from")
         shared = {field.name for field in fields(ClassifierOptions)} & {field.name for field in fields(options)}
         kept = {name: getattr(options, name) for name in shared}
         lower = ("embedding.", "ngrams.", "layers.")
@@ -292,9 +292,10 @@ class ClassificationRun(TaskRun):
         millions = sum(value.numel() for value in self.task.parameters.values()) / 1e6
         directions = "both directions" if model.bidirectional else "one direction"
         return (
-            f"{model.cell} {model.layers}x{model.hidden_size} in {directions}, {model.pooling} pooling | "
+            f"{model.cell} {model.layers}x{model.hidden_size} in {directions}, {model.pooling} pooling, "
+            f"embedding {model.embedding_size} | "
             f"{millions:.2f} M parameters | {tokeniser.kind} vocabulary of {tokeniser.size:,} | "
-            f"{len(self.corpus.labels)} labels | {self.choice.reason} | random seed {self.training.random_seed}"
+            f"{len(self.corpus.labels)} labels"
         )
 
     def finish(self) -> dict[str, Any]:

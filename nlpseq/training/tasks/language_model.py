@@ -218,7 +218,7 @@ class LanguageModelRun(TaskRun):
         ngram_part = f" ({ngrams:.2f} M for n-grams)" if ngrams else ""
         tokeniser, model = self.corpus.tokeniser, self.model
         return (
-            f"{model.cell} {model.layers}x{model.hidden_size} | {sum(sizes.values()):.2f} M parameters{ngram_part} | "
-            f"{tokeniser.kind} vocabulary of {tokeniser.size:,} | {len(self.corpus.train):,} tokens | "
-            f"{self.choice.reason} | random seed {self.training.random_seed}"
+            f"{model.cell} {model.layers}x{model.hidden_size}, embedding {model.embedding_size} | "
+            f"{sum(sizes.values()):.2f} M parameters{ngram_part} | "
+            f"{tokeniser.kind} vocabulary of {tokeniser.size:,} | {len(self.corpus.train):,} tokens"
         )

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from nlpseq.evaluation.scores import Score
-from nlpseq.models.options import RecurrentOptions
-from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.length import DEFAULT_MINUTES, Length
 from nlpseq.training.loop import Run
 from nlpseq.training.options import TrainingOptions
 
 
-def chosen_values(model: RecurrentOptions, training: TrainingOptions, length: Length, tokeniser: Tokeniser) -> str:
-    """The values of training in one line."""
+def chosen_values(training: TrainingOptions, length: Length) -> str:
+    """The values of training in one line, those that were chosen and those that were set."""
     total = length.counters.total
     sequence = getattr(training, "sequence_length", None)
     batch = training.batch_size or f"{getattr(training, 'batch_tokens', None)} tokens"
@@ -25,10 +23,7 @@ def chosen_values(model: RecurrentOptions, training: TrainingOptions, length: Le
         *([f"{training.accumulate} batches a step"] if training.accumulate > 1 else []),
         f"rate {training.learning_rate:g} ({training.optimiser})",
         f"dropout {training.dropout:g}, of inputs {training.input_dropout:g}",
-        f"embedding {model.embedding_size}",
-        f"{training.precision} products",
         *([f"validations {length.validations}"] if total is not None else []),
-        f"tokens {tokeniser.kind}",
     ]
     return " | ".join(parts)
 
@@ -37,6 +32,7 @@ def run_result(run: Run, seconds: float, scores: Sequence[Score]) -> dict[str, A
     """The steps, the time and the scores of a finished run, as values of JSON."""
     return {
         "steps": run.step,
+        "best_step": run.counters.best_step,
         "seconds": round(seconds, 2),
         "tokens_per_second": round(run.counters.tokens / max(run.counters.seconds, 1e-9), 1),
         "valid": _valid(scores),

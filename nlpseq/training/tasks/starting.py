@@ -37,13 +37,13 @@ def options_of(earlier: Model, requested: RecurrentOptions) -> RecurrentOptions:
     for field in fields(requested):
         value, old = getattr(requested, field.name), getattr(options, field.name)
         if value not in (None, field.default, old):
-            raise OptionError(field.name, f"is {old} in {earlier.path}, was {value}", f"leave out {flag(field.name)}")
+            raise OptionError(field.name, f"is {old} in {earlier.name}, was {value}", f"leave out {flag(field.name)}")
     return options
 
 
 def refuse_other_tokens(earlier: Model, requested: CorpusOptions) -> None:
     """Raises OptionError if another tokeniser is requested than that of the model to start from."""
-    tokeniser, path = earlier.tokeniser, earlier.path
+    tokeniser, path = earlier.tokeniser, earlier.name
     if requested.tokens not in ("auto", tokeniser.kind):
         raise OptionError("tokens", f"is {tokeniser.kind} in {path}, was {requested.tokens}", "leave out --tokens")
     if requested.vocab_size not in (None, tokeniser.size):

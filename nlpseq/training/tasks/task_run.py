@@ -24,7 +24,7 @@ from nlpseq.tasks import TASKS
 from nlpseq.text.formats import need_source
 from nlpseq.text.progress import Watch, unwatched
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser
-from nlpseq.training.continuing import Continuation, continued, file_marks
+from nlpseq.training.continuing import Continuation, continued, file_marks, refuse_run_as_corpus
 from nlpseq.training.device_faults import explained
 from nlpseq.training.loop import Run
 from nlpseq.training.progress import Progress
@@ -76,11 +76,11 @@ class TaskRun(ABC):
         self.folder.open(resume=False, overwrite=request.overwrite)
         try:
             self.config = self._prepared(model, None if earlier is None else earlier.tokeniser)
+            self._make_run(None if earlier is None else earlier.weights)
             self.folder.begin(self.config)
         except BaseException:
             self.folder.abandon()
             raise
-        self._make_run(None if earlier is None else earlier.weights)
 
     def _prepared(self, model: RecurrentOptions, tokeniser: Tokeniser | None) -> dict[str, Any]:
         """Read the corpus and choose the options that were left open; returns the configuration."""
@@ -107,6 +107,7 @@ class TaskRun(ABC):
 
     def _continue(self) -> None:
         """Continue the folder's run, to the same bits unless a new budget, new values or a new corpus are asked for."""
+        refuse_run_as_corpus(self.request)
         self.folder.open(resume=True, overwrite=self.request.overwrite)
         earlier = self.folder.read_config()
         self._refuse_other_task(earlier)
@@ -165,7 +166,8 @@ class TaskRun(ABC):
             try:
                 need_source(name)
             except CorpusError as error:
-                hint = f"nlpseq train {TASKS[self.name].command} CORPUS --resume, with a corpus that is there"
+                out = shlex.join(["--out", str(self.folder.path)])
+                hint = f"nlpseq train {TASKS[self.name].command} CORPUS --resume {out}, with a corpus that is there"
                 raise CorpusError(error.where, f"the run's corpus cannot be read: {error.what}", hint) from None
         return self._read_again(earlier, names)
 
@@ -203,7 +205,8 @@ class TaskRun(ABC):
         end = f" to step {total:,}" if total is not None else ""
         self.notes.append(f"continues after step {self.run.step:,}{end}")
         for name, (old, new) in asked.changes.items():
-            self.notes.append(f"{flag(name)} {new} (was {old})")
+            further = ", as usual for further steps" if name not in asked.given else ""
+            self.notes.append(f"{flag(name)} {new} (was {old}{further})")
         self.config["training"] = asdict(self.training)
         self.config["asked"] = self.request.as_json()
         self.config["finished"] = False
@@ -224,7 +227,7 @@ class TaskRun(ABC):
 
     def open_earlier(self, path: Path) -> Model:
         """Load the model to start from. Raises ModelFileError if the task cannot use it."""
-        return load_model(path, self.name)
+        return load_model(path, self.name, "--init-from")
 
     @abstractmethod
     def prepare(self, model: RecurrentOptions, tokeniser: Tokeniser | None) -> dict[str, Any]:
@@ -240,18 +243,20 @@ class TaskRun(ABC):
 
     @abstractmethod
     def summary(self) -> str:
-        """The model, the corpus and the kernel in one line."""
+        """The model and the corpus in one line."""
 
     def chosen(self) -> str:
-        """The values of training in one line, those that were chosen and those that were set."""
-        return chosen_values(self.model, self.training, self.run.length, self.corpus.tokeniser)
+        """The values of training, and the kernel with the random seed, in a line each."""
+        machine = f"{self.choice.reason} | random seed {self.training.random_seed}"
+        return f"{chosen_values(self.training, self.run.length)}\n{machine}"
 
     def endings(self) -> list[str]:
         """What to do with the model, and the command that repeats a run of minutes."""
         lines = [f"try: {TASKS[self.name].example} -m {shlex.quote(str(self.folder.path))}"]
         asked = self.request.training
         if asked.steps is None and asked.epochs is None and not self.config.get("continued"):
-            lines.append(f"the same model again: {command(self.config)}")
+            again = shlex.join(["--out", f"{self.folder.path}-again"])
+            lines.append(f"the same model again: {command(self.config)} {again}")
         return lines
 
     def sample(self) -> str | None:
@@ -278,7 +283,8 @@ class TaskRun(ABC):
         weights.pop(TOKENISER)
         self.task.load(weights)
         scores = self.task.scores()
-        self.task.save(self.folder.model, self.run.step, self.run.counters.best_loss, scores)
+        counters = self.run.counters
+        self.task.save(self.folder.model, counters.best_step or counters.step, counters.best_loss, scores)
         seconds = time.monotonic() - self.started
         result = {"model": str(self.folder.model), "task": self.name, **run_result(self.run, seconds, scores)}
         self.config |= {"training": asdict(self.task.training), "result": result, "finished": True}

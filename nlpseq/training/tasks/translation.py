@@ -243,10 +243,10 @@ class TranslationRun(TaskRun):
         """The chosen model and training in one line."""
         model, tokeniser = self.model, self.corpus.tokeniser
         millions = sum(value.numel() for value in self.task.parameters.values()) / 1e6
+        sizes = f"{model.encoder_layers}+{model.layers}x{model.hidden_size}, embedding {model.embedding_size}"
         return (
-            f"{model.cell} {model.encoder_layers}+{model.layers}x{model.hidden_size} | {millions:.2f} M parameters | "
-            f"{tokeniser.kind} vocabulary of {tokeniser.size:,} | {_pairs(len(self.corpus.train))} | "
-            f"{self.choice.reason} | random seed {self.training.random_seed}"
+            f"{model.cell} {sizes} | {millions:.2f} M parameters | "
+            f"{tokeniser.kind} vocabulary of {tokeniser.size:,} | {_pairs(len(self.corpus.train))}"
         )
 
 

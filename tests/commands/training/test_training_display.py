@@ -37,8 +37,12 @@ STEP = Progress(
 VALIDATION = replace(STEP, validation=2.5, best=True)
 NOTE = replace(STEP, loss=math.nan, gradient_norm=math.nan, note="back to step 3")
 SCORES = {"loss": 1.5, "perplexity": None, "signature": "loss|unit:token"}
-RESULT = {"model": "m.safetensors", "task": "language-model", "steps": 40, "seconds": 1.5, "valid": SCORES}
-LINE = "m.safetensors  40 steps in 1.5 s  validation (all): loss 1.5000  perplexity none  loss|unit:token\n"
+LENGTH = {"steps": 40, "best_step": 31, "seconds": 1.5}
+RESULT = {"model": "m.safetensors", "task": "language-model", **LENGTH, "valid": SCORES}
+LINE = (
+    "m.safetensors  40 steps, best after 31, in 1.5 s  validation (all): loss 1.5000  perplexity none\n"
+    "loss|unit:token\n"
+)
 
 
 class LostTerminal(io.StringIO):
@@ -114,7 +118,7 @@ def show(tmp_path: Path) -> Show:
             prepare(watch)
             return FakeRun(SimpleNamespace(path=folder, resume=folder / "resume.safetensors"), steps, task, **parts)
 
-        request = SimpleNamespace(resume=resume, out=folder, valid=(), files=lambda: files)
+        request = SimpleNamespace(resume=resume, overwrite=False, out=folder, valid=(), files=lambda: files)
         fake: Any = SimpleNamespace(corpus="stories", load=lambda what: make)
         show_training(fake, request, 0.0, quiet=quiet, json=json)  # type: ignore[arg-type]
 
