@@ -1,7 +1,7 @@
 """Whether an argument of a filter is a text or a file; a mistyped file name is not answered as if it were a text.
 
-So an argument that looks like a path and names no file is refused. The cost is that a text such as `and/or`, without a
-space, needs `echo` and a pipe.
+So an argument that is probably a path and names no file is refused: it starts as a path, its folder exists, or it ends
+as the name of a file that is read. A text such as `and/or` is none of these.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from pathlib import Path
 
 from nlpseq.errors import CorpusError
 from nlpseq.models.model_file import NAME as MODEL_FILE
+from nlpseq.text.addresses import is_address
+from nlpseq.text.compression import compression_of, read_blocks
+from nlpseq.text.encodings import OTHER_MARKS, iconv_command
 
+EVERY_BYTE = "nlpseq tokenize"  # the commands that read bytes in any encoding
 LONGEST_NAME = 255  # bytes: a longer argument is a text, whatever it looks like
 ALIKE = 0.75  # how alike a mistyped name and a file's name are; 1: equal
 
@@ -22,7 +26,9 @@ UNPACKED = {  # files without lines of text, and the command that writes their t
     ".parquet": "nlpseq corpus show --text-column NAME {}",
     ".pdf": "pdftotext {} -",
 }
-SUFFIXES = {*UNPACKED, MODEL, ".gz", ".xz", ".zst", ".bz2", ".log", ".html", ".htm", ".xml"}
+PAGES = (".html", ".htm", ".xhtml")  # markup, which is read line by line
+STARTS = ("/", "./", "../", "~")  # of a path
+SUFFIXES = {*UNPACKED, *PAGES, MODEL, ".gz", ".xz", ".zst", ".bz2", ".log", ".xml"}
 SUFFIXES |= {".txt", ".text", ".md", ".tsv", ".csv", ".json", ".jsonl", ".ndjson"}
 
 
@@ -30,16 +36,21 @@ def is_text(argument: str, command: str, *, objects: bool = False) -> bool:
     """Whether an argument is a text, or an object, and not the path of a file or `-`, standard input.
 
     `command` is for hints. Raises CorpusError for a folder, a model, a file without lines, a file that may not be
-    read, and for what looks like a path but names no file.
+    read or is UTF-16, a web address, and for what is probably a path but names no file.
     """
     if argument == "-":
         return False
     if os.path.exists(argument):
         _check_file(argument, command)
         return False
-    if not (objects and argument.startswith("{")) and _is_path(argument):
+    if objects and argument.startswith("{"):
+        return True
+    if is_address(argument):
+        hint = f"curl -L {shlex.quote(argument)} | {command}; {_as_text(argument, command)}"
+        raise CorpusError(argument, "this is a web address, not a file", hint)
+    if _is_path(argument):
         near = _nearest(argument)
-        if near or "/" in argument or Path(argument).suffix.lower() in SUFFIXES:
+        if near or _is_probably_path(argument):
             hint = f"did you mean {shlex.quote(near)}? " if near else ""
             raise CorpusError(argument, "there is no such file", f"{hint}{_as_text(argument, command)}")
     return True
@@ -49,6 +60,13 @@ def _is_path(argument: str) -> bool:
     """Whether an argument could be a path: short, without spaces, with a folder or a suffix."""
     spaced = any(character.isspace() for character in argument)
     return len(argument) <= LONGEST_NAME and not spaced and bool("/" in argument or Path(argument).suffix)
+
+
+def _is_probably_path(argument: str) -> bool:
+    """Whether an argument with a folder or a suffix is a path rather than a text such as `yes/no`."""
+    folder, slash, _ = argument.rpartition("/")
+    in_folder = bool(slash) and (argument.startswith(STARTS) or os.path.isdir(folder))
+    return in_folder or Path(argument).suffix.lower() in SUFFIXES
 
 
 def _check_file(path: str, command: str) -> None:
@@ -63,6 +81,23 @@ def _check_file(path: str, command: str) -> None:
         raise CorpusError(path, f"a {suffix} file has no lines", f"{UNPACKED[suffix].format(quoted)} | {command}")
     if not os.access(path, os.R_OK):
         raise CorpusError(path, "it cannot be read: Permission denied", f"chmod u+r {quoted}")
+    if not command.startswith(EVERY_BYTE) and (encoding := _other_encoding(path)):
+        raise CorpusError(path, f"this is {encoding}, a text is UTF-8", iconv_command(path, encoding))
+
+
+def _other_encoding(path: str) -> str:
+    """UTF-16 or UTF-32 if a file starts with a mark of it, else an empty text; a named pipe is not read."""
+    if not os.path.isfile(path):
+        return ""
+    try:
+        if compression_of(path):
+            head = next(read_blocks(path), b"")
+        else:
+            with open(path, "rb") as file:
+                head = file.read(4)
+    except (CorpusError, OSError):  # found again, and told, when the lines are read
+        return ""
+    return next((encoding for mark, encoding in OTHER_MARKS.items() if head.startswith(mark)), "")
 
 
 def _as_text(argument: str, command: str) -> str:

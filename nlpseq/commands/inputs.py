@@ -18,10 +18,12 @@ from itertools import groupby, islice
 from pathlib import Path
 
 from nlpseq.commands import output
-from nlpseq.commands.arguments import is_text
+from nlpseq.commands.arguments import PAGES, is_text
 from nlpseq.errors import CorpusError, OptionError
 from nlpseq.options import option
+from nlpseq.tasks import LANGUAGE_MODEL, Task
 from nlpseq.text.compression import STANDARD_INPUT
+from nlpseq.text.formats import need_path
 from nlpseq.text.lines import (
     BYTE_ORDER_MARK,
     INVALID,
@@ -29,6 +31,7 @@ from nlpseq.text.lines import (
     comes,
     cut_lines,
     decode_line,
+    has_unread,
     is_terminal,
     optional_input,
     read_batches,
@@ -104,10 +107,20 @@ def find_input(
             if argument == "-":
                 sources.append(partial(_standard_lines, noun=noun, quiet=quiet))
             else:
-                if not objects and {".jsonl", ".ndjson"} & set(Path(argument).suffixes):
-                    output.note(f"note: {argument} is read as plain text; --jsonl reads its objects", quiet=quiet)
+                if not objects and (note := _note_on_file(argument, command)):
+                    output.note(f"note: {argument} is read as plain text; {note}", quiet=quiet)
                 sources.append(partial(read_file, argument))
     return Input(sources)
+
+
+def _note_on_file(path: str, command: str) -> str:
+    """What reads the texts of a file whose lines are objects or markup; empty for other files."""
+    suffixes = {suffix.lower() for suffix in Path(path).suffixes}
+    if suffixes & {".jsonl", ".ndjson"}:
+        return "--jsonl reads its objects"
+    if suffixes.intersection(PAGES):
+        return f"nlpseq corpus show {shlex.quote(path)} | {command} reads it without its markup"
+    return ""
 
 
 def one_text(argument: str | None, command: str, example: str) -> str:
@@ -173,6 +186,21 @@ def note_typing(noun: str, *, quiet: bool) -> None:
     if is_terminal():
         ending = "Ctrl-Z and Enter end" if os.name == "nt" else "Ctrl-D ends"
         output.note(f"note: type {noun} and press Enter; {ending}", quiet=quiet)
+
+
+def note_unread_input(task: Task, *, quiet: bool) -> None:
+    """A note that the text that waits on standard input is not read, and what `nlpseq train` of a task reads."""
+    if has_unread():
+        reads = f"nlpseq train {task.command}"
+        remedy = f"{reads} - reads it" if task is LANGUAGE_MODEL else f"{reads} FILE.tsv reads a table"
+        output.note(f"note: standard input is not read: {remedy}", quiet=quiet)
+
+
+def check_standard_input(task: Task, corpus: Sequence[str], valid: Sequence[str], *, quiet: bool) -> None:
+    """As `note_typed_corpus`, before training. Raises CorpusError if the task cannot read standard input."""
+    if STANDARD_INPUT in (*corpus, *valid) and task is not LANGUAGE_MODEL:
+        need_path(STANDARD_INPUT)
+    note_typed_corpus((*corpus, *valid), quiet=quiet)
 
 
 def note_typed_corpus(names: Iterable[str] | None, *, quiet: bool) -> None:

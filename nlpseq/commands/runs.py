@@ -1,7 +1,12 @@
-"""`nlpseq runs`: the training runs in a folder, in a table of 80 columns."""
+"""`nlpseq runs`: the training runs in a folder, in a table whose first column is typed after -m.
+
+A table for a pipe is written whole. On a terminal it fits the width: the corpus is shortened, then columns are left out,
+but never the run's path, which would be of no use if it were shortened.
+"""
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -17,11 +22,11 @@ from nlpseq.commands.flags import Json, application, command
 from nlpseq.training.run_list import DAMAGED, FINISHED, RunFacts, list_runs
 
 USUAL = Path("checkpoints")
-COLUMNS = 80  # of a table that is not written to a terminal
 GAP = 2  # spaces between two columns
-SCORE = 4  # the column of scores, or of what is wrong
 HEADINGS = ("run", "task", "corpus", "steps", "score", "size", "date")
-NARROWED = ((2, 6), (0, 8), (SCORE, 8), (2, 1), (0, 1))  # columns that are shortened, in turn, and their shortest width
+CORPUS, SCORE = 2, 4  # the columns that are shortened, and their shortest widths:
+SHORTEST = {CORPUS: 6, SCORE: 16}  # every score fits; the faults of damaged runs may be longer
+LEFT_OUT = ("date", "size", "task", "corpus", "score", "steps")  # on a narrow terminal, in turn
 SCORES = (  # the first that a run has is shown: the name, the words and the format
     ("bleu", "BLEU", ".1f"),
     ("accuracy", "accuracy", ".1f"),
@@ -54,9 +59,9 @@ def runs(folder: Folder = None, json: Json = False) -> None:
     elif json:
         output.write_text("".join(output.to_json(_fields(run)) + "\n" for run in found))
     else:
+        rows = [HEADINGS, *map(_row, found)]
         terminal = sys.stdout is not None and sys.stdout.isatty()
-        width = shutil.get_terminal_size((COLUMNS, 24)).columns if terminal else COLUMNS
-        output.write_table(_narrowed([HEADINGS, *map(_row, found)], width))
+        output.write_table(_narrowed(rows, shutil.get_terminal_size().columns) if terminal else rows)
 
 
 def _fields(run: RunFacts) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def _row(run: RunFacts) -> tuple[str, ...]:
     date = datetime.fromtimestamp(run.changed).strftime("%Y-%m-%d") if run.changed else "-"
     size = "-" if run.size is None else _bytes(run.size)
     score = run.fault if run.state == DAMAGED else _score(run)
-    cells = (run.name, run.task or "-", " ".join(run.corpus) or "-", _steps(run), score, size, date)
+    cells = (shlex.quote(str(run.path)), run.task or "-", " ".join(run.corpus) or "-", _steps(run), score, size, date)
     return tuple("".join(letter if letter.isprintable() else "?" for letter in cell) for cell in cells)
 
 
@@ -97,16 +102,23 @@ def _bytes(count: int) -> str:
 
 
 def _narrowed(rows: Sequence[tuple[str, ...]], width: int) -> list[tuple[str, ...]]:
-    """The rows with columns shortened until they fit into `width` characters."""
+    """The rows in `width` characters: the corpus and faults are shortened, then columns are left out."""
     table = list(rows)
-    for column, shortest in NARROWED:
-        widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
-        excess = sum(widths) + GAP * (len(widths) - 1) - width
-        if excess > 0:
-            most = max(shortest, widths[column] - excess)
-            cut = _cut_end if column == SCORE else _cut
-            table = [(*row[:column], cut(row[column], most), *row[column + 1 :]) for row in table]
+    for index, shortest in SHORTEST.items():
+        if (excess := _width(table) - width) > 0:
+            most = max(shortest, max(len(row[index]) for row in table) - excess)
+            cut = _cut if index == CORPUS else _cut_end
+            table = [(*row[:index], cut(row[index], most), *row[index + 1 :]) for row in table]
+    for heading in LEFT_OUT:
+        if _width(table) > width:
+            index = table[0].index(heading)
+            table = [(*row[:index], *row[index + 1 :]) for row in table]
     return table
+
+
+def _width(table: Sequence[tuple[str, ...]]) -> int:
+    widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
+    return sum(widths) + GAP * (len(widths) - 1)
 
 
 def _cut_end(text: str, width: int) -> str:

@@ -18,6 +18,7 @@ from pathlib import PurePath
 from typing import BinaryIO, Literal, NamedTuple
 
 from nlpseq.errors import CorpusError
+from nlpseq.text.addresses import is_address
 from nlpseq.text.compression import compression_of, format_suffix, stream_blocks
 from nlpseq.text.documents import DOCUMENTS
 from nlpseq.text.documents.package import member_name, open_member, open_package
@@ -73,7 +74,8 @@ def texts(entries: Iterable[Entry], counts: Counter[Kind]) -> Iterator[Entry]:
 
 def is_pattern(name: str) -> bool:
     """Whether a name is a pattern of file names, such as `books/*.txt`, and not the name of a file."""
-    return any(character in name for character in "*?[") and "\0" not in name and not os.path.lexists(name)
+    has_signs = any(character in name for character in "*?[")
+    return has_signs and "\0" not in name and not is_address(name) and not os.path.lexists(name)
 
 
 def folder_entries(folder: str) -> Iterator[Entry]:

@@ -240,7 +240,7 @@ def can_read_again(name: str) -> bool:
 
 
 def need_path(name: str) -> None:
-    """Raises CorpusError for standard input, a web address, and a path that does not exist, with the most similar name."""
+    """Raises CorpusError for standard input, a web address and a path that does not exist, with the nearest name."""
     if os.path.exists(name):
         return
     if name == STANDARD_INPUT:

@@ -118,7 +118,7 @@ def show(tmp_path: Path) -> Show:
             prepare(watch)
             return FakeRun(SimpleNamespace(path=folder, resume=folder / "resume.safetensors"), steps, task, **parts)
 
-        request = SimpleNamespace(resume=resume, overwrite=False, out=folder, valid=(), files=lambda: files)
+        request = SimpleNamespace(resume=resume, overwrite=not resume, out=folder, valid=(), files=lambda: files)
         fake: Any = SimpleNamespace(corpus="stories", load=lambda what: make)
         show_training(fake, request, 0.0, quiet=quiet, json=json)  # type: ignore[arg-type]
 
@@ -335,6 +335,7 @@ def test_a_signal_while_reading(show: Show, capsys: pytest.CaptureFixture[str], 
 
 @posix
 def test_a_signal_before_a_run_goes_on(show: Show, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "resume.safetensors").touch()
     with pytest.raises(Interrupted):
         show([STEP], prepare=_kill(signal.SIGINT), resume=True)
     said = capsys.readouterr().err.splitlines()
