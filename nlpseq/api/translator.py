@@ -14,10 +14,11 @@ from nlpseq.decoding.ensemble import Ensemble
 from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.decoding.translation import Translation, TranslationOptions, Translations, explain_translation
 from nlpseq.errors import OptionError
+from nlpseq.evaluation.evaluation_pairs import chosen_pairs
 from nlpseq.evaluation.line_scores import LineScore, PairScorer
 from nlpseq.evaluation.reader import placed
 from nlpseq.evaluation.scores import Note, Score, say_nothing
-from nlpseq.evaluation.translation_scores import BleuOptions, read_evaluation_pairs, translator_scores
+from nlpseq.evaluation.translation_scores import BleuOptions, translator_scores
 from nlpseq.models import translator
 from nlpseq.models.attention import Alignment
 from nlpseq.training.requests import as_columns, read_pair_columns
@@ -101,14 +102,14 @@ class Translator(TrainedModel):
     ) -> list[Score]:
         """BLEU, chrF, TER, exact matches and the references' perplexity, on tables of pairs or on two files.
 
-        `target` is a file of references, or a list of several for the same sources; `note` is called with what a reader
-        of the scores should know. Options are those of the search and of BLEU: `beam`, `bleu_tokens`,
-        `bleu_smoothing`. Raises CorpusError for files that cannot be read or are out of step.
+        `target` is a file of references, or a list of several for the same sources. Without any text the pairs are
+        those that training was validated on. `note` is called with what a reader of the scores should know. Options
+        are those of the search and of BLEU: `beam`, `bleu_tokens`, `bleu_smoothing`. Raises CorpusError for files that
+        cannot be read or are out of step, and ModelFileError if the pairs of training are needed and gone.
         """
         search, bleu = make_options([BeamOptions, BleuOptions], options, "evaluation")
         references = as_names(target if isinstance(target, list | tuple) else [target])
         source_name = None if source is None else as_names([source])[0]
-        pairs = read_evaluation_pairs(
-            as_names(corpora), source_name, references, read_pair_columns(as_columns(columns)), note
-        )
+        pair_columns = read_pair_columns(as_columns(columns))
+        pairs = chosen_pairs(self.model, as_names(corpora), source_name, references, pair_columns, note)
         return translator_scores(self.models, pairs, search, bleu, device=self.device, note=note)

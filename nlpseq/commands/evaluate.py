@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
@@ -31,12 +32,14 @@ from nlpseq.commands.flags import (
 from nlpseq.commands.inputs import note_typed_corpus
 from nlpseq.commands.tables.score_table import WIDTH, score_lines
 from nlpseq.decoding.beam import BeamOptions
-from nlpseq.errors import OptionError
+from nlpseq.errors import CorpusError, OptionError
 from nlpseq.evaluation.classifier_report import ClassifierReport
 from nlpseq.evaluation.label_scores import precision_and_recall
+from nlpseq.evaluation.scores import Score, shown_value
 from nlpseq.evaluation.translation_scores import BleuOptions
+from nlpseq.models.model_path import usual_model
 from nlpseq.options import flag
-from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TASKS, TRANSLATOR, Task
+from nlpseq.tasks import CLASSIFIER, COMMANDS, LANGUAGE_MODEL, TASKS, TRANSLATOR, Task
 from nlpseq.text.checks.corpus import corpus_kind
 from nlpseq.text.compression import format_suffix
 from nlpseq.text.readers import FORMATS
@@ -81,11 +84,11 @@ def evaluate(
 
     A language model: several corpora are read as one text, the state is carried from first to last, and every token
     is predicted once. A classifier: accuracy, macro-F1, calibration, each label's precision and recall, and the
-    confusion table. Without a corpus, both read the validation text of training again, and get the scores that
-    training reported.
+    confusion table. A translator: BLEU, chrF, TER and exact matches of its translations, and the perplexity of the
+    references given their sources.
 
-    A translator: BLEU, chrF, TER and exact matches of its translations, and the perplexity of the references given
-    their sources. It needs tables of pairs, or two files.
+    Without a corpus, the model reads the validation text of its training again. A language model and a classifier then
+    get the scores that training reported.
 
     \b
       nlpseq evaluate test.txt
@@ -96,21 +99,21 @@ def evaluate(
     parallel = {"source": source, "target": target, "columns": columns, **_changed(search), **_changed(bleu)}
     path = model or chosen_model(None, _usual_task(corpus or [], labelled, parallel), quiet=quiet)
     loaded = load(path, device=device)
-    if model is None and corpus and path.is_dir():
+    if model is None and path.is_dir():
         _note(f"the model is {path}", quiet=quiet)
     options = {CLASSIFIER.name: labelled, TRANSLATOR.name: parallel, LANGUAGE_MODEL.name: {"held_out": held_out}}
     _refuse_foreign(loaded.task, options)
     values = {name: value for name, value in options.get(loaded.task.name, {}).items() if value}
     note = partial(_note, quiet=quiet)
-    if isinstance(loaded, Classifier):
-        _write_report(loaded, loaded.report(*corpus or (), note=note, **values), baseline=baseline, json=json)
-        return
-    note_typed_corpus(corpus, quiet=quiet)
-    scores = loaded.evaluate(*corpus or (), note=note, **values)
-    if json:
-        output.write_json({"model": str(loaded.path), "scores": [score.as_json() for score in scores]})
-    else:
-        output.write_lines(score_lines(scores))
+    if not isinstance(loaded, Classifier):
+        note_typed_corpus(corpus, quiet=quiet)
+    try:
+        if isinstance(loaded, Classifier):
+            _write_report(loaded, loaded.report(*corpus or (), note=note, **values), baseline=baseline, json=json)
+        else:
+            _write_scores(loaded.path, loaded.evaluate(*corpus or (), note=note, **values), json=json)
+    except CorpusError as error:
+        raise CorpusError(error.where, error.what, _for_evaluation(error.hint)) from None
 
 
 def _note(text: str, *, quiet: bool) -> None:
@@ -140,8 +143,24 @@ def _refuse_foreign(task: Task, options: Mapping[str, Mapping[str, Any]]) -> Non
     for other, values in options.items():
         for name, value in values.items():
             if value and other != task.name:
-                hint = f"-m {TASKS[other].folder}, or leave out {flag(name)}"
+                hint = f"-m {usual_model(TASKS[other])}, or leave out {flag(name)}"
                 raise OptionError(name, f"is for {TASKS[other].plural}, and the model is a {task.noun}", hint)
+
+
+def _for_evaluation(hint: str) -> str:
+    """The hint of a reader of corpora, in which each command that would train a model on the file evaluates one."""
+
+    def evaluating(match: re.Match[str]) -> str:
+        return f"nlpseq evaluate -m {usual_model(COMMANDS[match[1]])}"
+
+    return re.sub(rf"nlpseq train ({'|'.join(COMMANDS)})\b", evaluating, hint)
+
+
+def _write_scores(path: Path, scores: Sequence[Score], *, json: bool) -> None:
+    if json:
+        output.write_json({"model": str(path), "scores": [score.as_json() for score in scores]})
+    else:
+        output.write_lines(score_lines(scores))
 
 
 def _write_report(classifier: Classifier, report: ClassifierReport, *, baseline: bool, json: bool) -> None:
@@ -167,7 +186,9 @@ def _write_report(classifier: Classifier, report: ClassifierReport, *, baseline:
 def _baselines(report: ClassifierReport) -> list[str]:
     """The scores of the linear models, a line for each."""
     names = list(dict.fromkeys(name for values in report.baselines.values() for name in values))
-    rows = [(name, *(f"{values[score]:.6g}" for score in names)) for name, values in report.baselines.items()]
+    rows = [
+        (name, *(shown_value(score, values[score]) for score in names)) for name, values in report.baselines.items()
+    ]
     return output.table_lines([("trained on the same texts", *names), *rows])
 
 
@@ -177,7 +198,7 @@ def _by_label(report: ClassifierReport, *, confusions: bool) -> list[tuple[str, 
     shown = report.labels if confusions else []
     rows = [("label", "precision", "recall", "texts", *(f"as {_short(label)}" for label in shown))]
     for label, precise, recalled, counts in zip(report.labels, precision, recall, report.confusion, strict=True):
-        numbers = f"{precise:.2f}", f"{recalled:.2f}", str(counts.sum()), *map(str, counts[: len(shown)])
+        numbers = f"{precise:.2f} %", f"{recalled:.2f} %", str(counts.sum()), *map(str, counts[: len(shown)])
         rows.append((_short(label), *numbers))
     return rows
 

@@ -22,8 +22,7 @@ from nlpseq.commands.arguments import PAGES, is_text
 from nlpseq.errors import CorpusError, OptionError
 from nlpseq.options import option
 from nlpseq.tasks import LANGUAGE_MODEL, Task
-from nlpseq.text.compression import STANDARD_INPUT
-from nlpseq.text.formats import need_path
+from nlpseq.text.compression import FOR_LANGUAGE_MODELS, STANDARD_INPUT
 from nlpseq.text.lines import (
     BYTE_ORDER_MARK,
     INVALID,
@@ -188,19 +187,20 @@ def note_typing(noun: str, *, quiet: bool) -> None:
         output.note(f"note: type {noun} and press Enter; {ending}", quiet=quiet)
 
 
-def note_unread_input(task: Task, *, quiet: bool) -> None:
-    """A note that the text that waits on standard input is not read, and what `nlpseq train` of a task reads."""
-    if has_unread():
-        reads = f"nlpseq train {task.command}"
+def note_training_input(task: Task, names: Sequence[str], *, is_bundled: bool, quiet: bool) -> None:
+    """Before training on the corpora `names`, or on the bundled one: what becomes of standard input.
+
+    A note says what to type, or that a text waits and is not read. Raises CorpusError if standard input is a corpus and
+    the task cannot read it.
+    """
+    reads = f"nlpseq train {task.command}"
+    if STANDARD_INPUT in names and task is not LANGUAGE_MODEL:
+        hint = f"COMMAND > table.tsv && {reads} table.tsv"
+        raise CorpusError(STANDARD_INPUT, FOR_LANGUAGE_MODELS, hint)
+    note_typed_corpus(names, quiet=quiet)
+    if is_bundled and has_unread():
         remedy = f"{reads} - reads it" if task is LANGUAGE_MODEL else f"{reads} FILE.tsv reads a table"
         output.note(f"note: standard input is not read: {remedy}", quiet=quiet)
-
-
-def check_standard_input(task: Task, corpus: Sequence[str], valid: Sequence[str], *, quiet: bool) -> None:
-    """As `note_typed_corpus`, before training. Raises CorpusError if the task cannot read standard input."""
-    if STANDARD_INPUT in (*corpus, *valid) and task is not LANGUAGE_MODEL:
-        need_path(STANDARD_INPUT)
-    note_typed_corpus((*corpus, *valid), quiet=quiet)
 
 
 def note_typed_corpus(names: Iterable[str] | None, *, quiet: bool) -> None:

@@ -7,6 +7,7 @@ second. `ValueParser` replaces it. Older versions of Typer do not call it and do
 from __future__ import annotations
 
 import copy
+import re
 import typing
 from collections import Counter
 from collections.abc import Collection
@@ -20,6 +21,19 @@ from nlpseq.commands.help.usage import UsageError, check_dashes, did_you_mean, e
 from nlpseq.commands.settings.declared import Declared
 from nlpseq.commands.settings.defaults import set_arguments, set_defaults
 from nlpseq.errors import OptionError
+
+WHOLE = re.compile(r"([+-]?\d+)(?:\.(\d*))?[eE]\+?(\d{1,2})")  # 1e3, 1.5e3
+
+
+def whole_number(text: str) -> int:
+    """The whole number of a text such as 1000, 1_000, 1e3 or 1.5e3. Raises ValueError for other texts."""
+    match = WHOLE.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return int(text)
+    digits, decimals, zeros = match[1], match[2] or "", int(match[3]) - len(match[2] or "")
+    if zeros < 0:
+        raise ValueError(text)
+    return int(digits + decimals) * 10**zeros
 
 
 class ValueParser:
@@ -36,7 +50,7 @@ class ValueParser:
         if typing.get_origin(kind) is Literal:
             return self._choose(typing.get_args(kind), value, param)
         try:
-            converted = kind(value)
+            converted: Any = whole_number(value) if kind is int else kind(value)
         except ValueError:
             name = {int: "a whole number", float: "a number"}.get(kind, f"a {kind.__name__}")
             raise OptionError(label(param), f"must be {name}, was {value!r}") from None
@@ -90,6 +104,10 @@ class ParsesValues:
             raise explained(error, ctx, given) from None
         if not ctx.resilient_parsing:
             self._refuse_repeats(ctx, given)
+            if "corpus" in ctx.params:
+                from nlpseq.commands.help.arguments import check_corpora
+
+                check_corpora(given, ctx)
         return rest
 
     def _refuse_repeats(self, ctx: Any, args: list[str]) -> None:

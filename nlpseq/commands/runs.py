@@ -1,7 +1,7 @@
 """`nlpseq runs`: the training runs in a folder, in a table whose first column is typed after -m.
 
-A table for a pipe is written whole. On a terminal it fits the width: the corpus is shortened, then columns are left out,
-but never the run's path, which would be of no use if it were shortened.
+A table for a pipe is written whole. On a terminal it fits the width: the corpus is shortened, then columns are left
+out, but never the run's path, which would be of no use if it were shortened.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from nlpseq.commands import output
 from nlpseq.commands.filters import filter_lines
 from nlpseq.commands.flags import Json, Quiet, Without, application, command
 from nlpseq.commands.inputs import LineOptions, find_input, note_typed_corpus
-from nlpseq.errors import OptionError, TokeniserError
+from nlpseq.errors import ModelFileError, OptionError, TokeniserError
 from nlpseq.files import replace_file
 from nlpseq.models.model_file import NAME, load_model
 from nlpseq.options import check as check_options
@@ -195,11 +196,31 @@ def _verdict(changed: int) -> str:
     return f"{changed:,} {'does' if changed == 1 else 'do'} not come back byte for byte"
 
 
+def _of_model(model: Path) -> Tokeniser:
+    """The tokeniser of a model. Raises TokeniserError for the file of a tokeniser, and ModelFileError."""
+    try:
+        return load_model(model).tokeniser
+    except ModelFileError:
+        if _is_tokeniser(model):
+            hint = f"-t {shlex.quote(str(model))}"
+            raise TokeniserError(str(model), "is a tokeniser, not a model", hint) from None
+        raise
+
+
+def _is_tokeniser(path: Path) -> bool:
+    """Whether a file is that of a tokeniser."""
+    try:
+        load_tokeniser(path.read_bytes())
+    except (OSError, TokeniserError):
+        return False
+    return True
+
+
 def _load(verb: str, tokeniser: Path | None, model: Path | None) -> Tokeniser:
     if tokeniser is not None and model is not None:
         raise OptionError("tokeniser and model", "are two tokenisers: give one of them")
     if model is not None:
-        return load_model(model).tokeniser
+        return _of_model(model)
     if tokeniser is None:
         training = "" if DEFAULT_FILE.exists() else f"nlpseq tokenize train CORPUS --out {DEFAULT_FILE} && "
         hint = f"{training}nlpseq tokenize {verb} -t {DEFAULT_FILE}"

@@ -6,7 +6,7 @@ import time
 from typing import Annotated, Any
 
 from nlpseq.commands.flags import RARE, Json, Like, Quiet, application, command
-from nlpseq.commands.inputs import note_typed_corpus
+from nlpseq.commands.inputs import note_training_input
 from nlpseq.commands.training.display import show_training
 from nlpseq.tasks import TASKS, Task
 
@@ -27,7 +27,9 @@ def _add_command(task: Task) -> None:
     def run(
         *, request: Any, like: Like = None, quiet: Annotated[Quiet, RARE] = False, json: Annotated[Json, RARE] = False
     ) -> None:
-        note_typed_corpus((*request.corpus, *request.valid), quiet=quiet or json)
+        files = request.files()
+        is_bundled = not (files or request.resume)
+        note_training_input(task, (*files, *request.valid), is_bundled=is_bundled, quiet=quiet or json)
         show_training(task, request, STARTED, quiet=quiet, json=json)
 
     run.__annotations__["request"] = request_class

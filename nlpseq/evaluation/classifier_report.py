@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
 
 import numpy as np
 
 from nlpseq.decoding.classification import TextClassifier
 from nlpseq.errors import CorpusError, ModelFileError
+from nlpseq.evaluation import training_text
 from nlpseq.evaluation.baselines import baseline_labels
 from nlpseq.evaluation.label_scores import Labels, accuracy, confusion, label_scores, macro_f1
 from nlpseq.evaluation.scores import Note, Score, say_nothing
@@ -80,16 +80,16 @@ def _texts(
             note(sentence)
         _note_training_texts(model, splits, texts, note)
         return texts, corpus_name(corpora, "given")
-    facts = _facts(model)
+    facts = training_text.validation_facts(model)
     _, texts = splits()
     if texts.sha256 != facts["valid_sha256"]:
-        note(f"{' '.join(facts['valid'])} has changed since the model was trained")
+        note(training_text.changed(facts))
     return texts, corpus_name(facts["valid"], facts["valid_is"])
 
 
 def _note_training_texts(model: Model, splits: Splits, texts: LabelledTexts, note: Note) -> None:
     """Note how many of the texts are training texts, if those are still on the disk."""
-    trained_on = (model.header.get("data") or {}).get("corpus", [])
+    trained_on = training_text.facts_of(model).get("corpus", [])
     if any(name.startswith(HUB) for name in trained_on):
         return
     try:
@@ -100,33 +100,23 @@ def _note_training_texts(model: Model, splits: Splits, texts: LabelledTexts, not
         note(f"{count:,} of the {len(texts):,} texts were trained on: their scores are too good")
 
 
-def _facts(model: Model) -> dict[str, Any]:
-    facts: dict[str, Any] = model.header.get("data") or {}
-    if "valid_is" not in facts:
-        raise ModelFileError(str(model.path), "does not say what it was validated on", "name a corpus")
-    return facts
-
-
 def _splits(model: Model) -> tuple[LabelledTexts, LabelledTexts]:
     """Read the training and the validation texts of a model again."""
-    facts = _facts(model)
+    facts = training_text.validation_facts(model)
     columns = LabelColumns(*facts["columns"]) if facts["columns"] else None
     try:
         return read_parts(facts["corpus"], facts["valid"] if facts["valid_is"] == "given" else (), columns)
     except CorpusError as error:
-        what = f"its training texts cannot be read: {error}"
-        raise ModelFileError(
-            str(model.path), what, "name a corpus, or change to the folder it was trained in"
-        ) from None
+        raise training_text.unreadable(model, error) from None
 
 
 def _baselines(
     classifier: TextClassifier, train: LabelledTexts, texts: LabelledTexts, labels: np.ndarray
 ) -> dict[str, dict[str, float]]:
     """Accuracy and macro-F1 of linear models of the training texts. Raises ModelFileError if those have changed."""
-    if train.sha256 != _facts(classifier.model)["sha256"]:
+    if train.sha256 != training_text.facts_of(classifier.model)["sha256"]:
         what = "its training texts have changed: a baseline trained on them would say nothing"
-        raise ModelFileError(str(classifier.model.path), what, "leave out --baseline")
+        raise ModelFileError(classifier.model.name, what, "leave out --baseline")
     by_baseline = baseline_labels(train.texts, train.labels, texts.texts, lowercase=bool(classifier.options.lowercase))
     names = classifier.labels
     scores = {}

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+PER_CENT = frozenset({"accuracy", "macro_f1", "bleu", "chrf", "ter"})  # names of scores whose value is in per cent
+
 Note = Callable[[str], object]  # called with a sentence that a reader of the score should know
 
 
@@ -28,12 +30,22 @@ class Score:
     signature: str
     parts: dict[str, float]
 
+    @property
+    def shown(self) -> str:
+        """The value in six digits, with a per cent sign if it is in per cent."""
+        return shown_value(self.name, self.value)
+
     def as_json(self) -> dict[str, Any]:
         """The score as a JSON object."""
         return asdict(self)
 
     def __str__(self) -> str:
         return f"{self.name} {self.value:.4f} per {self.unit}  {self.signature}"
+
+
+def shown_value(name: str, value: float) -> str:
+    """The value of the score `name` in six digits, with a per cent sign if it is in per cent."""
+    return f"{value:.6g} %" if name in PER_CENT else f"{value:.6g}"
 
 
 @dataclass

@@ -6,18 +6,18 @@ reported. The tokens are held in memory, one or two bytes each; the text is not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from nlpseq.errors import CorpusError, ModelFileError
-from nlpseq.evaluation import perplexity
+from nlpseq.errors import CorpusError
+from nlpseq.evaluation import perplexity, training_text
 from nlpseq.evaluation.reader import Reader
 from nlpseq.evaluation.scores import Note, Score, TextSize, language_model_scores, say_nothing
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.model_file import Model
-from nlpseq.text.compression import STANDARD_INPUT
 from nlpseq.text.signature import TextHash
 from nlpseq.text.splits import CorpusSpan, hold_out
 from nlpseq.text.stream import token_type
@@ -31,6 +31,7 @@ class EvaluationText:
     span: CorpusSpan
     origin: str = "given"  # or "held out" or "training text"
     sha256: str | None = None  # of the text in training, if it was validated on
+    whole_sha256: str | None = None  # of the whole corpus, if the text is its end
 
 
 def held_out_text(names: Sequence[str], kind: str) -> EvaluationText:
@@ -39,16 +40,12 @@ def held_out_text(names: Sequence[str], kind: str) -> EvaluationText:
     if held_out is None:
         what = f"is too short to hold out a part of it: {whole.characters:,} characters"
         raise CorpusError(" ".join(names), what, "leave out --held-out")
-    return EvaluationText(held_out, "held out")
+    return EvaluationText(held_out, "held out", whole_sha256=whole.sha256)
 
 
 def recorded_text(model: Model) -> EvaluationText:
     """The validation text of the model's training. Raises ModelFileError if the model file does not name it."""
-    facts = model.header.get("data") or {}
-    if "valid" not in facts:
-        raise ModelFileError(str(model.path), "does not say what text it was validated on", "name a corpus")
-    if STANDARD_INPUT in facts["valid"]:
-        raise ModelFileError(str(model.path), "was validated on standard input, which is gone", "name a corpus")
+    facts = training_text.validation_facts(model)
     start = facts["train_until"] if facts["valid_is"] == "held out" else 0
     span = CorpusSpan(tuple(facts["valid"]), start)
     return EvaluationText(span, facts["valid_is"], facts["valid_sha256"])
@@ -66,17 +63,36 @@ def chosen_text(model: Model, corpora: Sequence[str], *, held_out: bool = False)
 def text_scores(
     model: Model, options: LanguageModelOptions, text: EvaluationText, note: Note = say_nothing
 ) -> list[Score]:
-    """The scores of a text; a note is made if the text has changed since the model was trained.
+    """The scores of a text; `note` is told if the model was trained on it, or if it has changed since training.
 
-    Raises CorpusError if the text cannot be read or is empty.
+    Raises CorpusError if the text cannot be read or is empty, and ModelFileError if it is that of training and gone.
     """
-    tokens, size, sha256 = _tokenised(model.tokeniser, text.span)
-    facts = {"valid": text.span.names, "valid_is": text.origin, "valid_sha256": sha256}
-    signature = perplexity.signature(model.tokeniser, perplexity.text_name(facts))
-    nats = Reader(model.weights, options).text_loss(tokens)
+    try:
+        tokens, size, sha256 = _tokenised(model.tokeniser, text.span)
+    except CorpusError as error:
+        if text.sha256 is None:
+            raise
+        raise training_text.unreadable(model, error) from None
+    facts = training_text.facts_of(model)
     if text.sha256 not in (None, sha256):
-        note(f"{' '.join(text.span.names)} has changed since the model was trained on it")
+        note(training_text.changed(facts))
+    if trained_on := _trained_on(facts, text, sha256):
+        note(trained_on)
+    named = {"valid": text.span.names, "valid_is": text.origin, "valid_sha256": sha256}
+    signature = perplexity.signature(model.tokeniser, perplexity.text_name(named))
+    nats = Reader(model.weights, options).text_loss(tokens)
     return language_model_scores(nats, size, signature)
+
+
+def _trained_on(facts: Mapping[str, Any], text: EvaluationText, sha256: str) -> str:
+    """A sentence that says that the model was trained on a text; empty if it was not, as far as hashes tell."""
+    if facts.get("sha256") != (text.whole_sha256 or sha256):
+        return ""
+    if facts.get("train_until") is None:
+        return "the model was trained on this text: its scores are too good"
+    if text.whole_sha256 is not None:
+        return ""
+    return "the model was trained on this text but its end: the scores are too good; --held-out scores the end"
 
 
 def _tokenised(tokeniser: Tokeniser, span: CorpusSpan) -> tuple[np.ndarray, TextSize, str]:

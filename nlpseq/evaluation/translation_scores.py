@@ -23,7 +23,9 @@ from nlpseq.models.model_file import Model
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.options import check, option
 from nlpseq.text.tables.labelled import has_no_spaces
-from nlpseq.text.tables.parallel import Pairs, read_parallel
+from nlpseq.text.tables.parallel import Pairs
+
+LONG = 500  # sentences: a note says how many are translated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +144,8 @@ def translator_scores(
             "n_best", "is an option of `translate`: only one translation of a source is evaluated", "leave out --n-best"
         )
     sources = pairs[0].sources
+    if len(sources) >= LONG:
+        note(f"translating {len(sources):,} sentences")
     translations = Translations(Ensemble.of(models, device), search).translate(sources)
     if missing := sum(not best for best in translations):
         note(f"{missing} of {len(translations):,} sources are too long and have no translation")
@@ -154,28 +158,3 @@ def translator_scores(
         return scores
     ((model, options),) = models
     return [*scores, *given_source_scores(placed(model, device), options, sources, pairs[0].targets)]
-
-
-def read_evaluation_pairs(
-    corpora: Sequence[str],
-    source: str | None,
-    targets: Sequence[str],
-    columns: tuple[str, str] | None,
-    note: Note = say_nothing,
-) -> list[Pairs]:
-    """Read tables of pairs, or a source file with one or more files of references: a list of pairs for each reference.
-
-    Raises OptionError unless exactly one of the two forms is used, and CorpusError if a file cannot be read or the
-    numbers of lines differ.
-    """
-    if bool(corpora) == (source is not None) or (source is None) != (not targets):
-        raise OptionError("CORPUS", "must be tables of pairs, or --source and --target", "nlpseq evaluate test.tsv")
-    if source is None:
-        pairs = [read_parallel(corpora, two_files=False, columns=columns, keep_blank=True)]
-        for sentence in pairs[0].notes:
-            note(sentence)
-        sides = zip(pairs[0].sources, pairs[0].targets, strict=True)
-        if blank := sum(not source.strip() or not target.strip() for source, target in sides):
-            note(f"{blank:,} of {len(pairs[0].sources):,} pairs have a blank side, and are counted")
-        return pairs
-    return [read_parallel((source, target), two_files=True, keep_blank=True) for target in targets]

@@ -43,6 +43,11 @@ def model_path(given: Path | None, task: Task | None = None, note: Callable[[str
     return given
 
 
+def usual_model(task: Task) -> str:
+    """What `-m` takes for the usual model of a task: its folder, or the name of the bundled model."""
+    return str(task.folder) if (task.folder / NAME).exists() or not bundled_file(task.bundled) else task.bundled
+
+
 def bundled_file(name: str) -> Path | None:
     """The file of a bundled model, or None if it is missing: in the installed package, else in the checkout."""
     files = (folder / f"{name}.safetensors" for folder in FOLDERS)

@@ -22,6 +22,7 @@ from nlpseq.errors import CorpusError
 
 PIECE_BYTES = 1 << 20
 STANDARD_INPUT = "-"  # as the name of a corpus
+FOR_LANGUAGE_MODELS = "standard input is for language models only"  # why another task refuses it
 MEMBER = ":"  # between the names of an archive and of a file in it
 
 

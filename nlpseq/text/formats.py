@@ -33,6 +33,7 @@ from nlpseq.text.collection import (
     texts,
 )
 from nlpseq.text.compression import (
+    FOR_LANGUAGE_MODELS,
     STANDARD_INPUT,
     archive_member,
     format_suffix,
@@ -244,8 +245,7 @@ def need_path(name: str) -> None:
     if os.path.exists(name):
         return
     if name == STANDARD_INPUT:
-        what = "standard input is for language models only"
-        raise CorpusError(name, what, "COMMAND > table.tsv, and name table.tsv instead")
+        raise CorpusError(name, FOR_LANGUAGE_MODELS, "COMMAND > table.tsv, and name table.tsv instead")
     if is_address(name):
         command, file = download(name)
         raise CorpusError(name, ADDRESS, f"{command}, and name {file} instead" if command else file)

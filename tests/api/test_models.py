@@ -110,6 +110,7 @@ def test_a_translator_translates_and_is_evaluated_as_by_the_command(trained: dic
     )
     evaluated = json.loads(run("evaluate", "-m", folder, pairs, "--beam", 2, "--json"))["scores"]
     assert _scores(model, pairs, beam=2) == evaluated
+    assert _scores(model, beam=1) == json.loads(run("evaluate", "-m", folder, "--beam", 1, "--json"))["scores"]
     Path("source.txt").write_text("".join(source + "\n" for source in SOURCES))
     scored = run("score", "-m", folder, "--source", "source.txt", input=TARGETS).splitlines()
     found = [score for score in model.score(TARGETS, SOURCES) if score is not None]
@@ -137,7 +138,13 @@ def test_a_translator_translates_and_is_evaluated_as_by_the_command(trained: dic
         ("translation", "translate", ("a",), {"bream": 1}, "bream: is no option of translation"),
         ("translation", "translate", ("a",), {"temperature": 1.0}, "sample: is missing"),
         ("translation", "score", (["a"], []), {}, "sources: must be as many as lines, 1, were 0"),
-        ("translation", "evaluate", (), {}, "CORPUS: must be tables of pairs, or --source and --target"),
+        (
+            "translation",
+            "evaluate",
+            (),
+            {"source": "a.txt"},
+            "CORPUS: must be tables of pairs, or --source and --target",
+        ),
     ],
 )
 def test_a_wrong_argument_is_refused(

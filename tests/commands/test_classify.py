@@ -199,12 +199,12 @@ def test_scores_of_given_texts_and_baselines_beside_them(nlpseq: Run, trained: P
     assert done.exit_code == 0, done.stderr
     lines = {line.split("  ")[0]: line.split() for line in done.stdout.splitlines() if line}
     assert float(lines["accuracy"][1]) == pytest.approx(66.6667)
-    assert lines["accuracy"][2:] == ["text", "labels:2"]
+    assert lines["accuracy"][2:] == ["%", "text", "labels:2"]
     assert "\n  NAME|DETAILS|texts:3|test.csv:given#" in done.stdout
     assert lines["trained on the same texts"][-2:] == ["accuracy", "macro_f1"]
     assert float(lines["tf-idf"][1]) == pytest.approx(66.6667)
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
-    assert lines["down"] == ["down", "100.00", "50.00", "2", "1", "1"]
+    assert lines["down"] == ["down", "100.00", "%", "50.00", "%", "2", "1", "1"]
     (tmp_path / "odd.tsv").write_text("label\ttext\nsideways\tx\n")
     done = nlpseq("evaluate", "-m", trained, tmp_path / "odd.tsv")
     assert done.exit_code == 1 and "odd.tsv:2: training had no such labels: 'sideways'" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def test_what_cannot_be_held_out_is_refused(nlpseq: Run, model_path: Path, tmp_p
 def test_a_model_that_does_not_know_its_text_asks_for_one(nlpseq: Run, model_path: Path) -> None:
     done = nlpseq("evaluate", "-m", model_path)
     assert done.exit_code == 1
-    assert "does not say what text it was validated on\nhint:  name a corpus" in done.stderr
+    assert "does not say what text it was validated on\nhint:  nlpseq evaluate -m " in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -132,5 +133,36 @@ def test_the_usual_model_is_that_of_the_kind_of_the_corpus(
     Path("nowhere").mkdir()
     Path("nowhere", f"{bundled}.safetensors").write_text("damaged")
     done = nlpseq("evaluate", corpus)
-    assert done.stderr.startswith(f"note: no model in {folder} yet: using the bundled model {bundled}; nlpseq train ")
-    assert f"error: nowhere/{bundled}.safetensors: is damaged" in done.stderr
+    assert done.stderr.startswith(f"note: no model in {folder} yet: using the bundled model {bundled} (")
+    assert f"error: {bundled}: is damaged" in done.stderr
+
+
+def test_the_usual_model_is_named_with_and_without_a_corpus(nlpseq: Run, make_model: Callable[..., Path]) -> None:
+    Path("corpus.txt").write_text(TEXT)
+    digest = hashlib.sha256(TEXT.encode()).hexdigest()
+    facts = {"train_until": None, "valid": ["corpus.txt"], "valid_is": "given", "valid_sha256": digest}
+    Path("checkpoints/lm").mkdir(parents=True)
+    shutil.copy(make_model(data=facts), "checkpoints/lm/model.safetensors")
+    for arguments in ((), ("corpus.txt",)):
+        assert nlpseq("evaluate", *arguments).stderr == "note: the model is checkpoints/lm\n"
+        assert nlpseq("evaluate", *arguments, "-q").stderr == ""
+    assert nlpseq("evaluate", "-m", "checkpoints/lm").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "command"),
+    [
+        ("reviews", "in.txt", "nlpseq evaluate -m stories in.txt"),
+        ("reviews", "pairs.tsv", "nlpseq evaluate -m english-german pairs.tsv"),
+        ("english-german", "labels.tsv", "nlpseq evaluate -m reviews labels.tsv"),
+    ],
+)
+def test_the_hint_for_a_text_of_another_kind_evaluates_it(nlpseq: Run, model: str, text: str, command: str) -> None:
+    Path("in.txt").write_text(TEXT)
+    Path("pairs.tsv").write_text("".join(f"the word {number}\tdas Wort {number}\n" for number in range(30)))
+    Path("labels.tsv").write_text("label\ttext\n" + "positive\ta fine film\nnegative\ta dull film\n" * 3)
+    done = nlpseq("evaluate", "-m", model, text)
+    assert done.exit_code == 1
+    assert command in done.stderr
+    assert "train" not in done.stderr
+    assert nlpseq(*command.split()[1:]).exit_code == 0

@@ -96,7 +96,8 @@ def test_without_a_model_the_bundled_one_is_used_and_a_line_says_so(
     nlpseq: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    note = "no model in checkpoints/lm yet: using the bundled model stories; nlpseq train lm trains your own"
+    model = "the bundled model stories (176 kB of short stories)"
+    note = f"no model in checkpoints/lm yet: using {model}; nlpseq train lm trains your own"
     done = nlpseq("generate", "--length", "30", "--random-seed", "1")
     assert (done.exit_code, done.stderr) == (0, f"note: {note}\n")
     for options in (("-q",), ("-m", "stories")):

@@ -138,6 +138,16 @@ def test_a_tokeniser_is_not_replaced_unasked(nlpseq: Run, tmp_path: Path) -> Non
     assert folder.stderr == f"error: {tmp_path}: is a folder, not a file\nhint:  --out {tmp_path}/tokeniser.json\n"
 
 
+def test_a_tokeniser_in_place_of_a_model_is_taken_by_the_hint(nlpseq: Run, tmp_path: Path) -> None:
+    path = tmp_path / "tok.json"
+    path.write_bytes(train_tokeniser("char", ["a"], 300).to_bytes())
+    for verb in ("encode", "decode", "check"):
+        done = nlpseq("tokenize", verb, "-m", path, input="97")
+        assert (done.exit_code, done.stderr) == (1, f"error: {path}: is a tokeniser, not a model\nhint:  -t {path}\n")
+    path.write_text("{}")
+    assert "is no model file" in nlpseq("tokenize", "encode", "-m", path, input="a").stderr
+
+
 def test_a_model_in_place_of_a_tokeniser_is_taken_by_the_hint(nlpseq: Run, tmp_path: Path, model_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()

@@ -120,7 +120,7 @@ def test_a_language_model_is_no_translator(nlpseq: Run, model_path: Path) -> Non
     done = nlpseq("translate", "-m", model_path, input=b"a\n")
     assert done.exit_code == 1
     assert "is a language model, a translator is needed" in done.stderr
-    assert "nlpseq train translation" in done.stderr
+    assert "hint:  -m english-german" in done.stderr
 
 
 def test_a_line_is_answered_before_the_next_one_comes_and_without_torch(untrained: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_translator_is_evaluated_beside_references(nlpseq: Run, untrained: Pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "CORPUS: must be tables of pairs, or --source and --target"),
+        ((), "does not say what text it was validated on"),
         (("--source", "a"), "CORPUS: must be tables of pairs, or --source and --target"),
         (("a.tsv", "--held-out"), "--held-out: is for language models"),
         (("a.tsv", "--bleu-tokens", "13b"), "--bleu-tokens: must be one of 13a, intl,"),

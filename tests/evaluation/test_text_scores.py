@@ -11,7 +11,7 @@ import pytest
 
 from nlpseq.errors import CorpusError, ModelFileError
 from nlpseq.evaluation.perplexity import text_loss
-from nlpseq.evaluation.text_scores import EvaluationText, held_out_text, recorded_text, text_scores
+from nlpseq.evaluation.text_scores import EvaluationText, chosen_text, held_out_text, recorded_text, text_scores
 from nlpseq.models import language_model
 from nlpseq.text.splits import CorpusSpan
 
@@ -57,6 +57,41 @@ def test_the_text_of_training_is_found_again(
     Path(corpus).write_text(TEXT * 6, encoding="utf-8")
     text_scores(model, options, recorded_text(model), notes.append)
     assert notes == [f"{corpus} has changed since the model was trained on it"]
+
+
+def test_a_text_of_training_that_is_gone_is_told(make_model: MakeModel, tmp_path: Path) -> None:
+    path = make_model(data=_facts(str(tmp_path / "gone.txt"), "given", None))
+    model, options = language_model.load(path)
+    what = r"the text that it was trained with cannot be read: .*gone\.txt: there is no such file"
+    with pytest.raises(ModelFileError, match=what) as refused:
+        text_scores(model, options, recorded_text(model))
+    assert refused.value.where == str(path)
+    assert refused.value.hint.startswith(f"nlpseq evaluate -m {path.parent} FILE")
+    with pytest.raises(CorpusError, match="there is no such file"):
+        text_scores(model, options, EvaluationText(CorpusSpan((str(tmp_path / "gone.txt"),))))
+
+
+ALL = "the model was trained on this text: its scores are too good"
+MOST = "the model was trained on this text but its end: the scores are too good; --held-out scores the end"
+
+
+@pytest.mark.parametrize(("until", "whole", "end"), [(None, [ALL], [ALL]), (9000, [MOST], [])])
+def test_a_text_of_training_is_told_by_its_hash(
+    make_model: MakeModel, corpus: str, tmp_path: Path, until: int | None, whole: list[str], end: list[str]
+) -> None:
+    facts = {"sha256": hashlib.sha256((TEXT * 5).encode()).hexdigest(), "train_until": until}
+    model, options = language_model.load(make_model(data=facts))
+    (tmp_path / "other.txt").write_text(TEXT, encoding="utf-8")
+    for names, held_out, expected in (
+        ((corpus,), False, whole),
+        ((corpus,), True, end),
+        ((str(tmp_path / "other.txt"),) * 5, False, whole),  # the same text in other files
+        ((corpus, corpus), False, []),
+        ((corpus, corpus), True, []),
+    ):
+        notes: list[str] = []
+        text_scores(model, options, chosen_text(model, names, held_out=held_out), notes.append)
+        assert notes == expected
 
 
 def test_a_model_may_not_know_its_text(model_path: Path) -> None:

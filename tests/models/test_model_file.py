@@ -182,7 +182,7 @@ def test_a_newer_format_is_refused_with_the_way_to_upgrade(path: Path, monkeypat
 def test_a_model_of_another_task_is_refused(path: Path) -> None:
     with pytest.raises(ModelFileError, match="is a language model, a translator is needed") as refused:
         load_model(path, "translator")
-    assert refused.value.hint == "nlpseq train translation"
+    assert refused.value.hint == "-m english-german"
 
 
 def test_a_missing_model_names_the_command_that_makes_one(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from nlpseq.errors import ModelFileError
 from nlpseq.models.model_file import load_model, task_of
-from nlpseq.models.model_path import BUNDLED, bundled_file, model_path
+from nlpseq.models.model_path import BUNDLED, argument, bundled_file, model_path, shown
 from nlpseq.tasks import LANGUAGE_MODEL, TASKS, Task
+from nlpseq.text.bundled import BUNDLED as BUNDLED_CORPORA
 
 LARGEST = 2_000_000  # bytes of a bundled model
 
@@ -56,11 +57,62 @@ def test_a_file_or_run_folder_wins_over_the_bundled_model_of_its_name(an_empty_f
 def test_the_usual_model_is_that_of_the_folder_or_else_the_bundled_one(small_model: Path) -> None:
     notes: list[str] = []
     assert model_path(None, LANGUAGE_MODEL, notes.append) == bundled_file("stories")
-    assert notes == ["no model in checkpoints/lm yet: using the bundled model stories; nlpseq train lm trains your own"]
+    told = "no model in checkpoints/lm yet: using the bundled model stories (176 kB of short stories); nlpseq train lm "
+    assert notes == [told + "trains your own"]
     LANGUAGE_MODEL.folder.mkdir(parents=True)
     shutil.copy(small_model, LANGUAGE_MODEL.folder / "model.safetensors")
     assert model_path(None, LANGUAGE_MODEL, notes.append) == LANGUAGE_MODEL.folder
     assert len(notes) == 1
+
+
+def test_the_note_says_how_much_text_a_bundled_model_was_trained_on() -> None:
+    corpora = {task.bundled: "".join(BUNDLED_CORPORA[task.bundled].read()) for task in TASKS.values()}
+    sizes = {
+        "stories": f"{round(len(corpora['stories'].encode()), -3) // 1000} kB of short stories",
+        "english-german": f"{len(corpora['english-german'].splitlines()):,} made-up pairs",
+        "reviews": f"{len(corpora['reviews'].splitlines()) - 1:,} made-up reviews",
+    }
+    assert {task.bundled: task.bundled_text for task in TASKS.values()} == sizes
+
+
+def test_a_bundled_model_is_called_by_its_name(tmp_path: Path, small_model: Path) -> None:
+    file = bundled_file("reviews")
+    assert file is not None
+    assert (shown(file), argument(file)) == ("reviews", "reviews")
+    assert (shown(small_model), argument(small_model)) == (str(small_model), str(small_model.parent))
+    with pytest.raises(ModelFileError) as refused:
+        load_model(Path("reviews"), LANGUAGE_MODEL.name)
+    assert str(refused.value) == "reviews: is a classifier, a language model is needed"
+    assert refused.value.hint == "-m stories"
+
+
+def test_a_damaged_bundled_model_is_installed_again(monkeypatch: pytest.MonkeyPatch, small_model: Path) -> None:
+    monkeypatch.setattr("nlpseq.models.model_path.FOLDERS", (Path("bundled"),))
+    Path("bundled").mkdir()
+    data = bytearray(small_model.read_bytes())
+    data[-1] ^= 1
+    Path("bundled/stories.safetensors").write_bytes(data)
+    with pytest.raises(ModelFileError, match=r"^stories: is damaged") as refused:
+        load_model(Path("stories"))
+    assert refused.value.hint == "pip install --force-reinstall nlpseq"
+
+
+def test_the_hint_at_another_model_has_the_option_that_named_the_refused_one(
+    monkeypatch: pytest.MonkeyPatch, small_model: Path
+) -> None:
+    def hint(flag: str) -> str:
+        with pytest.raises(ModelFileError) as refused:
+            load_model(small_model, "classifier", flag)
+        return refused.value.hint
+
+    assert hint("--init-from") == "--init-from reviews"
+    monkeypatch.setattr("nlpseq.models.model_path.FOLDERS", ())
+    assert (hint("--init-from"), hint("-m")) == ("leave out --init-from", "nlpseq train sentiment")
+    Path("runs/good").mkdir(parents=True)
+    shutil.copy(small_model, "runs/good/model.safetensors")
+    with pytest.raises(ModelFileError) as refused:
+        load_model(Path("runs"), LANGUAGE_MODEL.name, "--init-from")
+    assert refused.value.hint == "--init-from runs/good"
 
 
 def test_a_mistyped_name_gets_the_right_one() -> None:

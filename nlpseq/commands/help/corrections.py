@@ -73,6 +73,8 @@ class _Typed:
         return Correction(f"use {answer}", answer)
 
     def _with_flag(self, flag: str, fixed: str, parameter: Any) -> Correction | None:
+        if self._has(parameter):
+            return Correction(f"use {flag}", self._line([]))
         if parameter.is_flag:
             return Correction(f"use {flag}", self._line([flag], keeps_value=not self._is_switch_value()))
         choices = choices_of(parameter)
@@ -85,6 +87,12 @@ class _Typed:
         used = self.value if fits and self.value is not None else fixed
         keeps_value = not fits and not self._is_switch_value()
         return Correction(f"use {flag} {used}", self._line([flag, used], keeps_value=keeps_value))
+
+    def _has(self, parameter: Any) -> bool:
+        """Whether the line has an option already that may be set only once."""
+        if parameter.multiple:
+            return False
+        return any(_spells(arg, flag) for arg in (*self.before, *self.after) for flag in _spellings(parameter))
 
     def _as_argument(self) -> Correction | None:
         """The value without a flag, if the command has an argument."""
@@ -105,6 +113,16 @@ class _Typed:
     def _line(self, middle: list[str], *, keeps_value: bool = False) -> str:
         kept = [self.value] if keeps_value and self.value is not None else []
         return " ".join([self.path, *map(shlex.quote, [*self.before, *middle, *kept, *self.after])])
+
+
+def _spellings(parameter: Any) -> list[str]:
+    return [*parameter.opts, *parameter.secondary_opts]
+
+
+def _spells(arg: str, flag: str) -> bool:
+    """Whether an argument is a flag, or a flag and its value, as `--out=here` or `-n5`."""
+    is_short = len(flag) == 2 and arg.startswith(flag)
+    return arg == flag or arg.startswith(f"{flag}=") or is_short
 
 
 def _is_number(text: str) -> bool:

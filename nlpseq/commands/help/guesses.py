@@ -105,6 +105,8 @@ FLAGS = _table(
         "min-length min-len": ("--shortest",),
         "n num count num-samples n-samples num-return-sequences": ("--samples", "--n-best"),
         "temp": ("--temperature",),
+        "p": ("--seed",),
+        "t": ("--temperature",),
         "topk": ("--top-k",),
         "topp nucleus": ("--top-p",),
         "rep-penalty repeat-penalty": ("--repetition-penalty",),

@@ -44,7 +44,7 @@ def page(command: Any, context: Any, *, everything: bool) -> str:
     """The help of a command or group for this terminal; with `everything` every option of a long one."""
     width = max(min(get_terminal_size().columns, WIDEST), 1)
     shown = entries(command, context)
-    fits = len(list(_lines(command, context, shown, SCREEN, short=False))) <= LINES
+    fits = is_whole(command, context)
     short = not (fits or everything)
     if fits:
         shown = [entry for entry in shown if entry.name != HELP_ALL]
@@ -54,6 +54,12 @@ def page(command: Any, context: Any, *, everything: bool) -> str:
     if everything:
         shown = [entry._replace(text=with_variable(entry.text, entry.name)) for entry in shown]
     return "\n".join(_lines(command, context, shown, width, short=short))
+
+
+def is_whole(command: Any, context: Any) -> bool:
+    """Whether --help shows every option, so that --help-all shows no more."""
+    lines = _lines(command, context, entries(command, context), SCREEN, short=False)
+    return len(list(lines)) <= LINES
 
 
 def entries(command: Any, context: Any) -> list[Entry]:

@@ -12,6 +12,7 @@ import typer
 
 from nlpseq.errors import NlpseqError
 from nlpseq.tasks import TASKS
+from nlpseq.text.lines import has_unread
 
 UsageError: Any = typer.BadParameter.__base__  # Typer carries Click's under a private name
 
@@ -46,16 +47,24 @@ def explained(error: Any, context: Any, args: Sequence[str] = ()) -> WrongUsage:
     option: Any = getattr(error, "option_name", None)
     help = f"{path} --help"
     if hasattr(error, "possibilities"):
-        return _corrected(option, args, context) or _no_option(option, path, error.possibilities or (), args)
+        return _corrected(option, args, context) or _no_option(option, context, error.possibilities or (), args)
     if option is not None:
         takes_none = "does not take" in error.message
         return WrongUsage(path, f"{option} {'takes no value' if takes_none else 'needs a value'}", help)
     if hasattr(error, "param_type"):
+        if label(error.param) == "CORPUS" and has_unread():
+            from nlpseq.commands.help.arguments import input_line
+
+            help = input_line(path, args)
         return WrongUsage(path, f"{label(error.param)} is missing", help)
     if isinstance(error, typer.BadParameter):
         return WrongUsage(label(error.param), error.message, help)
     extra = re.search(r"unexpected extra argument.* \((.+)\)$", error.message)
     if extra:
+        if path == "nlpseq generate":
+            from nlpseq.commands.help.arguments import seed_line
+
+            help = seed_line(args, context)
         return WrongUsage(path, f"unexpected argument {extra[1]}", help)
     if error.message == "Missing command.":
         names = ", ".join(context.command.list_commands(context))
@@ -85,11 +94,20 @@ def _corrected(option: str, args: Sequence[str], context: Any) -> WrongUsage | N
     return WrongUsage(context.command_path, f"there is no option {option}: {correction.words}", correction.line)
 
 
-def _no_option(option: str, path: str, possibilities: Iterable[str], args: Sequence[str]) -> WrongUsage:
+def _no_option(option: str, context: Any, possibilities: Iterable[str], args: Sequence[str]) -> WrongUsage:
+    from nlpseq.commands.help.page import is_whole
+
+    path = context.command_path if context else "nlpseq"
+    if path == "nlpseq train":
+        from nlpseq.commands.help.arguments import training_line
+
+        if line := training_line(args):
+            return WrongUsage(path, f"there is no option {option} before the task", line)
     texts = (arg for arg in args if arg.startswith(option) and " " in arg.partition("=")[0])
     text = next(texts, None) if path.split()[-1] in FILTERS else None
     as_text = "" if text is None else f"{path} -- {shlex.quote(text)}"
-    hint = did_you_mean(option, possibilities) or as_text or f"{path} --help-all"
+    help = f"{path} --help" if context is None or is_whole(context.command, context) else f"{path} --help-all"
+    hint = did_you_mean(option, possibilities) or as_text or help
     return WrongUsage(path, f"there is no option {option}", hint)
 
 
@@ -101,6 +119,11 @@ def no_command(context: Any, names: Iterable[str], args: Sequence[str]) -> Wrong
     correction = correct_command(args, context)
     if correction is not None:
         return WrongUsage(path, f"{what}: {correction.words}", correction.line)
+    if path == "nlpseq train":
+        from nlpseq.commands.help.arguments import training_line
+
+        if line := training_line(args):
+            return WrongUsage(path, f"{what}, and a corpus comes after one", line)
     return WrongUsage(path, what, did_you_mean(args[0], names) or f"{path} --help")
 
 

@@ -19,7 +19,7 @@ def score_lines(scores: Sequence[Score], indent: str = "") -> list[str]:
     """The table of scores, an empty line, and the signatures."""
     groups = families(scores)
     rows = [
-        (score.name, f"{score.value:.6g}", score.unit, details)
+        (score.name, score.shown, score.unit, details)
         for family in groups
         for score, details in zip(family.scores, family.details, strict=True)
     ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 from nlpseq.commands.tables.facts_table import facts_lines
 from nlpseq.commands.tables.score_table import WIDTH, broken, score_lines
+from nlpseq.evaluation.label_scores import label_scores
 from nlpseq.evaluation.scores import Score, TextSize, language_model_scores
 from nlpseq.evaluation.translation_scores import BleuOptions, reference_scores
 
@@ -23,7 +25,12 @@ def _translator() -> list[Score]:
     return reference_scores(texts, [[text.replace("cat", "fox") for text in texts]], BleuOptions())
 
 
-@pytest.mark.parametrize("make", [_language_model, _translator])
+def _classifier() -> list[Score]:
+    logits = np.array([[2.0, 1.0], [0.5, 1.5], [1.0, 0.0]], np.float32)
+    return label_scores(logits, np.array([0, 1, 1]), ["bad", "good"], 1.0, "texts:3|a.tsv#451e5fd5")
+
+
+@pytest.mark.parametrize("make", [_language_model, _translator, _classifier])
 @pytest.mark.parametrize("indent", ["", "  "])
 def test_scores_fit_and_their_whole_signatures_can_be_told(make: object, indent: str) -> None:
     scores = make()  # type: ignore[operator]
@@ -31,6 +38,9 @@ def test_scores_fit_and_their_whole_signatures_can_be_told(make: object, indent:
     assert all(len(line) <= WIDTH and line.startswith(indent or "") for line in lines if line)
     end = lines.index("")
     table, below = [line.split() for line in lines[:end]], [line.removeprefix(indent) for line in lines[end + 1 :]]
+    for row, score in zip(table, scores, strict=True):
+        assert ("%" in row) == (score.name in ("bleu", "chrf", "ter", "accuracy", "macro_f1"))
+    table = [[cell for cell in row if cell != "%"] for row in table]
     assert [row[:3] for row in table] == [[score.name, f"{score.value:.6g}", score.unit] for score in scores]
     patterns: dict[str, str] = {}
     for line in below:

@@ -223,6 +223,9 @@ def test_a_run_starts_from_a_models_weights(tmp_path: Path) -> None:
 def test_a_model_to_start_from_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="no such model"):
         LanguageModelRun(replace(make_request(tmp_path / "run"), init_from=tmp_path / "nothing"))
+    with pytest.raises(ModelFileError, match="reviews: is a classifier") as refused:
+        LanguageModelRun(replace(make_request(tmp_path / "run"), init_from=Path("reviews")))
+    assert refused.value.hint.startswith("--init-from ")
     assert not (tmp_path / "run").exists(), "what is refused leaves nothing"
 
 
