@@ -33,7 +33,7 @@ def whole_number(text: str) -> int:
     digits, decimals, zeros = match[1], match[2] or "", int(match[3]) - len(match[2] or "")
     if zeros < 0:
         raise ValueError(text)
-    return int(digits + decimals) * 10**zeros
+    return int(digits + decimals + "0" * zeros)
 
 
 class ValueParser:
@@ -50,7 +50,7 @@ class ValueParser:
         if typing.get_origin(kind) is Literal:
             return self._choose(typing.get_args(kind), value, param)
         try:
-            converted: Any = whole_number(value) if kind is int else kind(value)
+            converted = whole_number(value) if kind is int else kind(value)
         except ValueError:
             name = {int: "a whole number", float: "a number"}.get(kind, f"a {kind.__name__}")
             raise OptionError(label(param), f"must be {name}, was {value!r}") from None
@@ -112,7 +112,7 @@ class ParsesValues:
 
     def _refuse_repeats(self, ctx: Any, args: list[str]) -> None:
         parser = self.make_parser(ctx)  # type: ignore[attr-defined]
-        _, _, order = parser.parse_args(args=args)
+        _, _, order = parser.parse_args(args=list(args))
         for parameter, count in Counter(order).items():
             single = parameter.param_type_name == "option" and not (parameter.multiple or parameter.is_flag)
             if single and count > 1:

@@ -55,7 +55,7 @@ def test_the_version_is_shown(nlpseq: Run) -> None:
         (["genrate"], "nlpseq: there is no command 'genrate'\nhint:  did you mean generate?\n"),
         (["train", "lmm"], "nlpseq train: there is no command 'lmm'\nhint:  did you mean lm?\n"),
         (["xyzzy"], "nlpseq: there is no command 'xyzzy'\nhint:  nlpseq --help\n"),
-        (["--nonsense"], "nlpseq: there is no option --nonsense\nhint:  nlpseq --help-all\n"),
+        (["--nonsense"], "nlpseq: there is no option --nonsense\nhint:  nlpseq --help\n"),
         (["generate", "-x"], "nlpseq generate: there is no option -x\nhint:  nlpseq generate --help-all\n"),
         (
             ["train", "lm", "--minuts", "3"],
@@ -67,7 +67,10 @@ def test_the_version_is_shown(nlpseq: Run) -> None:
         (["classify", "-m"], "nlpseq classify: -m needs a value\nhint:  nlpseq classify --help\n"),
         (["generate", "--json=3"], "nlpseq generate: --json takes no value\nhint:  nlpseq generate --help\n"),
         (["generate", "-m", "a", "--model", "b"], "--model: takes one value, was set 2 times"),
-        (["generate", "surplus"], "nlpseq generate: unexpected argument surplus\nhint:  nlpseq generate --help\n"),
+        (
+            ["generate", "surplus"],
+            "nlpseq generate: unexpected argument surplus\nhint:  nlpseq generate --seed surplus\n",
+        ),
         (["corpus", "show"], "nlpseq corpus show: CORPUS is missing\nhint:  nlpseq corpus show --help\n"),
         (["generate", "--length", "many"], "--length: must be a whole number, was 'many'\n"),
         (["generate", "--length", "0"], "--length: must be at least 1, was 0\n"),

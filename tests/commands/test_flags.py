@@ -80,12 +80,25 @@ def test_types_are_those_of_the_fields(kitchen: Any) -> None:
         (["--kind", "fancyy"], "--kind: must be one of plain, fancy, was 'fancyy'"),
         (["--litres", "much"], "--litres: must be a number, was 'much'"),
         (["--plates", "1.5"], "--plates: must be a whole number, was '1.5'"),
+        (["--plates", "1e-3"], "--plates: must be a whole number, was '1e-3'"),
+        (["--plates", "1.25e1"], "--plates: must be a whole number, was '1.25e1'"),
+        (["--plates", "1e999"], "--plates: must be a whole number, was '1e999'"),
+        (["--plates", "e3"], "--plates: must be a whole number, was 'e3'"),
+        (["--plates", "0e3"], "plates: must be at least 1, was 0"),
         (["--litres", "2", "--litres", "3"], "--litres: takes one value, was set 2 times"),
     ],
 )
 def test_what_spells_no_value_is_refused(kitchen: Any, flags: list[str], said: str) -> None:
     with pytest.raises(OptionError, match=f"^{said}$"):
         _serve(kitchen, *flags)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("1000", 1000), ("1_000", 1000), ("1e3", 1000), ("1E+3", 1000), ("1.5e3", 1500), ("+2e0", 2)]
+)
+def test_a_whole_number_is_spelled_in_several_forms(kitchen: Any, text: str, number: int) -> None:
+    plates = _serve(kitchen, "--plates", text)[2].plates
+    assert plates == number and type(plates) is int
 
 
 def test_a_switch_may_be_repeated_and_the_last_counts(kitchen: Any) -> None:

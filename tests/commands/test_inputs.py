@@ -25,8 +25,9 @@ from hypothesis import strategies as st
 
 from nlpseq.commands import inputs
 from nlpseq.commands.arguments import is_text
-from nlpseq.commands.inputs import Input, find_input, one_text, piped_text
+from nlpseq.commands.inputs import Input, find_input, note_training_input, one_text, piped_text
 from nlpseq.errors import CorpusError
+from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TRANSLATOR, Task
 
 COMMAND = "nlpseq classify"
 COMPRESSED: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress}
@@ -323,22 +324,95 @@ def test_what_has_a_space_is_a_text(text: str, space: str) -> None:
 @settings(deadline=None)
 @given(st.text(alphabet="ab.ö-", max_size=5), st.sampled_from(["txt", "TSV", "jsonl", "gz", "docx", "csv"]))
 def test_what_looks_like_a_file_that_is_not_there_is_refused(stem: str, suffix: str) -> None:
-    for path in (f"x{stem}.{suffix}", f"nowhere/{stem}"):
+    for path in (f"x{stem}.{suffix}", f"nowhere/x{stem}.{suffix}", f"./x{stem}", f"/nowhere/{stem}", f"~/x{stem}"):
         with pytest.raises(CorpusError) as raised:
             is_text(path, COMMAND)
         assert raised.value.where == path and raised.value.what == "there is no such file"
         assert raised.value.hint.endswith(f"as a text: echo {shlex.quote(path)} | nlpseq classify")
 
 
-@pytest.mark.parametrize("text", ["word", "3.14", "e.g.", "Node.js", "", "a" * 200 + "/" + "b" * 100])
+WORDS = ["word", "3.14", "e.g.", "Node.js", "", "a" * 200 + "/" + "b" * 100]
+
+
+@pytest.mark.parametrize("text", [*WORDS, "yes/no", "and/or", "km/h", "1/2", "great.film", "A/B.", "w/", "~3.5"])
 def test_a_word_is_a_text(text: str) -> None:
     assert is_text(text, COMMAND)
 
 
+def test_what_may_lie_in_a_folder_that_is_there_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert is_text("yes/no", COMMAND)
+    (tmp_path / "yes").mkdir()
+    with pytest.raises(CorpusError, match="yes/no: there is no such file"):
+        is_text("yes/no", COMMAND)
+
+
+def test_a_web_address_is_no_text() -> None:
+    with pytest.raises(CorpusError, match="this is a web address, not a file") as raised:
+        is_text("https://a.org/b?c=1", COMMAND)
+    assert raised.value.hint.startswith("curl -L 'https://a.org/b?c=1' | nlpseq classify; ")
+    assert is_text("see https://a.org", COMMAND)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("suffix", sorted(COMPRESSED))
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path, encoding: str, suffix: str) -> None:
+    path = tmp_path / f"a.txt{suffix}"
+    text = "\ufeffein Film\n" if encoding.endswith("be") else "ein Film\n"
+    path.write_bytes(COMPRESSED[suffix](text.encode(encoding)))
+    named = encoding.upper().removesuffix("-BE")
+    with pytest.raises(CorpusError, match=f"this is {named}, a text is UTF-8") as raised:
+        is_text(str(path), COMMAND)
+    assert f"iconv -f {named} -t UTF-8" in raised.value.hint
+    assert not is_text(str(path), "nlpseq tokenize encode"), "a tokeniser reads every byte"
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("my page.html", "nlpseq corpus show 'my page.html' | nlpseq classify reads it without its markup"),
+        ("a.XHTML.gz", "nlpseq corpus show a.XHTML.gz | nlpseq classify reads it without its markup"),
+        ("a.jsonl", "--jsonl reads its objects"),
+        ("a.txt", ""),
+    ],
+)
+def test_a_file_of_markup_or_objects_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str, note: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(b"<p>")
+    find_input([name], COMMAND, quiet=False)
+    assert capfd.readouterr().err == (f"note: {name} is read as plain text; {note}\n" if note else "")
+
+
+def _noted(capfd: pytest.CaptureFixture[str], task: Task, names: tuple[str, ...] = (), *, is_bundled: bool) -> str:
+    note_training_input(task, names, is_bundled=is_bundled, quiet=False)
+    return capfd.readouterr().err
+
+
+def test_training_on_a_bundled_corpus_says_that_standard_input_is_not_read(capfd: pytest.CaptureFixture[str]) -> None:
+    said = "note: standard input is not read: nlpseq train "
+    with piped(data=b"one"):
+        assert _noted(capfd, LANGUAGE_MODEL, is_bundled=True) == f"{said}lm - reads it\n"
+        assert _noted(capfd, CLASSIFIER, is_bundled=True) == f"{said}sentiment FILE.tsv reads a table\n"
+        assert _noted(capfd, TRANSLATOR, is_bundled=True) == f"{said}translation FILE.tsv reads a table\n"
+        assert _noted(capfd, LANGUAGE_MODEL, ("a.txt",), is_bundled=False) == ""
+        assert sys.stdin.read() == "one", "nothing of it was read"
+    with piped():
+        assert _noted(capfd, LANGUAGE_MODEL, is_bundled=True) == ""
+
+
+@pytest.mark.parametrize("task", [CLASSIFIER, TRANSLATOR], ids=["sentiment", "translation"])
+def test_only_language_models_read_standard_input(task: Task) -> None:
+    with pytest.raises(CorpusError, match="-: standard input is for language models only") as raised:
+        note_training_input(task, ("-",), is_bundled=False, quiet=True)
+    assert raised.value.hint == f"COMMAND > table.tsv && nlpseq train {task.command} table.tsv"
+
+
 def test_an_object_is_no_path() -> None:
-    assert is_text('{"text":"a/b.txt"}', COMMAND, objects=True)
+    assert is_text('{"text":"a/b.txt', COMMAND, objects=True)
     with pytest.raises(CorpusError):
-        is_text('{"text":"a/b.txt"}', COMMAND)
+        is_text('{"text":"a/b.txt', COMMAND)
 
 
 def test_the_nearest_file_is_named(tmp_path: Path) -> None:

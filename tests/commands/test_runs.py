@@ -1,8 +1,12 @@
-"""`nlpseq runs`: a table of 80 columns, or objects."""
+"""`nlpseq runs`: a table whose paths can be typed, or objects."""
 
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +37,7 @@ def test_table_has_a_row_for_each_run(nlpseq: Run, tmp_path: Path) -> None:
     _write_run(tmp_path / "lm", "language-model", *lm, corpus=("book.txt",))
     lines = nlpseq("runs", tmp_path).stdout.splitlines()
     assert lines[0].split() == ["run", "task", "corpus", "steps", "score", "size", "date"]
-    assert lines[1].split()[:-1] == ["lm", "lm", "book.txt", "1234", "bits/byte", "1.803", "1.0", "MB"]
+    assert lines[1].split()[:-1] == [str(tmp_path / "lm"), "lm", "book.txt", "1234", "bits/byte", "1.803", "1.0", "MB"]
 
 
 @pytest.mark.parametrize(
@@ -63,24 +67,74 @@ def test_damaged_run_is_told_as_such(nlpseq: Run, tmp_path: Path) -> None:
     (tmp_path / "run" / "config.json").write_text("{")
     done = nlpseq("runs", tmp_path)
     assert (done.exit_code, done.stderr) == (0, "")
-    assert "  damaged  config.json is damaged: it is" in done.stdout
+    assert "  damaged  config.json is damaged: it is not JSON  " in done.stdout
 
 
-def test_table_fits_80_columns_and_shortens_the_corpus_first(nlpseq: Run, tmp_path: Path) -> None:
-    long = ("/data/" + "folder/" * 20 + "book.txt", "second.txt")
-    _write_run(tmp_path / "fourteen-chars", "translator", ("perplexity", 178.5), corpus=long)
-    lines = nlpseq("runs", tmp_path).stdout.splitlines()
-    assert max(map(len, lines)) <= 80
-    assert lines[1].startswith("fourteen-chars")
-    _write_run(tmp_path / ("very-" * 20), "translator", ("perplexity", 178.5), corpus=long)
-    assert max(map(len, nlpseq("runs", tmp_path).stdout.splitlines())) <= 80
+LONG = ("/data/" + "folder/" * 20 + "book.txt", "second.txt")
+
+
+def _on_terminal(columns: int, folder: Path) -> list[list[str]]:
+    """The cells of each line that `nlpseq runs` shows for a folder on a terminal of some columns."""
+    pty = pytest.importorskip("pty")
+    reader, terminal = pty.openpty()
+    program = [sys.executable, "-m", "nlpseq", "runs", folder.name]
+    environment = {**os.environ, "COLUMNS": str(columns)}
+    subprocess.run(program, stdout=terminal, cwd=folder.parent, env=environment, check=True)
+    os.close(terminal)
+    shown = b""
+    while block := _read(reader):
+        shown += block
+    os.close(reader)
+    lines = shown.decode().splitlines()
+    assert max(map(len, lines)) <= columns or len(lines[0].split()) == 1
+    return [line.split("  ") for line in lines]
+
+
+def _read(terminal: int) -> bytes:
+    """What a terminal was written; nothing after its end, which Linux reports as an error."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""
+
+
+def test_nothing_is_shortened_on_a_pipe(nlpseq: Run, tmp_path: Path) -> None:
+    folder = tmp_path / ("very-" * 20) / ("long-" * 20)
+    _write_run(folder, "translator", ("perplexity", 178.5), corpus=LONG)
+    row = nlpseq("runs", tmp_path).stdout.splitlines()[1]
+    assert row.startswith(f"{folder}  translation  {' '.join(LONG)}  1234   perplexity 178.5  1.0 MB  ")
+
+
+def test_a_narrow_terminal_shows_less_of_the_corpus_then_fewer_columns(tmp_path: Path) -> None:
+    _write_run(tmp_path / "runs" / "a-run-of-many-letters", "translator", ("perplexity", 178.5), corpus=LONG)
+    expected = {
+        100: ["run", "task", "corpus", "steps", "score", "size", "date"],
+        80: ["run", "task", "corpus", "steps", "score", "size"],
+        72: ["run", "task", "corpus", "steps", "score"],
+        60: ["run", "corpus", "steps", "score"],
+        25: ["run"],
+        10: ["run"],
+    }
+    for columns, headings in expected.items():
+        titles, row = _on_terminal(columns, tmp_path / "runs")
+        assert [title.strip() for title in titles if title] == headings
+        assert row[0] == "runs/a-run-of-many-letters"
+        assert "corpus" not in headings or any(cell.endswith(".txt") for cell in row)
+
+
+def test_the_first_column_is_typed_after_the_model_option(nlpseq: Run) -> None:
+    for name in ("lm", "my run's"):
+        _write_run(Path("checkpoints") / name, "classifier", ("accuracy", 84.4), corpus=("x.tsv",))
+    rows = nlpseq("runs").stdout.splitlines()[1:]
+    assert sorted(shlex.split(row)[0] for row in rows) == ["checkpoints/lm", "checkpoints/my run's"]
+    assert nlpseq("inspect", "model", "-m", shlex.split(rows[0])[0]).exit_code == 0
 
 
 def test_control_characters_of_names_do_not_reach_the_terminal(nlpseq: Run, tmp_path: Path) -> None:
     _write_run(tmp_path / "a\033[31mb\nc", "language-model", corpus=("x\ty\udcff",))
     lines = nlpseq("runs", tmp_path).stdout.splitlines()
     assert len(lines) == 2
-    assert lines[1].startswith("a?[31mb?c")
+    assert lines[1].startswith(f"'{tmp_path}/a?[31mb?c'  ")
 
 
 def test_objects_have_everything(nlpseq: Run, tmp_path: Path) -> None:

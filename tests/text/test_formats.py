@@ -26,6 +26,7 @@ from nlpseq.text import compression
 from nlpseq.text.compression import PIECE_BYTES, read_blocks
 from nlpseq.text.encodings import likely_encoding
 from nlpseq.text.formats import need_source, open_corpus, read_text, split_lines
+from nlpseq.text.readers.rows import open_table
 from nlpseq.text.splits import CorpusSpan, measure
 
 DATA = (Path(__file__).parents[2] / "../shared/data").resolve()
@@ -235,6 +236,27 @@ def test_a_misspelt_bundled_name_names_the_nearest(tmp_path: Path, monkeypatch: 
     with pytest.raises(CorpusError) as caught:
         open_corpus("qqq")
     assert "bundled corpora: stories, english-german, reviews, python-docs" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("http://a.org/b.txt", "curl -LO http://a.org/b.txt, and name b.txt instead"),
+        ("ftp://a.org/b/*.txt", "curl -LO 'ftp://a.org/b/*.txt', and name *.txt instead"),
+        ("https://a.org", "curl -L https://a.org -o page.html, and name page.html instead"),
+        ("https://huggingface.co/datasets/a/b", "hf:a/b"),
+    ],
+)
+def test_a_web_address_is_refused(name: str, hint: str) -> None:
+    for read in (open_corpus, need_source):
+        with pytest.raises(CorpusError, match="it is a web address, and must be a file") as caught:
+            read(name)
+        assert caught.value.hint == hint
+
+
+def test_standard_input_is_no_table() -> None:
+    with pytest.raises(CorpusError, match="standard input is for language models only"):
+        open_table("-")
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "x" * 5000, "no/such/folder/file"])

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from nlpseq.errors import CorpusError, NlpseqError
 from nlpseq.text import lines as lines_module
-from nlpseq.text.lines import cut_lines, decode_line, read_batches, standard_input, write_lines
+from nlpseq.text.lines import cut_lines, decode_line, has_unread, read_batches, standard_input, write_lines
+from nlpseq.text.standard_input import input_blocks
 
 ROOT = Path(__file__).parents[2]
 DATA = (ROOT / "../shared/data").resolve()
@@ -109,6 +110,54 @@ def test_a_descriptor_set_not_to_wait_is_waited_for() -> None:
     assert list(read_batches(reader)) == [[b"late"]]
     timer.join()
     os.close(reader)
+
+
+def _is_unread(monkeypatch: pytest.MonkeyPatch, source: object) -> bool:
+    monkeypatch.setattr(sys, "stdin", source)
+    return has_unread()
+
+
+def test_unread_bytes_of_a_file_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    with (tmp_path / "a.txt").open() as file:
+        assert _is_unread(monkeypatch, file)
+        assert file.read() == "one\n"
+        assert not _is_unread(monkeypatch, file)
+
+
+def test_unread_bytes_of_a_pipe_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    with open(reader) as file:
+        assert not _is_unread(monkeypatch, file), "it is open and empty"
+        os.write(writer, b"one")
+        assert _is_unread(monkeypatch, file)
+        os.close(writer)
+        assert _is_unread(monkeypatch, file), "it has ended, with bytes in it"
+        assert file.read() == "one"
+        assert not _is_unread(monkeypatch, file)
+
+
+def test_a_device_a_terminal_and_a_closed_input_hold_nothing_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    pty = pytest.importorskip("pty")
+    keyboard, terminal = pty.openpty()
+    os.write(keyboard, b"typed\n")
+    with open(os.devnull) as null, open(terminal) as screen:
+        assert not _is_unread(monkeypatch, null)
+        assert not _is_unread(monkeypatch, screen)
+    assert not _is_unread(monkeypatch, None)
+    os.close(keyboard)
+
+
+def test_a_corpus_that_is_typed_ends_with_one_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    pty = pytest.importorskip("pty")
+    keyboard, terminal = pty.openpty()
+    os.write(keyboard, "zwölf\nend\n\x04after\n\x04".encode())
+    with open(terminal) as screen:
+        monkeypatch.setattr(sys, "stdin", screen)
+        assert b"".join(input_blocks()) == "zwölf\nend\n".encode()
+        assert b"".join(input_blocks()) == "zwölf\nend\n".encode()
+        assert os.read(terminal, 100) == b"after\n", "what was typed after the key was not read"
+    os.close(keyboard)
 
 
 def test_a_terminal_answers_each_line() -> None:

@@ -156,6 +156,12 @@ def test_no_guess_is_a_command_itself() -> None:
         ("train lm --fp16 book.txt", "use --precision fp16", "train lm --precision fp16 book.txt"),
         ("train lm --layer-normalization true", "use --layer-normalisation", "train lm --layer-normalisation"),
         ("train lm --force book.txt", "use --overwrite", "train lm --overwrite book.txt"),
+        ("train lm --force --overwrite book.txt", "use --overwrite", "train lm --overwrite book.txt"),
+        ("train lm --out=a --output b", "use --out", "train lm --out=a"),
+        ("train lm --valid a.txt --dev b.txt", "use --valid", "train lm --valid a.txt --valid b.txt"),
+        ("generate -n5 --num-samples 3", "use --samples", "generate -n5"),
+        ("generate -p 'Once upon'", "use --seed", "generate --seed 'Once upon'"),
+        ("generate -t 0.5 -q", "use --temperature", "generate --temperature 0.5 -q"),
         ("train lm --seed 3", "use --random-seed", "train lm --random-seed 3"),
         ("train lm --Random_Seed 3", "use --random-seed", "train lm --random-seed 3"),
         ("generate --top_k 3", "use --top-k", "generate --top-k 3"),
@@ -183,7 +189,7 @@ def test_a_variable_of_the_environment_comes_before_the_command(nlpseq: Run) -> 
     ("arguments", "said"),
     [
         (["generate", "--beam-size", "5"], "hint:  nlpseq generate --help-all\n"),
-        (["corpus", "list", "--lr", "5"], "hint:  nlpseq corpus list --help-all\n"),
+        (["corpus", "list", "--lr", "5"], "hint:  nlpseq corpus list --help\n"),
         (["generate", "--temperatur", "5"], "hint:  did you mean --temperature?\n"),
     ],
 )
