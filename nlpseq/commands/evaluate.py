@@ -29,7 +29,7 @@ from nlpseq.commands.flags import (
     application,
     command,
 )
-from nlpseq.commands.inputs import note_typed_corpus
+from nlpseq.commands.inputs import note_typed_corpus, note_unread
 from nlpseq.commands.tables.score_table import WIDTH, score_lines
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.errors import CorpusError, OptionError
@@ -107,6 +107,8 @@ def evaluate(
     note = partial(_note, quiet=quiet)
     if not isinstance(loaded, Classifier):
         note_typed_corpus(corpus, quiet=quiet)
+    if not (corpus or source):
+        note_unread("nlpseq evaluate - reads a text, and a FILE a table", quiet=quiet)
     try:
         if isinstance(loaded, Classifier):
             _write_report(loaded, loaded.report(*corpus or (), note=note, **values), baseline=baseline, json=json)

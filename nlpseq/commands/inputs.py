@@ -198,8 +198,13 @@ def note_training_input(task: Task, names: Sequence[str], *, is_bundled: bool, q
         hint = f"COMMAND > table.tsv && {reads} table.tsv"
         raise CorpusError(STANDARD_INPUT, FOR_LANGUAGE_MODELS, hint)
     note_typed_corpus(names, quiet=quiet)
-    if is_bundled and has_unread():
-        remedy = f"{reads} - reads it" if task is LANGUAGE_MODEL else f"{reads} FILE.tsv reads a table"
+    if is_bundled:
+        note_unread(f"{reads} - reads it" if task is LANGUAGE_MODEL else f"{reads} FILE.tsv reads a table", quiet=quiet)
+
+
+def note_unread(remedy: str, *, quiet: bool) -> None:
+    """Say that a text waits on standard input and is not read, and which command reads it."""
+    if has_unread():
         output.note(f"note: standard input is not read: {remedy}", quiet=quiet)
 
 

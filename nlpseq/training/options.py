@@ -17,7 +17,7 @@ class TrainingOptions:
     steps: int | None = option(None, "training steps, those before a --resume included", minimum=1, usual=True)
     minutes: float | None = option(
         None,
-        "minutes in all; after --resume, further ones [default: 5]",
+        "minutes from now, evaluation included [default: 5]",
         above=0,
         usual=True,
     )

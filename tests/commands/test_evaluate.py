@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -166,3 +168,13 @@ def test_the_hint_for_a_text_of_another_kind_evaluates_it(nlpseq: Run, model: st
     assert command in done.stderr
     assert "train" not in done.stderr
     assert nlpseq(*command.split()[1:]).exit_code == 0
+
+
+def test_a_text_that_is_not_read_is_told(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "nlpseq", "evaluate", "-m", "stories"]
+    said = [
+        subprocess.run([*words, *quiet], input=b"a text\n", capture_output=True, check=True).stderr
+        for quiet in ([], ["-q"])
+    ]
+    assert b"note: standard input is not read: nlpseq evaluate - reads a text" in said[0]
+    assert b"is not read" not in said[1]

@@ -166,8 +166,9 @@ def result_line(result: Mapping[str, Any]) -> str:
         for name, words, form in SCORES
         if name in valid
     ]
-    best = f", best after {result['best_step']}" if result["best_step"] not in (0, result["steps"]) else ""
-    length = f"{result['steps']} steps{best}, in {result['seconds']} s"
+    best = f" (best after {result['best_step']})" if result["best_step"] not in (0, result["steps"]) else ""
+    steps = "1 step" if result["steps"] == 1 else f"{result['steps']} steps"
+    length = f"{steps}{best} in {result['seconds']} s"
     line = "  ".join([result["model"], length, f"validation (all): {shown[0]}", *shown[1:]])
     return f"{line}\n{valid['signature']}"
 

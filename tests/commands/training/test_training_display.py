@@ -40,7 +40,7 @@ SCORES = {"loss": 1.5, "perplexity": None, "signature": "loss|unit:token"}
 LENGTH = {"steps": 40, "best_step": 31, "seconds": 1.5}
 RESULT = {"model": "m.safetensors", "task": "language-model", **LENGTH, "valid": SCORES}
 LINE = (
-    "m.safetensors  40 steps, best after 31, in 1.5 s  validation (all): loss 1.5000  perplexity none\n"
+    "m.safetensors  40 steps (best after 31) in 1.5 s  validation (all): loss 1.5000  perplexity none\n"
     "loss|unit:token\n"
 )
 
