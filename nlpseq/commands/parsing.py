@@ -11,6 +11,7 @@ import re
 import typing
 from collections import Counter
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any, Literal
 
 import typer
@@ -49,6 +50,8 @@ class ValueParser:
     def _parse(self, kind: Any, value: Any, param: Any) -> Any:
         if typing.get_origin(kind) is Literal:
             return self._choose(typing.get_args(kind), value, param)
+        if kind is Path and value == "":
+            raise OptionError(label(param), "must be a path, was empty")
         try:
             converted = whole_number(value) if kind is int else kind(value)
         except ValueError:

@@ -77,6 +77,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
     """
     where = model_path.shown(path)
     again = "train it again, or copy it again" if where == str(path) else "pip install --force-reinstall nlpseq"
+    if path.exists() and not path.is_file():
+        raise ModelFileError(where, "is not a regular file", "-m FOLDER, of a run")
     try:
         with safe_open(path, framework="np") as file:
             text = (file.metadata() or {}).get(KEY)
@@ -162,6 +164,8 @@ def read_header(path: Path) -> dict[str, Any] | None:
 
     The tensors are not read, so the checksum is not compared.
     """
+    if not path.is_file():
+        return None
     try:
         with safe_open(path, framework="np") as file:
             header = json.loads((file.metadata() or {})[KEY])

@@ -49,6 +49,8 @@ def continued(config: Mapping[str, Any], request: Request) -> Continuation:
         raise OptionError("init_from", _changed(asked["init_from"], request.init_from), "leave out --init-from")
     earlier = {name: value for name, value in config["training"].items() if value is not None}
     given = {name: getattr(request.training, name) for name in request.given if name in _names(request.training)}
+    if "dropout" in given and given["dropout"] is not None:
+        given.setdefault("input_dropout", given["dropout"] / 2)
     budget = {name: value for name, value in given.items() if name in BUDGETS}
     if budget == {name: asked["training"][name] for name in budget} and not config.get("finished"):
         budget = {}  # the same command again

@@ -30,7 +30,7 @@ from nlpseq.training.validation import ValidatedTask, Validation, ValidationResu
 
 SAVE_SECONDS = 30.0
 RETRIES = 3
-DIVERGED = 4.0  # times the loss of chance
+NOT_FINITE = "the loss became non-finite"
 HISTORY_ROWS = 1000  # training losses in the history of a run, about
 
 
@@ -40,7 +40,7 @@ class Task(StepTask, SavedTask, ValidatedTask, MeasuredTask, Protocol):
     depths: dict[str, int]  # of parameters below the output, for `rate_scales`; 0 for parameters not in it
     unit: str  # that losses are counted in: token or text
     criterion: str  # the name of the selection score
-    chance: float  # the loss of guessing, in nats
+    worst_loss: float  # a validation loss above it, in nats, means that the run has diverged
 
 
 class Run:
@@ -55,11 +55,15 @@ class Run:
         started: float | None = None,
         late: bool | None = None,
         recorder: Recorder | None = None,
+        again: str = "--resume",
     ) -> None:
-        """With `late`, the default on a GPU, the host reads a step's results late; `recorder` then records graphs."""
+        """`again` is the command that continues the run.
+
+        With `late`, the default on a GPU, the host reads a step's results late; `recorder` then records graphs."""
         self.task = task
         self.options = options
         self.folder = folder
+        self.again = again
         self.updates = Updates(
             options.optimiser,
             task.parameters,
@@ -117,6 +121,7 @@ class Run:
             with explained(self.folder.path, self.options):
                 yield from self._steps()
         except BaseException:
+            self.folder.put_back()
             self.folder.release()
             raise
 
@@ -148,18 +153,12 @@ class Run:
             if newest is None:
                 continue
             result = self.validation.run() if self.length.validates(self.step) else None
-            if result is not None and not math.isfinite(result.loss):
-                yield self._recover(self.step)
+            if result is not None and not result.loss <= self.task.worst_loss:
+                finite = math.isfinite(result.loss)
+                yield self._recover(self.step, f"the validation loss was {result.loss:.4g}" if finite else NOT_FINITE)
                 continue
             yield self._record(newest, result)
             self._save(now=self._has_ended(), validated=result is not None)
-        if self.counters.best_loss > DIVERGED * self.task.chance:
-            raise RunError(
-                str(self.folder.path),
-                f"the run has diverged: the validation loss is {self.counters.best_loss:.4g}, and without any training "
-                f"it would be about {self.task.chance:.2f}",
-                self._gentler(),
-            )
 
     def _has_ended(self) -> bool:
         counters = self.counters
@@ -223,8 +222,8 @@ class Run:
 
     def _write(self, state: SavedState) -> None:
         """Write a state, and a model if the run has not written one yet."""
-        self.folder.save_resume(*state)
         self.validation.save_first()
+        self.folder.save_resume(*state)
 
     def _due(self) -> bool:
         if self.options.save_every is not None:
@@ -260,27 +259,27 @@ class Run:
             self.folder.add_to_history(progress.as_history())
         return progress
 
-    def _recover(self, failed: int) -> Progress:
+    def _recover(self, failed: int, what: str = NOT_FINITE) -> Progress:
         """Return to the last good state with half the learning rate. Raises RunError after RETRIES times."""
         scale, retries = self.counters.rate_scale, self.counters.retries + 1
-        learning_rate = scale * self.updates.learning_rate
         if retries > RETRIES:
-            raise RunError(
-                str(self.folder.path),
-                f"the loss became non-finite at step {failed} {retries} times, last with a rate of {learning_rate:g}",
-                self._gentler(),
-            )
+            rate_now = scale * self.updates.learning_rate
+            said = f"the run has diverged: {what} at step {failed} {retries} times, last with a rate of {rate_now:g}"
+            raise RunError(str(self.folder.path), said, self._way_out())
         self.state.restore(*self.known_good)
         self.step_taker.forget()
         self.counters.rate_scale, self.counters.retries = scale / 2, retries
-        return self._note(
-            f"the loss became non-finite at step {failed}: back to step {self.step} with half the learning rate"
-        )
+        return self._note(f"{what} at step {failed}: back to step {self.step} with half the learning rate")
 
-    def _gentler(self) -> str:
-        """A hint at a lower learning rate."""
+    def _way_out(self) -> str:
+        """Leave a run that has diverged in its last good state, or put back the run that it replaced: a hint."""
         usual, _ = usual_rates(self.options.optimiser)
-        return f"--overwrite --learning-rate {min(self.updates.learning_rate / 2 ** (RETRIES + 1), usual):g}"
+        lower = f"--learning-rate {min(self.updates.learning_rate / 2 ** (RETRIES + 1), usual / 2):g}"
+        if not self.folder.resume.exists() and self.folder.put_back():
+            return f"--overwrite {lower}"
+        self.state.restore(*self.known_good)
+        self._write(self.known_good)
+        return f"{self.again} {lower}"
 
     def _note(self, note: str) -> Progress:
         rate_now = self.counters.rate_scale * self.updates.learning_rate

@@ -5,6 +5,7 @@
     history.jsonl        a line for each validation, and for about a thousand steps
     config.json          the requested options, the values chosen for those that were left open, and the result
     tokens/              the tokenised corpus, until the run is finished
+    .previous/           the files of the run that a new one replaces, until that one is first saved
 
 A new run leaves an older one in its folder unchanged until its own corpus is read: the new tokens are written beside
 the old ones and then renamed. The cost is that both are on disk for a moment.
@@ -33,7 +34,7 @@ try:
 except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
-RESUME = "resume.safetensors"
+RESUME, CONFIG, HISTORY, TOKENS = "resume.safetensors", "config.json", "history.jsonl", "tokens"
 NEW_RUN = "--overwrite in place of --resume starts a new run"
 
 
@@ -44,8 +45,9 @@ class RunFolder:
         self.path = path
         self.model = path / NAME
         self.resume = path / RESUME
-        self.tokens = path / "tokens"
+        self.tokens = path / TOKENS
         self.fresh = path / f".tokens-{os.getpid()}"  # the tokens of a run that has not started
+        self.previous = path / ".previous"  # an earlier run's files, until a new run is first saved
         self.created: list[Path] = []  # folders
         self._unlock: Callable[[], object] = bool
 
@@ -53,18 +55,30 @@ class RunFolder:
         """Raises as `open` does, but for a folder that cannot be written; changes nothing."""
         if resume and overwrite:
             raise OptionError("resume and overwrite", "are opposites: use one of them")
-        used = self.model.exists() or self.resume.exists()
-        if resume and not self.resume.exists():
+        has_state = any((folder / RESUME).exists() for folder in (self.path, self.previous))
+        used = has_state or self.model.exists() or self._has_config()
+        if resume and not has_state:
             if not used:
                 reason, hint = "it holds no run", "leave out --resume"
-            elif self.tokens.exists():
+            elif self.tokens.exists() or not self.model.exists():
                 reason, hint = "its run was killed before it was first saved", "--overwrite starts a new run"
             else:
                 reason, hint = "its state is gone", f"--init-from {self.path} --out FOLDER starts from its model"
             raise RunError(str(self.path), f"cannot be resumed: {reason}", hint)
         if used and not (resume or overwrite):
-            resuming = "--resume, " if self.resume.exists() else ""
+            resuming = "--resume, " if has_state else ""
             raise RunError(str(self.path), "holds a run already", f"add {resuming}--overwrite or --out FOLDER")
+        foreign = [name for name in (CONFIG, HISTORY, TOKENS) if (self.path / name).exists()]
+        if foreign and not used:
+            what = f"holds {' and '.join(foreign)}, which no run of nlpseq wrote"
+            raise RunError(str(self.path), what, "--out FOLDER")
+
+    def _has_config(self) -> bool:
+        try:
+            _check_config(json.loads((self.path / CONFIG).read_text()))
+        except (OSError, ValueError):
+            return False
+        return True
 
     def open(self, *, resume: bool, overwrite: bool) -> None:
         """Open the folder, or create it.
@@ -75,7 +89,8 @@ class RunFolder:
         self.check(resume=resume, overwrite=overwrite)
         self.created = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
-            (self.tokens if resume else self.fresh).mkdir(parents=True, exist_ok=True)
+            if not resume:
+                self.fresh.mkdir(parents=True, exist_ok=True)
             if not os.access(self.path, os.W_OK):
                 raise PermissionError(0, "Permission denied")
         except OSError as error:
@@ -83,6 +98,10 @@ class RunFolder:
                 str(self.path), f"cannot be written: {error.strerror}", "choose another folder with --out"
             ) from error
         self._lock()
+        self.put_back()
+        for name in (NAME, RESUME, CONFIG):  # what a kill in the middle of writing left
+            for abandoned in self.path.glob(f".{name}.*"):
+                abandoned.unlink(missing_ok=True)
 
     def _lock(self) -> None:
         """Keep other runs out of the folder until `release`, or until this process ends.
@@ -107,14 +126,30 @@ class RunFolder:
         self._unlock()
 
     def begin(self, config: Mapping[str, Any]) -> None:
-        """Start a new run: write its options, and remove the files of an earlier run but for its model.
+        """Start a new run: write its options, and set an earlier run's files aside until the new one is first saved.
 
-        The earlier model stays until the new run writes its own.
+        The earlier model stays where it is until then.
         """
-        for path in (self.resume, self.path / "history.jsonl"):
-            path.unlink(missing_ok=True)
+        shutil.rmtree(self.previous, ignore_errors=True)
+        for name in (RESUME, HISTORY, CONFIG, TOKENS):
+            if (self.path / name).exists():
+                self.previous.mkdir(exist_ok=True)
+                (self.path / name).replace(self.previous / name)
         self.write_config(config)
         self.take_fresh()
+
+    def put_back(self) -> bool:
+        """Put an earlier run back if the new one was never saved; returns whether there was one."""
+        if not self.previous.is_dir():
+            return False
+        if not self.resume.exists():
+            shutil.rmtree(self.tokens, ignore_errors=True)
+            for name in (HISTORY, CONFIG):
+                (self.path / name).unlink(missing_ok=True)
+            for file in self.previous.iterdir():
+                file.replace(self.path / file.name)
+        shutil.rmtree(self.previous, ignore_errors=True)
+        return True
 
     def take_fresh(self) -> None:
         """Put the tokens that were just written in place of the run's tokens."""
@@ -134,24 +169,27 @@ class RunFolder:
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the requested and the chosen options."""
         text = json.dumps({"version": __version__, **config}, indent=2) + "\n"
-        replace_file(self.path / "config.json", text.encode())
+        replace_file(self.path / CONFIG, text.encode())
 
     def read_config(self) -> dict[str, Any]:
         """Read what `write_config` wrote. Raises RunError if it is missing or damaged."""
+        path = self.path / CONFIG
         try:
-            config = json.loads((self.path / "config.json").read_text())
-        except (OSError, ValueError) as error:
-            raise RunError(str(self.path / "config.json"), f"cannot be read: {error}", NEW_RUN) from error
-        if not isinstance(config, dict):
-            raise RunError(str(self.path / "config.json"), "is damaged: it is not a JSON object", NEW_RUN)
-        return config
+            config = json.loads(path.read_text())
+            _check_config(config)
+        except OSError as error:
+            raise RunError(str(path), f"cannot be read: {error.strerror}", NEW_RUN) from error
+        except ValueError as error:
+            what = "is damaged: it is not a run's JSON"
+            raise RunError(str(path), f"{what}, {error}", NEW_RUN) from error
+        return dict(config)
 
     def add_to_history(self, record: Mapping[str, Any]) -> None:
         """Append one line of JSON to the history; a step that is run again has two lines.
 
         Raises RunError if it cannot be written.
         """
-        path = self.path / "history.jsonl"
+        path = self.path / HISTORY
         try:
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
@@ -163,6 +201,7 @@ class RunFolder:
     def save_resume(self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Write the resume file, replacing an older one."""
         write_tensors(self.resume, {"format": FORMAT, "version": __version__, **header}, arrays)
+        shutil.rmtree(self.previous, ignore_errors=True)
 
     def load_resume(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Read what `save_resume` wrote. Raises RunError if the file is damaged."""
@@ -180,3 +219,19 @@ class RunFolder:
     def drop_tokens(self) -> None:
         """Remove the tokens, which can be made again from the corpus."""
         shutil.rmtree(self.tokens, ignore_errors=True)
+
+
+def _check_config(config: Any) -> None:
+    """Raises ValueError unless a configuration has the sections of a run's."""
+    if not isinstance(config, dict) or not all(
+        isinstance(config.get(name), dict) for name in ("asked", "model", "training")
+    ):
+        raise ValueError("without the sections asked, model and training")
+    asked = config["asked"]
+    if not all(isinstance(asked.get(name), dict) for name in ("corpus_options", "model", "training")):
+        raise ValueError("without what was asked")
+    if not isinstance(config.get("task", ""), str):
+        raise ValueError("without a task")
+    for name in ("corpus", "valid"):
+        if not isinstance(asked.get(name), list) or not all(isinstance(item, str) for item in asked[name]):
+            raise ValueError(f"without a list of names under {name}")

@@ -143,6 +143,9 @@ def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
 
 def _read_if_there(folder: Path, name: str, faults: list[str]) -> Object:
     """The object in a JSON file, empty if there is no such file; a fault is added to `faults`."""
+    if (folder / name).exists() and not (folder / name).is_file():  # reading a pipe would wait for ever
+        faults.append(f"{name} is no file")
+        return {}
     try:
         value = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -171,7 +174,10 @@ def _header(path: Path, faults: list[str]) -> Object:
 
 def _history(path: Path) -> tuple[list[float], Object]:
     """The losses of the quick validations in a history, and its last row; lines that cannot be read are skipped."""
-    losses, last = [], {}
+    losses: list[float] = []
+    last: Object = {}
+    if not path.is_file():
+        return losses, last
     try:
         with path.open("rb") as file:
             for line in file:

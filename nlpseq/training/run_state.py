@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nlpseq.arrays import to_numpy
+from nlpseq.errors import RunError
 from nlpseq.kernels.masks import restore_generator
 from nlpseq.training.optimisers import Updates
 
@@ -96,12 +97,21 @@ class RunState:
         arrays: Mapping[str, np.ndarray],
         kept: Kept = EVERYTHING,
     ) -> None:
-        """Restore the state that `capture` returned, or what is kept of it."""
+        """Restore the state that `capture` returned, or what is kept of it.
+
+        Raises RunError if it is the state of a model with other parameters.
+        """
 
         def under(prefix: str) -> dict[str, np.ndarray]:
             return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
-        self._assign({k: torch.from_numpy(v) for k, v in under("parameter/").items()})
+        parameters = under("parameter/")
+        shapes = {name: tuple(value.shape) for name, value in self.task.parameters.items()}
+        if shapes != {name: value.shape for name, value in parameters.items()}:
+            raise RunError(
+                "resume.safetensors", "is the state of another model than the one in config.json", "--overwrite"
+            )
+        self._assign({k: torch.from_numpy(v) for k, v in parameters.items()})
         averages = under("average/") or under("parameter/")
         for name in self.averages:
             self.averages[name].copy_(torch.from_numpy(averages[name]))

@@ -1,4 +1,7 @@
-"""Signals during a training run: Ctrl-C and SIGTERM end it after the step in hand, all saved."""
+"""Signals during a training run: Ctrl-C, SIGTERM and a lost terminal end it after the step in hand, all saved.
+
+A signal that is ignored, as SIGHUP under nohup, stays so.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from typing import Protocol
 
 from nlpseq.errors import Interrupted
 
+SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+
 
 class Stoppable(Protocol):
     """What a signal needs of a run."""
@@ -19,14 +24,15 @@ class Stoppable(Protocol):
 
 @contextmanager
 def stopping_on_signals(run: Stoppable) -> Iterator[None]:
-    """Inside, SIGINT or SIGTERM ends the run after the current step, all saved; a second signal stops it at once."""
+    """Inside, a signal of SIGNALS ends the run after the current step, all saved; a second one stops it at once."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         if run.signal_number is not None:
             raise Interrupted(number)
         run.signal_number = number
 
-    held = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    held = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

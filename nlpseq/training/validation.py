@@ -13,6 +13,8 @@ from nlpseq.training.run_state import RunState
 class ValidatedTask(Protocol):
     """What validation needs of a task."""
 
+    worst_loss: float  # a higher loss, or one that is not finite, means that the run has diverged
+
     def validate(self) -> float:
         """The loss per token on all or some of the validation part, in nats."""
 
@@ -48,11 +50,11 @@ class Validation:
             self.has_model = True
 
     def run(self) -> ValidationResult:
-        """Validate the model. If the loss is not finite, nothing is saved or counted."""
+        """Validate the model. If the loss is that of a run that has diverged, nothing is saved or counted."""
         counters = self.state.counters
         with self.state.averaged():
             loss = self.task.validate()
-            if not math.isfinite(loss):
+            if not loss <= self.task.worst_loss:
                 return ValidationResult(loss, None, best=False)
             score = self.task.selection_score()
             rank = loss if score is None else -score

@@ -33,7 +33,7 @@ class Bowl:
         self.unit, self.criterion = "token", ""
         self.most_passes: float | None = None
         self.validation_cost = 1e-3  # steps
-        self.chance = 1e9
+        self.worst_loss = 1e9
         self.planned = (0, 0)
         self.spoil = spoil
         self.batches = 0
@@ -105,14 +105,14 @@ def _way(request: pytest.FixtureRequest) -> None:
     WAY.update(late=request.param)
 
 
-def _run(task: Bowl, path: Path, *, resume: bool = False, **given: Any) -> Run:
+def _run(task: Bowl, path: Path, *, resume: bool = False, further: bool = False, **given: Any) -> Run:
     settings = {"optimiser": "sgd", "learning_rate": 0.1, "weight_decay": 0.0, "clip": 1e9, "warm_up": 0, **given}
     folder = RunFolder(path)
     folder.open(resume=resume, overwrite=False)
     recorder = StandInRecorder([(2,)]) if WAY["late"] else None
     run = Run(task, TrainingOptions(**settings), folder, recorder=recorder, **WAY)
     if resume:
-        run.resume()
+        run.resume(further=further)
     return run
 
 
@@ -266,13 +266,40 @@ def test_a_gradient_that_is_not_finite_updates_nothing(tmp_path: Path) -> None:
     assert all(torch.isfinite(value).all() for value in seen)
 
 
-def test_a_run_that_is_far_worse_than_chance_has_diverged(tmp_path: Path) -> None:
+def test_a_run_whose_validation_is_far_worse_than_chance_has_diverged(tmp_path: Path) -> None:
     task = Bowl()
-    task.chance = 1.0
-    with pytest.raises(RunError, match="has diverged: the validation loss is 3") as refused:
-        list(_run(task, tmp_path, steps=1, learning_rate=1e-6).progress())
-    assert refused.value.hint == "--overwrite --learning-rate 6.25e-08"
-    assert (tmp_path / "model.safetensors").exists()
+    task.worst_loss = 1.0
+    run = _run(task, tmp_path, steps=1, learning_rate=1e-6)
+    with pytest.raises(RunError, match="has diverged: the validation loss was 36 at step 1 4 times") as refused:
+        list(run.progress())
+    assert refused.value.hint == "--resume --learning-rate 6.25e-08"
+    assert not task.parameters["weight"].any(), "it is left as it was at the start"
+    assert run.folder.load_resume()[0]["step"] == 0
+
+
+def test_further_steps_that_diverge_leave_the_run_as_it_was(tmp_path: Path) -> None:
+    task = Bowl()
+    list(_run(task, tmp_path, steps=9).progress())
+    before = task.parameters["weight"].clone()
+    task.worst_loss = -1.0
+    with pytest.raises(RunError, match="has diverged"):
+        again = _run(task, tmp_path, resume=True, steps=12, further=True)
+        list(again.progress())
+    assert torch.equal(task.parameters["weight"], before)
+
+
+def test_a_run_that_diverges_puts_back_the_run_that_it_replaced(tmp_path: Path) -> None:
+    list(_run(Bowl(), tmp_path, steps=9).progress())
+    old = RunFolder(tmp_path)
+    old.open(resume=False, overwrite=True)
+    old.begin({"asked": {}})
+    task = Bowl(lambda call: math.nan)
+    settings = TrainingOptions(optimiser="sgd", learning_rate=0.1, steps=3)
+    with pytest.raises(RunError) as refused:
+        list(Run(task, settings, old, recorder=StandInRecorder([(2,)]) if WAY["late"] else None, **WAY).progress())
+    assert refused.value.hint.startswith("--overwrite --learning-rate ")
+    assert old.load_resume()[0]["step"] == 9
+    assert (tmp_path / "model.safetensors").read_text().startswith("9 ")
 
 
 def test_a_loss_that_stays_not_finite_ends_the_run_and_says_so(tmp_path: Path) -> None:
@@ -280,7 +307,7 @@ def test_a_loss_that_stays_not_finite_ends_the_run_and_says_so(tmp_path: Path) -
     records: list[Progress] = []
     with pytest.raises(RunError, match="non-finite at step 3 4 times") as ended:
         records.extend(_run(task, tmp_path, steps=12, save_every=1).progress())
-    assert ended.value.hint.startswith("--overwrite --learning-rate ")
+    assert ended.value.hint.startswith("--resume --learning-rate ")
     assert 0 < float(ended.value.hint.split()[-1]) <= 0.1 / 8
 
 

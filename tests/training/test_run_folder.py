@@ -12,12 +12,18 @@ import pytest
 from nlpseq.errors import OptionError, RunError
 from nlpseq.training.run_folder import RunFolder
 
+SECTIONS = {
+    "asked": {"corpus": [], "valid": [], "corpus_options": {}, "model": {}, "training": {}},
+    "model": {},
+    "training": {},
+}
+
 
 def _run(path: Path) -> RunFolder:
     """A folder with an unfinished run."""
     folder = RunFolder(path)
     folder.open(resume=False, overwrite=False)
-    folder.begin({"asked": {}})
+    folder.begin(SECTIONS)
     folder.model.write_bytes(b"model")
     folder.save_resume({"step": 3}, {"a": np.arange(3)})
     return folder
@@ -37,10 +43,52 @@ def test_a_run_is_overwritten_when_asked(tmp_path: Path) -> None:
     folder.add_to_history({"step": 1})
     folder.open(resume=False, overwrite=True)
     assert folder.model.exists()  # until the new run has read its corpus
-    folder.begin({"asked": {}})
+    folder.begin(SECTIONS)
     assert folder.tokens.exists() and not folder.fresh.exists()
     assert not any(path.exists() for path in (folder.resume, folder.path / "history.jsonl"))
     assert folder.model.read_bytes() == b"model", "until the new run writes its own"
+
+
+def test_a_new_run_that_was_never_saved_leaves_the_old_one(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run")
+    folder.add_to_history({"step": 1})
+    folder.open(resume=False, overwrite=True)
+    folder.begin({**SECTIONS, "new": True})
+    folder.add_to_history({"step": 2})
+    folder.release()  # as if it was killed
+    again = RunFolder(tmp_path / "run")
+    again.open(resume=True, overwrite=False)
+    assert "new" not in again.read_config() and again.load_resume()[0]["step"] == 3
+    assert (again.path / "history.jsonl").read_text() == '{"step": 1}\n'
+    assert again.tokens.exists() and not again.previous.exists()
+
+
+def test_a_new_run_that_was_saved_has_replaced_the_old_one(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run")
+    folder.open(resume=False, overwrite=True)
+    folder.begin({**SECTIONS, "new": True})
+    folder.save_resume({"step": 9}, {"a": np.arange(3)})
+    assert not folder.previous.exists()
+    folder.open(resume=True, overwrite=False)
+    assert folder.read_config()["new"] and folder.load_resume()[0]["step"] == 9
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["config.json", "history.jsonl", "tokens"])
+def test_files_of_others_are_left_alone(name: str, overwrite: bool, tmp_path: Path) -> None:
+    path = tmp_path / "mine" / name
+    path.mkdir(parents=True) if name == "tokens" else (path.parent.mkdir(), path.write_text('{"name": "mine"}'))
+    with pytest.raises(RunError, match=f"holds {name}, which no run of nlpseq wrote"):
+        RunFolder(tmp_path / "mine").open(resume=False, overwrite=overwrite)
+    assert [entry.name for entry in (tmp_path / "mine").iterdir()] == [name]
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run")
+    for name in ("model.safetensors", "resume.safetensors", "config.json"):
+        (folder.path / f".{name}.4711").write_bytes(b"half")
+    folder.open(resume=True, overwrite=False)
+    assert not list(folder.path.glob(".*.4711"))
 
 
 def test_resuming_and_overwriting_at_once_is_wrong_usage(tmp_path: Path) -> None:
@@ -70,7 +118,7 @@ def test_what_is_not_there_cannot_be_resumed(tmp_path: Path, finished: bool) -> 
     folder.tokens.rmdir()
     if not finished:
         folder.model.unlink()
-    with pytest.raises(RunError, match="its state is gone" if finished else "it holds no run"):
+    with pytest.raises(RunError, match="its state is gone" if finished else "killed before it was first saved"):
         folder.open(resume=True, overwrite=False)
 
 
@@ -126,9 +174,15 @@ def test_a_full_disk_leaves_the_last_state(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_configuration_comes_back_or_is_refused(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run")
-    folder.write_config({"model": {"cell": "gru"}, "corpus": "é\udce9"})
+    folder.write_config({**SECTIONS, "corpus": "é\udce9"})
     assert folder.read_config()["corpus"] == "é\udce9"
-    for damaged in ("{", "[]"):
+    broken = [{name: value for name, value in SECTIONS.items() if name != left} for left in SECTIONS]
+    broken += [
+        {**SECTIONS, "task": []},
+        {**SECTIONS, "asked": {**SECTIONS["asked"], "corpus": 5}},
+        {**SECTIONS, "model": 3},
+    ]
+    for damaged in ("{", "[]", *map(json.dumps, broken)):
         (folder.path / "config.json").write_text(damaged)
         with pytest.raises(RunError):
             folder.read_config()
@@ -148,7 +202,7 @@ def test_the_history_is_a_line_a_record_and_refuses_in_a_sentence(tmp_path: Path
 
 def test_a_finished_run_keeps_all_but_its_tokens(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run")
-    folder.finish({"finished": True})
+    folder.finish({**SECTIONS, "finished": True})
     names = ["config.json", "model.safetensors", "resume.safetensors"]
     assert sorted(path.name for path in folder.path.iterdir()) == names
     assert folder.read_config()["finished"]

@@ -55,7 +55,7 @@ def parse(path: Path) -> dict[str, Any]:
     if len(data) > LARGEST_FILE:
         raise ConfigError(where, f"is no run file: it has more than {LARGEST_FILE:,} bytes")
     try:
-        return tomllib.loads(data.decode().replace("\r\n", "\n"))
+        return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
     except UnicodeDecodeError:
         raise ConfigError(where, "is no text in UTF-8, and a run file is one") from None
     except (ValueError, RecursionError) as error:

@@ -27,6 +27,8 @@ def set_defaults(context: Any, command: Declared, given: Mapping[str, Any]) -> N
     if CONFIG in given:
         from nlpseq.commands.settings.config_file import read_config
 
+        if not str(given[CONFIG]):
+            raise OptionError(CONFIG, "must be a path, was empty")
         file = read_config(Path(given[CONFIG]), command, f"{context.command_path} --help-all")
     run = given.get(LIKE) or (file[LIKE].value if LIKE in file else None)
     layers = [variables, file]
@@ -36,6 +38,8 @@ def set_defaults(context: Any, command: Declared, given: Mapping[str, Any]) -> N
     context.default_map = {name: value.value for name, value in values.items()}
     context.meta[KEY] = values
     quiet = "quiet" in given or ("quiet" in values and values["quiet"].value)
+    if run is not None:
+        _note_parts(Path(str(run)), quiet=quiet)
     for name, meant in misspelled().items():
         output.note(f"note: the variable {name} is not known: {meant} is", quiet=quiet)
 
@@ -47,6 +51,14 @@ def _run_layer(context: Any, command: Declared, run: str, named: Collection[str]
     from nlpseq.commands.settings.run_options import read_run
 
     return without_corpus(read_run(Path(run), str(context.info_name), command), named)
+
+
+def _note_parts(run: Path, *, quiet: bool) -> None:
+    """Say that the options of a run which was trained on in parts do not repeat it."""
+    from nlpseq.training.run_list import find_run, read_config
+
+    if read_config(find_run(run, "--like")).get("continued"):
+        output.note(f"note: {run} was trained on with --resume: its options do not make the same model", quiet=quiet)
 
 
 def set_arguments(context: Any, command: Declared, given: Collection[str]) -> None:

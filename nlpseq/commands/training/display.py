@@ -73,9 +73,12 @@ def show_training(task: Task, request: Request, started: float, *, quiet: bool =
     except (Interrupted, KeyboardInterrupt) as stop:
         screen.close()
         screen.say(lines.stopped(run, resumed=request.resume))
-        if run is not None:
-            events.write("stopped", step=run.run.step, command=lines.continuing(run) or None)
+        step, command = (0, None) if run is None else (run.run.step, lines.continuing(run) or None)
+        events.write("stopped", step=step, command=command)
         raise Interrupted(getattr(stop, "signal_number", signal.SIGINT)) from None
+    except NlpseqError as error:
+        events.write("error", where=error.where, what=error.what, hint=error.hint)
+        raise
     finally:
         screen.close()
     events.end(result) if json else output.write_text(lines.result_line(result) + "\n")

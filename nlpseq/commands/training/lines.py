@@ -62,8 +62,11 @@ class Sample:
 
 def draw_sample(run: TaskRun) -> Sample | None:
     """A sample of the model as it is now, or None if its task generates no text. A run never ends by its failure."""
+    import numpy as np
+
     try:
-        text = run.sample()
+        with np.errstate(all="ignore"):
+            text = run.sample()
     except Exception as error:  # a diverged model may fail anywhere
         return Sample(None, f"{type(error).__name__}: {printable(str(error))}"[:LONGEST_REASON])
     return None if text is None else Sample(text)

@@ -105,9 +105,9 @@ class ClassificationTask(ModelTask):
         return len(self.batches)
 
     @property
-    def chance(self) -> float:
-        """The loss of a guess among all labels, in nats."""
-        return math.log(max(2, len(self.corpus.labels)))
+    def worst_loss(self) -> float:
+        """A validation loss of a run that has diverged, in nats; labels that are sure and wrong cost up to twenty."""
+        return 20 + 4 * math.log(len(self.corpus.labels))
 
     def validation_steps(self, total: int) -> float:
         """The number of training steps that take as long as one validation, which needs no backward pass."""

@@ -179,6 +179,8 @@ class LanguageModelRun(TaskRun):
         self.note_vocabulary()
         if self.corpus.facts["valid_is"] == "training text":
             self.notes.append("the corpus is too short to hold out a tenth: validation is on the training text")
+        elif self.corpus.facts["valid_sha256"] == self.corpus.facts["sha256"]:
+            self.notes.append("the validation text is the training text: its scores are too good")
         training, device = request.training, self.choice.device
         timed = training.steps is None and training.epochs is None and not request.resume
         speed = measure_speed(self.choice) if timed else None

@@ -81,9 +81,9 @@ class ModelTask:
         return {name: value.detach() for name, value in self.parameters.items()}
 
     @property
-    def chance(self) -> float:
-        """The loss of a guess among all tokens, in nats."""
-        return math.log(len(self.parameters["embedding.weight"]))
+    def worst_loss(self) -> float:
+        """A validation loss of a run that has diverged: four times that of guessing among all tokens, in nats."""
+        return 4 * math.log(len(self.parameters["embedding.weight"]))
 
     def plan(self, total: int, validations: int) -> None:
         """Called when the number of steps is known, of which `validations` are validated."""

@@ -17,8 +17,9 @@ def chosen_values(training: TrainingOptions, length: Length) -> str:
     total = length.counters.total
     sequence = getattr(training, "sequence_length", None)
     batch = training.batch_size or f"{getattr(training, 'batch_tokens', None)} tokens"
+    minutes = training.minutes or DEFAULT_MINUTES
     parts = [
-        f"{training.minutes or DEFAULT_MINUTES:g} minutes" if total is None else f"{total:,} steps",
+        f"{minutes:g} {'minute' if minutes == 1 else 'minutes'}" if total is None else f"{total:,} steps",
         f"batch {batch}" + (f"x{sequence}" if sequence else ""),
         *([f"{training.accumulate} batches a step"] if training.accumulate > 1 else []),
         f"rate {training.learning_rate:g} ({training.optimiser})",

@@ -103,7 +103,8 @@ class TaskRun(ABC):
     def _make_run(self, weights: Mapping[str, Any] | None) -> None:
         with explained(self.folder.path, self.training):
             self.task = self.make_task(weights)
-        self.run = Run(self.task, self.training, self.folder, started=self.started)
+        again = shlex.join(["nlpseq", "train", TASKS[self.name].command, "--resume", "--out", str(self.folder.path)])
+        self.run = Run(self.task, self.training, self.folder, started=self.started, again=again)
 
     def _continue(self) -> None:
         """Continue the folder's run, to the same bits unless a new budget, new values or a new corpus are asked for."""
@@ -151,16 +152,12 @@ class TaskRun(ABC):
     def _open_data(self, earlier: Mapping[str, Any], asked: Continuation) -> bool:
         """Open the run's tokens, or read its corpus again; returns whether the text is the same as before."""
         names = (*self.request.files(), *self.request.valid)
-        has_tokens = (self.folder.tokens / "corpus.json").exists()
-        if has_tokens and not asked.names_data and "longest" not in asked.changes:
-            self.config = dict(earlier)
-            self.reopen(earlier)
-            if file_marks(names) != earlier.get("files", file_marks(names)):
-                changed = ", ".join(
-                    name for name, mark in earlier["files"].items() if file_marks([name]) != {name: mark}
-                )
-                what = f"{changed} has changed since: the run continues with the text that it was started with"
-                self.notes.append(f"{what}; name the corpus to train on the new text")
+        if not asked.names_data and "longest" not in asked.changes and self._reopen(earlier):
+            marks = earlier.get("files", {})
+            changed = [name for name, mark in marks.items() if file_marks([name]) != {name: mark}]
+            if changed:
+                what = f"{', '.join(changed)} has changed or is gone: the run continues with the text of its start"
+                self.notes.append(f"{what}; name a corpus to train on another")
             return True
         for name in names:
             try:
@@ -170,6 +167,17 @@ class TaskRun(ABC):
                 hint = f"nlpseq train {TASKS[self.name].command} CORPUS --resume {out}, with a corpus that is there"
                 raise CorpusError(error.where, f"the run's corpus cannot be read: {error.what}", hint) from None
         return self._read_again(earlier, names)
+
+    def _reopen(self, earlier: Mapping[str, Any]) -> bool:
+        """Open the run's tokens; returns whether they are there and whole."""
+        if not (self.folder.tokens / "corpus.json").exists():
+            return False
+        self.config = dict(earlier)
+        try:
+            self.reopen(earlier)
+        except (CorpusError, RunError):
+            return False
+        return True
 
     def _read_again(self, earlier: Mapping[str, Any], names: tuple[str, ...]) -> bool:
         """Read the corpus with the run's tokeniser, in place of the run's tokens."""

@@ -154,7 +154,7 @@ def test_the_architecture_and_the_tokens_stay(changed: dict[str, Any], where: st
 @pytest.mark.parametrize(
     "changed",
     [
-        {"dropout": 0.4},
+        {"dropout": 0.4, "input_dropout": 0.2},
         {"learning_rate": 1e-3},
         {"batch_size": 3},
         {"optimiser": "sgd"},
@@ -203,7 +203,7 @@ def test_a_stopped_run_keeps_its_text_until_a_corpus_is_named(command: str, tmp_
     _train(_run(command, tmp_path / "run", steps=9), stop_after=3)
     WRITERS[command](tmp_path / "corpus.tsv", 2)
     plain = _run(command, tmp_path / "run", corpus=False, resume=True)
-    assert any("has changed since" in note for note in plain.notes)
+    assert any("has changed or is gone" in note for note in plain.notes)
     plain.folder.release()
     named = _run(command, tmp_path / "run", resume=True)
     assert any("it continues with the new text" in note for note in named.notes)
@@ -310,3 +310,19 @@ def test_a_run_is_trained_on_for_minutes(tmp_path: Path) -> None:
     assert next(record.step for record in records if not record.note) == 7
     assert further.run.counters.total == further.run.step > 6
     assert not any("the same model again" in line for line in further.endings())
+
+
+def test_a_new_dropout_is_halved_for_inputs(tmp_path: Path) -> None:
+    _train(_run("lm", tmp_path / "run", steps=3))
+    assert _run("lm", tmp_path / "run", resume=True, steps=6, dropout=0.4).training.input_dropout == 0.2
+
+
+def test_damaged_tokens_are_made_again(command: str, tmp_path: Path) -> None:
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    _train(_run(command, whole, steps=9))
+    _train(_run(command, parted, steps=9), stop_after=3)
+    for path in (parted / "tokens").iterdir():
+        if path.name != "tokeniser.json":
+            path.write_bytes(b"damaged")
+    _train(_run(command, parted, corpus=False, resume=True))
+    assert _same(whole, parted)
