@@ -47,7 +47,7 @@ class Counters:
     rate_scale: float = 1.0  # halved each time the loss becomes non-finite
     retries: int = 0
     tokens: int = 0
-    seconds: float = 0.0  # spent in steps, in earlier sessions too
+    seconds: float = 0.0  # spent in steps, those before a resume too
 
     def as_json(self) -> dict[str, Any]:
         """The counters as a JSON object; null for an infinite loss."""
