@@ -122,8 +122,8 @@ class TaskRun(ABC):
         try:
             self._open_and_resume(earlier, asked)
         except BaseException:
-            if earlier.get("finished"):
-                self.folder.drop_tokens()
+            if earlier.get("finished") or asked.names_data:
+                self.folder.drop_tokens()  # they may be those of another text than the run's
             raise
         self._note_continuation(earlier, asked)
         self.config["asked"]["training"]["precision"] = wanted

@@ -326,3 +326,16 @@ def test_damaged_tokens_are_made_again(command: str, tmp_path: Path) -> None:
             path.write_bytes(b"damaged")
     _train(_run(command, parted, corpus=False, resume=True))
     assert _same(whole, parted)
+
+
+def test_a_refused_corpus_does_not_take_the_place_of_the_runs_own(command: str, tmp_path: Path) -> None:
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    _train(_run(command, whole, steps=9))
+    _train(_run(command, parted, steps=9), stop_after=5)
+    other = tmp_path / "other.tsv"
+    WRITERS[command](other, 3)
+    task = COMMANDS[command]
+    with pytest.raises(OptionError, match="has 5 steps already"):
+        task.load("run")(make_request(task, [other], {"out": parted, "resume": True, "steps": 4}))
+    _train(_run(command, parted, corpus=False, resume=True))
+    assert _same(whole, parted)
