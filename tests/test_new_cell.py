@@ -116,8 +116,8 @@ def trained(copy: Copy) -> str:
 
 
 def test_it_trains_on_the_plain_loop_and_says_why(copy: Copy, trained: str) -> None:
-    assert f"{NAME} 2x8" in trained.splitlines()[0]
-    assert f"plain loop, fp32: no compiled kernel for {NAME}" in trained.splitlines()[0]
+    assert f"{NAME} 2x8" in trained.splitlines()[1]
+    assert f"plain loop, fp32: no compiled kernel for {NAME}" in trained.splitlines()[3]
     weights = load_model(copy.folder / "whole").weights
     assert weights["layers.1.peepholes"].shape == (3, 8)
     assert np.abs(weights["layers.0.peepholes"]).min() > 0, "peepholes begin at zero and are trained"
@@ -160,7 +160,7 @@ def test_it_evaluates_scores_and_generates(copy: Copy, trained: str) -> None:
 )
 def test_a_backend_without_the_cell_is_refused_with_the_reason(copy: Copy, backend: str, reason: str) -> None:
     errors = copy.run(f"{TRAIN} --out refused --backend {backend}", status=1)[1]
-    assert errors.splitlines() == [f"error: --backend: {reason}", "hint:  --backend auto"]
+    assert errors.splitlines()[1:] == [f"error: --backend: {reason}", "hint:  --backend auto"]
     assert not (copy.folder / "refused").exists()
 
 
