@@ -13,12 +13,14 @@ from torch import Tensor
 from nlpseq import arrays, tasks
 from nlpseq.decoding.generation import sample_text
 from nlpseq.evaluation import perplexity
+from nlpseq.evaluation.reader import Reader
 from nlpseq.evaluation.scores import Score, language_model_scores
 from nlpseq.kernels.choice import Choice
 from nlpseq.kernels.loss import Candidates, linear_cross_entropy, sampled_cross_entropy
 from nlpseq.models import language_model
 from nlpseq.models.language_model import TASK, LanguageModelOptions, LanguageModelState, initial_weights
 from nlpseq.models.options import RecurrentOptions
+from nlpseq.native import extension
 from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.data.batches import StreamBatches, fit_batch
 from nlpseq.training.data.corpus import TokenisedCorpus, open_tokenised, tokenise_corpus
@@ -133,9 +135,16 @@ class LanguageModelTask(ModelTask):
     @torch.no_grad()
     def scores(self) -> list[Score]:
         """The scores of the whole validation part, with the state carried, in full precision."""
-        nats = perplexity.text_loss(self.parameters, self.options, self.corpus.valid, run_layer=self.choice.exact)
+        nats = self._exact_loss(self.corpus.valid)
         signature = perplexity.signature(self.corpus.tokeniser, perplexity.text_name(self.corpus.facts))
         return language_model_scores(nats, self.corpus.valid_size, signature)
+
+    def _exact_loss(self, tokens: perplexity.Tokens) -> float:
+        """The loss of a text in nats, by the compiled reader of `evaluate` unless another backend was asked for."""
+        compiled = self.choice.device.type == "cpu" and extension.is_available()
+        if compiled and self.training.backend in ("auto", "native"):
+            return Reader(self.weights(), self.options).text_loss(tokens)
+        return perplexity.text_loss(self.parameters, self.options, tokens, run_layer=self.choice.exact)
 
     def final_seconds(self, validation_seconds: float) -> float:
         """The time of `scores`, which reads all tokens, and the start of each stream twice."""
