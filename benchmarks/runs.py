@@ -69,7 +69,7 @@ def repeats(folder: Path) -> Rows:
             nlpseq("train", "lm", "stories", "--steps", 30, "--random-seed", 1, "--out", f"r{number}", folder=folder)
         files.add((folder / f"r{number}" / "model.safetensors").read_bytes())
     return [
-        ("`train lm stories --steps 30` ten times, four beside two busy loops: distinct model files", f"{len(files)} distinct")
+        ("`train lm stories --steps 30` ten times, four beside two busy loops: model files", f"{len(files)} distinct")
     ]
 
 
