@@ -56,14 +56,15 @@ class Run:
         late: bool | None = None,
         recorder: Recorder | None = None,
         again: str = "--resume",
+        anew: str = "--overwrite",
     ) -> None:
-        """`again` is the command that continues the run.
+        """`again` is the command that continues the run, and `anew` the one that starts it in place of an earlier one.
 
         With `late`, the default on a GPU, the host reads a step's results late; `recorder` then records graphs."""
         self.task = task
         self.options = options
         self.folder = folder
-        self.again = again
+        self.again, self.anew = again, anew
         self.updates = Updates(
             options.optimiser,
             task.parameters,
@@ -264,22 +265,26 @@ class Run:
         scale, retries = self.counters.rate_scale, self.counters.retries + 1
         if retries > RETRIES:
             rate_now = scale * self.updates.learning_rate
-            said = f"the run has diverged: {what} at step {failed} {retries} times, last with a rate of {rate_now:g}"
-            raise RunError(str(self.folder.path), said, self._way_out())
+            said = f"the run has diverged: {what} at step {failed}, {retries} times, last with a rate of {rate_now:g}"
+            kept, hint = self._way_out()
+            raise RunError(str(self.folder.path), said + kept, hint)
         self.state.restore(*self.known_good)
         self.step_taker.forget()
         self.counters.rate_scale, self.counters.retries = scale / 2, retries
         return self._note(f"{what} at step {failed}: back to step {self.step} with half the learning rate")
 
-    def _way_out(self) -> str:
-        """Leave a run that has diverged in its last good state, or put back the run that it replaced: a hint."""
+    def _way_out(self) -> tuple[str, str]:
+        """Leave a run that has diverged in its last good state, or put back the run that it replaced.
+
+        Returns what was kept, for the error, and its hint.
+        """
         usual, _ = usual_rates(self.options.optimiser)
         lower = f"--learning-rate {min(self.updates.learning_rate / 2 ** (RETRIES + 1), usual / 2):g}"
         if not self.folder.resume.exists() and self.folder.put_back():
-            return f"--overwrite {lower}"
+            return "; the run from before is kept", f"{self.anew} {lower}"
         self.state.restore(*self.known_good)
         self._write(self.known_good)
-        return f"{self.again} {lower}"
+        return "", f"{self.again} {lower}"
 
     def _note(self, note: str) -> Progress:
         rate_now = self.counters.rate_scale * self.updates.learning_rate

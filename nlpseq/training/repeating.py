@@ -7,12 +7,12 @@ program's defaults are named.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
 from nlpseq.options import flag
-from nlpseq.tasks import TASKS
+from nlpseq.tasks import TASKS, Task
 from nlpseq.training.continuing import DATA
 
 UNNAMED = ("device", "backend", "save_every")  # say where and how a run is computed, not what
@@ -58,3 +58,13 @@ def _words(name: str, value: Any) -> list[str]:
     if isinstance(value, list):
         return [word for item in value for word in (flag(name), str(item))]
     return [flag(name), repr(value) if isinstance(value, float) else str(value)]
+
+
+def as_asked(task: Task, asked: Mapping[str, Any], given: Iterable[str]) -> list[str]:
+    """The command that asks for a run again, with the options that were set, as words."""
+    sections = (asked, *(asked[name] for name in ("corpus_options", "model", "training")))
+    words = ["nlpseq", "train", task.command, *asked["corpus"]]
+    for name in sorted(set(given) - {"corpus", "learning_rate"}):
+        value = next((section[name] for section in sections if name in section), None)
+        words += _words(name, value) if value is not None else []
+    return words

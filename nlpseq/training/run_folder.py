@@ -35,6 +35,7 @@ except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
 RESUME, CONFIG, HISTORY, TOKENS = "resume.safetensors", "config.json", "history.jsonl", "tokens"
+PREVIOUS = ".previous"
 NEW_RUN = "--overwrite in place of --resume starts a new run"
 
 
@@ -47,8 +48,9 @@ class RunFolder:
         self.resume = path / RESUME
         self.tokens = path / TOKENS
         self.fresh = path / f".tokens-{os.getpid()}"  # the tokens of a run that has not started
-        self.previous = path / ".previous"  # an earlier run's files, until a new run is first saved
+        self.previous = path / PREVIOUS  # an earlier run's files, until a new run is first saved
         self.created: list[Path] = []  # folders
+        self.was_put_back = False  # whether the run is one that a new run replaced, but was never saved
         self._unlock: Callable[[], object] = bool
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
@@ -98,6 +100,7 @@ class RunFolder:
                 str(self.path), f"cannot be written: {error.strerror}", "choose another folder with --out"
             ) from error
         self._lock()
+        self.was_put_back = not self.resume.exists() and self.previous.is_dir()
         self.put_back()
         for name in (NAME, RESUME, CONFIG):  # what a kill in the middle of writing left
             for abandoned in self.path.glob(f".{name}.*"):

@@ -18,9 +18,8 @@ from typing import Any
 from nlpseq.errors import RunError
 from nlpseq.models.model_file import NAME, read_header
 from nlpseq.tasks import TASKS
-from nlpseq.training.run_folder import RESUME
+from nlpseq.training.run_folder import CONFIG, HISTORY, PREVIOUS, RESUME, TOKENS
 
-CONFIG, HISTORY, TOKENS = "config.json", "history.jsonl", "tokens"
 FILES = (CONFIG, HISTORY, NAME, RESUME)  # a folder with one of them is a run's
 DEPTH = 2  # folders below the one whose runs are listed
 FINISHED, UNFINISHED, DAMAGED = "finished", "unfinished", "damaged"
@@ -69,17 +68,19 @@ def list_runs(folder: Path) -> list[RunFacts]:
 def run_facts(path: Path, name: str) -> RunFacts:
     """The facts of the run in a folder."""
     faults: list[str] = []
-    config = _read_if_there(path, CONFIG, faults)
+    state = _state_folder(path)
+    config = _read_if_there(state, CONFIG, faults)
     header = _header(path / NAME, faults)
-    saved = _header(path / RESUME, faults)
-    losses, last = _history(path / HISTORY)
+    saved = _header(state / RESUME, faults)
+    losses, last = _history(state / HISTORY)
     asked, training = _object(config, "asked"), _object(header, "training")
     finished = config["finished"] is True if "finished" in config else bool(header) and not (path / TOKENS).exists()
     if config and not asked and not faults:
         faults.append(f"{CONFIG} is damaged, or no run's")
     if not (config or header or faults):
         faults.append(f"{CONFIG} is missing")
-    steps = _number(training, "step") if finished else _number(saved, "step", _number(last, "step"))
+    done = _number(_object(config, "result"), "steps", _number(training, "steps", _number(training, "step")))
+    steps = done if finished else _number(saved, "step", _number(last, "step"))
     task = TASKS.get(str(config.get("task", header.get("task"))))
     size, changed = _stamps(path)
     scores = header.get("scores") if finished else None
@@ -119,12 +120,18 @@ def find_run(path: Path, option: str) -> Path:
 def read_config(folder: Path) -> Object:
     """The configuration in the folder of a run. Raises RunError if it is missing or damaged."""
     faults: list[str] = []
-    config = _read_if_there(folder, CONFIG, faults)
+    config = _read_if_there(_state_folder(folder), CONFIG, faults)
     if not config:
         raise RunError(
             str(folder / CONFIG), faults[0].removeprefix(CONFIG).strip() if faults else "is missing or empty"
         )
     return config
+
+
+def _state_folder(folder: Path) -> Path:
+    """The folder with the files of a run but for its model: those of an earlier run until a new one is first saved."""
+    previous = folder / PREVIOUS
+    return previous if previous.is_dir() and not (folder / RESUME).exists() else folder
 
 
 def _run_folders(folder: Path, depth: int) -> Iterator[Path]:

@@ -270,7 +270,7 @@ def test_a_run_whose_validation_is_far_worse_than_chance_has_diverged(tmp_path: 
     task = Bowl()
     task.worst_loss = 1.0
     run = _run(task, tmp_path, steps=1, learning_rate=1e-6)
-    with pytest.raises(RunError, match="has diverged: the validation loss was 36 at step 1 4 times") as refused:
+    with pytest.raises(RunError, match="has diverged: the validation loss was 36 at step 1, 4 times") as refused:
         list(run.progress())
     assert refused.value.hint == "--resume --learning-rate 6.25e-08"
     assert not task.parameters["weight"].any(), "it is left as it was at the start"
@@ -305,7 +305,7 @@ def test_a_run_that_diverges_puts_back_the_run_that_it_replaced(tmp_path: Path) 
 def test_a_loss_that_stays_not_finite_ends_the_run_and_says_so(tmp_path: Path) -> None:
     task = Bowl(lambda call: math.nan if call > 3 else None)
     records: list[Progress] = []
-    with pytest.raises(RunError, match="non-finite at step 3 4 times") as ended:
+    with pytest.raises(RunError, match="non-finite at step 3, 4 times") as ended:
         records.extend(_run(task, tmp_path, steps=12, save_every=1).progress())
     assert ended.value.hint.startswith("--resume --learning-rate ")
     assert 0 < float(ended.value.hint.split()[-1]) <= 0.1 / 8

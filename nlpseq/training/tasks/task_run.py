@@ -21,14 +21,16 @@ from nlpseq.models.options import RecurrentOptions
 from nlpseq.native.memory import keep_freed_memory
 from nlpseq.options import flag
 from nlpseq.tasks import TASKS
+from nlpseq.text.compression import STANDARD_INPUT
 from nlpseq.text.formats import need_source
+from nlpseq.text.lines import has_unread
 from nlpseq.text.progress import Watch, unwatched
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser
 from nlpseq.training.continuing import Continuation, continued, file_marks, refuse_run_as_corpus
 from nlpseq.training.device_faults import explained
 from nlpseq.training.loop import Run
 from nlpseq.training.progress import Progress
-from nlpseq.training.repeating import command
+from nlpseq.training.repeating import as_asked, command
 from nlpseq.training.requests import Request
 from nlpseq.training.run_folder import RunFolder
 from nlpseq.training.run_state import Kept
@@ -103,14 +105,19 @@ class TaskRun(ABC):
     def _make_run(self, weights: Mapping[str, Any] | None) -> None:
         with explained(self.folder.path, self.training):
             self.task = self.make_task(weights)
-        again = shlex.join(["nlpseq", "train", TASKS[self.name].command, "--resume", "--out", str(self.folder.path)])
-        self.run = Run(self.task, self.training, self.folder, started=self.started, again=again)
+        task, out = TASKS[self.name], ["--out", str(self.folder.path)]
+        again = shlex.join(["nlpseq", "train", task.command, "--resume", *out])
+        asked = as_asked(task, self.request.as_json(), self.request.given)
+        anew = shlex.join([*asked, "--overwrite", *out])
+        self.run = Run(self.task, self.training, self.folder, started=self.started, again=again, anew=anew)
 
     def _continue(self) -> None:
         """Continue the folder's run, to the same bits unless a new budget, new values or a new corpus are asked for."""
         refuse_run_as_corpus(self.request)
         self.folder.open(resume=True, overwrite=self.request.overwrite)
         earlier = self.folder.read_config()
+        if self.folder.was_put_back:
+            self.notes.append("a new run was stopped before it was first saved: this is the run from before")
         self._refuse_other_task(earlier)
         asked = continued(earlier, self.request)
         if earlier.get("finished") and not asked.budget:
@@ -159,6 +166,9 @@ class TaskRun(ABC):
                 what = f"{', '.join(changed)} has changed or is gone: the run continues with the text of its start"
                 self.notes.append(f"{what}; name a corpus to train on another")
             return True
+        if STANDARD_INPUT in names and not has_unread():
+            hint = f"nlpseq train {TASKS[self.name].command} FILE --resume --out {shlex.quote(str(self.folder.path))}"
+            raise CorpusError(STANDARD_INPUT, "the run was trained on standard input, which is gone", hint)
         for name in names:
             try:
                 need_source(name)

@@ -16,6 +16,7 @@ from nlpseq.models.model_file import load_model, read_tensors
 from nlpseq.tasks import COMMANDS
 from nlpseq.training import repeating
 from nlpseq.training.requests import make_request
+from nlpseq.training.run_list import run_facts
 
 WORDS = ["red", "old", "dull", "warm", "fine", "cold"]
 SMALL: dict[str, Any] = {"hidden_size": 12, "embedding_size": 8, "batch_size": 5, "precision": "fp32"}
@@ -339,3 +340,33 @@ def test_a_refused_corpus_does_not_take_the_place_of_the_runs_own(command: str, 
         task.load("run")(make_request(task, [other], {"out": parted, "resume": True, "steps": 4}))
     _train(_run(command, parted, corpus=False, resume=True))
     assert _same(whole, parted)
+
+
+def test_a_run_that_was_put_back_says_so(tmp_path: Path) -> None:
+    _train(_run("lm", tmp_path / "run", steps=3))
+    killed = _run("lm", tmp_path / "run", steps=50, overwrite=True)
+    assert run_facts(tmp_path / "run", "run").step == 3, "the list shows the run whose model is there"
+    killed.folder.release()
+    again = _run("lm", tmp_path / "run", corpus=False, resume=True, steps=6)
+    assert "a new run was stopped before it was first saved: this is the run from before" in again.notes
+    assert _train(again)["steps"] == 6
+    assert run_facts(tmp_path / "run", "run").step == 6
+
+
+def test_a_new_run_that_diverges_is_asked_for_again_by_its_hint(tmp_path: Path) -> None:
+    _train(_run("lm", tmp_path / "run", steps=3))
+    with pytest.raises(RunError, match="; the run from before is kept") as refused:
+        _train(_run("lm", tmp_path / "run", steps=5, learning_rate=1e30, overwrite=True))
+    words = shlex.split(refused.value.hint)
+    assert words[:4] == ["nlpseq", "train", "lm", str(tmp_path / "corpus.tsv")]
+    assert {"--overwrite", "--hidden-size", "--learning-rate"} <= set(words) and words.count("--out") == 1
+
+
+def test_a_run_of_standard_input_says_that_it_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _train(_run("lm", tmp_path / "run", steps=3))
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["asked"]["corpus"] = ["-"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CorpusError, match="trained on standard input, which is gone") as refused:
+        _run("lm", tmp_path / "run", corpus=False, resume=True, steps=6)
+    assert refused.value.hint == f"nlpseq train lm FILE --resume --out {tmp_path / 'run'}"
