@@ -23,7 +23,7 @@ def main() -> None:
         sys.exit(128 + signal.SIGINT)
     finally:
         if listens:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done: only the interpreter has to end
 
 
 if __name__ == "__main__":

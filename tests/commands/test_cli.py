@@ -251,6 +251,21 @@ main()
     assert (done.returncode, done.stderr) == (130, "")
 
 
+@posix
+def test_a_ctrl_c_after_the_command_changes_nothing() -> None:
+    program = """
+import os, signal, sys
+from nlpseq.__main__ import main
+sys.argv[1:] = ["--version"]
+try:
+    main()
+finally:
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=180)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_package_itself_imports_nothing_that_takes_long() -> None:
     program = "import sys; before = set(sys.modules); import nlpseq; print(*set(sys.modules) - before)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
