@@ -1,7 +1,7 @@
 """Whether an argument of a filter is a text or a file; a mistyped file name is not answered as if it were a text.
 
 So an argument that is probably a path and names no file is refused: it starts as a path, its folder exists, or it ends
-as the name of a file that is read. A text such as `and/or` is none of these.
+as the name of a file that is read. A text such as `and/or` does not.
 """
 
 from __future__ import annotations

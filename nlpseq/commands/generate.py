@@ -55,7 +55,7 @@ def generate(
     options: GenerationOptions,
     sampling: SamplingOptions,
 ) -> None:
-    """Continue a text, or write a new one if there is none, and show it as it grows.
+    """Continue a text or write a new one, and show it as it grows.
 
     With --seed - each line of standard input is a text to continue, and its continuation is one line. Without --seed
     the whole text of a pipe or a file is continued. A pipe that stays open and empty is left alone after 5 seconds;

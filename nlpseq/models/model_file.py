@@ -148,7 +148,7 @@ def save_model(
 
 
 def _file(path: Path) -> Path:
-    """The file of a model at a path: the path itself if there is none."""
+    """The file of a model at a path; the path itself if it leads to no model."""
     found = model_path.model_path(path)
     return found / NAME if found.is_dir() else found
 

@@ -84,7 +84,7 @@ def folder_entries(folder: str) -> Iterator[Entry]:
 
 
 def pattern_entries(pattern: str) -> Iterator[Entry]:
-    """The files that a pattern matches, and those in the folders that it matches. Raises CorpusError if there is none.
+    """The files that a pattern matches, and those in the folders that it matches. Raises CorpusError without a match.
 
     As in a shell, a star does not match a dot at the start of a name.
     """

@@ -163,7 +163,7 @@ def _with_hint(pieces: Iterator[str], name: str) -> Iterator[str]:
 
 
 def _read_entries(name: str, entries: Iterable[Entry], depth: int = 0) -> Iterator[str]:
-    """The text of the files of a collection, each ending in a newline. Raises NoText if there is none."""
+    """The text of the files of a collection, each ending in a newline. Raises NoText if no file has text."""
     counts: Counter[Kind] = Counter()
     has_text = False
     for entry in texts(entries, counts):

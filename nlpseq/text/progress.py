@@ -1,4 +1,4 @@
-"""How far the reading of a corpus is, for whoever shows it."""
+"""How far the reading of a corpus is, for the display."""
 
 from __future__ import annotations
 

@@ -280,7 +280,7 @@ class Run:
         """
         usual, _ = usual_rates(self.options.optimiser)
         lower = f"--learning-rate {min(self.updates.learning_rate / 2 ** (RETRIES + 1), usual / 2):g}"
-        if not self.folder.resume.exists() and self.folder.put_back():
+        if self.folder.put_back():
             return "; the run from before is kept", f"{self.anew} {lower}"
         self.state.restore(*self.known_good)
         self._write(self.known_good)

@@ -7,8 +7,9 @@ program's defaults are named.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from nlpseq.options import flag
@@ -68,3 +69,8 @@ def as_asked(task: Task, asked: Mapping[str, Any], given: Iterable[str]) -> list
         value = next((section[name] for section in sections if name in section), None)
         words += _words(name, value) if value is not None else []
     return words
+
+
+def resuming(task: Task, folder: Path, *options: str, corpus: Sequence[str] = ()) -> str:
+    """The shell command that continues the run in a folder."""
+    return shlex.join(["nlpseq", "train", task.command, *corpus, "--resume", *options, "--out", str(folder)])

@@ -100,8 +100,7 @@ class RunFolder:
                 str(self.path), f"cannot be written: {error.strerror}", "choose another folder with --out"
             ) from error
         self._lock()
-        self.was_put_back = not self.resume.exists() and self.previous.is_dir()
-        self.put_back()
+        self.was_put_back = self.put_back()
         for name in (NAME, RESUME, CONFIG):  # what a kill in the middle of writing left
             for abandoned in self.path.glob(f".{name}.*"):
                 abandoned.unlink(missing_ok=True)
@@ -142,17 +141,16 @@ class RunFolder:
         self.take_fresh()
 
     def put_back(self) -> bool:
-        """Put an earlier run back if the new one was never saved; returns whether there was one."""
-        if not self.previous.is_dir():
-            return False
-        if not self.resume.exists():
+        """Put an earlier run back if the new one was never saved; returns whether that was done."""
+        lost = self.previous.is_dir() and not self.resume.exists()
+        if lost:
             shutil.rmtree(self.tokens, ignore_errors=True)
             for name in (HISTORY, CONFIG):
                 (self.path / name).unlink(missing_ok=True)
             for file in self.previous.iterdir():
                 file.replace(self.path / file.name)
         shutil.rmtree(self.previous, ignore_errors=True)
-        return True
+        return lost
 
     def take_fresh(self) -> None:
         """Put the tokens that were just written in place of the run's tokens."""

@@ -105,7 +105,7 @@ def run_facts(path: Path, name: str) -> RunFacts:
 def find_run(path: Path, option: str) -> Path:
     """The folder of the run that a folder, its model file or its configuration names.
 
-    Raises RunError if there is none; `option` is the flag that named it.
+    Raises RunError if no run is there; `option` is the flag that named it.
     """
     folder = path if path.is_dir() else path.parent
     if not path.exists():
@@ -170,7 +170,7 @@ def _read_if_there(folder: Path, name: str, faults: list[str]) -> Object:
 
 
 def _header(path: Path, faults: list[str]) -> Object:
-    """The header of a model or resume file, empty if there is none; a fault is added to `faults`."""
+    """The header of a model or resume file, empty if the file is missing; a fault is added to `faults`."""
     if not os.path.lexists(path):
         return {}
     header = read_header(path)

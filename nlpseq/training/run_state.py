@@ -112,7 +112,7 @@ class RunState:
                 "resume.safetensors", "is the state of another model than the one in config.json", "--overwrite"
             )
         self._assign({k: torch.from_numpy(v) for k, v in parameters.items()})
-        averages = under("average/") or under("parameter/")
+        averages = under("average/") or parameters
         for name in self.averages:
             self.averages[name].copy_(torch.from_numpy(averages[name]))
         if kept.optimiser:

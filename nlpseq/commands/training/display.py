@@ -117,7 +117,7 @@ def _train(run: Any, screen: Screen, events: Events) -> None:
 def _stopping_at_once() -> Iterator[None]:
     """Inside, SIGINT or SIGTERM raises Interrupted, and again at the end if the code inside dropped it.
 
-    Python drops what is raised in a callback of its own, and prints a traceback; for Interrupted there is none.
+    Python drops what is raised in a callback of its own, and prints a traceback, but not for Interrupted.
     """
     caught: list[int] = []
 

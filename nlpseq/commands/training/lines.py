@@ -7,13 +7,13 @@ The losses have names: `training` is that of one step, `validation (quick)` that
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nlpseq.commands.output import printable
 from nlpseq.tasks import TASKS, Task
+from nlpseq.training.repeating import resuming
 
 if TYPE_CHECKING:  # both import torch
     from nlpseq.training.progress import Progress
@@ -50,7 +50,7 @@ def share_read(done: int, total: int | None) -> str:
 
 @dataclass(frozen=True)
 class Sample:
-    """A text that the model generated at a validation, or the reason that there is none."""
+    """A text that the model generated at a validation, or the reason why it made none."""
 
     text: str | None
     fault: str = ""
@@ -180,7 +180,7 @@ def continuing(run: TaskRun) -> str:
     """The command that continues a stopped run, or "" if nothing was saved; a second signal may stop it before."""
     if not run.folder.resume.exists():
         return ""
-    return shlex.join(["nlpseq", "train", TASKS[run.name].command, "--resume", "--out", str(run.folder.path)])
+    return resuming(TASKS[run.name], run.folder.path)
 
 
 def stopped(run: TaskRun | None, *, resumed: bool) -> str:

@@ -30,7 +30,7 @@ from nlpseq.training.continuing import Continuation, continued, file_marks, refu
 from nlpseq.training.device_faults import explained
 from nlpseq.training.loop import Run
 from nlpseq.training.progress import Progress
-from nlpseq.training.repeating import as_asked, command
+from nlpseq.training.repeating import as_asked, command, resuming
 from nlpseq.training.requests import Request
 from nlpseq.training.run_folder import RunFolder
 from nlpseq.training.run_state import Kept
@@ -105,10 +105,10 @@ class TaskRun(ABC):
     def _make_run(self, weights: Mapping[str, Any] | None) -> None:
         with explained(self.folder.path, self.training):
             self.task = self.make_task(weights)
-        task, out = TASKS[self.name], ["--out", str(self.folder.path)]
-        again = shlex.join(["nlpseq", "train", task.command, "--resume", *out])
+        task = TASKS[self.name]
+        again = resuming(task, self.folder.path)
         asked = as_asked(task, self.request.as_json(), self.request.given)
-        anew = shlex.join([*asked, "--overwrite", *out])
+        anew = shlex.join([*asked, "--overwrite", "--out", str(self.folder.path)])
         self.run = Run(self.task, self.training, self.folder, started=self.started, again=again, anew=anew)
 
     def _continue(self) -> None:
@@ -153,8 +153,7 @@ class TaskRun(ABC):
     def _further(self, config: Mapping[str, Any]) -> str:
         """The command that trains a finished run on."""
         steps = config.get("result", {}).get("steps", 100)
-        words = ["nlpseq", "train", TASKS[self.name].command, "--resume", "--steps", str(2 * steps)]
-        return shlex.join([*words, "--out", str(self.folder.path)])
+        return resuming(TASKS[self.name], self.folder.path, "--steps", str(2 * steps))
 
     def _open_data(self, earlier: Mapping[str, Any], asked: Continuation) -> bool:
         """Open the run's tokens, or read its corpus again; returns whether the text is the same as before."""
@@ -167,14 +166,13 @@ class TaskRun(ABC):
                 self.notes.append(f"{what}; name a corpus to train on another")
             return True
         if STANDARD_INPUT in names and not has_unread():
-            hint = f"nlpseq train {TASKS[self.name].command} FILE --resume --out {shlex.quote(str(self.folder.path))}"
+            hint = resuming(TASKS[self.name], self.folder.path, corpus=["FILE"])
             raise CorpusError(STANDARD_INPUT, "the run was trained on standard input, which is gone", hint)
         for name in names:
             try:
                 need_source(name)
             except CorpusError as error:
-                out = shlex.join(["--out", str(self.folder.path)])
-                hint = f"nlpseq train {TASKS[self.name].command} CORPUS --resume {out}, with a corpus that is there"
+                hint = f"{resuming(TASKS[self.name], self.folder.path, corpus=['CORPUS'])}, with a corpus that is there"
                 raise CorpusError(error.where, f"the run's corpus cannot be read: {error.what}", hint) from None
         return self._read_again(earlier, names)
 
