@@ -16,6 +16,7 @@ from nlpseq.api.translator import Translator
 from nlpseq.errors import Interrupted, OptionError, RunError
 from nlpseq.evaluation.scores import Note, say_nothing
 from nlpseq.tasks import COMMANDS, TASKS, Task
+from nlpseq.training.distribution.launch import follow, open_processes
 from nlpseq.training.progress import Progress
 from nlpseq.training.requests import make_request
 from nlpseq.training.signals import stopping_on_signals
@@ -35,14 +36,19 @@ def train(
             raise OptionError(name, f"must be callable, was {function!r}", f"{name}=print")
     request = make_request(found, corpora, options)
     try:
-        run = found.load("run")(request)
-        for text in (run.summary(), run.chosen(), *run.notes):
-            note(text)
-        _run(run, progress)
+        with open_processes(found, request) as processes:
+            if processes.is_first:
+                run = found.load("run")(request, processes=processes)
+                for text in (run.summary(), run.chosen(), *run.notes):
+                    note(text)
+                _run(run, progress)
+            else:
+                follow(found, request, processes)
+                processes.wait_for_end()
     except MemoryError:
         what = "there is not enough memory for this model and these batches"
         raise RunError(str(request.out), what, "a smaller hidden_size or batch_size, and overwrite=True") from None
-    return load(run.folder.path)
+    return load(request.out)
 
 
 def _run(run: Any, progress: Callable[[Progress], object] | None) -> None:

@@ -9,6 +9,7 @@ from nlpseq.commands.flags import RARE, Json, Like, Quiet, application, command
 from nlpseq.commands.inputs import note_training_input
 from nlpseq.commands.training.display import show_training
 from nlpseq.tasks import TASKS, Task
+from nlpseq.training.distribution.launch import is_follower
 
 STARTED = time.monotonic()
 
@@ -29,7 +30,8 @@ def _add_command(task: Task) -> None:
     ) -> None:
         files = request.files()
         is_bundled = not (files or request.resume)
-        note_training_input(task, (*files, *request.valid), is_bundled=is_bundled, quiet=quiet or json)
+        if not is_follower():
+            note_training_input(task, (*files, *request.valid), is_bundled=is_bundled, quiet=quiet or json)
         show_training(task, request, STARTED, quiet=quiet, json=json)
 
     run.__annotations__["request"] = request_class

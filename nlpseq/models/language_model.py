@@ -156,6 +156,11 @@ def flatten_state(state: LanguageModelState) -> dict[str, Array]:
     return {"recent": state.recent, **named}
 
 
+def streams_axis(name: str) -> int:
+    """The axis of the texts in an array of `flatten_state`."""
+    return 1 if name == "recent" else 0
+
+
 def restore_state(named: Mapping[str, Array], like: LanguageModelState) -> LanguageModelState:
     """The state from the named arrays of `flatten_state`; `like` is a state of the expected shapes.
 

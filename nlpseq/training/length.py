@@ -78,12 +78,11 @@ class Length:
         minutes = DEFAULT_MINUTES if self.options.minutes is None else self.options.minutes
         self.budget = Budget(minutes * 60 - (time.monotonic() - self.started), overhead)
 
-    def time_step(self, *, usual: bool) -> None:
-        """To be called after each step: fixes the number of steps once it is known."""
+    def time_step(self, *, usual: bool) -> int | None:
+        """To be called after each step; returns the number of steps of the run once it is known, to be fixed."""
         if self.budget is None or self.counters.total is not None:
-            return
-        if (total := self.budget.steps(self.counters.step, self._most(), usual=usual)) is not None:
-            self.fix(total)
+            return None
+        return self.budget.steps(self.counters.step, self._most(), usual=usual)
 
     def _most(self) -> int | None:
         """The largest number of steps that a budget in minutes may become; None for no limit."""

@@ -4,6 +4,10 @@ It knows parameters, a loss as (total, count), and a validation loss or score. I
 is a generator of progress records, and its caller decides what to show. Everything that the next step depends on is in
 a `RunState`, so a run that is killed and resumed is the same run to the last bit. The price is that the state, three
 times the size of the parameters, is written every half minute.
+
+Several processes run this loop in step. What depends on the time or on a signal is agreed on after each step; all else
+follows from numbers that are the same in all of them. The first process alone validates, and alone has a folder that
+writes.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from nlpseq.errors import Interrupted, RunError
 from nlpseq.kernels.replay import Recorder
 from nlpseq.training.data.feed import Feed
 from nlpseq.training.device_faults import explained
+from nlpseq.training.distribution.processes import ALONE, Moment, Processes, ProcessLost
 from nlpseq.training.length import Length, MeasuredTask
 from nlpseq.training.optimisers import Updates, usual_rates
 from nlpseq.training.options import TrainingOptions
@@ -55,6 +60,7 @@ class Run:
         started: float | None = None,
         late: bool | None = None,
         recorder: Recorder | None = None,
+        processes: Processes = ALONE,
         again: str = "--resume",
         anew: str = "--overwrite",
     ) -> None:
@@ -64,6 +70,7 @@ class Run:
         self.task = task
         self.options = options
         self.folder = folder
+        self.processes = processes
         self.again, self.anew = again, anew
         self.updates = Updates(
             options.optimiser,
@@ -80,6 +87,9 @@ class Run:
         self.validation = Validation(task, self.state, folder)
         self.step_taker = self._step_taker(recorder)
         self.signal_number: int | None = None
+        self.moment = Moment()
+        self.known_good: SavedState = ({}, {})  # the last state that was validated
+        self.saved_at = 0.0
         if (total := self.length.requested()) is not None:
             self.length.fix(total)
 
@@ -90,8 +100,9 @@ class Run:
 
     def _step_taker(self, recorder: Recorder | None) -> Step:
         arguments = self.task, self.updates, self.state.averages, self.options.accumulate
-        place = Feed(self.updates.device).place
-        return DeviceStep(*arguments, place, recorder) if self.updates.late else HostStep(*arguments)
+        if not self.updates.late:
+            return HostStep(*arguments, self.processes)
+        return DeviceStep(*arguments, Feed(self.updates.device).place, recorder, self.processes)
 
     def resume(self, *, further: bool = False, same_validation: bool = True, kept: Kept = EVERYTHING) -> None:
         """Continue from the folder's resume file, to the same bits unless there is a new budget to train `further`.
@@ -115,19 +126,25 @@ class Run:
     def progress(self) -> Iterator[Progress]:
         """Train to the end.
 
-        Raises RunError if the loss stays non-finite or the GPU fails. After a signal it saves the run and raises
-        Interrupted.
+        Raises RunError if the loss stays non-finite, the GPU fails or another process ends. After a signal it saves the
+        run and raises Interrupted.
         """
         try:
             with explained(self.folder.path, self.options):
                 yield from self._steps()
+        except ProcessLost as lost:
+            if not self.processes.is_first:
+                raise
+            if self.known_good[0] and not self.folder.resume.exists():
+                self._write(self.known_good)
+            raise RunError(str(self.folder.path), str(lost), self.again) from lost
         except BaseException:
             self.folder.put_back()
             self.folder.release()
             raise
 
     def _steps(self) -> Iterator[Progress]:
-        if self.counters.total is None:
+        if self.counters.total is None and self.processes.is_first:
             if self.updates.late:
                 self.task.validate()  # compiles kernels, which is not to be timed
             self.length.start_clock(self._time_validation)
@@ -153,7 +170,7 @@ class Run:
                 yield self._recover(failed.step - 1)
             if newest is None:
                 continue
-            result = self.validation.run() if self.length.validates(self.step) else None
+            result = self._validate() if self.length.validates(self.step) else None
             if result is not None and not result.loss <= self.task.worst_loss:
                 finite = math.isfinite(result.loss)
                 yield self._recover(self.step, f"the validation loss was {result.loss:.4g}" if finite else NOT_FINITE)
@@ -165,6 +182,17 @@ class Run:
         counters = self.counters
         at_end = counters.total is not None and counters.step >= counters.total
         return at_end or 0 < self.options.patience <= counters.without_progress
+
+    def _validate(self) -> ValidationResult:
+        """Validate in the first process; the others take over its result."""
+        result = self.validation.run() if self.processes.is_first else None
+        result, counters = self.processes.from_first((result, self.counters.as_json()))
+        self.counters.restore(counters)
+        assert result is not None
+        return result
+
+    def _agree(self, total: int | None = None) -> None:
+        self.moment = self.processes.agree(Moment(self.signal_number or 0, self._due(), total or 0))
 
     def _time_validation(self) -> None:
         self.task.validate()
@@ -193,8 +221,10 @@ class Run:
         read: list[Outcome] = []
         self._read(waiting, self.step_taker.lag, read)
         self.counters.seconds += time.monotonic() - started
-        self.length.time_step(usual=outcome.usual)
-        if self.length.validates(self.step) or self._due() or self.signal_number is not None:
+        self._agree(self.length.time_step(usual=outcome.usual))
+        if self.moment.total:
+            self.length.fix(self.moment.total)
+        if self.length.validates(self.step) or self.moment.save or self.moment.stop:
             self._read(waiting, 0, read)
             self.step_taker.check()
         return outcome, read
@@ -210,7 +240,9 @@ class Run:
 
         A failure later in the run returns to a state that was `validated`, which does not depend on the time.
         """
-        save = now or self._due() or self.signal_number is not None or (validated and not self.folder.resume.exists())
+        if validated or self.processes.count == 1:  # a signal may have come since the step
+            self._agree()
+        save = now or self.moment.save or bool(self.moment.stop) or (validated and not self.folder.resume.exists())
         if save or validated:
             state = self.state.capture()
             if validated or self.options.save_every is not None:
@@ -218,12 +250,13 @@ class Run:
             if save:
                 self._write(state)
                 self.saved_at = time.monotonic()
-        if self.signal_number is not None:
-            raise Interrupted(self.signal_number)
+        if self.moment.stop:
+            raise Interrupted(self.moment.stop)
 
     def _write(self, state: SavedState) -> None:
         """Write a state, and a model if the run has not written one yet."""
-        self.validation.save_first()
+        if self.processes.is_first:
+            self.validation.save_first()
         self.folder.save_resume(*state)
 
     def _due(self) -> bool:

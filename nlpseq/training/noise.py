@@ -1,4 +1,7 @@
-"""The dropouts of training, all drawn from one generator so that a resumed run draws the same masks."""
+"""The dropouts of training, all drawn from one generator so that a resumed run draws the same masks.
+
+With several processes each draws the masks of the whole batch and takes its own columns: they are those of one process.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import torch
 from torch import Tensor
 
 from nlpseq import arrays
-from nlpseq.kernels.masks import draw_mask
+from nlpseq.kernels.masks import draw_mask, draw_normal
+from nlpseq.training.distribution.processes import Share
 from nlpseq.training.options import TrainingOptions
 
 
@@ -31,9 +35,29 @@ class Dropouts:
         self.vocabulary_size = vocabulary_size
         self.device = device
         self.drops_inputs = bool(self.embedding_dropout or self.input_dropout)
+        self.share: Share | None = None  # of the batch, if other processes train on other columns of it
 
-    def _mask(self, shape: tuple[int, ...], rate: float, like: Tensor) -> Tensor:
-        return draw_mask(shape, 1 - rate, self.generator, self.device).to(like) / (1 - rate)
+    def _mask(self, shape: tuple[int, ...], rate: float, like: Tensor, columns: int | None = None) -> Tensor:
+        """A mask of zeros and of 1 / (1 - rate); `columns` is its axis of texts, if it has one."""
+        whole = self._whole(shape, columns)
+        mask = self._own(draw_mask(whole, 1 - rate, self.generator, self.device), shape, columns)
+        return mask.to(like) / (1 - rate)
+
+    def _whole(self, shape: tuple[int, ...], columns: int | None) -> tuple[int, ...]:
+        """A shape with the columns of all processes."""
+        if self.share is None or columns is None:
+            return shape
+        return (*shape[:columns], self.share.total, *shape[columns + 1 :])
+
+    def _own(self, drawn: Tensor, shape: tuple[int, ...], columns: int | None) -> Tensor:
+        """This process's part, in the shape that was asked for, of what was drawn for all."""
+        if self.share is None or columns is None:
+            return drawn
+        return self.share.of(drawn, columns).narrow(columns, 0, shape[columns])
+
+    def normal(self, shape: tuple[int, int, int]) -> Tensor:
+        """Normal numbers [T, B, E]."""
+        return self._own(draw_normal(self._whole(shape, 1), self.generator, self.device), shape, 1)
 
     def inputs(self, embedded: Tensor, ids: Tensor) -> Tensor:
         """Drop tokens of the vocabulary in all their positions (Gal and Ghahramani, 2016), then units."""
@@ -41,14 +65,14 @@ class Dropouts:
             kept = self._mask((self.vocabulary_size, 1), self.embedding_dropout, embedded)
             embedded = embedded * arrays.embed(kept, ids)
         if self.input_dropout:
-            embedded = embedded * self._mask(tuple(embedded.shape[1:]), self.input_dropout, embedded)
+            embedded = embedded * self._mask(tuple(embedded.shape[1:]), self.input_dropout, embedded, 0)
         return embedded
 
     def between(self, outputs: Tensor) -> Tensor:
         """Drop units of outputs [T, B, H] by one mask [B, H] for all steps."""
         if not self.dropout:
             return outputs
-        return outputs * self._mask(tuple(outputs.shape[1:]), self.dropout, outputs)
+        return outputs * self._mask(tuple(outputs.shape[1:]), self.dropout, outputs, 0)
 
     def recurrent(self, weight: Tensor) -> Tensor:
         """Drop single recurrent weights [G*H, H], the same ones in all steps."""
@@ -56,4 +80,6 @@ class Dropouts:
 
     def zoneout_masks(self, shape: tuple[int, int, int]) -> Tensor | None:
         """Masks [T, B, H] with ones where the old state is kept, or None without zoneout."""
-        return draw_mask(shape, self.zoneout, self.generator, self.device).float() if self.zoneout else None
+        if not self.zoneout:
+            return None
+        return self._own(draw_mask(self._whole(shape, 1), self.zoneout, self.generator, self.device), shape, 1).float()

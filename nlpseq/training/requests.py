@@ -21,6 +21,7 @@ from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.options import check, option, refuse_unknown
+from nlpseq.text.beginnings import take
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.training.options import (
     ClassifierTraining,
@@ -39,11 +40,15 @@ class Request:
     """What is asked of a training run."""
 
     corpus: Paths = option((), "text files", metavar="CORPUS", argument=True)
+    take: int | None = option(None, "read only the first N lines, or rows, of each corpus", minimum=1)
     valid: Paths = option((), "validation text", metavar="FILE")
     out: Path = option(Path("checkpoints/model"), "run folder", metavar="DIR")
     resume: bool = option(False, "continue the run in the folder", switch=True, usual=True)
     overwrite: bool = option(False, "replace the run in the folder by a new one", switch=True)
     init_from: Path | None = option(None, "start from a model's weights and tokeniser", metavar="MODEL")
+    processes: int = option(
+        1, "number of processes on this machine that share each batch; on GPUs one for each", minimum=1, maximum=1024
+    )
     corpus_options: CorpusOptions = field(default_factory=CorpusOptions)
     model: RecurrentOptions
     training: TrainingOptions
@@ -54,15 +59,21 @@ class Request:
         for name, names in (("CORPUS", self.corpus), ("valid", self.valid)):
             if "" in names:
                 raise OptionError(name, "must be a file or the name of a corpus, was empty", "nlpseq corpus list")
+        _ = self.files()
 
     def files(self) -> Paths:
-        """The corpora to train on, as they are named; empty for the bundled one."""
-        return self.corpus
+        """The corpora to train on, as they are read; empty for the bundled one."""
+        return take(self.corpus, self.take)
+
+    def files_or(self, bundled: str) -> Paths:
+        """The corpora to train on, by default the bundled one."""
+        return self.files() or take((bundled,), self.take)
 
     def as_json(self) -> dict[str, Any]:
         """The parts of the request that make two runs the same run."""
         return {
             "corpus": list(self.corpus),
+            "take": self.take,
             "valid": list(self.valid),
             "init_from": None if self.init_from is None else str(self.init_from),
             "corpus_options": asdict(self.corpus_options),
@@ -182,7 +193,7 @@ class TranslatorRequest(Request):
 
     def files(self) -> Paths:
         """The tables, or the two files."""
-        return self.corpus if self.source is None else (str(self.source), str(self.target))
+        return take(self.corpus if self.source is None else (str(self.source), str(self.target)), self.take)
 
     def as_json(self) -> dict[str, Any]:
         """The parts of the request that make two runs the same run."""

@@ -13,6 +13,7 @@ the old ones and then renamed. The cost is that both are on disk for a moment.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -35,6 +36,7 @@ except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
 RESUME, CONFIG, HISTORY, TOKENS = "resume.safetensors", "config.json", "history.jsonl", "tokens"
+CORPUS = "corpus.json"  # among the tokens
 PREVIOUS = ".previous"
 NEW_RUN = "--overwrite in place of --resume starts a new run"
 
@@ -59,16 +61,15 @@ class RunFolder:
             raise OptionError("resume and overwrite", "are opposites: use one of them")
         has_state = any((folder / RESUME).exists() for folder in (self.path, self.previous))
         used = has_state or self.model.exists() or self._has_config()
-        if resume and not has_state:
+        was_never_saved = self._has_config() and (self.tokens.exists() or not self.model.exists())
+        if resume and not (has_state or was_never_saved):
             if not used:
                 reason, hint = "it holds no run", "leave out --resume"
-            elif self.tokens.exists() or not self.model.exists():
-                reason, hint = "its run was killed before it was first saved", "--overwrite starts a new run"
             else:
                 reason, hint = "its state is gone", f"--init-from {self.path} --out FOLDER starts from its model"
             raise RunError(str(self.path), f"cannot be resumed: {reason}", hint)
         if used and not (resume or overwrite):
-            resuming = "--resume, " if has_state else ""
+            resuming = "--resume, " if has_state or was_never_saved else ""
             raise RunError(str(self.path), "holds a run already", f"add {resuming}--overwrite or --out FOLDER")
         foreign = [name for name in (CONFIG, HISTORY, TOKENS) if (self.path / name).exists()]
         if foreign and not used:
@@ -152,6 +153,14 @@ class RunFolder:
         shutil.rmtree(self.previous, ignore_errors=True)
         return lost
 
+    def withdraw(self) -> None:
+        """Undo `begin` and `open`: the run could not start."""
+        if not self.put_back():
+            shutil.rmtree(self.tokens, ignore_errors=True)
+            for name in (HISTORY, CONFIG):
+                (self.path / name).unlink(missing_ok=True)
+        self.abandon()
+
     def take_fresh(self) -> None:
         """Put the tokens that were just written in place of the run's tokens."""
         shutil.rmtree(self.tokens, ignore_errors=True)
@@ -211,6 +220,13 @@ class RunFolder:
         except ModelFileError as error:
             raise RunError(str(self.resume), error.what, NEW_RUN) from error
 
+    def mark(self) -> str:
+        """A hash that tells whether another machine sees this folder's tokens; empty if it does not see any."""
+        try:
+            return hashlib.sha256((self.tokens / CORPUS).read_bytes()).hexdigest()
+        except OSError:
+            return ""
+
     def finish(self, config: Mapping[str, Any]) -> None:
         """Write the options with the result, and remove the tokens, which only an unfinished run needs."""
         self.write_config(config)
@@ -220,6 +236,23 @@ class RunFolder:
     def drop_tokens(self) -> None:
         """Remove the tokens, which can be made again from the corpus."""
         shutil.rmtree(self.tokens, ignore_errors=True)
+
+
+class FollowedFolder(RunFolder):
+    """The folder of a run as it is seen by a process that is not the first of its run, and writes nothing."""
+
+    def release(self) -> None:
+        """As `RunFolder.release`: the first process holds the lock."""
+
+    def put_back(self) -> bool:
+        """As `RunFolder.put_back`: the first process does it."""
+        return False
+
+    def add_to_history(self, record: Mapping[str, Any]) -> None:
+        """As `RunFolder.add_to_history`: the first process writes it."""
+
+    def save_resume(self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """As `RunFolder.save_resume`: the first process writes it."""
 
 
 def _check_config(config: Any) -> None:

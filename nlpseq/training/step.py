@@ -23,6 +23,7 @@ from nlpseq.kernels.gpu.signals import raise_if_stuck
 from nlpseq.kernels.replay import Recorder, Replay, Results
 from nlpseq.kernels.transfer import Arriving
 from nlpseq.training.device_faults import BatchTooLarge, largest_fitting
+from nlpseq.training.distribution.processes import ALONE, Processes
 from nlpseq.training.optimisers import Updates
 
 SETTINGS = 3  # numbers in `DeviceStep.settings` before the learning rates
@@ -33,12 +34,16 @@ class StepTask(Protocol):
 
     parameters: dict[str, Tensor]
     generator: torch.Generator  # of all noise
+    loss_weight: float  # of the next batch: 0 in a process that has no sequence of its own in it, else 1
 
     def start_step(self, step: int) -> None:
         """Called before the first batch of each step with the number of earlier steps."""
 
     def next_batch(self) -> tuple[tuple[Tensor, ...], int]:
-        """The next batch as tensors on the parameters' device, and its number of units (tokens or texts)."""
+        """The next batch as tensors on the parameters' device, and its number of units (tokens or texts).
+
+        With several processes the batch is this process's share, and the number is that of all of them.
+        """
 
     def batch_loss(self, *batch: Tensor) -> Tensor:
         """The total loss of a batch in nats."""
@@ -100,15 +105,34 @@ class Step(ABC):
 
     lag: ClassVar[int]  # number of later steps that are taken before an outcome is read
 
-    def __init__(self, task: StepTask, updates: Updates, averages: Mapping[str, Tensor], accumulate: int) -> None:
+    def __init__(
+        self,
+        task: StepTask,
+        updates: Updates,
+        averages: Mapping[str, Tensor],
+        accumulate: int,
+        processes: Processes = ALONE,
+    ) -> None:
         self.task = task
         self.updates = updates
         self.averages = averages
         self.accumulate = accumulate
+        self.is_alone = processes.count == 1
+        self.exchange = processes.exchange(task.parameters)
 
     @abstractmethod
     def take(self, plan: Plan, stopped: Callable[[], bool]) -> Outcome | None:
-        """Take a step; None, with nothing updated, if `stopped` returned true between two batches."""
+        """Take a step; None, with nothing updated, if `stopped` returned true between two batches.
+
+        Several processes do not stop between batches.
+        """
+
+    def batch_loss(self, batch: Sequence[Tensor], *, is_last: bool) -> Tensor:
+        """The total loss of a batch in nats; after the `is_last` batch of a step gradients are summed."""
+        if is_last:
+            self.exchange.begin()
+        loss = self.task.batch_loss(*batch)
+        return loss if self.task.loss_weight == 1.0 else loss * self.task.loss_weight
 
     @abstractmethod
     def forget(self) -> None:
@@ -134,14 +158,16 @@ class HostStep(Step):
         self.task.start_step(plan.step)
         total, count = 0.0, 0
         for number in range(self.accumulate):
-            if number and stopped():
+            if number and self.is_alone and stopped():
                 return None
             batch, units = self.task.next_batch()
-            loss = self.task.batch_loss(*batch)
+            loss = self.batch_loss(batch, is_last=number == self.accumulate - 1)
             (loss / (units * self.accumulate)).backward()  # type: ignore[no-untyped-call]
             self.task.settle()
             total += float(loss.detach())
             count += units
+        self.exchange.finish()
+        total = float(self.exchange.total(torch.tensor(total, dtype=torch.float64)))
         outcome = Outcome(plan.step + 1, count, (total, self.updates.gradient_norm()))
         if outcome.finite:
             self.updates.step(plan.fraction, plan.scales)
@@ -169,9 +195,10 @@ class DeviceStep(Step):
         accumulate: int,
         place: Callable[[np.ndarray], Tensor],
         recorder: Recorder | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """`place` copies an array to the device; `recorder` records graphs, by default CUDA graphs on a GPU."""
-        super().__init__(task, updates, averages, accumulate)
+        super().__init__(task, updates, averages, accumulate, processes)
         self.place = place
         self.replay = Replay(self._whole_step, [task.generator], recorder)
         self._noted = False
@@ -181,18 +208,20 @@ class DeviceStep(Step):
         self.task.start_step(plan.step)
         if self.accumulate == 1:
             batch, count = self.task.next_batch()
-            (numbers,) = self._fitting(self.replay, plan, batch, self.settings(plan, count, count))
+            run = self.replay if self.is_alone else self._whole_step
+            (numbers,) = self._fitting(run, plan, batch, self.settings(plan, count, count))
             return Outcome(plan.step + 1, count, numbers, usual=self.replay.usual)
         self.updates.clear()
         losses: list[Tensor] = []
         count = first = 0
         for number in range(self.accumulate):
-            if number and stopped():
+            if number and self.is_alone and stopped():
                 return None
             batch, units = self.task.next_batch()
             first = first or units
             settings = self.settings(plan, units, first)
-            losses += self._fitting(self._backward, plan, batch, settings)
+            run = self._last_backward if number == self.accumulate - 1 else self._backward
+            losses += self._fitting(run, plan, batch, settings)
             count += units
         return Outcome(plan.step + 1, count, self._update(torch.stack(losses).sum(), settings))
 
@@ -228,10 +257,11 @@ class DeviceStep(Step):
 
     def note(self) -> str | None:
         """As `Step.note`: why steps are not graphs."""
-        if self.replay.refusal is None or self._noted:
+        refusal = self.replay.refusal if self.is_alone else "gradients are summed over several processes"
+        if refusal is None or self._noted:
             return None
         self._noted = True
-        return f"steps are launched kernel by kernel, which is slower: {self.replay.refusal}"
+        return f"steps are launched kernel by kernel, which is slower: {refusal}"
 
     def settings(self, plan: Plan, units: int, first: int) -> Tensor:
         """The settings of a step for a batch: loss factor, gradient scale, weight of the average, learning rates.
@@ -247,13 +277,16 @@ class DeviceStep(Step):
     def _whole_step(self, *inputs: Tensor) -> tuple[Tensor]:
         """A step of one batch; `inputs` are the batch's tensors and then the settings."""
         self.updates.clear()
-        (loss,) = self._backward(*inputs)
+        (loss,) = self._last_backward(*inputs)
         return (self._update(loss, inputs[-1]),)
 
-    def _backward(self, *inputs: Tensor) -> tuple[Tensor]:
+    def _last_backward(self, *inputs: Tensor) -> tuple[Tensor]:
+        return self._backward(*inputs, is_last=True)
+
+    def _backward(self, *inputs: Tensor, is_last: bool = False) -> tuple[Tensor]:
         """The loss of a batch, whose gradients are accumulated; `inputs` are its tensors and then the settings."""
         *batch, settings = inputs
-        loss = self.task.batch_loss(*batch)
+        loss = self.batch_loss(batch, is_last=is_last)
         (loss * settings[0]).backward()  # type: ignore[no-untyped-call]
         self.task.settle()
         return (loss.detach(),)
@@ -261,6 +294,8 @@ class DeviceStep(Step):
     @torch.no_grad()
     def _update(self, loss: Tensor, settings: Tensor) -> Tensor:
         """Clip, update and average, unless loss or norm are not finite. Returns both as a tensor [2]."""
+        self.exchange.finish()
+        loss = self.exchange.total(loss)
         norm = self.updates.clip_on_device(settings[1])
         numbers = torch.stack([loss.float(), norm.float()])
         not_finite = ~numbers.isfinite().all()

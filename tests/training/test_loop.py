@@ -34,6 +34,7 @@ class Bowl:
         self.most_passes: float | None = None
         self.validation_cost = 1e-3  # steps
         self.worst_loss = 1e9
+        self.loss_weight = 1.0
         self.planned = (0, 0)
         self.spoil = spoil
         self.batches = 0

@@ -103,22 +103,24 @@ def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_that_was_killed_early_is_not_called_finished(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_tokens", [True, False])
+def test_a_run_that_was_killed_before_it_was_first_saved_can_be_resumed(tmp_path: Path, has_tokens: bool) -> None:
     folder = _run(tmp_path / "run")
     folder.resume.unlink()
-    with pytest.raises(RunError, match="was killed before it was first saved") as refused:
-        folder.open(resume=True, overwrite=False)
-    assert refused.value.hint.startswith("--overwrite")
+    if not has_tokens:
+        folder.tokens.rmdir()
+        folder.model.unlink()
+    with pytest.raises(RunError, match="holds a run already") as refused:
+        folder.open(resume=False, overwrite=False)
+    assert refused.value.hint.startswith("add --resume")
+    folder.open(resume=True, overwrite=False)
 
 
-@pytest.mark.parametrize("finished", [True, False])
-def test_what_is_not_there_cannot_be_resumed(tmp_path: Path, finished: bool) -> None:
+def test_what_is_not_there_cannot_be_resumed(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run")
     folder.resume.unlink()
     folder.tokens.rmdir()
-    if not finished:
-        folder.model.unlink()
-    with pytest.raises(RunError, match="its state is gone" if finished else "killed before it was first saved"):
+    with pytest.raises(RunError, match="its state is gone"):
         folder.open(resume=True, overwrite=False)
 
 

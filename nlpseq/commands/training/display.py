@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any
 
@@ -22,6 +22,7 @@ from nlpseq.tasks import Task
 from nlpseq.text.formats import need_source
 from nlpseq.text.lines import ReaderGone
 from nlpseq.training.continuing import refuse_run_as_corpus
+from nlpseq.training.distribution.launch import follow, is_follower, open_processes
 from nlpseq.training.requests import Request
 from nlpseq.training.run_folder import RunFolder
 from nlpseq.training.signals import stopping_on_signals
@@ -55,6 +56,9 @@ def show_training(task: Task, request: Request, started: float, *, quiet: bool =
     `started` is the time at which the budget began. Raises Interrupted after a signal, once the run is saved, and
     NlpseqError for what the user can mend.
     """
+    if is_follower():
+        with open_processes(task, request) as processes:
+            return follow(task, request, processes)
     refuse_run_as_corpus(request)
     for name in (*request.files(), *request.valid):
         need_source(name)
@@ -62,14 +66,16 @@ def show_training(task: Task, request: Request, started: float, *, quiet: bool =
     screen, events, run = open_screen(quiet=quiet, json=json), Events(wanted=json), None
     try:
         screen.say(lines.reading(task, request))
-        with _stopping_at_once():
-            run = task.load("run")(request, started, screen.read)
-        screen.close()
-        _introduce(run, screen, events)
-        _train(run, screen, events)
-        screen.evaluate()
-        with _stopping_at_once():
-            result = run.finish()
+        with ExitStack() as stack:
+            with _stopping_at_once():
+                processes = stack.enter_context(open_processes(task, request))
+                run = task.load("run")(request, started, screen.read, processes)
+            screen.close()
+            _introduce(run, screen, events)
+            _train(run, screen, events)
+            screen.evaluate()
+            with _stopping_at_once():
+                result = run.finish()
     except (Interrupted, KeyboardInterrupt) as stop:
         screen.close()
         screen.say(lines.stopped(run, resumed=request.resume))

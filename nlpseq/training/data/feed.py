@@ -34,7 +34,7 @@ class Feed:
 
     def place(self, array: NDArray[np.generic]) -> Tensor:
         """An array as a tensor on the device; the copy may still be under way."""
-        return to_device(array, self.device)
+        return to_device(np.require(array, requirements="C"), self.device)
 
     def token_ids(self, ids: Ids) -> Tensor:
         """Token ids [T, B] on the device; for a GPU, T is rounded up with newlines."""

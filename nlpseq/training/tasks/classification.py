@@ -22,7 +22,6 @@ from nlpseq.arrays import active_steps, to_numpy
 from nlpseq.evaluation.label_scores import accuracy, confusion, fit_temperature, label_scores, macro_f1, mean_loss
 from nlpseq.evaluation.scores import Score
 from nlpseq.kernels.choice import Choice
-from nlpseq.kernels.masks import draw_normal
 from nlpseq.models import classifier, language_model
 from nlpseq.models.classifier import TASK, ClassifierOptions, initial_weights
 from nlpseq.models.model_file import Model, load_model, task_of
@@ -32,8 +31,9 @@ from nlpseq.text.signature import corpus_name
 from nlpseq.text.tokenisers import NUM_BYTES, Tokeniser
 from nlpseq.training.data.evidence import CrossFitted
 from nlpseq.training.data.labels import LabelledCorpus, open_labelled, text_notes, tokenise_labelled
-from nlpseq.training.data.sentences import Shuffled
+from nlpseq.training.data.shuffled import Shuffled
 from nlpseq.training.defaults import complete_classifier
+from nlpseq.training.distribution.processes import ALONE, Processes
 from nlpseq.training.options import ClassifierTraining
 from nlpseq.training.requests import ClassifierRequest
 from nlpseq.training.tasks.adversaries import adversarial_loss, virtual_loss
@@ -62,8 +62,9 @@ class ClassificationTask(ModelTask):
         corpus: LabelledCorpus,
         choice: Choice,
         weights: Mapping[str, np.ndarray],
+        processes: Processes = ALONE,
     ) -> None:
-        super().__init__(options, training, corpus, choice, weights)
+        super().__init__(options, training, corpus, choice, weights, processes)
         self.batches = Shuffled(
             corpus.train.texts.lengths,
             training.batch_size,
@@ -115,13 +116,14 @@ class ClassificationTask(ModelTask):
         return len(self.corpus.valid) / (3 * texts_in_step)
 
     def next_batch(self) -> tuple[tuple[Tensor, ...], int]:
-        """The next batch's ids [T, B], lengths [B], labels [B] and folds [B], and its number of texts."""
+        """The next batch's ids [T, B], lengths [B], labels [B] and folds [B], and its texts in all processes."""
         chosen = self.batches.next()
+        columns = self.share_of(len(chosen)).columns
         batch = self.corpus.train.batch(chosen)
         self.tokens += int(batch.lengths.sum())
         folds = np.zeros(len(chosen), np.int64) if self.evidence is None else self.evidence.folds[chosen]
-        place = self.feed.place
-        return (self.feed.token_ids(batch.ids), *map(place, (batch.lengths, batch.labels, folds))), len(chosen)
+        rest = (self.feed.place(values[columns]) for values in (batch.lengths, batch.labels, folds))
+        return (self.feed.token_ids(batch.ids[:, columns]), *rest), len(chosen)
 
     def batch_loss(self, *batch: Tensor) -> Tensor:
         """The loss of a batch in nats, a scalar tensor."""
@@ -141,7 +143,7 @@ class ClassificationTask(ModelTask):
             zeros = embedding.new_zeros(shape)
             return adversarial_loss(read, loss, zeros, training.adversarial * self._vector_length())
         if training.virtual_adversarial:
-            random = draw_normal(shape, self.generator, embedding.device) * active_steps(lengths, len(ids))[..., None]
+            random = self.noise.normal(shape) * active_steps(lengths, len(ids))[..., None]
             return virtual_loss(read, loss, random, training.virtual_adversarial * self._vector_length())
         return loss(read(None))
 
@@ -249,7 +251,7 @@ class ClassificationRun(TaskRun):
         request, corpus_options = self.request, self.request.corpus_options
         lowercase = _lowercase(tokeniser) if model.lowercase is None else model.lowercase
         self.corpus = tokenise_labelled(
-            request.files() or (tasks.CLASSIFIER.corpus,),
+            request.files_or(tasks.CLASSIFIER.corpus),
             request.valid,
             self.folder.fresh,
             columns=request.columns,
@@ -284,7 +286,7 @@ class ClassificationRun(TaskRun):
         for name, value in (weights or {}).items():
             if name in values and np.shape(value) == values[name].shape:
                 values[name] = value
-        return ClassificationTask(self.model, self.training, self.corpus, self.choice, values)
+        return ClassificationTask(self.model, self.training, self.corpus, self.choice, values, self.processes)
 
     def summary(self) -> str:
         """The chosen model and training in one line."""

@@ -21,10 +21,12 @@ from nlpseq.models import language_model
 from nlpseq.models.language_model import TASK, LanguageModelOptions, LanguageModelState, initial_weights
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.native import extension
+from nlpseq.text.hub import keeping_texts
 from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.data.batches import StreamBatches, fit_batch
 from nlpseq.training.data.corpus import TokenisedCorpus, open_tokenised, tokenise_corpus
 from nlpseq.training.defaults import DEFAULT_SECONDS, Circumstances, complete, free_memory, measure_speed
+from nlpseq.training.distribution.processes import ALONE, Processes
 from nlpseq.training.options import LanguageModelTraining
 from nlpseq.training.requests import LanguageModelRequest
 from nlpseq.training.tasks.model_task import ModelTask
@@ -51,11 +53,15 @@ class LanguageModelTask(ModelTask):
         corpus: TokenisedCorpus,
         choice: Choice,
         weights: Mapping[str, np.ndarray],
+        processes: Processes = ALONE,
     ) -> None:
-        super().__init__(options, training, corpus, choice, weights)
+        super().__init__(options, training, corpus, choice, weights, processes)
         batch_size, steps = fit_batch(len(corpus.train), training.batch_size or 64, training.sequence_length or 64)
         self.batches = StreamBatches(corpus.train, batch_size, steps, training.random_seed)
-        self.state: LanguageModelState = language_model.begin(self.parameters, options, batch_size)
+        processes.need(batch_size)
+        self.share = self.share_of(batch_size)
+        own = len(range(batch_size)[self.share.columns])
+        self.state: LanguageModelState = language_model.begin(self.parameters, options, own)
         self._after = self.state
         self.candidates = None
         if training.softmax == "sampled":
@@ -83,9 +89,15 @@ class LanguageModelTask(ModelTask):
         return min(len(self.corpus.valid), max(LEAST_QUICK, int(QUICK_FRACTION * total * self._step_tokens)))
 
     def next_batch(self) -> tuple[tuple[Tensor, ...], int]:
-        """The next inputs and targets, both [T, B], and their number of tokens."""
+        """The next inputs and targets, both [T, B], and the number of tokens for all processes.
+
+        With a sampled softmax, the targets of all processes [T, B'] follow.
+        """
         inputs, targets = self.batches.next()
-        return (self.feed.place(inputs), self.feed.place(targets)), targets.size
+        columns = self.share.columns
+        drawn_for = () if self.candidates is None or self.share.count == 1 else (targets,)
+        own = (inputs[:, columns], targets[:, columns], *drawn_for)
+        return tuple(map(self.feed.place, own)), targets.size
 
     def loss_of_first(self, count: int, *batch: Tensor) -> Tensor:
         """As `ModelTask.loss_of_first`, from a state of zeros."""
@@ -98,7 +110,7 @@ class LanguageModelTask(ModelTask):
 
     def batch_loss(self, *batch: Tensor) -> Tensor:
         """The loss of a batch in nats, a scalar tensor. `settle` carries the state after it into the next batch."""
-        inputs, targets = batch
+        inputs, targets, *drawn_for = batch
         features, state = language_model.forward(
             self.parameters,
             self.options,
@@ -112,7 +124,7 @@ class LanguageModelTask(ModelTask):
         flat, wanted = features.flatten(0, 1), targets.flatten()
         if self.candidates is None:
             return linear_cross_entropy(flat, weight, bias, wanted, self.choice.operands)
-        drawn = self.candidates.draw(wanted, self.generator)
+        drawn = self.candidates.draw(drawn_for[0].flatten() if drawn_for else wanted, self.generator)
         return sampled_cross_entropy(flat, weight, bias, wanted, drawn, self.choice.operands)
 
     def settle(self) -> None:
@@ -151,15 +163,22 @@ class LanguageModelTask(ModelTask):
         return 1.5 * validation_seconds * len(self.corpus.valid) / self.quick_tokens + 1.0
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The position in the corpus and the carried state."""
-        state = {f"state/{k}": arrays.to_numpy(v).copy() for k, v in language_model.flatten_state(self.state).items()}
+        """The position in the corpus and the carried state of all streams."""
+        own = {k: arrays.to_numpy(v).copy() for k, v in language_model.flatten_state(self.state).items()}
+        whole = self.processes.whole
+        state = {f"state/{k}": whole(v, self.share, language_model.streams_axis(k)) for k, v in own.items()}
         return {**state, "place": np.array([self.batches.passes, self.batches.position])}
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:
         """Restore the state that `arrays` returned."""
         self.batches.passes, self.batches.position = (int(value) for value in saved["place"])
-        named = {k.removeprefix("state/"): self.feed.place(v) for k, v in saved.items() if k.startswith("state/")}
+        states = {k.removeprefix("state/"): v for k, v in saved.items() if k.startswith("state/")}
+        named = {k: self.feed.place(self._columns(v, language_model.streams_axis(k))) for k, v in states.items()}
         self._carry(language_model.restore_state(named, self.state))
+
+    def _columns(self, whole: np.ndarray, axis: int) -> np.ndarray:
+        """This process's streams of an array of all streams."""
+        return np.ascontiguousarray(whole[(slice(None),) * axis + (self.share.columns,)])
 
 
 class LanguageModelRun(TaskRun):
@@ -176,15 +195,16 @@ class LanguageModelRun(TaskRun):
         """Tokenise the corpus, and choose the options that were left open by corpus and machine."""
         assert isinstance(model, LanguageModelOptions)
         request, corpus_options = self.request, self.request.corpus_options
-        self.corpus = tokenise_corpus(
-            request.files() or (tasks.LANGUAGE_MODEL.corpus,),
-            request.valid,
-            self.folder.fresh,
-            tokens=corpus_options.tokens,
-            vocabulary_size=corpus_options.vocab_size,
-            tokeniser=tokeniser,
-            watch=self.watch,
-        )
+        with keeping_texts(self.folder.fresh):  # a data set of the hub is fetched once, though it is read three times
+            self.corpus = tokenise_corpus(
+                request.files_or(tasks.LANGUAGE_MODEL.corpus),
+                request.valid,
+                self.folder.fresh,
+                tokens=corpus_options.tokens,
+                vocabulary_size=corpus_options.vocab_size,
+                tokeniser=tokeniser,
+                watch=self.watch,
+            )
         self.note_vocabulary()
         if self.corpus.facts["valid_is"] == "training text":
             self.notes.append("the corpus is too short to hold out a tenth: validation is on the training text")
@@ -193,7 +213,7 @@ class LanguageModelRun(TaskRun):
         training, device = request.training, self.choice.device
         timed = training.steps is None and training.epochs is None and not request.resume
         speed = measure_speed(self.choice) if timed else None
-        work = None if speed is None else speed * self._seconds()
+        work = None if speed is None else speed * self._seconds() * self.processes.count
         tokens, size = len(self.corpus.train), self.corpus.tokeniser.size
         self.model, self.training = complete(
             model, training, Circumstances(tokens, size, work, device.type, free_memory(device))
@@ -209,7 +229,7 @@ class LanguageModelRun(TaskRun):
         if weights is None:
             seed, size = self.training.random_seed, self.corpus.tokeniser.size
             weights = initial_weights(self.model, size, seed, self.corpus.frequencies)
-        return LanguageModelTask(self.model, self.training, self.corpus, self.choice, weights)
+        return LanguageModelTask(self.model, self.training, self.corpus, self.choice, weights, self.processes)
 
     def _seconds(self) -> float:
         minutes = self.request.training.minutes

@@ -19,6 +19,7 @@ from nlpseq.kernels.masks import make_generator, start_step
 from nlpseq.models.model_file import save_model
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.training.data.feed import Feed
+from nlpseq.training.distribution.processes import ALONE, Processes, Share
 from nlpseq.training.noise import Dropouts
 from nlpseq.training.options import TrainingOptions
 
@@ -30,6 +31,7 @@ class ModelTask:
     unit: str = "token"  # that losses are counted in
     criterion: str = ""  # name of the selection score
     most_passes: float | None = None  # over the corpus, with a budget in minutes
+    loss_weight: float = 1.0  # of the batch: 0 in a process that has no text of its own in it
     depths: dict[str, int] = {}  # noqa: RUF012  # of parameters below the output; empty if all have one rate
 
     def __init__(
@@ -39,8 +41,11 @@ class ModelTask:
         corpus: Any,
         choice: Choice,
         weights: Mapping[str, np.ndarray],
+        processes: Processes = ALONE,
     ) -> None:
+        """With several `processes`, each batch is shared among them."""
         self.options: Any = options
+        self.processes = processes
         self.training: Any = training
         self.corpus: Any = corpus
         self.choice = choice
@@ -54,6 +59,13 @@ class ModelTask:
             vocabulary_size=len(self.parameters["embedding.weight"]),
             device=choice.device,
         )
+
+    def share_of(self, total: int) -> Share:
+        """This process's share of the next batch, of `total` texts or streams; its masks are drawn accordingly."""
+        share = self.processes.share(total)
+        if share.count > 1:
+            self.noise.share, self.loss_weight = share, share.weight
+        return share
 
     def weights(self) -> dict[str, np.ndarray]:
         """The current parameters as NumPy arrays, which share the memory of parameters on the CPU."""

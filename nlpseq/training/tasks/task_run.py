@@ -6,6 +6,7 @@ continued reads them from there; nlpseq/training/continuing.py says which of the
 
 from __future__ import annotations
 
+import platform
 import shlex
 import time
 from abc import ABC, abstractmethod
@@ -14,7 +15,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nlpseq.errors import CorpusError, OptionError, RunError
+from nlpseq.errors import CorpusError, NlpseqError, OptionError, RunError
 from nlpseq.kernels.choice import rounded_products
 from nlpseq.models.model_file import TOKENISER, Model, load_model, read_tensors
 from nlpseq.models.options import RecurrentOptions
@@ -28,11 +29,12 @@ from nlpseq.text.progress import Watch, unwatched
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser
 from nlpseq.training.continuing import Continuation, continued, file_marks, refuse_run_as_corpus
 from nlpseq.training.device_faults import explained
+from nlpseq.training.distribution.processes import ALONE, Processes
 from nlpseq.training.loop import Run
 from nlpseq.training.progress import Progress
 from nlpseq.training.repeating import as_asked, command, resuming
 from nlpseq.training.requests import Request
-from nlpseq.training.run_folder import RunFolder
+from nlpseq.training.run_folder import FollowedFolder, RunFolder
 from nlpseq.training.run_state import Kept
 from nlpseq.training.tasks.report import chosen_values, run_result
 from nlpseq.training.tasks.starting import choose_kernel, options_of, precision_of, refuse_other_tokens
@@ -48,16 +50,31 @@ class TaskRun(ABC):
     task: Any
     labels: list[str] | None = None  # of a classifier that is continued
 
-    def __init__(self, request: Request, started: float | None = None, watch: Watch = unwatched) -> None:
-        """`started` is the time at which the budget began; `watch` is told how far the reading of the corpus is."""
+    def __init__(
+        self,
+        request: Request,
+        started: float | None = None,
+        watch: Watch = unwatched,
+        processes: Processes = ALONE,
+    ) -> None:
+        """`started` is the time at which the budget began; `watch` is told how far the reading of the corpus is.
+
+        `processes` are those that train the model; they create the run alike.
+        """
+        self.processes = processes
         self.started = time.monotonic() if started is None else started
         self.request = request
         self.watch = watch
         self.notes: list[str] = []
-        self.folder = RunFolder(request.out)
+        self.folder = RunFolder(request.out) if processes.is_first else FollowedFolder(request.out)
         self.config: dict[str, Any] = {}
         try:
-            self._continue() if request.resume else self._begin()
+            if not processes.is_first:
+                self._follow()
+            elif request.resume:
+                self._continue()
+            else:
+                self._begin()
         except BaseException:
             self.folder.release()
             raise
@@ -83,13 +100,20 @@ class TaskRun(ABC):
         except BaseException:
             self.folder.abandon()
             raise
+        try:
+            self._lead(None)
+        except BaseException:
+            self.folder.withdraw()
+            raise
 
     def _prepared(self, model: RecurrentOptions, tokeniser: Tokeniser | None) -> dict[str, Any]:
         """Read the corpus and choose the options that were left open; returns the configuration."""
         chosen = self.prepare(model, tokeniser)
         self.training = replace(self.training, precision=precision_of(self.choice))
         self.notes[:0] = self.corpus.facts.get("notes", [])
-        machine = {"kernel": self.choice.reason, "device": self.choice.device.type}
+        machine: dict[str, Any] = {"kernel": self.choice.reason, "device": self.choice.device.type}
+        if self.processes.count > 1:
+            machine["processes"] = self.processes.count
         return {
             "task": self.name,
             "asked": self.request.as_json(),
@@ -109,7 +133,45 @@ class TaskRun(ABC):
         again = resuming(task, self.folder.path)
         asked = as_asked(task, self.request.as_json(), self.request.given)
         anew = shlex.join([*asked, "--overwrite", "--out", str(self.folder.path)])
-        self.run = Run(self.task, self.training, self.folder, started=self.started, again=again, anew=anew)
+        self.run = Run(
+            self.task,
+            self.training,
+            self.folder,
+            started=self.started,
+            processes=self.processes,
+            again=again,
+            anew=anew,
+        )
+
+    def _lead(self, resumed: Mapping[str, Any] | None) -> None:
+        """Let the other processes create the run that this one has created; `resumed` says what it has resumed."""
+        if self.processes.count > 1:
+            self.processes.from_first(
+                (self.request, self.model, self.training, self.config, self.folder.mark(), resumed)
+            )
+            self.processes.confirm(None)
+            self.processes.copy_from_first(self.task.parameters)
+
+    def _follow(self) -> None:
+        """Create the run that the first process has created, from its folder."""
+        error = None
+        plan: Any = None
+        self.request, self.model, self.training, self.config, mark, resumed = self.processes.from_first(plan)
+        try:
+            if mark != self.folder.mark():
+                what = f"cannot be seen on {platform.node()}: all machines of a run must share its folder"
+                raise RunError(str(self.folder.path), what, "--out with a folder that they share")
+            self.choice = choose_kernel(self.training, self.model)
+            self.reopen(self.config)
+            self._make_run(None)
+            if resumed is not None:
+                self.run.resume(**resumed)
+        except NlpseqError as found:
+            error = found
+        self.processes.confirm(error)
+        self.processes.copy_from_first(self.task.parameters)
+        if self.request.resume:
+            self._save_continued()
 
     def _continue(self) -> None:
         """Continue the folder's run, to the same bits unless a new budget, new values or a new corpus are asked for."""
@@ -135,12 +197,19 @@ class TaskRun(ABC):
         self._note_continuation(earlier, asked)
         self.config["asked"]["training"]["precision"] = wanted
         self.folder.write_config(self.config)
+        self._save_continued()
+
+    def _save_continued(self) -> None:
+        """Save a run that is trained on, so that its new options and its state go together."""
         if self.run.counters.begun == self.run.step:
             self.run.save()
 
     def _open_and_resume(self, earlier: Mapping[str, Any], asked: Continuation) -> None:
         same_data = self._open_data(earlier, asked)
         self.training = replace(self.training, precision=precision_of(self.choice))
+        if not self.folder.resume.exists():
+            self._start_again()
+            return
         self._make_run(None)
         shapes = ("batch_size", "sequence_length", "batch_tokens", "random_seed", "longest")
         kept = Kept(
@@ -148,7 +217,16 @@ class TaskRun(ABC):
             optimiser="optimiser" not in asked.changes,
             noise="random_seed" not in asked.changes,
         )
-        self.run.resume(further=asked.budget, same_validation=same_data, kept=kept)
+        resumed: dict[str, Any] = {"further": asked.budget, "same_validation": same_data, "kept": kept}
+        self.run.resume(**resumed)
+        self._lead(resumed)
+
+    def _start_again(self) -> None:
+        """Start a run from its beginning that was killed before it was first saved."""
+        path = self.request.init_from
+        self._make_run(None if path is None else self.open_earlier(path).weights)
+        self.notes.append("its run was killed before it was first saved: it starts from the beginning")
+        self._lead(None)
 
     def _further(self, config: Mapping[str, Any]) -> str:
         """The command that trains a finished run on."""
@@ -219,7 +297,8 @@ class TaskRun(ABC):
             self.notes.append(f"the run was started on {before} and continues on {now}: its last bits will differ")
         total = self.run.counters.total
         end = f" to step {total:,}" if total is not None else ""
-        self.notes.append(f"continues after step {self.run.step:,}{end}")
+        if self.run.step:
+            self.notes.append(f"continues after step {self.run.step:,}{end}")
         for name, (old, new) in asked.changes.items():
             further = ", as usual for further steps" if name not in asked.given else ""
             self.notes.append(f"{flag(name)} {new} (was {old}{further})")

@@ -24,8 +24,9 @@ from nlpseq.models.stack import Noise
 from nlpseq.models.translator import TASK, TranslatorOptions, initial_weights
 from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.data.pairs import Batch, ParallelCorpus, open_pairs, tokenise_pairs
-from nlpseq.training.data.sentences import Shuffled
+from nlpseq.training.data.shuffled import Shuffled
 from nlpseq.training.defaults import complete_translator
+from nlpseq.training.distribution.processes import ALONE, Processes
 from nlpseq.training.options import TranslationTraining
 from nlpseq.training.requests import TranslatorRequest
 from nlpseq.training.tasks.model_task import ModelTask
@@ -52,11 +53,12 @@ class TranslationTask(ModelTask):
         corpus: ParallelCorpus,
         choice: Choice,
         weights: Mapping[str, np.ndarray],
+        processes: Processes = ALONE,
         *,
         quick_pairs: int,
     ) -> None:
         """Each validation reads the first `quick_pairs` validation pairs."""
-        super().__init__(options, training, corpus, choice, weights)
+        super().__init__(options, training, corpus, choice, weights, processes)
         self.quick_pairs = quick_pairs
         self.batches = Shuffled(
             corpus.train.targets.lengths,
@@ -77,17 +79,18 @@ class TranslationTask(ModelTask):
         return (self.quick_pairs / 3 + translated) / pairs_in_step
 
     def next_batch(self) -> tuple[tuple[Tensor, ...], int]:
-        """The next batch as the arguments of `batch_loss`, and its number of target tokens."""
-        return self._place(self.corpus.train.batch(self.batches.next()))
+        """The next batch as the arguments of `batch_loss`, and the number of target tokens for all processes."""
+        chosen = self.batches.next()
+        return self._place(self.corpus.train.batch(chosen), self.share_of(len(chosen)).columns)
 
-    def _place(self, batch: Batch) -> tuple[tuple[Tensor, ...], int]:
+    def _place(self, batch: Batch, columns: slice = slice(None)) -> tuple[tuple[Tensor, ...], int]:
         feed = self.feed
         tensors = (
-            feed.token_ids(batch.sources),
-            feed.place(batch.source_lengths),
-            feed.token_ids(batch.inputs),
-            feed.token_ids(batch.targets),
-            feed.place(batch.target_lengths),
+            feed.token_ids(batch.sources[:, columns]),
+            feed.place(batch.source_lengths[columns]),
+            feed.token_ids(batch.inputs[:, columns]),
+            feed.token_ids(batch.targets[:, columns]),
+            feed.place(batch.target_lengths[columns]),
         )
         return tensors, int(batch.target_lengths.sum())
 
@@ -192,7 +195,7 @@ class TranslationRun(TaskRun):
         assert isinstance(model, TranslatorOptions)
         request, corpus_options = self.request, self.request.corpus_options
         self.corpus = tokenise_pairs(
-            request.files() or (tasks.TRANSLATOR.corpus,),
+            request.files_or(tasks.TRANSLATOR.corpus),
             request.valid,
             self.folder.fresh,
             two_files=request.source is not None,
@@ -224,6 +227,7 @@ class TranslationRun(TaskRun):
             self.corpus,
             self.choice,
             weights,
+            self.processes,
             quick_pairs=quick,
         )
 

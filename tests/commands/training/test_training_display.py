@@ -114,11 +114,13 @@ def show(tmp_path: Path) -> Show:
         prepare: Callable[[Any], object] = lambda watch: None,
         **parts: Any,
     ) -> None:
-        def make(request: Any, started: float, watch: Any) -> FakeRun:
+        def make(request: Any, started: float, watch: Any, processes: Any) -> FakeRun:
             prepare(watch)
             return FakeRun(SimpleNamespace(path=folder, resume=folder / "resume.safetensors"), steps, task, **parts)
 
-        request = SimpleNamespace(resume=resume, overwrite=not resume, out=folder, valid=(), files=lambda: files)
+        request = SimpleNamespace(
+            resume=resume, overwrite=not resume, out=folder, valid=(), files=lambda: files, processes=1
+        )
         fake: Any = SimpleNamespace(corpus="stories", load=lambda what: make)
         show_training(fake, request, 0.0, quiet=quiet, json=json)  # type: ignore[arg-type]
 

@@ -1,0 +1,53 @@
+"""A process that the first one of a run has started: `python -m nlpseq.training.distribution.follower`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from nlpseq.errors import Interrupted, NlpseqError
+from nlpseq.tasks import TASKS
+from nlpseq.training.distribution.launch import follow, read_hello
+from nlpseq.training.distribution.processes import ProcessLost
+
+
+def _end_with_first(store: Path) -> None:
+    """Wait until the first process has closed its end of the pipe, which it also does when it is killed."""
+    with suppress(OSError):
+        os.read(sys.stdin.fileno(), 1)  # not through Python's buffer, whose lock the interpreter needs to end
+    shutil.rmtree(store.parent, ignore_errors=True)
+    os._exit(1)
+
+
+def main() -> int:
+    """Train as the first process says; the status of this process."""
+    hello = read_hello(sys.stdin.buffer)
+    threading.Thread(target=_end_with_first, args=(Path(hello.store),), daemon=True).start()
+    import torch
+
+    from nlpseq.training.distribution.group import Group, file_store
+
+    if hello.request.training.device != "cpu" and torch.cuda.is_available():
+        torch.cuda.set_device(hello.index)
+    try:
+        group = Group(hello.index, hello.count, file_store(hello.store, hello.count))
+        try:
+            follow(TASKS[hello.task], hello.request, group)
+        finally:
+            group.close()
+    except ProcessLost:
+        return 1  # the first process says which one has ended
+    except Interrupted as stop:
+        return 128 + stop.signal_number
+    except NlpseqError as error:
+        print(f"error: process {hello.index + 1} of {hello.count}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,260 @@
+"""Opens the processes of a run: it starts them on this machine, or joins those that torchrun has started.
+
+The process that the user has started is the first one. With `--processes N` it starts N - 1 others, which find it by a
+file in a folder of the user's own, so no port is opened to the network. They end when it ends, because they read from
+a pipe that it holds; and it ends when one of them ends. They are not in its process group, so Ctrl-C goes to the first
+process, which stops all of them after the same step. torch is imported once they are started, because that takes a
+second in each of them.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from nlpseq.errors import Interrupted, OptionError, RunError
+from nlpseq.tasks import TASKS, Task
+from nlpseq.training.distribution.processes import ALONE, Processes, ProcessLost
+from nlpseq.training.repeating import resuming
+from nlpseq.training.requests import Request
+from nlpseq.training.signals import stopping_on_signals
+
+FOLLOWER = "nlpseq.training.distribution.follower"
+LAST_SECONDS = 5.0  # that a started process has to end by itself
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a process is told when it is started."""
+
+    task: str  # the name
+    request: Request
+    index: int
+    count: int
+    store: str  # the file in which the processes find each other
+
+
+def is_follower() -> bool:
+    """Whether torchrun has started this process, and another one before it."""
+    return started_by_torchrun() and os.environ.get("RANK") != "0"
+
+
+def started_by_torchrun() -> bool:
+    """Whether torchrun has started this process among others, by its variables."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    return count.isdecimal() and int(count) > 1 and "RANK" in os.environ
+
+
+@contextmanager
+def open_processes(task: Task, request: Request) -> Iterator[Processes]:
+    """The processes of a run, seen from this one.
+
+    Raises OptionError if there are too few GPUs or if another process was asked for something else, and RunError if the
+    processes do not find each other.
+    """
+    if started_by_torchrun():
+        if request.processes > 1:
+            what = f"are started by torchrun already, {os.environ['WORLD_SIZE']} of them"
+            raise OptionError("processes", what, "leave out --processes")
+        with _found(task, request) as processes:
+            yield processes
+    elif request.processes > 1:
+        with _started(task, request) as processes:
+            yield processes
+    else:
+        yield ALONE
+
+
+@contextmanager
+def _found(task: Task, request: Request) -> Iterator[Processes]:
+    """The processes that torchrun has started."""
+    from nlpseq.training.distribution.group import Group, torchrun_store
+
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    _take_device(request, int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    try:
+        with _dying_of_signals():
+            store, index, count = torchrun_store()
+            group = Group(index, count, store)
+    except (RuntimeError, ValueError, ProcessLost) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError("torchrun", f"the processes do not find each other: {reason}", "torchrun --standalone") from None
+    try:
+        group.confirm(_difference(group.from_first((task.name, _asked(request))), (task.name, _asked(request)), group))
+        yield group
+    except ProcessLost as lost:
+        if group.first_has_ended():
+            raise SystemExit(1) from None
+        raise RunError(str(request.out), str(lost), resuming(task, request.out)) from lost
+    finally:
+        group.close()
+
+
+@contextmanager
+def _dying_of_signals() -> Iterator[None]:
+    """Inside, Ctrl-C and SIGTERM end the process at once: Python's own handlers would wait for torch's code."""
+    held = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in held:
+            if held[number] != signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+
+
+def _asked(request: Request) -> dict[str, object]:
+    """What all processes must be asked for alike, by name."""
+    values: dict[str, object] = {"out": str(request.out), "resume": request.resume, "overwrite": request.overwrite}
+    for name, value in request.as_json().items():
+        values |= value if isinstance(value, dict) else {name: value}
+    return values
+
+
+def _difference(
+    first: tuple[str, dict[str, object]], own: tuple[str, dict[str, object]], group: Processes
+) -> OptionError | None:
+    """The error if this process is asked for something else than the first one."""
+    hint = "the same command for each process"
+    if first[0] != own[0]:
+        what = f"differ between processes: {TASKS[first[0]].command} in the first, {TASKS[own[0]].command} in another"
+        return OptionError("tasks", what, hint)
+    for name, value in own[1].items():
+        if value != first[1][name]:
+            what = f"differs between processes: {first[1][name]!r} in the first, {value!r} in number {group.index + 1}"
+            return OptionError(name, what, hint)
+    return None
+
+
+def _take_device(request: Request, index: int, count: int) -> None:
+    """Choose the GPU, or the threads, of one of `count` processes on this machine.
+
+    Raises OptionError if there are fewer GPUs than processes.
+    """
+    import torch
+
+    if request.training.device != "cpu" and torch.cuda.is_available():
+        if count > (gpus := torch.cuda.device_count()):
+            what = f"need a GPU each, and this machine has {gpus} for {count} of them"
+            raise OptionError("processes", what, f"--processes {gpus}" if gpus > 1 else "--device cpu")
+        torch.cuda.set_device(index)
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(threads_each(count))
+
+
+def threads_each(count: int) -> int:
+    """The number of threads of each of `count` processes on this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // count)
+
+
+@contextmanager
+def _started(task: Task, request: Request) -> Iterator[Processes]:
+    """This process as the first one, and others that it starts."""
+    folder = Path(tempfile.mkdtemp(prefix="nlpseq-"))
+    children = Children()
+    try:
+        for index in range(1, request.processes):
+            children.start(Hello(task.name, request, index, request.processes, str(folder / "store")))
+        import torch
+
+        from nlpseq.training.distribution.group import Group, file_store
+
+        threads = torch.get_num_threads()
+        _take_device(request, 0, request.processes)
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)
+        try:
+            store = file_store(str(folder / "store"), request.processes)
+            group = Group(0, request.processes, store, check=children.check)
+        except ProcessLost as lost:
+            raise RunError(str(request.out), f"the processes do not find each other: {lost}") from lost
+        try:
+            yield group
+        finally:
+            group.close()
+            torch.set_num_threads(threads)
+    finally:
+        children.end()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+
+
+class Children:
+    """The processes that the first one has started."""
+
+    def __init__(self) -> None:
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, hello: Hello) -> None:
+        """Start a process."""
+        threads = str(threads_each(hello.count))
+        environment = {
+            "GLOO_SOCKET_IFNAME": LOOPBACK,
+            **{name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")},
+            **os.environ,
+        }
+        child = subprocess.Popen(
+            [sys.executable, "-m", FOLLOWER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
+        self.running.append(child)
+        with suppress(BrokenPipeError):
+            assert child.stdin is not None
+            pickle.dump(hello, child.stdin)
+            child.stdin.flush()
+
+    def check(self) -> None:
+        """Raises ProcessLost if one of the processes has ended."""
+        for index, child in enumerate(self.running):
+            if (status := child.poll()) is not None:
+                how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+                raise ProcessLost(f"process {index + 2} of {len(self.running) + 1} {how}")
+
+    def end(self) -> None:
+        """End all processes, by force if they do not end by themselves."""
+        for child in self.running:
+            with suppress(OSError):
+                assert child.stdin is not None
+                child.stdin.close()
+        for child in self.running:
+            try:
+                child.wait(LAST_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def follow(task: Task, request: Request, processes: Processes) -> None:
+    """Train as one of the processes that are not the first.
+
+    Raises ProcessLost if another one has ended, and Interrupted after a signal.
+    """
+    run = task.load("run")(request, processes=processes)
+    with stopping_on_signals(run.run):
+        for _ in run.progress():
+            pass
+    if run.run.signal_number is not None:
+        raise Interrupted(run.run.signal_number)
+
+
+def read_hello(stream: IO[bytes]) -> Hello:
+    """What the first process has said."""
+    hello = pickle.load(stream)
+    assert isinstance(hello, Hello)
+    return hello
