@@ -29,7 +29,7 @@ LEVELS = [
     {"models"},
     {"native"},
     {"cells", "text"},
-    {"device", "files", "options"},
+    {"device", "files", "options", "workers"},
     {"arrays", "errors", "process", "tasks"},  # the table of tasks names code and imports none of it
 ]
 NEVER_AT_ONCE = ("torch", "datasets", "rich", "sacrebleu", "pyarrow")

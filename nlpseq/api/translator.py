@@ -12,16 +12,19 @@ from nlpseq.api.paths import as_names, as_path
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.ensemble import Ensemble
 from nlpseq.decoding.sampling import SamplingOptions
-from nlpseq.decoding.translation import Translation, TranslationOptions, Translations, explain_translation
+from nlpseq.decoding.translation import Translation, Translations, explain_translation
+from nlpseq.decoding.translation_options import TranslationOptions
 from nlpseq.errors import OptionError
 from nlpseq.evaluation.evaluation_pairs import chosen_pairs
-from nlpseq.evaluation.line_scores import LineScore, PairScorer
+from nlpseq.evaluation.line_scores import LineScore
+from nlpseq.evaluation.pair_scores import PairScorer
 from nlpseq.evaluation.reader import placed
 from nlpseq.evaluation.scores import Note, Score, say_nothing
 from nlpseq.evaluation.translation_scores import BleuOptions, translator_scores
 from nlpseq.models import translator
 from nlpseq.models.attention import Alignment
 from nlpseq.training.requests import as_columns, read_pair_columns
+from nlpseq.workers import check_processes
 
 
 class Translator(TrainedModel):
@@ -54,22 +57,27 @@ class Translator(TrainedModel):
         """The best translation of a line, or of each of several; "" of a line that is too long.
 
         Options: `beam` (5), `length_penalty`, `coverage_penalty`, `shortest`, `longest`, `replace_unknown`; or `sample`
-        with `temperature` and the other options of sampling, and `random_seed`. Raises OptionError for an option that
-        is unknown or out of range.
+        with `temperature` and the other options of sampling, and `random_seed`. With `processes` above 1, that many
+        worker processes translate; each loads the models again, so it is for thousands of lines. Raises OptionError for
+        an option that is unknown or out of range.
         """
         best = [found[0].text if found else "" for found in self.translations(as_list(lines, "lines"), **options)]
         return best[0] if isinstance(lines, str) else best
 
-    def translations(self, lines: Sequence[str], *, align: bool = False, **options: Any) -> list[list[Translation]]:
+    def translations(
+        self, lines: Sequence[str], *, align: bool = False, processes: int = 1, **options: Any
+    ) -> list[list[Translation]]:
         """The translations of each line, best first, with their scores; an empty list for a line that is too long.
 
         With `align` the best one has its alignment. Options as of `translate`, and `n_best`.
         """
+        check_processes(processes, self.device)
         kinds = [TranslationOptions, BeamOptions, SamplingOptions]
         own, search, sampling = make_options(kinds, options, "translation")
         drawing = own.drawing(search, sampling)
         made = Translations(self.ensemble, search, drawing, align=align, replace_unknown=own.replace_unknown)
-        return made.translate(as_list(lines, "lines"))
+        texts = as_list(lines, "lines")
+        return made.translate(texts) if processes == 1 else next(made.by_workers([texts], processes))
 
     def score(self, lines: Sequence[str], sources: Sequence[str]) -> list[LineScore | None]:
         """How likely each line is, given the source of the same index; None if either is too long.
@@ -82,7 +90,7 @@ class Translator(TrainedModel):
         if len(lines) != len(sources):
             raise OptionError("sources", f"must be as many as lines, {len(lines)}, were {len(sources)}")
         placed_model = placed(self.model, self.device)
-        return PairScorer(placed_model, self.options, "sources", iter(sources)).score(lines)
+        return PairScorer(placed_model, self.options, "sources", iter(sources)).score_lines(lines)
 
     def attention(self, text: str, target: str | None = None) -> Alignment:
         """The attention of a target's tokens to a text's, by default of the model's own translation.

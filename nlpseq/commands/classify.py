@@ -55,8 +55,9 @@ def classify(
     classifier = TextClassifier.load(chosen_model(model, CLASSIFIER, quiet=quiet), device)
     abstention.check_labels(classifier.labels)
     shown = _Shown(all, labels_only, abstention)
-    answers = Answers(classifier.classify_lines, shown.as_line, shown.as_fields, shown.as_fields(None), decision_status)
-    filter_texts(answers, source, lines, quiet=quiet)
+    answer, names = classifier.classify_lines, shown.as_fields(None)
+    answers = Answers(answer, shown.as_line, shown.as_fields, names, decision_status, classifier.by_workers)
+    filter_texts(answers, source, lines, quiet=quiet, processes=lines.processes_on(device, 1))
 
 
 @dataclass(frozen=True)

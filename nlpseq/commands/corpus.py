@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,7 @@ from nlpseq.commands.flags import (
     PairColumns,
     Quiet,
     SourceFile,
+    Take,
     TargetFile,
     TextColumn,
     application,
@@ -23,6 +25,7 @@ from nlpseq.commands.flags import (
 )
 from nlpseq.commands.inputs import note_typed_corpus
 from nlpseq.errors import OptionError
+from nlpseq.text import beginnings
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.checks.corpus import check_corpora
 from nlpseq.text.checks.finding import Finding
@@ -30,12 +33,15 @@ from nlpseq.text.formats import open_corpus, split_lines
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.text_column import column_text
 
+if TYPE_CHECKING:
+    from nlpseq.commands.training.screen import Screen
+
 app = application("List, show and check corpora.")
 
 CORPUS = typer.Argument(
     metavar="CORPUS",
-    help="Text files (.gz, .xz, .zst too), .html, .epub, .docx, .zip, folders, patterns such as 'books/*.txt', tables, "
-    "bundled corpora, hf:NAME[:CONFIG], or - for standard input.",
+    help="Texts (.gz, .xz, .zst too), .html, .epub, .docx, .zip, folders, 'books/*.txt', tables, bundled corpora, "
+    "hf:NAME[:CONFIG], or -.",
 )
 Names = Annotated[list[str], CORPUS]
 ShownColumn = Annotated[
@@ -70,7 +76,7 @@ def list_corpora(json: Json = False) -> None:
 
 
 @command(app)
-def show(corpus: Names, text_column: ShownColumn = None, json: Json = False) -> None:
+def show(corpus: Names, text_column: ShownColumn = None, take: Take = None, json: Json = False) -> None:
     """Write the text of corpora to standard output; of tables one column, if it is named.
 
     With --json each line of the text is an object, with the line under `text`.
@@ -78,9 +84,10 @@ def show(corpus: Names, text_column: ShownColumn = None, json: Json = False) -> 
     \b
       nlpseq corpus show stories | head
       nlpseq corpus show --text-column review reviews.csv > reviews.txt
+      nlpseq corpus show --take 1000 hf:wikitext:wikitext-103-v1
     """
     note_typed_corpus(corpus, quiet=False)
-    for name in corpus:
+    for name in beginnings.take(corpus, take):
         pieces = open_corpus(name) if text_column is None else column_text(name, text_column)
         for piece in (output.to_json({"text": line}) + "\n" for line in split_lines(pieces)) if json else pieces:
             output.write_text(piece)
@@ -97,10 +104,11 @@ def check(
     label_column: LabelColumn = None,
     text_column: TextColumn = None,
     against: Against = None,
+    take: Take = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Look for faults in corpora, before hours are spent on them; the exit status is 1 if there are any.
+    """Look for faults in corpora; the exit status is 1 if there are any.
 
     A fault stops or spoils training; a note is worth knowing. With --quiet only faults are written. A table is checked
     as pairs or as texts with labels if its header says so, or with --pairs or --labels.
@@ -113,30 +121,42 @@ def check(
     """
     if labels and pairs:
         raise OptionError("labels", "is for texts with labels, not for pairs", "leave out --pairs")
-    note_typed_corpus((*(corpus or ()), *(against or ())), quiet=quiet)
+    note_typed_corpus([*(corpus or ()), *(against or ())], quiet=quiet)
+    screen = _screen(quiet=quiet)
+    taken = beginnings.take(two_files(source, target) or (), take)
     findings = check_corpora(
-        corpus or (),
-        two_files(source, target),
+        beginnings.take(corpus or (), take),
+        (taken[0], taken[1]) if taken else None,
         kind="labels" if labels else "pairs" if pairs else None,
         columns=read_columns(columns),
         label_columns=LabelColumns(label_column, text_column),
         against=against or (),
+        watch=screen.read,
     )
-    return _show(findings, as_json=json, quiet=quiet)
+    return _show(findings, screen, as_json=json, quiet=quiet)
 
 
-def _show(checked: Iterable[tuple[str, list[Finding]]], *, as_json: bool, quiet: bool) -> int:
-    """Write the findings of each corpus; returns the exit status."""
+def _screen(*, quiet: bool) -> Screen:
+    """Where the reading is shown."""
+    from nlpseq.commands.training.screen import open_screen  # 0.1 s
+
+    return open_screen(quiet=quiet, json=False)
+
+
+def _show(checked: Iterable[tuple[str, list[Finding]]], screen: Screen, *, as_json: bool, quiet: bool) -> int:
+    """Write the findings of each corpus, without the bar that shows the reading; returns the exit status."""
     shown: list[dict[str, object]] = []
     faults = 0
-    for name, findings in checked:
-        for finding in findings:
-            faults += finding.level == "fault"
-            if quiet and finding.level != "fault":
-                continue
-            shown.append({"corpus": name, **finding._asdict()})
-            if not as_json:
-                output.write_text(_lines(name, finding))
+    with closing(screen):
+        for name, findings in checked:
+            screen.close()
+            for finding in findings:
+                faults += finding.level == "fault"
+                if quiet and finding.level != "fault":
+                    continue
+                shown.append({"corpus": name, **finding._asdict()})
+                if not as_json:
+                    output.write_text(_lines(name, finding))
     if as_json:
         output.write_json(shown)
     return int(faults > 0)

@@ -24,6 +24,7 @@ from nlpseq.commands.flags import (
     ModelOrDefault,
     PairColumns,
     Quiet,
+    Take,
     TextColumn,
     Without,
     application,
@@ -40,6 +41,7 @@ from nlpseq.evaluation.translation_scores import BleuOptions
 from nlpseq.models.model_path import usual_model
 from nlpseq.options import flag
 from nlpseq.tasks import CLASSIFIER, COMMANDS, LANGUAGE_MODEL, TASKS, TRANSLATOR, Task
+from nlpseq.text import beginnings
 from nlpseq.text.checks.corpus import corpus_kind
 from nlpseq.text.compression import format_suffix
 from nlpseq.text.readers import FORMATS
@@ -69,6 +71,7 @@ def evaluate(
     target: Targets = None,
     model: ModelOrDefault = None,
     held_out: HeldOut = False,
+    take: Annotated[Take, RARE] = None,
     columns: Annotated[PairColumns, RARE] = None,
     label_column: LabelColumn = None,
     text_column: TextColumn = None,
@@ -95,8 +98,10 @@ def evaluate(
       nlpseq evaluate -m checkpoints/sentiment test.tsv --baseline
       nlpseq evaluate -m checkpoints/translation --source test.en --target test.de
     """
+    corpus = list(beginnings.take(corpus or (), take))
     labelled = {"label_column": label_column, "text_column": text_column, "baseline": baseline}
-    parallel = {"source": source, "target": target, "columns": columns, **_changed(search), **_changed(bleu)}
+    files = {"source": _beginnings(source, take), "target": [_beginnings(path, take) for path in target or ()]}
+    parallel = {**files, "columns": columns, **_changed(search), **_changed(bleu)}
     path = model or chosen_model(None, _usual_task(corpus or [], labelled, parallel), quiet=quiet)
     loaded = load(path, device=device)
     if model is None and path.is_dir():
@@ -116,6 +121,11 @@ def evaluate(
             _write_scores(loaded.path, loaded.evaluate(*corpus or (), note=note, **values), json=json)
     except CorpusError as error:
         raise CorpusError(error.where, error.what, _for_evaluation(error.hint)) from None
+
+
+def _beginnings(path: Path | None, count: int | None) -> str | None:
+    """The name of a file's first lines."""
+    return None if path is None else beginnings.take([str(path)], count)[0]
 
 
 def _note(text: str, *, quiet: bool) -> None:

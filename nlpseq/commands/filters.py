@@ -9,9 +9,12 @@ Every line gets an answer, in order, even if the line has a fault. The answers t
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
+from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from nlpseq.commands import output
@@ -19,6 +22,7 @@ from nlpseq.commands.inputs import Input, LineOptions
 from nlpseq.decoding.statuses import CUT, IN_PART
 from nlpseq.text.lines import (
     BYTE_ORDER_MARK,
+    FIRST_LINES,
     INVALID,
     LONGEST_LINE,
     OK,
@@ -27,6 +31,7 @@ from nlpseq.text.lines import (
     portions,
     write_lines,
 )
+from nlpseq.workers import PAUSE
 
 INVALID_JSON, NO_TEXT = "invalid-json", "no-text"
 FAULTS = {
@@ -38,7 +43,10 @@ FAULTS = {
     CUT: "cut short in translation, which went on too long or in circles",
 }
 
+WORTH_WORKERS = 1.0  # seconds of work, done and waiting, before worker processes are started
+
 Answer = TypeVar("Answer")
+ByWorkers = Callable[[Iterable[Any], int], Generator[Any, None, None]]  # see `portions_in_order`
 
 
 def filter_lines(
@@ -55,11 +63,25 @@ def filter_lines(
     which is faster on a GPU. A line of more than `longest` bytes is cut to `longest + 1`. Without `every_byte`, a byte
     order mark is removed from the first line of each file.
     """
-    for first, batch in source.batches(longest):
-        if first and not every_byte and len(batch[0]) <= longest:
-            batch[0] = batch[0].removeprefix(BYTE_ORDER_MARK)
-        for lines in [batch] if whole_batches else portions(batch):
+    for lines, _ in _portions(source, every_byte=every_byte, whole_batches=whole_batches, longest=longest):
+        if lines:
             write_lines(answer(lines))
+
+
+def _portions(
+    source: Input, *, every_byte: bool, whole_batches: bool, longest: int = LONGEST_LINE
+) -> Iterator[tuple[Sequence[bytes], int]]:
+    """The portions that `filter_lines` describes, each with the number of lines that wait, its own included.
+
+    An empty portion comes before each wait for input.
+    """
+    for first, batch in source.batches(longest, pauses=True):
+        if first and batch and not every_byte and len(batch[0]) <= longest:
+            batch[0] = batch[0].removeprefix(BYTE_ORDER_MARK)
+        waiting = len(batch)
+        for lines in [batch] if whole_batches else portions(batch):
+            yield lines, waiting
+            waiting -= len(lines)
 
 
 @dataclass(frozen=True)
@@ -74,6 +96,8 @@ class Answers(Generic[Answer]):
     as_fields: Callable[[Answer | None], Mapping[str, Any]]
     names: Collection[str]  # of all fields that `as_fields` may return
     status: Callable[[Answer | None], str] = lambda answer: OK
+    by_workers: ByWorkers | None = None
+    seen: Callable[[Sequence[Answer | None]], None] = lambda answers: None  # called with the answers to each portion
 
 
 def filter_texts(
@@ -84,32 +108,78 @@ def filter_texts(
     quiet: bool,
     every_byte: bool = False,
     whole_batches: bool = False,
+    processes: int = 1,
 ) -> None:
     """Answer the texts of the input, and report on standard error which faults lines had.
 
-    Without `every_byte`, byte order marks and the carriage returns of Windows are removed from texts.
+    Without `every_byte`, byte order marks and the carriage returns of Windows are removed from texts. With several
+    `processes`, workers answer the rest of the input as soon as enough of it waits.
     """
-    faults = LineFaults(quiet=quiet)
-    names = {*answers.names, "status"}
-    count = 0
+    texts = _Texts(answers, lines, quiet=quiet)
+    keeps_mark = every_byte and not lines.jsonl
+    portions = _portions(source, every_byte=keeps_mark, whole_batches=whole_batches)
+    with closing(_answered(answers, texts.read(portions, every_byte=every_byte), processes)) as found:
+        for answered in found:
+            answers.seen(answered)
+            write_lines(texts.written(answered))
+    texts.faults.report()
 
-    def answer(data: Sequence[bytes]) -> Iterator[bytes]:
-        nonlocal count
-        read = faults.read if every_byte else faults.read_plain
-        taken = [read(line, as_object=lines.jsonl) for line in data]
-        for line, answered in zip(taken, answers.answer([line.text for line in taken]), strict=True):
-            count += 1
-            shown = None if line.text is None else answered
-            status = line.status if line.text is None else faults.joined(line.status, answers.status(shown))
-            if lines.objects_out:
-                fields = added(line.fields, {**answers.as_fields(shown), "status": status}, names)
+
+class _Texts(Generic[Answer]):
+    """The lines that were read and are not yet written, and their faults."""
+
+    def __init__(self, answers: Answers[Answer], lines: LineOptions, *, quiet: bool) -> None:
+        self.answers, self.lines = answers, lines
+        self.names = {*answers.names, "status"}
+        self.faults = LineFaults(quiet=quiet)
+        self.under_way: deque[list[Line]] = deque()
+        self.count = 0
+
+    def read(
+        self, portions: Iterable[tuple[Sequence[bytes], int]], *, every_byte: bool
+    ) -> Iterator[tuple[list[str | None], int]]:
+        """The texts of portions as from `_portions`."""
+        read = self.faults.read if every_byte else self.faults.read_plain
+        for data, waiting in portions:
+            portion = [read(line, as_object=self.lines.jsonl) for line in data]
+            if portion:
+                self.under_way.append(portion)
+            yield [line.text for line in portion], waiting
+
+    def written(self, answered: Sequence[Answer | None]) -> Iterator[bytes]:
+        """The lines to write for the oldest portion that is under way, given its answers."""
+        for line, own in zip(self.under_way.popleft(), answered, strict=True):
+            self.count += 1
+            shown = None if line.text is None else own
+            status = line.status
+            if line.text is not None:
+                status = self.faults.joined(status, self.answers.status(shown))
+            if self.lines.objects_out:
+                fields = added(line.fields, {**self.answers.as_fields(shown), "status": status}, self.names)
                 yield output.to_json(fields).encode()
             else:
-                yield answers.as_line(count, shown).encode("utf-8", "replace")
+                yield self.answers.as_line(self.count, shown).encode("utf-8", "replace")
 
-    keeps_mark = every_byte and not lines.jsonl
-    filter_lines(answer, source, every_byte=keeps_mark, whole_batches=whole_batches)
-    faults.report()
+
+def _answered(
+    answers: Answers[Answer], portions: Iterator[tuple[list[str | None], int]], processes: int
+) -> Generator[Any, None, None]:
+    """The answers to each portion: from this process until workers are worth their start, then from them.
+
+    Work that is done counts too: a pipe holds little at a time, and one that was read for long will probably go on.
+    """
+    seconds, count = 0.0, 0
+    for texts, waiting in portions:
+        long = waiting > FIRST_LINES and count and seconds + waiting * seconds / count > WORTH_WORKERS
+        if long and processes > 1 and answers.by_workers:
+            rest = chain([texts], (later for later, _ in portions))
+            yield from answers.by_workers((portion or PAUSE for portion in rest), processes)
+            return
+        if texts:
+            started = monotonic()
+            answered = answers.answer(texts)
+            seconds, count = seconds + monotonic() - started, count + len(texts)
+            yield answered
 
 
 class Line(NamedTuple):

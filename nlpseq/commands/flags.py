@@ -67,6 +67,9 @@ Corpora = Annotated[
     ),
 ]
 
+Take = Annotated[
+    int | None, typer.Option("--take", metavar="N", min=1, help="Read only the first N lines, or rows, of each corpus.")
+]
 PairColumns = Annotated[
     str | None,
     typer.Option(

@@ -20,7 +20,7 @@ from pathlib import Path
 from nlpseq.commands import output
 from nlpseq.commands.arguments import PAGES, is_text
 from nlpseq.errors import CorpusError, OptionError
-from nlpseq.options import option
+from nlpseq.options import check, option
 from nlpseq.tasks import LANGUAGE_MODEL, Task
 from nlpseq.text.compression import FOR_LANGUAGE_MODELS, STANDARD_INPUT
 from nlpseq.text.lines import (
@@ -38,6 +38,7 @@ from nlpseq.text.lines import (
     standard_input,
 )
 from nlpseq.text.tokenisers import to_utf8
+from nlpseq.workers import MOST, check_processes
 
 PATIENCE = 5.0  # seconds that a command waits for a text that it can do without
 SILENCE = 0.5  # seconds of these before it says that it waits
@@ -59,7 +60,16 @@ class LineOptions:
         False, "read JSON objects with the line under `text`; write them with fields added", switch=True, usual=True
     )
 
+    processes: int | None = option(
+        None,
+        "most worker processes, if many lines wait [default: one for each core, or 1 if threads use all cores]",
+        minimum=1,
+        maximum=MOST,
+        usual=True,
+    )
+
     def __post_init__(self) -> None:
+        check(self)
         if self.json and self.jsonl:
             what = "exclude each other: --jsonl reads objects, and writes them too"
             raise OptionError("json and jsonl", what, "--jsonl")
@@ -69,12 +79,20 @@ class LineOptions:
         """Whether answers are written as objects."""
         return self.json or self.jsonl
 
+    def processes_on(self, device: str, usual: int) -> int:
+        """The number of processes that compute on a device; `usual` is their number on the CPU by default.
+
+        1 is this process alone. Raises OptionError for several on a GPU.
+        """
+        check_processes(self.processes or 1, device)
+        return self.processes or (usual if device == "cpu" else 1)
+
     def find(self, command: str, *, quiet: bool, noun: str = "a text") -> Input:
         """The input of the filter `command`. Raises CorpusError as `is_text`."""
         return find_input(self.texts, command, quiet=quiet, objects=self.jsonl, noun=noun)
 
 
-Source = Callable[[int], Iterable[list[bytes]]]  # takes the bytes of the longest line
+Source = Callable[[int], Iterable[list[bytes]]]  # takes the bytes of the longest line; an empty list: it will wait
 
 
 @dataclass(frozen=True)
@@ -83,10 +101,17 @@ class Input:
 
     sources: Sequence[Source]
 
-    def batches(self, longest: int = LONGEST_LINE) -> Iterator[tuple[bool, list[bytes]]]:
-        """The lines in batches, each with whether it is the first of its source; long lines as in `read_batches`."""
+    def batches(self, longest: int = LONGEST_LINE, *, pauses: bool = False) -> Iterator[tuple[bool, list[bytes]]]:
+        """The lines in batches, each with whether it is the first of its source; long lines as in `read_batches`.
+
+        With `pauses`, an empty batch comes before each wait for input.
+        """
         for source in self.sources:
-            yield from ((number == 0, batch) for number, batch in enumerate(source(longest)))
+            first = True
+            for batch in source(longest):
+                if batch or pauses:
+                    yield first, batch
+                first = first and not batch
 
 
 def find_input(
@@ -108,7 +133,7 @@ def find_input(
             else:
                 if not objects and (note := _note_on_file(argument, command)):
                     output.note(f"note: {argument} is read as plain text; {note}", quiet=quiet)
-                sources.append(partial(read_file, argument))
+                sources.append(partial(read_file, argument, pauses=True))
     return Input(sources)
 
 
@@ -177,7 +202,7 @@ def _gathered(batches: Iterable[list[bytes]], too_long: CorpusError) -> list[byt
 def _standard_lines(longest: int, noun: str, *, quiet: bool) -> Iterator[list[bytes]]:
     """The lines of standard input; on a terminal a note says first what to type."""
     note_typing(noun, quiet=quiet)
-    yield from read_batches(standard_input(), longest=longest)
+    yield from read_batches(standard_input(), longest=longest, pauses=True)
 
 
 def note_typing(noun: str, *, quiet: bool) -> None:

@@ -12,9 +12,11 @@ from nlpseq.commands.filters import Answers, filter_texts
 from nlpseq.commands.flags import Device, Quiet, ScoringModel, application, command
 from nlpseq.commands.inputs import LineOptions
 from nlpseq.errors import OptionError
-from nlpseq.evaluation.line_scores import SCORE_FIELDS, LineScore, StreamScorer, load_scorer, score_fields, score_status
+from nlpseq.evaluation.line_scores import SCORE_FIELDS, LineScore, StreamScorer, score_fields, score_status
+from nlpseq.evaluation.scorers import load_scorer
 from nlpseq.models.state_file import check_state_target
 from nlpseq.tasks import LANGUAGE_MODEL, TRANSLATOR
+from nlpseq.workers import usual_processes
 
 app = application("How likely each text is.")
 
@@ -65,10 +67,11 @@ def score(
         if not follow:
             raise OptionError("save_state", "is for lines that follow each other", "--follow")
     texts = lines.find("nlpseq score", quiet=quiet)
+    processes = lines.processes_on(device, 1 if source is None else usual_processes())
     path = chosen_model(model, LANGUAGE_MODEL if source is None else TRANSLATOR, quiet=quiet)
-    scorer = load_scorer(path, source, follow=follow, state=state, device=device)
-    answers = Answers(scorer.score_lines, _as_line, score_fields, SCORE_FIELDS, score_status)
-    filter_texts(answers, texts, lines, quiet=quiet, every_byte=True)
+    scorer = load_scorer(path, source, follow=follow, state=state, device=device, processes=processes)
+    answers = Answers(scorer.score_lines, _as_line, score_fields, SCORE_FIELDS, score_status, scorer.by_workers)
+    filter_texts(answers, texts, lines, quiet=quiet, every_byte=True, processes=processes)
     scorer.finish()
     if save_state is not None and isinstance(scorer, StreamScorer):
         scorer.save(save_state)

@@ -44,7 +44,7 @@ Checked = Annotated[
     list[str] | None,
     typer.Argument(metavar="TEXT|FILE", help="Texts, or files of lines. [default: standard input]"),
 ]
-PlainLines = Annotated[LineOptions, Without("jsonl")]
+PlainLines = Annotated[LineOptions, Without("jsonl"), Without("processes")]
 
 DEFAULT_FILE = Path("tokeniser.json")
 NO_LIMIT = sys.maxsize - 1  # bytes in a line: the text of a cut line could not be restored

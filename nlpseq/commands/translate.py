@@ -16,15 +16,15 @@ from nlpseq.commands.flags import RARE, Device, ModelPaths, Quiet, application, 
 from nlpseq.commands.inputs import LineOptions
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.sampling import SamplingOptions
-from nlpseq.decoding.translation import Translation, TranslationOptions, Translations
+from nlpseq.decoding.translation import Ranked, Translations
 from nlpseq.decoding.translation import translation_fields as fields_of
 from nlpseq.decoding.translation import translation_status as status_of
+from nlpseq.decoding.translation_options import TranslationOptions
 from nlpseq.errors import OptionError
 from nlpseq.insight.attention import to_json
 from nlpseq.native.memory import keep_freed_memory
 from nlpseq.tasks import TRANSLATOR
-
-Ranked = list[Translation]  # the translations of a line, the best first
+from nlpseq.workers import usual_processes
 
 app = application("Translate texts.")
 
@@ -62,22 +62,25 @@ def translate(
     if into_objects and not lines.objects_out:
         raise OptionError("attention", "- is for objects", "--json --attention -")
     source = lines.find("nlpseq translate", quiet=quiet)
+    processes = lines.processes_on(device, usual_processes())
     drawing = options.drawing(search, sampling)
     keep_freed_memory()
     settings = {"align": attention is not None, "replace_unknown": options.replace_unknown}
     paths = model or [chosen_model(None, TRANSLATOR, quiet=quiet)]
     translations = Translations.load(paths, search, drawing, device=device, **settings)
-    names = (*translations.names, "attention") if into_objects else translations.names
     with AttentionFile(None if into_objects else attention, quiet=quiet) as file:
-        answer, as_fields = partial(_translate, translations, file), partial(_as_fields, into_objects)
-        answers = Answers(answer, translations.as_line, as_fields, names, status_of)
-        filter_texts(answers, source, lines, quiet=quiet, whole_batches=device != "cpu")
+        answers = _answers(translations, into_objects, file)
+        filter_texts(answers, source, lines, quiet=quiet, whole_batches=device != "cpu", processes=processes)
 
 
-def _translate(translations: Translations, file: AttentionFile, lines: Sequence[str | None]) -> list[Ranked]:
-    translated = translations.translate([line or "" for line in lines])
+def _answers(made: Translations, into_objects: bool, file: AttentionFile) -> Answers[Ranked]:
+    names = (*made.names, "attention") if into_objects else made.names
+    as_fields, seen = partial(_as_fields, into_objects), partial(_keep_attention, file)
+    return Answers(made.translate, made.as_line, as_fields, names, status_of, made.by_workers, seen)
+
+
+def _keep_attention(file: AttentionFile, translated: Sequence[Ranked | None]) -> None:
     file.add(ranked[0].alignment if ranked else None for ranked in translated)
-    return translated
 
 
 def _as_fields(into_objects: bool, ranked: Ranked | None) -> dict[str, Any]:

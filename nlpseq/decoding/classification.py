@@ -7,7 +7,7 @@ together. Only the first LONGEST tokens of a text are read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -21,12 +21,13 @@ from nlpseq.device import on_device
 from nlpseq.errors import OptionError
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
-from nlpseq.models.model_file import Model
+from nlpseq.models.model_file import Model, Origin, load_again
 from nlpseq.native.layer import unroll, workers
 from nlpseq.native.matrix import PackedMatrix
 from nlpseq.options import check, option
 from nlpseq.text.lines import OK
 from nlpseq.text.padding import Ids, side_by_side, together
+from nlpseq.workers import in_order
 
 TOKENS_AT_ONCE = 4096
 ENCODED_AT_ONCE = 256  # texts
@@ -189,3 +190,12 @@ class TextClassifier:
         """The decision on each line; None for a line that is blank or None."""
         decisions = iter(self.classify([line for line in lines if line and line.strip()]))
         return [next(decisions) if line and line.strip() else None for line in lines]
+
+    def by_workers(self, portions: Iterable[Any], processes: int) -> Generator[list[Decision | None], None, None]:
+        """As `classify_lines` for one portion of lines after another, by worker processes: see `in_order`."""
+        return in_order(f"{__name__}:load_line_classifier", self.model.origin, portions, processes)
+
+
+def load_line_classifier(origin: Origin) -> Callable[[Sequence[str | None]], list[Decision | None]]:
+    """In a worker process: `classify_lines` of a model. Raises ModelFileError as `load_again`."""
+    return TextClassifier(*load_again(classifier.load, origin)).classify_lines

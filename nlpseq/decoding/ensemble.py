@@ -22,7 +22,7 @@ from nlpseq.kernels.running import run_layer_for
 from nlpseq.models import translator
 from nlpseq.models.attention import Memory
 from nlpseq.models.embedding import TokenProducts
-from nlpseq.models.model_file import Model
+from nlpseq.models.model_file import Model, Origin
 from nlpseq.models.stack import StackState
 from nlpseq.models.translator import Source, TranslatorOptions
 from nlpseq.native import steps
@@ -85,9 +85,11 @@ class Member:
 class Ensemble:
     """Translators with the same vocabulary."""
 
-    def __init__(self, members: Sequence[Member], tokeniser: Tokeniser) -> None:
+    def __init__(self, members: Sequence[Member], tokeniser: Tokeniser, origins: Sequence[Origin] = ()) -> None:
+        """`origins` are those of the members, if they were loaded from files."""
         self.members = tuple(members)
         self.tokeniser = tokeniser
+        self.origins = tuple(origins)
 
     @classmethod
     def of(cls, models: Sequence[tuple[Model, TranslatorOptions]], device: str = "cpu") -> Ensemble:
@@ -99,7 +101,7 @@ class Ensemble:
                 hint = "train both on the same pairs and with the same --tokens and --vocab-size"
                 raise ModelFileError(model.name, what, hint)
         members = [Member(on_device(model.weights, device), options) for model, options in models]
-        return cls(members, first.tokeniser)
+        return cls(members, first.tokeniser, [model.origin for model, _ in models])
 
     def begin(self, sources: Sequence[Rows], width: int, *, coverage: bool = False) -> EnsembleDecoder:
         """A decoder for source texts, each with its newline, and `width` hypotheses for each of them."""

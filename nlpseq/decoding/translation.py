@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nlpseq.decoding.alignment import aligned, alignment_of
 from nlpseq.decoding.ancestral import draw
 from nlpseq.decoding.beam import BeamOptions, Hypothesis, Rows, Values, search
 from nlpseq.decoding.ensemble import Ensemble, Member
 from nlpseq.decoding.loops import have_loops
-from nlpseq.decoding.sampling import Sampler, SamplingOptions
+from nlpseq.decoding.sampling import Sampler
 from nlpseq.decoding.statuses import CUT
+from nlpseq.decoding.translation_options import Drawing
 from nlpseq.decoding.unknown_words import can_have_unknown, has_unknown, replace_unknown
 from nlpseq.errors import OptionError
 from nlpseq.models import translator
 from nlpseq.models.attention import Alignment
+from nlpseq.models.model_file import load_again
 from nlpseq.models.translator import LONGEST, TranslatorOptions
-from nlpseq.options import check, option
 from nlpseq.text.lines import OK, TOO_LONG
 from nlpseq.text.padding import side_by_side, together
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
+from nlpseq.workers import portions_in_order
 
 if TYPE_CHECKING:
     from nlpseq.decoding.device.search import DeviceSearch
@@ -52,6 +54,10 @@ class Translation(NamedTuple):
         return f"{number}\t{text}\t{self.log_probability:.6f}\t{self.score:.6f}"
 
 
+Ranked = list[Translation]  # the translations of a line, best first
+
+Join = Callable[[Sequence[Sequence[Ranked]]], list[Ranked]]
+
 FIELDS = ("translation", "log_probability", "score")
 NO_TRANSLATION = Translation("", float("nan"), float("nan"))
 
@@ -71,42 +77,11 @@ def translation_status(translations: Sequence[Translation] | None) -> str:
     return CUT if translations[0].cut else OK
 
 
-class Drawing(NamedTuple):
-    """Drawing of translations, instead of a search: their number for each line, and the sampling options."""
+class Group(NamedTuple):
+    """Lines that are translated together."""
 
-    samples: int
-    options: SamplingOptions
-    random_seed: int | None = None  # None: by chance
-
-
-@dataclass(frozen=True, kw_only=True)
-class TranslationOptions:
-    """How each line is translated."""
-
-    sample: int = option(0, "draw N translations of each line; 0: search for the best", minimum=0)
-    random_seed: int | None = option(
-        None, "seed of the random draws; the same seed gives the same translations [default: by chance]", minimum=0
-    )
-    replace_unknown: bool = option(
-        False, "copy words without a token from the source, where attention looks", switch=True
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    def drawing(self, search: BeamOptions, sampling: SamplingOptions) -> Drawing | None:
-        """How translations are drawn, or None if they are searched for.
-
-        Raises OptionError for options without an effect: sampling options in a search, or the reverse.
-        """
-        if not self.sample:
-            if sampling != SamplingOptions() or self.random_seed is not None:
-                raise OptionError("sample", "is missing, so nothing is drawn", "--sample 1")
-            return None
-        if (search.beam, search.n_best) != (BeamOptions().beam, 1):
-            what = "draws translations, but a beam searches for them: choose one of the two"
-            raise OptionError("sample", what, f"--sample {self.sample}")
-        return Drawing(self.sample, sampling, self.random_seed)
+    numbers: list[int]  # of the lines, counted over all calls
+    sources: list[Rows]
 
 
 class Translations:
@@ -130,8 +105,6 @@ class Translations:
         self.ensemble = ensemble
         self.beam = beam
         self.drawing = drawing
-        seed = None if drawing is None else drawing.random_seed
-        self.random_seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
         self.align = align
         self.replaces_unknown = replace_unknown
         self.lines = 0
@@ -169,23 +142,55 @@ class Translations:
             return "\n".join(translation.as_row(number) for translation in ranked or [NO_TRANSLATION])
         return ranked[0].text if ranked else ""
 
-    def translate(self, lines: Sequence[str]) -> list[list[Translation]]:
-        """The translations of each line, best first; "" for a blank line, an empty list for a line that is too long.
+    def translate(self, lines: Sequence[str | None]) -> list[Ranked]:
+        """The translations of each line, best first; an empty list for a line that is too long.
 
+        The translation of a blank line, or of None, is blank.
         Raises BackendError if a single line does not fit a GPU's memory.
         """
-        ids = [translator.line_ids(self.ensemble.tokeniser, line) for line in lines]
-        translated = [[] if len(tokens) > LONGEST else [Translation("", 0.0, 0.0)] for tokens in ids]
-        waiting = [index for index, line in enumerate(lines) if line.strip() and len(ids[index]) <= LONGEST]
+        groups, join = self.divide(lines)
+        return join(list(map(self.translate_group, groups)))
+
+    def divide(self, lines: Sequence[str | None]) -> tuple[Iterator[Group], Join]:
+        """The next lines in groups, and the function that brings the groups' translations into the lines' order.
+
+        There is always a group, though it may be empty.
+        """
+        first, self.lines = self.lines, self.lines + len(lines)
+        texts = [line or "" for line in lines]
+        ids = [translator.line_ids(self.ensemble.tokeniser, text) for text in texts]
+        waiting = [index for index, text in enumerate(texts) if text.strip() and len(ids[index]) <= LONGEST]
         lengths = np.array([len(ids[index]) for index in waiting], np.int64)
-        for batch in self.device.batches(lengths) if self.device else together(lengths, TOKENS_AT_ONCE):
-            indices = [waiting[position] for position in batch]
-            sources = [ids[index] for index in indices]
-            hypotheses = self._hypotheses(sources, [self.lines + index for index in indices])
-            for index, translations in zip(indices, self._translations(sources, hypotheses), strict=True):
-                translated[index] = translations
-        self.lines += len(lines)
-        return translated
+        batches = self.device.batches(lengths) if self.device else together(lengths, TOKENS_AT_ONCE)
+        order: list[int] = []
+
+        def groups() -> Iterator[Group]:
+            for batch in batches if waiting else [()]:
+                indices = [waiting[position] for position in batch]
+                order.extend(indices)
+                yield Group([first + index for index in indices], [ids[index] for index in indices])
+
+        def join(results: Sequence[Sequence[Ranked]]) -> list[Ranked]:
+            translated: list[Ranked] = [[] if len(tokens) > LONGEST else [Translation("", 0.0, 0.0)] for tokens in ids]
+            for index, ranked in zip(order, chain(*results), strict=True):
+                translated[index] = ranked
+            return translated
+
+        return groups(), join
+
+    def translate_group(self, group: Group) -> list[Ranked]:
+        """The translations of the lines of a group, best first."""
+        if not group.sources:
+            return []
+        return self._translations(group.sources, self._hypotheses(group.sources, group.numbers))
+
+    def by_workers(self, portions: Iterable[Any], processes: int) -> Generator[list[Ranked], None, None]:
+        """As `translate` for one portion of lines after another, by worker processes: see `portions_in_order`.
+
+        The translators must have been loaded from files; each worker loads them again.
+        """
+        settings = (self.ensemble.origins, self.beam, self.drawing, self.align, self.replaces_unknown)
+        return portions_in_order(f"{__name__}:load_group_translator", settings, portions, self.divide, processes)
 
     def _hypotheses(self, sources: Sequence[Rows], numbers: Sequence[int]) -> list[list[Hypothesis]]:
         """Hypotheses for sources; `numbers` are the numbers of their lines, counted over all calls."""
@@ -196,10 +201,8 @@ class Translations:
         if self.drawing is None:
             decoder = self.ensemble.begin(sources, self.beam.beam, coverage=self.beam.coverage_penalty > 0)
             return search(decoder, limits, NEWLINE, NEWLINE, self.beam, may_loop)
-        count, options = self.drawing.samples, self.drawing.options
-        samplers = [
-            [Sampler(options, f"{self.random_seed}/{number}/{sample}") for sample in range(count)] for number in numbers
-        ]
+        count, options, seed = self.drawing
+        samplers = [[Sampler(options, f"{seed}/{number}/{sample}") for sample in range(count)] for number in numbers]
         decoder = self.ensemble.begin(sources, count)
         return draw(decoder, limits, NEWLINE, NEWLINE, samplers, shortest=self.beam.shortest, may_loop=may_loop)
 
@@ -229,7 +232,7 @@ class Translations:
         if attention is not None and self.replaces_unknown:
             text = b" ".join(replace_unknown(tokeniser, source, hypothesis.tokens, attention))
         if attention is not None and align:
-            alignment = _alignment(tokeniser, source, translator.end_with_newline(hypothesis.tokens), attention)
+            alignment = alignment_of(tokeniser, source, translator.end_with_newline(hypothesis.tokens), attention)
         spelled = text.decode("utf-8", "replace")
         return Translation(spelled, hypothesis.log_probability, hypothesis.score, hypothesis.cut, alignment)
 
@@ -248,6 +251,16 @@ class Translations:
             for row, matrix in zip(rows, attention, strict=True):
                 weights[row] = matrix
         return weights
+
+
+def load_group_translator(settings: tuple[Any, ...]) -> Callable[[Group], list[Ranked]]:
+    """In a worker process: `Translations.translate_group` with the settings of `by_workers`.
+
+    Raises ModelFileError if a file has changed.
+    """
+    origins, beam, drawing, align, replaces_unknown = settings
+    ensemble = Ensemble.of([load_again(translator.load, origin) for origin in origins])
+    return Translations(ensemble, beam, drawing, align=align, replace_unknown=replaces_unknown).translate_group
 
 
 def _device_search(ensemble: Ensemble, beam: BeamOptions) -> DeviceSearch:
@@ -285,19 +298,3 @@ def explain_translation(
             raise OptionError("TEXT", f"must have at most {LONGEST:,} tokens, but has more")
         target = best[0].text
     return target, aligned(ensemble, text, target)
-
-
-def aligned(ensemble: Ensemble, source: str, target: str) -> Alignment:
-    """The attention of a target's tokens to its source. Raises OptionError for a text that is too long."""
-    ids = [translator.line_ids(ensemble.tokeniser, text) for text in (source, target)]
-    if max(map(len, ids)) > LONGEST:
-        raise OptionError("TEXT", f"must have at most {LONGEST:,} tokens, but has {max(map(len, ids)):,}")
-    (attention,) = ensemble.attention(ids[:1], ids[1:])
-    return _alignment(ensemble.tokeniser, ids[0], ids[1], attention)
-
-
-def _alignment(tokeniser: Tokeniser, source: Rows, target: Rows, attention: Values) -> Alignment:
-    def spelled(tokens: Rows) -> list[str]:
-        return ["\n" if token == NEWLINE else tokeniser.spell(token) for token in tokens.tolist()]
-
-    return Alignment(spelled(source), spelled(target), attention)

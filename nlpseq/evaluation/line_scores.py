@@ -1,4 +1,4 @@
-"""The probability of each line of a text: alone, in a stream, or given its source.
+"""The probability of each line of a text: alone, or in a stream.
 
 A line alone is read from the initial state, after a newline; its loss counts its tokens and the newline that ends it.
 Lines of similar length run side by side, longest first, and each group runs in its own thread. Lines that have ended
@@ -12,27 +12,25 @@ fetched once; the cost is some padding.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nlpseq import arrays
 from nlpseq.device import in_halves
-from nlpseq.errors import CorpusError, OptionError
-from nlpseq.evaluation.reader import Reader, given_source_losses, placed, sums_by_text
-from nlpseq.models import language_model, translator
+from nlpseq.evaluation.reader import Reader, sums_by_text
+from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState
-from nlpseq.models.model_file import Model, task_of
-from nlpseq.models.state_file import load_state, save_state
-from nlpseq.models.translator import LONGEST, TranslatorOptions
+from nlpseq.models.model_file import Model, Origin, load_again
+from nlpseq.models.state_file import save_state
 from nlpseq.native.extension import threads
 from nlpseq.native.layer import workers
-from nlpseq.text.formats import read_text, split_lines
 from nlpseq.text.lines import OK, TOO_LONG
 from nlpseq.text.padding import Ids, side_by_side, together
 from nlpseq.text.tokenisers import NEWLINE, to_utf8
+from nlpseq.workers import in_order
 
 SIDE_BY_SIDE = 48  # lines in a group
 STEPS = 64  # tokens of each line that are read at once
@@ -77,50 +75,6 @@ def score_status(score: LineScore | None) -> str:
     return OK if score is not None else TOO_LONG
 
 
-class Scorer(Protocol):
-    """Scores lines, each batch after the one before."""
-
-    def score_lines(self, lines: Sequence[str | None]) -> list[LineScore | None]:
-        """The next lines, in order; None for a line that is None or cannot be scored."""
-
-    def finish(self) -> None:
-        """To be called after the last line. Raises CorpusError if more lines were expected."""
-
-
-def load_scorer(
-    path: Path,
-    source: Path | None = None,
-    *,
-    follow: bool = False,
-    state: Path | None = None,
-    device: str = "cpu",
-) -> Scorer:
-    """A scorer with the model in a file or run folder: a language model, or a translator if there is a `source`.
-
-    With `follow`, a language model reads the lines as one stream, continuing from a saved `state` if there is one.
-    Raises OptionError for options that contradict each other, ModelFileError for a model or state that cannot be used,
-    CorpusError for a source that cannot be read, and BackendError if the device is missing.
-    """
-    if state is not None and not follow:
-        raise OptionError("state", "is for lines that follow each other", "--follow")
-    if source is not None:
-        if follow:
-            raise OptionError("follow", "is for language models", "leave out --follow")
-        pairs, pair_options = translator.load(path)
-        return PairScorer(placed(pairs, device), pair_options, str(source), split_lines(read_text(source)))
-    if task_of(path) == translator.TASK:
-        raise OptionError("source", "is missing: a translator scores a text given its source", "--source FILE")
-    loaded, options = language_model.load(path)
-    start = None if state is None else load_state(state, loaded, options)[0]
-    model = placed(loaded, device)
-    if not follow:
-        return LineScorer(model, options)
-    if start is not None:
-        like = model.weights["embedding.weight"]
-        start = language_model.map_state(lambda value: arrays.from_numpy(value, like), start)
-    return StreamScorer(model, options, start)
-
-
 class LineScorer:
     """Scores lines with a language model."""
 
@@ -134,6 +88,10 @@ class LineScorer:
         scores = iter(self.score([line for line in lines if line is not None]))
         return [None if line is None else next(scores) for line in lines]
 
+    def by_workers(self, portions: Iterable[Any], processes: int) -> Generator[list[LineScore | None], None, None]:
+        """As `score_lines` for one portion of lines after another, by worker processes: see `in_order`."""
+        return in_order(f"{__name__}:load_line_scorer", self.model.origin, portions, processes)
+
     def finish(self) -> None:
         """As `Scorer.finish`; any number of lines is right."""
 
@@ -146,7 +104,7 @@ class LineScorer:
         self._score_short(encoded, short, lengths[short], nats)
         for index in np.flatnonzero(lengths > LONG):
             nats[index] = self.reader.text_loss(encoded[index])
-        return [_line_score(*scored) for scored in zip(nats, encoded, lines, strict=True)]
+        return [line_score(*scored) for scored in zip(nats, encoded, lines, strict=True)]
 
     def _score_short(self, encoded: Sequence[np.ndarray], short: Ids, lengths: Ids, nats: np.ndarray) -> None:
         """Write the losses of the lines at the indices `short` into `nats`."""
@@ -210,7 +168,7 @@ class StreamScorer(LineScorer):
         for line in lines:
             ids = self._encode(line)
             nats = sum(self._read(ids[start : start + STEPS]) for start in range(0, len(ids), STEPS))
-            scores.append(_line_score(nats, ids, line))
+            scores.append(line_score(nats, ids, line))
         return scores
 
     def save(self, path: Path) -> None:
@@ -225,53 +183,16 @@ class StreamScorer(LineScorer):
         return float(self.reader.losses(before, self.reader.place(ids)).sum())
 
 
-class PairScorer:
-    """Scores lines with a translator, each given the source line of the same number."""
-
-    def __init__(self, model: Model, options: TranslatorOptions, name: str, sources: Iterator[str]) -> None:
-        """`name` is the name of the sources' file, for messages."""
-        self.model = model
-        self.options = options
-        self.name = name
-        self.sources = sources
-        self.lines = 0
-
-    def score_lines(self, lines: Sequence[str | None]) -> list[LineScore | None]:
-        """As `score`; None for a line that is None, whose source is skipped."""
-        scores = self.score([line or "" for line in lines])
-        return [None if line is None else score for line, score in zip(lines, scores, strict=True)]
-
-    def score(self, lines: Sequence[str]) -> list[LineScore | None]:
-        """The scores of the next lines, in order; None if the line or its source is too long.
-
-        Raises CorpusError if there are fewer sources than lines.
-        """
-        tokeniser = self.model.tokeniser
-        pairs = []
-        for line in lines:
-            source = next(self.sources, None)
-            if source is None:
-                raise CorpusError(self.name, f"it has fewer lines than the input: {self.lines:,}")
-            self.lines += 1
-            pairs.append((translator.line_ids(tokeniser, source), translator.line_ids(tokeniser, line)))
-        short = [index for index, pair in enumerate(pairs) if max(map(len, pair)) <= LONGEST]
-        sources, targets = ([pairs[index][side] for index in short] for side in range(2))
-        losses = given_source_losses(self.model.weights, self.options, sources, targets)
-        scores: list[LineScore | None] = [None] * len(lines)
-        for index, nats in zip(short, losses, strict=True):
-            scores[index] = _line_score(nats, pairs[index][1], lines[index])
-        return scores
-
-    def finish(self) -> None:
-        """Raises CorpusError if there are more sources than lines."""
-        if next(self.sources, None) is not None:
-            raise CorpusError(self.name, f"it has more lines than the input, which has {self.lines:,}")
-
-
 def first_texts(state: LanguageModelState, count: int) -> LanguageModelState:
     """The state of the first `count` texts of a batch."""
     return language_model.take_texts(state, slice(count))
 
 
-def _line_score(nats: float, ids: np.ndarray, line: str) -> LineScore:
+def line_score(nats: float, ids: np.ndarray, line: str) -> LineScore:
+    """The score of a line with a loss in nats, its newline included."""
     return LineScore(float(nats), len(ids), len(to_utf8(line)) + 1)
+
+
+def load_line_scorer(origin: Origin) -> Callable[[Sequence[str | None]], list[LineScore | None]]:
+    """In a worker process: `score_lines` of a model. Raises ModelFileError as `load_again`."""
+    return LineScorer(*load_again(language_model.load, origin)).score_lines

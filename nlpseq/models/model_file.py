@@ -12,7 +12,7 @@ import hashlib
 import json
 import shlex
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -39,6 +39,7 @@ CHECKSUM = "checksum"  # over the rest of the header and the tensors; it also id
 
 Options = TypeVar("Options")
 Tensors = dict[str, np.ndarray]
+Origin = tuple[Path, str]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ class Model:
     def name(self) -> str:
         """What messages call the model: the path of its file, or the name of a bundled model."""
         return model_path.shown(self.path)
+
+    @property
+    def origin(self) -> Origin:
+        """Its file and the file's checksum, by which another process finds the same model."""
+        return self.path, str(self.header.get(CHECKSUM, ""))
 
 
 def write_tensors(path: Path, header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
@@ -225,6 +231,14 @@ def load_model(path: Path, task: str | None = None, flag: str = "-m") -> Model:
         raise ModelFileError(name, f"is a {_noun(own_task)}, a {_noun(task)} is needed", _usual_model(task, flag))
     tokeniser = load_tokeniser(tensors.pop(TOKENISER).tobytes())
     return Model(own_task, header["options"], tensors, tokeniser, header, file)
+
+
+def load_again(load: Callable[[Path], tuple[Model, Options]], origin: Origin) -> tuple[Model, Options]:
+    """A model from where it came. Raises ModelFileError as `load`, and if the file has been replaced."""
+    model, options = load(origin[0])
+    if model.origin != origin:
+        raise ModelFileError(model.name, "was replaced while it was in use", "run the command again")
+    return model, options
 
 
 def read_options(model: Model, kind: type[Options]) -> Options:

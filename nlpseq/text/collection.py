@@ -24,6 +24,7 @@ from nlpseq.text.documents import DOCUMENTS
 from nlpseq.text.documents.package import member_name, open_member, open_package
 from nlpseq.text.encodings import HEAD, is_binary
 from nlpseq.text.lines import BYTE_ORDER_MARK
+from nlpseq.text.progress import Meter
 
 ZIP = ".zip"
 ARCHIVE = "a zip archive"
@@ -63,13 +64,15 @@ def opened(entry: Entry) -> AbstractContextManager[BinaryIO]:
         raise CorpusError(entry.name, f"it cannot be read: {error.strerror or error}") from None
 
 
-def texts(entries: Iterable[Entry], counts: Counter[Kind]) -> Iterator[Entry]:
-    """The text files of a collection; all kinds are counted."""
+def texts(entries: Iterable[Entry], counts: Counter[Kind], meter: Meter | None = None) -> Iterator[Entry]:
+    """The text files of a collection; all kinds are counted, and `meter` counts the bytes of what is left out."""
     for entry in entries:
         kind = entry.kind()
         counts[kind] += 1
         if kind == "text":
             yield entry
+        elif meter is not None and not entry.is_member:
+            meter.skip(os.path.getsize(entry.name))
 
 
 def is_pattern(name: str) -> bool:

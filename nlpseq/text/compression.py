@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from nlpseq.errors import CorpusError
+from nlpseq.text.beginnings import whole_name
 
 PIECE_BYTES = 1 << 20
 STANDARD_INPUT = "-"  # as the name of a corpus
@@ -55,11 +56,12 @@ COMPRESSIONS: dict[str, Compression] = {
 
 def compression_of(name: str) -> Compression | None:
     """The compression that a file's name ends in, or None."""
-    return COMPRESSIONS.get(Path(name).suffix.lower())
+    return COMPRESSIONS.get(Path(whole_name(name)).suffix.lower())
 
 
 def uncompressed_name(name: str) -> str:
     """A file's name without the suffix of its compression."""
+    name = whole_name(name)
     return name[: -len(compression.suffix)] if (compression := compression_of(name)) else name
 
 

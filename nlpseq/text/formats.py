@@ -12,13 +12,14 @@ import shlex
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import BinaryIO
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.addresses import ADDRESS, download, is_address
+from nlpseq.text.beginnings import beginning, first_lines, whole_name
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.collection import (
     ARCHIVE,
@@ -46,41 +47,60 @@ from nlpseq.text.documents import DOCUMENTS
 from nlpseq.text.documents.format import NoText, unpacked
 from nlpseq.text.encodings import decode_utf8, regular_pieces
 from nlpseq.text.hub import HUB, read_hub
+from nlpseq.text.progress import Meter
 from nlpseq.text.standard_input import input_blocks
 
 MOST_NESTED = 3  # archives in each other
 COLUMNS = (".parquet",)  # tables that are not text
+LONGEST_LEARNED = 1 << 24  # characters of a line, or of a word, that a vocabulary is learned from
 
 
-def open_corpus(name: str) -> Iterator[str]:
-    """The text of a corpus in pieces, by its name.
+def open_corpus(name: str, meter: Meter | None = None) -> Iterator[str]:
+    """The text of a corpus in pieces, by its name; `meter` counts the bytes of files.
 
         a file, compressed or not; of a web page, an EPUB book or a Word document its text
         a zip archive, a folder or a pattern such as `books/*.txt`: the text files in it, each ending in a newline
         `-`: standard input
         a bundled corpus
         `hf:NAME[:CONFIG]`
+        any of these with `@N` after it: its first N lines, or rows of a data set
 
     A file has precedence over a bundled corpus of the same name, and that over a folder. Raises CorpusError for any
     other name, with the nearest one that exists, and as `read_text` and `read_hub` do.
     """
+    whole, limit = beginning(name)
+    if limit is not None and not name.startswith(HUB):
+        return first_lines(open_corpus(whole, meter), limit)
     if name == STANDARD_INPUT:
         return decode_utf8(name, input_blocks())
     if os.path.isfile(name):
         if format_suffix(name) in COLUMNS:
             raise _has_columns(name)
-        return read_text(name) if document_noun(name) is None else _read_document(name)
+        return _read_whole(name, meter or Meter())
     if name in BUNDLED:
         return BUNDLED[name].read()
     if name.startswith(HUB):
         return read_hub(name)
     if is_collection(name):
-        return regular_pieces(_read_entries(name, _entries(name)))
+        return regular_pieces(_read_entries(name, _entries(name), meter=meter))
     return read_text(name)
+
+
+def corpus_bytes(name: str) -> int | None:
+    """The size of the files of a corpus on the disk, as a `Meter` counts them; None if it does not consist of files.
+
+    Raises CorpusError for a folder that cannot be read.
+    """
+    if os.path.isfile(name):
+        return os.path.getsize(name)
+    if not is_collection(name) or beginning(name).limit is not None:
+        return None
+    return sum(os.path.getsize(entry.name) for entry in _entries(name))
 
 
 def is_collection(name: str) -> bool:
     """Whether a corpus is a folder, a pattern or a zip archive, of whose files some may be left out."""
+    name = whole_name(name)
     if os.path.isfile(name):
         return format_suffix(name) == ZIP
     is_other = name in (STANDARD_INPUT, *BUNDLED) or name.startswith(HUB)
@@ -103,7 +123,7 @@ def collection_files(name: str) -> tuple[list[str], Counter[Kind]]:
 
     Raises CorpusError if it cannot be read.
     """
-    counts: Counter[Kind] = Counter()
+    name, counts = whole_name(name), Counter[Kind]()
     if not os.path.isfile(name):
         return [entry.name for entry in texts(_entries(name), counts)], counts
     with _opened(name) as file, unpacked(name, file, is_member=False) as whole:
@@ -123,8 +143,8 @@ def _has_columns(name: str) -> CorpusError:
     return CorpusError(name, "it is a table of columns, and cannot be read as text", hint)
 
 
-def _read_document(name: str) -> Iterator[str]:
-    with _opened(name) as file:
+def _read_whole(name: str, meter: Meter) -> Iterator[str]:
+    with _opened(name) as file, meter.reading(file):
         yield from _read_file(name, file)
 
 
@@ -162,13 +182,13 @@ def _with_hint(pieces: Iterator[str], name: str) -> Iterator[str]:
         raise CorpusError(error.where, error.what, f"unzip {shlex.quote(outer)}") from None
 
 
-def _read_entries(name: str, entries: Iterable[Entry], depth: int = 0) -> Iterator[str]:
+def _read_entries(name: str, entries: Iterable[Entry], depth: int = 0, meter: Meter | None = None) -> Iterator[str]:
     """The text of the files of a collection, each ending in a newline. Raises NoText if no file has text."""
     counts: Counter[Kind] = Counter()
     has_text = False
-    for entry in texts(entries, counts):
+    for entry in texts(entries, counts, meter):
         last = "\n"
-        with suppress(NoText), opened(entry) as file:
+        with suppress(NoText), opened(entry) as file, meter.reading(file) if meter else nullcontext():
             for last in _read_file(entry.name, file, depth, is_member=entry.is_member):
                 has_text = True
                 yield last
@@ -187,15 +207,21 @@ def _counted(counts: Counter[Kind]) -> str:
 
 
 def split_lines(pieces: Iterable[str]) -> Iterator[str]:
-    """The lines of pieces of text, without their newlines, as `train_tokeniser` takes them."""
+    """The lines of pieces of text, without their newlines, as `train_tokeniser` takes them.
+
+    A line of more than LONGEST_LEARNED characters is cut, so that memory stays constant.
+    """
     unfinished: list[str] = []
+    waiting = 0
     for piece in pieces:
         first, *rest = piece.split("\n")
         unfinished.append(first)
-        if rest:
+        waiting += len(first)
+        if rest or waiting > LONGEST_LEARNED:
             yield "".join(unfinished)
             yield from rest[:-1]
-            unfinished = [rest[-1]]
+            unfinished = rest[-1:]
+            waiting = sum(map(len, unfinished))
     if last := "".join(unfinished):
         yield last
 
@@ -212,6 +238,7 @@ def read_text(path: str | Path) -> Iterator[str]:
 
 def need_source(name: str) -> None:
     """Raises CorpusError unless a name is that of a corpus; a pattern must match a file."""
+    name = whole_name(name)
     if name == STANDARD_INPUT:
         return
     if is_pattern(name) and not name.startswith(HUB):
@@ -237,6 +264,7 @@ def can_read_again(name: str) -> bool:
 
     Standard input can, because it is kept.
     """
+    name = whole_name(name)
     return not os.path.exists(name) or os.path.isfile(name) or os.path.isdir(name)
 
 

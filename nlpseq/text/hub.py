@@ -1,16 +1,23 @@
-"""Data sets of the Hugging Face hub, `hf:NAME[:CONFIG]`: rows of their train split, streamed."""
+"""Data sets of the Hugging Face hub, `hf:NAME[:CONFIG]`: rows of their train split, streamed.
+
+No more rows are fetched than are read. A text that is read several times is fetched once: inside `keeping_texts` the
+first reading writes it to a file, from which the others read.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 from nlpseq.errors import CorpusError
+from nlpseq.text.beginnings import beginning, whole_name
 from nlpseq.text.compression import PIECE_BYTES
 
 HUB = "hf:"
@@ -19,14 +26,75 @@ CHECK_NETWORK = "check the network; a corpus in a file does not need it"
 CONNECTION_SECONDS = 1.4  # with the start of the program two seconds
 
 
-def read_hub(name: str) -> Iterator[str]:
-    """The `text` column of the train split of a hub data set, with a newline after each row.
+@contextmanager
+def keeping_texts(folder: Path) -> Iterator[None]:
+    """Inside, the text of each data set is fetched once, and kept in a file in `folder` until the end."""
+    before, _kept[:] = _kept[:], [(folder, {})]
+    try:
+        yield
+    finally:
+        for copy in _kept[0][1].values():
+            with suppress(OSError):
+                copy.path.unlink()
+        _kept[:] = before
 
-    A row without a text (null) is a blank line. Raises CorpusError, when reading starts, as `hub_rows` does.
+
+@dataclass
+class _Copy:
+    """A text in a file, and the sizes in bytes of the pieces that it was read in."""
+
+    path: Path
+    sizes: list[int]
+
+    def pieces(self) -> Iterator[str]:
+        with self.path.open("rb") as file:
+            for size in self.sizes:
+                yield file.read(size).decode("utf-8", "surrogatepass")
+
+
+_kept: list[tuple[Path, dict[str, _Copy]]] = []  # at most one: the folder, and the copies in it by their names
+
+
+def read_hub(name: str) -> Iterator[str]:
+    """The `text` column of the train split of a hub data set, with a newline after each row; of `NAME@N` N rows.
+
+    A row without a text (null) is a blank line. Raises CorpusError, while reading, as `hub_rows` does, and if the text
+    cannot be kept.
     """
+    if not _kept:
+        return _fetched(name)
+    folder, copies = _kept[0]
+    return copies[name].pieces() if name in copies else _copied(name, folder, copies)
+
+
+def _copied(name: str, folder: Path, copies: dict[str, _Copy]) -> Iterator[str]:
+    """The text of a data set, which is kept if it is read to its end."""
+    copy = _Copy(folder / f"hub-{len(copies)}.part", [])
+    is_whole = False
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with copy.path.open("wb") as file:
+            for piece in _fetched(name):
+                data = piece.encode("utf-8", "surrogatepass")
+                file.write(data)
+                copy.sizes.append(len(data))
+                yield piece
+        is_whole = True
+    except OSError as error:
+        what = f"a copy of it cannot be written to {folder}: {error.strerror or error}"
+        raise CorpusError(name, what, "free some space there, or read less: --take N") from None
+    finally:
+        if is_whole:
+            copies[name] = copy
+        else:
+            with suppress(OSError):
+                copy.path.unlink()
+
+
+def _fetched(name: str) -> Iterator[str]:
     gathered: list[str] = []
     waiting = 0
-    for row in hub_rows(name):
+    for row in hub_rows(*beginning(name)):
         gathered.append(_row_text(name, row))
         waiting += len(gathered[-1])
         if waiting >= PIECE_BYTES:
@@ -36,15 +104,15 @@ def read_hub(name: str) -> Iterator[str]:
         yield "".join(gathered)
 
 
-def hub_rows(name: str) -> Iterator[dict[str, Any]]:
-    """The rows of the train split of a hub data set, streamed.
+def hub_rows(name: str, limit: int | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of the train split of a hub data set, streamed, up to `limit` of them.
 
-    Raises CorpusError, when reading starts, for any failure of the hub, and if there are no rows.
+    Raises CorpusError, while reading, for any failure of the hub, and if there are no rows.
     """
     repository, _, configuration = name.removeprefix(HUB).partition(":")
     if not repository:
         raise CorpusError(name, "it does not name a data set", f"{HUB}NAME or {HUB}NAME:CONFIG")
-    has_rows = False
+    count = 0
     is_reachable = _is_reachable(name, repository)
     try:
         with nullcontext() if is_reachable else _offline():
@@ -53,12 +121,12 @@ def hub_rows(name: str) -> Iterator[dict[str, Any]]:
             dataset = load_dataset(repository, configuration or None, split="train", streaming=True)
         features = dataset.features or {}
         names = {column: feature.names for column, feature in features.items() if hasattr(feature, "names")}
-        for row in dataset:
-            has_rows = True
+        for row in islice(dataset, limit):
+            count += 1
             yield with_label_names(row, names)
     except _hub_failures() as error:
-        raise _hub_error(name, error) from None
-    if not has_rows:
+        raise _hub_error(name, error, count) from None
+    if not count:
         raise CorpusError(name, "its train split has no rows")
 
 
@@ -171,7 +239,8 @@ def _hub_failures() -> tuple[type[Exception], ...]:
     return (DatasetsError, network, OSError, EOFError, ImportError, *arguments)
 
 
-def _hub_error(name: str, error: Exception) -> CorpusError:
+def _hub_error(name: str, error: Exception, count: int) -> CorpusError:
+    """The error for a failure of the hub after `count` rows."""
     from datasets.exceptions import DatasetNotFoundError
 
     reason = " ".join(str(error).split()) or type(error).__name__
@@ -182,4 +251,7 @@ def _hub_error(name: str, error: Exception) -> CorpusError:
         hint = CHECK_NETWORK
     elif isinstance(error, ValueError) and "config" in reason.lower():
         hint = f"name one: {name.split(':')[0]}:{name.split(':')[1]}:CONFIG"
-    return CorpusError(name, f"{UNREADABLE}: {reason[:300]}", hint)
+    if count:
+        hint = f"{hint}; or name what came before: {whole_name(name)}@{count}"
+    where = f"{UNREADABLE} after {count:,} rows" if count else UNREADABLE
+    return CorpusError(name, f"{where}: {reason[:300]}", hint)

@@ -94,17 +94,23 @@ def has_unread() -> bool:
 
 
 def read_batches(
-    source: int | BinaryIO, budget: int = BUDGET, longest: int = LONGEST_LINE, name: str = "stdin"
+    source: int | BinaryIO,
+    budget: int = BUDGET,
+    longest: int = LONGEST_LINE,
+    name: str = "stdin",
+    *,
+    pauses: bool = False,
 ) -> Iterator[list[bytes]]:
     """Lines without their newlines, in batches: all lines waiting on the descriptor, up to `budget` bytes.
 
     Blocks only while there is no whole line. Text after the last newline is a line too. A line of more than `longest`
-    bytes is cut to `longest + 1`. Raises CorpusError, about `name`, if reading fails.
+    bytes is cut to `longest + 1`. With `pauses`, an empty batch comes before each wait for a descriptor. Raises
+    CorpusError, about `name`, if reading fails.
     """
-    return cut_lines(_blocks(source, budget, name), longest)
+    return cut_lines(_blocks(source, budget, name, pauses=pauses), longest)
 
 
-def read_file(path: str, longest: int = LONGEST_LINE) -> Iterator[list[bytes]]:
+def read_file(path: str, longest: int = LONGEST_LINE, *, pauses: bool = False) -> Iterator[list[bytes]]:
     """The lines of a file as `read_batches` reads them, decompressed according to the file's suffix.
 
     A named pipe is read as standard input is: nothing is waited for. Memory is constant. Raises CorpusError if the
@@ -117,15 +123,21 @@ def read_file(path: str, longest: int = LONGEST_LINE) -> Iterator[list[bytes]]:
         return
     try:
         with open(path, "rb", buffering=0) as file:
-            yield from read_batches(file.fileno(), longest=longest, name=path)
+            yield from read_batches(file.fileno(), longest=longest, name=path, pauses=pauses)
     except OSError as error:
         raise CorpusError(path, f"it cannot be read: {error.strerror or error}") from None
 
 
-def cut_lines(blocks: Iterable[bytes], longest: int = LONGEST_LINE) -> Iterator[list[bytes]]:
-    """The lines that each block completes, a list for each block; long and last lines as in `read_batches`."""
+def cut_lines(blocks: Iterable[bytes | None], longest: int = LONGEST_LINE) -> Iterator[list[bytes]]:
+    """The lines that each block completes, a list for each block; long and last lines as in `read_batches`.
+
+    None among the blocks becomes an empty list.
+    """
     pending = bytearray()
     for block in blocks:
+        if block is None:
+            yield []
+            continue
         first, *rest = block.split(b"\n")
         pending += first[: longest + 1 - len(pending)]
         if rest:
@@ -185,20 +197,25 @@ def _standard_output() -> BinaryIO:
     return sys.stdout.buffer
 
 
-def _blocks(source: int | BinaryIO, budget: int, name: str) -> Iterator[bytes]:
-    """Blocks of the bytes waiting on `source`, up to `budget` each, until it ends. Raises CorpusError."""
+def _blocks(source: int | BinaryIO, budget: int, name: str, *, pauses: bool) -> Iterator[bytes | None]:
+    """Blocks of the bytes waiting on `source`, up to `budget` each, until it ends. Raises CorpusError.
+
+    With `pauses`, None comes before a wait.
+    """
     try:
         if isinstance(source, int):
-            yield from _descriptor_blocks(source, budget)
+            yield from _descriptor_blocks(source, budget, pauses=pauses)
         else:
             yield from iter(lambda: cast(BufferedReader, source).read1(budget), b"")
     except OSError as error:
         raise CorpusError(name, f"it cannot be read: {error.strerror or error}") from None
 
 
-def _descriptor_blocks(descriptor: int, budget: int) -> Iterator[bytes]:
+def _descriptor_blocks(descriptor: int, budget: int, *, pauses: bool) -> Iterator[bytes | None]:
     ended = False
     while not ended:
+        if pauses and not _waits(descriptor):
+            yield None
         pieces: list[bytes] = []
         remaining = budget
         while remaining and not ended and (not pieces or _waits(descriptor)):

@@ -26,17 +26,31 @@ def side_by_side(texts: Sequence[NDArray[Any]]) -> tuple[Ids, Ids]:
     return columns, lengths
 
 
+def as_columns(ids: NDArray[Any], lengths: Ids) -> Ids:
+    """Texts as columns [T, B], padded with newlines, from the ids of all, one text after the other."""
+    rows = np.full((len(lengths), lengths.max()), NEWLINE, np.int64)
+    rows[np.arange(rows.shape[1]) < lengths[:, None]] = ids
+    return np.ascontiguousarray(rows.T)
+
+
 def together(lengths: Ids, tokens: int | None, texts: int | None = None) -> Iterator[Ids]:
     """Groups of indices of texts of similar length, short ones first; texts of equal length keep their order.
 
     A group has at most `tokens` tokens, padding included, and `texts` texts, but always one text.
     """
     order = np.argsort(lengths, kind="stable")
+    return (order[cut] for cut in cuts(lengths[order], tokens, texts))
+
+
+def cuts(lengths: NDArray[Any], tokens: int | None, texts: int | None = None) -> Iterator[slice]:
+    """The groups of `together` as slices of sorted lengths."""
+    counts = np.arange(1, len(lengths) + 1)
     start = 0
-    while start < len(order):
-        stop = len(order) if texts is None else start + texts
+    while start < len(lengths):
+        stop = min(start + (texts or len(lengths)), len(lengths))
         if tokens is not None:
-            padded = lengths[order[start:stop]] * np.arange(1, len(order[start:stop]) + 1)  # tokens up to each text
-            stop = min(stop, start + max(1, int(np.searchsorted(padded, tokens, "right"))))
-        yield order[start:stop]
+            stop = min(stop, start + max(1, tokens // max(1, int(lengths[start]))))  # the others are no shorter
+            padded = lengths[start:stop] * counts[: stop - start]  # tokens up to each text
+            stop = start + max(1, int(np.searchsorted(padded, tokens, "right")))
+        yield slice(start, stop)
         start = stop

@@ -6,15 +6,14 @@ the end means reading all text before it.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.compression import compression_of
-from nlpseq.text.encodings import to_utf8
-from nlpseq.text.formats import document_noun, need_source, open_corpus
-from nlpseq.text.progress import Watch, unwatched, watched_pieces
+from nlpseq.text.formats import corpus_bytes, need_source, open_corpus
+from nlpseq.text.heap import without_holes
+from nlpseq.text.progress import Meter, Watch, unwatched
 from nlpseq.text.signature import TextHash
 
 HELD_OUT_DIVISOR = 10  # a tenth is for validation
@@ -30,11 +29,11 @@ class CorpusSpan:
     start: int = 0
     stop: int | None = None
 
-    def pieces(self) -> Iterator[str]:
-        """The span's text, piece by piece."""
+    def pieces(self, meter: Meter | None = None) -> Iterator[str]:
+        """The span's text, piece by piece; `meter` counts the bytes of files."""
         offset = 0
         for name in self.names:
-            for piece in open_corpus(name):
+            for piece in without_holes(open_corpus(name, meter)):
                 first, last = max(self.start - offset, 0), len(piece)
                 if self.stop is not None:
                     last = min(last, self.stop - offset)
@@ -45,42 +44,43 @@ class CorpusSpan:
 
 @dataclass
 class Measured:
-    """The size and the hash of a corpus."""
+    """The size and the hash of a corpus, and its end."""
 
     characters: int = 0
     sha256: str = ""
+    tail: deque[str] = field(default_factory=deque, repr=False)  # the last pieces, more than MOST_HELD_OUT characters
+    tail_start: int = 0  # the offset of `tail`, in characters
+
+    def add(self, piece: str) -> None:
+        """Take the next piece of the corpus."""
+        self.characters += len(piece)
+        self.tail.append(piece)
+        while self.characters - self.tail_start - len(self.tail[0]) > MOST_HELD_OUT:
+            self.tail_start += len(self.tail.popleft())
 
 
 def measure(span: CorpusSpan, watch: Watch = unwatched) -> Measured:
     """Read a span once. Raises CorpusError if a source cannot be read, is a pipe, or if all text is blank.
 
-    `watch` is told how much was read: of plain files in bytes, because their sizes are known, else in characters.
+    `watch` is told how much was read: of files in bytes, compressed as they are, else in characters.
     """
     for name in span.names:
         need_source(name)
-    measured, text, is_blank = Measured(), TextHash(), True
-    total = _plain_bytes(span.names)
-    size = len if total is None else _utf8_bytes
-    for piece in watched_pieces(span.pieces(), watch, "reading", total, size):
+    sizes = [corpus_bytes(name) for name in span.names]
+    total = None if None in sizes else sum(size for size in sizes if size is not None)
+    measured, text, meter, is_blank = Measured(), TextHash(), Meter(), True
+    watch("reading", 0, total)
+    for piece in span.pieces(meter):
         is_blank = is_blank and piece.isspace()
-        measured.characters += len(piece)
+        measured.add(piece)
         text.add(piece)
+        watch("reading", measured.characters if total is None else min(meter.done, total), total)
     if is_blank:
         hint = "name a file with text, or the bundled corpus `stories`"
         raise CorpusError(" ".join(span.names), "it has no text to learn, only blank lines", hint)
+    watch("reading", measured.characters if total is None else total, total)
     measured.sha256 = text.sha256
     return measured
-
-
-def _plain_bytes(names: Sequence[str]) -> int | None:
-    """The size of all files together, or None if one of the names is not that of a plain text file."""
-    if not all(os.path.isfile(name) and not compression_of(name) and not document_noun(name) for name in names):
-        return None
-    return sum(map(os.path.getsize, names))
-
-
-def _utf8_bytes(text: str) -> int:
-    return len(to_utf8(text))
 
 
 def split(names: Sequence[str], whole: Measured, *, at_line_end: bool) -> tuple[CorpusSpan, CorpusSpan | None]:
@@ -88,7 +88,7 @@ def split(names: Sequence[str], whole: Measured, *, at_line_end: bool) -> tuple[
     everything = CorpusSpan(tuple(names))
     cut = max(whole.characters * (HELD_OUT_DIVISOR - 1) // HELD_OUT_DIVISOR, whole.characters - MOST_HELD_OUT)
     if at_line_end:
-        cut = _next_line_end(everything, cut)
+        cut = _next_line_end(whole, cut)
     if whole.characters - cut < LEAST_HELD_OUT:
         return everything, None
     return CorpusSpan(everything.names, 0, cut), CorpusSpan(everything.names, cut)
@@ -104,13 +104,37 @@ def hold_out(names: Sequence[str], kind: str) -> tuple[CorpusSpan, CorpusSpan | 
     return *split(names, whole, at_line_end=kind not in ("char", "byte")), whole
 
 
-def _next_line_end(span: CorpusSpan, cut: int) -> int:
-    """The first offset, from `cut` on, that follows a line's end."""
-    offset = 0
-    for piece in span.pieces():
+def _next_line_end(whole: Measured, cut: int) -> int:
+    """The first offset in the tail, from `cut` on, that follows a line's end."""
+    offset = whole.tail_start
+    for piece in whole.tail:
         if offset + len(piece) > cut:
             end = piece.find("\n", max(0, cut - offset - 1))
             if end >= 0:
                 return offset + end + 1
         offset += len(piece)
     return cut
+
+
+def parted(pieces: Iterable[str], stop: int) -> tuple[Iterator[str], Iterator[str]]:
+    """The first `stop` characters of a text in pieces, and the rest, which must be read after them.
+
+    So a corpus is read once for both parts. A piece with characters of both is cut.
+    """
+    pieces, crossing = iter(pieces), list[str]()
+
+    def first() -> Iterator[str]:
+        left = stop
+        for piece in pieces:
+            if piece[:left]:
+                yield piece[:left]
+            if len(piece) >= left:
+                crossing.append(piece[left:])
+                return
+            left -= len(piece)
+
+    def rest() -> Iterator[str]:
+        yield from filter(None, crossing)
+        yield from pieces
+
+    return first(), rest()

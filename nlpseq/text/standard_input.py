@@ -1,8 +1,8 @@
 """Standard input as a corpus.
 
-A corpus is read more than once and standard input is not, so the first reading copies it to a temporary file. The file
-has no name, or is removed when the process ends, however it ends. It is read until the first end of file, because a
-terminal can be read on after it: each further read would need another Ctrl-D.
+A corpus is read more than once and standard input is not, so the first reading copies it to a temporary file as it
+goes. The file has no name, or is removed when the process ends, however it ends. Standard input is read until the first
+end of file, because a terminal can be read on after it: each further read would need another Ctrl-D.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nlpseq.errors import CorpusError
 from nlpseq.text import compression
 from nlpseq.text.compression import STANDARD_INPUT
 
-_copies: list[tuple[Any, BinaryIO]] = []  # at most one: standard input, and its copy
+_copies: list[_Copy] = []  # at most one
 
 
 def input_blocks() -> Iterator[bytes]:
@@ -28,29 +28,45 @@ def input_blocks() -> Iterator[bytes]:
     """
     copy = _copy()
     offset = 0
-    while True:
-        copy.seek(offset)  # each time, because two readings may take turns
-        block = copy.read(compression.PIECE_BYTES)
-        if not block:
-            return
+    while block := copy.block(offset):
         offset += len(block)
         yield block
 
 
-def _copy() -> BinaryIO:
+class _Copy:
+    """What was read of a standard input, in a temporary file."""
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+        self._file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  # until the process ends
+        self._size = 0
+        self._ended = False
+        atexit.register(self._file.close)
+
+    def block(self, offset: int) -> bytes:
+        """The bytes from `offset` on, as many as are there; nothing at the end. Raises CorpusError."""
+        try:
+            if offset < self._size:
+                self._file.seek(offset)
+                return self._file.read(compression.PIECE_BYTES)
+            return b"" if self._ended else self._read_on()
+        except OSError as error:
+            what = f"standard input cannot be read: {error.strerror or error}"
+            raise CorpusError(STANDARD_INPUT, what) from None
+
+    def _read_on(self) -> bytes:
+        block = cast(BufferedReader, self.source.buffer).read(compression.PIECE_BYTES)  # to the end, if it is shorter
+        self._ended = len(block) < compression.PIECE_BYTES
+        self._file.seek(self._size)
+        self._file.write(block)
+        self._size += len(block)
+        return block
+
+
+def _copy() -> _Copy:
     """The copy of what is standard input now."""
     if sys.stdin is None:
         raise CorpusError(STANDARD_INPUT, "standard input is closed")
-    if _copies and _copies[0][0] is sys.stdin:
-        return _copies[0][1]
-    copy = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  # until the process ends
-    try:
-        while block := cast(BufferedReader, sys.stdin.buffer).read1(compression.PIECE_BYTES):
-            copy.write(block)
-    except OSError as error:
-        copy.close()
-        what = f"standard input cannot be read: {error.strerror or error}"
-        raise CorpusError(STANDARD_INPUT, what) from None
-    atexit.register(copy.close)
-    _copies[:] = [(sys.stdin, copy)]
-    return copy
+    if not (_copies and _copies[0].source is sys.stdin):
+        _copies[:] = [_Copy(sys.stdin)]
+    return _copies[0]

@@ -2,13 +2,15 @@
 
 Ids have the smallest unsigned type that holds the vocabulary (8, 16 or 32 bits), and are stored in pieces of PIECE
 tokens. Reading maps the file, and copies only slices that cross from one piece into the next. So a corpus may be larger
-than memory, and several processes share one copy. The price is that the file is tied to its tokeniser: it holds ids,
-not text.
+than memory, and several processes share one copy. Pages that were read count as the memory of this process, although
+they are the operating system's, so they are released again and again. The price is that the file is tied to its
+tokeniser: it holds ids, not text.
 """
 
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +26,8 @@ from numpy.typing import NDArray
 from nlpseq.errors import CorpusError
 
 PIECE = 1 << 20  # tokens
+MAPPED = 1 << 25  # bytes of the file that count as memory of this process, about the most
+MAPPED_AT_ONCE = 1 << 16  # bytes: the system maps what lies around a byte that is read
 
 _COLUMN = "token"
 _REMEDY = "delete it and tokenise the corpus again"
@@ -43,12 +47,14 @@ class TokenStream:
 
     def __init__(self, path: str | Path) -> None:
         """Map a file of `write_stream`. Raises CorpusError if it is missing, damaged or another file."""
-        self._set_pieces(_map(Path(path)))
+        self._mapping = _Mapping()
+        self._set_pieces(_map(Path(path), self._mapping))
 
     @classmethod
     def from_array(cls, tokens: NDArray[Any]) -> Self:
         """A stream over ids [T] in memory, without a copy."""
         stream = cls.__new__(cls)
+        stream._mapping = _Mapping()
         stream._set_pieces([tokens])
         return stream
 
@@ -75,6 +81,7 @@ class TokenStream:
         if step != 1:
             raise ValueError(f"a token stream is read in steps of 1, not {step}")
         first = bisect_right(self._starts, start, hi=len(self._pieces)) - 1
+        self._mapping.read((max(start, stop) - start) * self.dtype.itemsize)
         slices = [self._pieces[first][start - self._starts[first] : max(start, stop) - self._starts[first]]]
         while self._starts[first + 1] < stop:
             first += 1
@@ -145,23 +152,45 @@ def _even_pieces(pieces: Iterable[NDArray[Any]], vocabulary_size: int) -> Iterat
         yield np.concatenate(gathered)
 
 
-def _map(path: Path) -> list[NDArray[Any]]:
+class _Mapping:
+    """A file's pages in the memory of this process: how many there may be, and their release."""
+
+    def __init__(self) -> None:
+        self.pages: mmap.mmap | None = None
+        self._mapped = 0
+
+    def open(self, path: Path) -> mmap.mmap:
+        """Map a file to read it. Raises OSError, and ValueError for an empty file."""
+        with path.open("rb") as file:
+            self.pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self.pages
+
+    def read(self, size: int) -> None:
+        """Make space for `size` bytes that will be read from any position."""
+        self._mapped += size + MAPPED_AT_ONCE
+        if self._mapped > MAPPED and self.pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self.pages.madvise(mmap.MADV_DONTNEED)  # they are read from the file again when they are needed
+            self._mapped = size + MAPPED_AT_ONCE
+
+
+def _map(path: Path, mapping: _Mapping) -> list[NDArray[Any]]:
     """The pieces of a stream's file as read-only views."""
     import pyarrow
 
+    pieces = []
     try:
-        with path.open("rb") as file:
-            file.seek(-len(_END_OF_STREAM), os.SEEK_END)
-            whole = file.read() == _END_OF_STREAM
-        chunks = pyarrow.ipc.open_stream(pyarrow.memory_map(str(path))).read_all().column(_COLUMN).chunks
-        pieces = [_ids(chunk) for chunk in chunks if len(chunk)]
+        pages = mapping.open(path)
+        whole = pages[-len(_END_OF_STREAM) :] == _END_OF_STREAM
+        for batch in pyarrow.ipc.open_stream(pyarrow.py_buffer(pages)):
+            mapping.read(0)
+            pieces.append(_ids(batch.column(_COLUMN)))
     except FileNotFoundError:
         raise CorpusError(str(path), "there is no such token stream") from None
     except (OSError, pyarrow.ArrowException, KeyError, ValueError) as error:
         raise CorpusError(str(path), f"this is not a token stream: {error}", _REMEDY) from None
     if not whole:
         raise CorpusError(str(path), "this token stream is cut short", _REMEDY)
-    return pieces or [np.empty(0, np.uint8)]
+    return [piece for piece in pieces if len(piece)] or [np.empty(0, np.uint8)]
 
 
 def _ids(chunk: Any) -> NDArray[Any]:

@@ -17,11 +17,12 @@ from typing import Any
 
 from nlpseq.errors import OptionError
 from nlpseq.options import flag
+from nlpseq.text.beginnings import whole_name
 from nlpseq.training.requests import Request
 
 BUDGETS = ("epochs", "steps", "minutes")
 FURTHER_ANNEAL = 0.4  # the rate of a run that is trained on falls over this fraction of the further steps, or less
-DATA = ("corpus", "valid", "source", "target", "columns", "label_column", "text_column")  # that name the corpus
+DATA = ("corpus", "take", "valid", "source", "target", "columns", "label_column", "text_column")  # that name the corpus
 WHEREABOUTS = ("device", "backend", "save_every")  # may change without changing the run
 
 
@@ -65,7 +66,7 @@ def continued(config: Mapping[str, Any], request: Request) -> Continuation:
     }
     data = {name: _restored(name, asked[name]) for name in DATA if name in asked and name not in request.given}
     if _names_one(request, ("corpus", "source", "target")):  # they replace each other
-        data = {name: value for name, value in data.items() if name not in ("corpus", "source", "target")}
+        data = {name: value for name, value in data.items() if name not in ("corpus", "take", "source", "target")}
     complete = replace(
         request,
         **data,
@@ -80,7 +81,7 @@ def continued(config: Mapping[str, Any], request: Request) -> Continuation:
 def refuse_run_as_corpus(request: Request) -> None:
     """Raises OptionError if a run folder is named as a corpus, as in `--resume checkpoints/lm`."""
     for name in request.files():
-        if (Path(name) / "config.json").is_file():
+        if (Path(whole_name(name)) / "config.json").is_file():
             hint = f"--{'resume --out' if request.resume else 'init-from'} {shlex.quote(name)}"
             raise OptionError("CORPUS", f"{name} is a run, not a text to train on", hint)
 
@@ -89,8 +90,9 @@ def file_marks(names: Iterable[str]) -> dict[str, list[int]]:
     """The size and the time of change of each file, which tell without reading that it is probably unchanged."""
     marks = {}
     for name in names:
-        if os.path.isfile(name):
-            state = os.stat(name)
+        file = whole_name(name)
+        if os.path.isfile(file):
+            state = os.stat(file)
             marks[name] = [state.st_size, state.st_mtime_ns]
     return marks
 

@@ -102,6 +102,7 @@ def test_a_translator_translates_and_is_evaluated_as_by_the_command(trained: dic
     assert model.translate(SOURCES[0], beam=3) == shown.split("\n")[0]
     drawn = run("translate", "-m", folder, "--sample", 1, "--random-seed", 5, input=SOURCES)
     assert model.translate(SOURCES, sample=1, random_seed=5) == drawn.split("\n")[: len(SOURCES)]
+    assert model.translate(SOURCES, beam=3, processes=2) == model.translate(SOURCES, beam=3)
     together = nlpseq.Translator.load(folder, folder)
     assert together.translate(SOURCES, beam=3) == model.translate(SOURCES, beam=3)
     pairs = Path("pairs.tsv")

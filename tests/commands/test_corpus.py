@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
+from typing import BinaryIO
 
 import pytest
 from typer.testing import Result
@@ -153,6 +158,45 @@ def test_a_row_with_too_many_cells_is_answered_with_a_cure(nlpseq: Run, tmp_path
     (tmp_path / "b.jsonl").write_text('{"text": "a"}\n{"text" "b"}\n')
     shown = nlpseq("corpus", "check", "--labels", tmp_path / "b.jsonl").stdout
     assert f"{tmp_path / 'b.jsonl'}:2: it is not JSON: Expecting ':' delimiter at character 9\n" in shown
+
+
+def test_the_beginning_of_a_corpus_is_shown_and_checked(nlpseq: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\nthree\n")
+    (tmp_path / "a.csv").write_text("id,text\n" + "".join(f"{number},text {number}\n" for number in range(30)))
+    assert nlpseq("corpus", "show", "--take", "2", tmp_path / "a.txt", tmp_path / "a.txt").stdout == "one\ntwo\n" * 2
+    assert nlpseq("corpus", "show", f"{tmp_path}/a.txt@1").stdout == "one\n"
+    assert (
+        nlpseq("corpus", "show", "--take", 2, "--text-column", "text", tmp_path / "a.csv").stdout == "text 0\ntext 1\n"
+    )
+    assert "2 lines, 6 characters" in nlpseq("corpus", "check", "--take", "2", tmp_path / "a.txt").stdout
+    done = nlpseq("corpus", "check", "--take", "25", "--source", tmp_path / "a.csv", "--target", tmp_path / "a.csv")
+    assert "25 pairs" in done.stdout
+    assert nlpseq("corpus", "check", "--take", "0", tmp_path / "a.txt").exit_code == 2
+    done = nlpseq("corpus", "show", "--take", "2", "-", input=b"one\n")
+    assert done.exit_code == 2 and "standard input is read to its end" in done.stderr
+
+
+def test_a_long_standard_input_is_shown_from_its_start(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "nlpseq", "corpus", "show", "-"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=environment
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+
+        def write(stream: BinaryIO) -> None:
+            with suppress(BrokenPipeError):
+                while True:  # without end
+                    stream.write(b"one line\n" * 10_000)
+
+        writer = Thread(target=write, args=(process.stdin,), daemon=True)
+        writer.start()
+        assert process.stdout.readline() == b"one line\n"
+        process.stdout.close()
+        assert process.wait(30) == 0 and process.stderr.read() == b""
+        writer.join(30)
+        with suppress(BrokenPipeError):
+            process.stdin.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")

@@ -50,6 +50,12 @@ def test_json_carries_parts_and_signatures(nlpseq: Run, model_path: Path, corpus
     assert score["value"] == pytest.approx(score["parts"]["nats"] / len(TEXT))
 
 
+def test_only_the_beginning_can_be_evaluated(nlpseq: Run, model_path: Path, corpus: Path) -> None:
+    made = json.loads(nlpseq("evaluate", "-m", model_path, "--take", "50", corpus, "--json").stdout)
+    assert made["scores"][0]["parts"]["characters"] == len(TEXT) // 4
+    assert "corpus.txt@50" in made["scores"][0]["signature"]
+
+
 def test_only_the_end_can_be_evaluated(nlpseq: Run, model_path: Path, corpus: Path) -> None:
     whole = TEXT * 3
     corpus.write_text(whole)

@@ -155,13 +155,18 @@ def test_a_named_pipe_is_answered_line_by_line(tmp_path: Path) -> None:
             goes_on.wait(10)
             file.write(b"two\n")
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    batches = find_input([str(path)], COMMAND, quiet=True).batches()
-    assert next(batches) == (True, [b"one"])
-    goes_on.set()
-    assert list(batches) == [(False, [b"two"])]
-    thread.join()
+    for pauses in (False, True):
+        goes_on.clear()
+        thread = threading.Thread(target=write)
+        thread.start()
+        batches = find_input([str(path)], COMMAND, quiet=True).batches(pauses=pauses)
+        first = next(batches)
+        assert (next(batches) if first == (True, []) else first) == (True, [b"one"])
+        if pauses:
+            assert next(batches) == (False, []), "it will wait"
+        goes_on.set()
+        assert [batch for batch in batches if batch[1]] == [(False, [b"two"])]
+        thread.join()
 
 
 def test_a_damaged_file_is_told_after_the_lines_before_it(tmp_path: Path) -> None:

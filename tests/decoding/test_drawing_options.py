@@ -8,13 +8,8 @@ import pytest
 
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.sampling import SamplingOptions
-from nlpseq.decoding.translation import (
-    Drawing,
-    Translation,
-    TranslationOptions,
-    translation_fields,
-    translation_status,
-)
+from nlpseq.decoding.translation import Translation, translation_fields, translation_status
+from nlpseq.decoding.translation_options import Drawing, TranslationOptions
 from nlpseq.errors import OptionError
 
 HOT = SamplingOptions(temperature=2.0)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from nlpseq import arrays
+from nlpseq.decoding.alignment import aligned
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.ensemble import Ensemble, Member
-from nlpseq.decoding.translation import Translations, aligned
+from nlpseq.decoding.translation import Translations
 from nlpseq.decoding.unknown_words import replace_unknown
 from nlpseq.device import on_device
 from nlpseq.errors import BackendError, ModelFileError, OptionError

@@ -13,7 +13,8 @@ import torch
 from nlpseq.cells import CELLS
 from nlpseq.errors import BackendError
 from nlpseq.evaluation import line_scores, perplexity, reader
-from nlpseq.evaluation.line_scores import LineScore, LineScorer, PairScorer, StreamScorer
+from nlpseq.evaluation.line_scores import LineScore, LineScorer, StreamScorer
+from nlpseq.evaluation.pair_scores import PairScorer
 from nlpseq.evaluation.reader import Reader, placed
 from nlpseq.evaluation.translation_scores import given_source_scores
 from nlpseq.models import language_model, translator
@@ -96,7 +97,7 @@ def test_pairs_cost_the_same_with_every_cell(cell: str, monkeypatch: pytest.Monk
     model, options = _translator(**options_for(cell))
     sources, targets = ["abc", "d", "", "x" * 30, "y" * 3000], ["xy", "", "wvu ö", "z" * 7, "a"]
     both = (placed(model, DEVICE), model)
-    found, expected = (PairScorer(one, options, "here", iter(sources)).score(targets) for one in both)
+    found, expected = (PairScorer(one, options, "here", iter(sources)).score_lines(targets) for one in both)
     assert found[4] is expected[4] is None
     assert _nats(found[:4]) == pytest.approx(_nats(expected[:4]), rel=1e-5)
     scores = [given_source_scores(one, options, sources, targets) for one in both]
@@ -106,7 +107,7 @@ def test_pairs_cost_the_same_with_every_cell(cell: str, monkeypatch: pytest.Monk
 
 def test_no_pairs_have_no_losses() -> None:
     model, options = _translator()
-    assert PairScorer(placed(model, DEVICE), options, "here", iter(())).score([]) == []
+    assert PairScorer(placed(model, DEVICE), options, "here", iter(())).score_lines([]) == []
 
 
 def test_what_does_not_fit_is_read_in_halves(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

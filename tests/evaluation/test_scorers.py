@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from nlpseq.errors import CorpusError, OptionError
-from nlpseq.evaluation.line_scores import LineScore, LineScorer, PairScorer, StreamScorer, load_scorer, score_fields
+from nlpseq.evaluation.line_scores import LineScore, LineScorer, StreamScorer, score_fields
+from nlpseq.evaluation.pair_scores import PairScorer
+from nlpseq.evaluation.scorers import load_scorer
 from nlpseq.models import translator
 from nlpseq.models.model_file import save_model
 from nlpseq.models.translator import TranslatorOptions

@@ -16,7 +16,7 @@ from nlpseq import __version__
 from nlpseq.errors import ModelFileError, NlpseqError, RunError
 from nlpseq.files import replace_file
 from nlpseq.models import model_file
-from nlpseq.models.model_file import load_model, read_tensors, save_model, write_tensors
+from nlpseq.models.model_file import load_again, load_model, read_tensors, save_model, write_tensors
 from nlpseq.models.storage import FORMATS
 from nlpseq.text.tokenisers import train_tokeniser
 
@@ -286,3 +286,14 @@ def test_a_path_without_a_model_gets_a_hint_that_does_good(path: Path, tmp_path:
         with pytest.raises(ModelFileError, match=what) as refused:
             load_model(missing, task)
         assert refused.value.hint == hint
+
+
+def test_a_model_is_loaded_again_unless_its_file_was_replaced(path: Path) -> None:
+    def load(place: Path) -> tuple[model_file.Model, str]:
+        return load_model(place), "options"
+
+    first = load_model(path)
+    assert load_again(load, first.origin)[0].origin == first.origin
+    save_model(path, "language-model", {}, {"weight": np.ones(3, np.float32)}, first.tokeniser)
+    with pytest.raises(ModelFileError, match="was replaced while it was in use"):
+        load_again(load, first.origin)

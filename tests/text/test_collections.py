@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import subprocess
 import sys
 import tracemalloc
 import zipfile
 from collections.abc import Iterable
+from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,6 +29,7 @@ from nlpseq.text.compression import PIECE_BYTES
 from nlpseq.text.formats import can_read_again, need_source, open_corpus
 from nlpseq.text.signature import corpus_name
 from nlpseq.text.splits import CorpusSpan, measure
+from nlpseq.training.data.corpus import tokenise_corpus
 
 PICTURE = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
@@ -271,3 +276,43 @@ def test_closed_standard_input_is_one_sentence_and_no_file_is_left(tmp_path: Pat
     assert "CorpusError: -: standard input is closed" in done.stderr
     done = subprocess.run(f"{command}", shell=True, env=environment, input="kept", capture_output=True, text=True)
     assert done.stdout == "kept\n" and not list(tmp_path.iterdir())
+
+
+PACKERS = {
+    ".txt": lambda data: data,
+    ".txt.gz": gzip.compress,
+    ".txt.xz": lzma.compress,
+    ".txt.bz2": bz2.compress,
+    ".txt.zst": lambda data: pyarrow.compress(data, codec="zstd", asbytes=True),
+}
+
+
+def _many(folder: Path, count: int) -> list[Path]:
+    """Small files in nested folders, compressed in all ways; the names in the order in which they are read."""
+    names = []
+    for number, suffix in zip(range(count), cycle(PACKERS)):
+        path = folder / f"{number // 50:02}" / "deep" / f"{number:05}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(PACKERS[suffix](f"text {number}\n".encode()))
+        names.append(path)
+    return names
+
+
+def test_a_folder_of_many_small_files_compressed_in_all_ways_is_one_text(tmp_path: Path) -> None:
+    _many(tmp_path / "many", 300)
+    expected = "".join(f"text {number}\n" for number in range(300))
+    assert text_of(tmp_path / "many") == text_of(tmp_path / "many/*/deep/*.txt*") == expected
+    assert text_of(tmp_path / "many/*/deep/*.gz") == "".join(f"text {number}\n" for number in range(1, 300, 5))
+
+
+@pytest.mark.parametrize("number", [60, 61, 62, 63, 64])
+def test_a_damaged_file_among_many_is_named_and_no_tokens_are_written(number: int, tmp_path: Path) -> None:
+    damaged = _many(tmp_path / "many", 100)[number]
+    whole = damaged.read_bytes()
+    damaged.write_bytes(b"text \xff\n" if damaged.suffix == ".txt" else whole[: len(whole) - 9])
+    (tmp_path / "run").mkdir()
+    with pytest.raises(CorpusError) as caught:
+        tokenise_corpus([str(tmp_path / "many")], (), tmp_path / "run", tokens="char")
+    assert caught.value.where.startswith(str(damaged))
+    assert caught.value.hint
+    assert list((tmp_path / "run").iterdir()) == []

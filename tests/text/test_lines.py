@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nlpseq.errors import CorpusError, NlpseqError
 from nlpseq.text import lines as lines_module
-from nlpseq.text.lines import cut_lines, decode_line, has_unread, read_batches, standard_input, write_lines
+from nlpseq.text.lines import cut_lines, decode_line, has_unread, read_batches, read_file, standard_input, write_lines
 from nlpseq.text.standard_input import input_blocks
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +76,21 @@ def test_nothing_is_waited_for() -> None:
     os.close(writer)
     assert list(batches) == [[b"last"]]
     os.close(reader)
+
+
+def test_an_empty_batch_comes_before_each_wait_if_asked_for(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    batches = read_batches(reader, pauses=True)
+    assert next(batches) == []
+    os.write(writer, b"one\ntw")
+    assert next(batches) == [b"one"]
+    assert next(batches) == []
+    os.write(writer, b"o\n")
+    os.close(writer)
+    assert list(batches) == [[b"two"]], "an input that has ended is not waited for"
+    os.close(reader)
+    (tmp_path / "lines").write_bytes(b"12345\n" * 1000)
+    assert all(read_file(str(tmp_path / "lines"), pauses=True)), "nor is a file"
 
 
 def test_all_that_waits_is_taken_at_once() -> None:

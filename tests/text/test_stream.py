@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nlpseq.errors import CorpusError
 from nlpseq.text import stream as stream_module
-from nlpseq.text.stream import TokenStream, token_type, write_stream
+from nlpseq.text.stream import PIECE, TokenStream, token_type, write_stream
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -62,6 +62,44 @@ def test_a_slice_within_a_piece_copies_nothing(tmp_path: Path) -> None:
     stream = write_stream(tmp_path / "tokens.arrow", [np.arange(1000)], 1000)
     assert np.shares_memory(stream[100:900], stream[0:500])
     assert not stream[100:900].flags.writeable
+
+
+def _peak_of_reading(path: Path, tokens: int, slices: str) -> float:
+    """Megabytes that the peak memory of a process grows by when it reads a stream of `tokens` tokens in slices."""
+    program = (
+        "import sys\n"
+        "from nlpseq.text.stream import TokenStream\n"
+        "def peak():\n"
+        "    lines = open('/proc/self/status')\n"
+        "    return next(int(line.split()[1]) for line in lines if line.startswith('VmHWM')) / 1000\n"
+        "before, stream = peak(), TokenStream(sys.argv[1])\n"
+        f"assert sum(len(stream[start:stop]) for start, stop in {slices}) >= {tokens}\n"
+        "assert stream.sha256\n"
+        "print(peak() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_stream_that_is_read_to_its_end_takes_little_memory(tmp_path: Path) -> None:
+    tokens = 120 * PIECE  # bytes, too
+    write_stream(tmp_path / "tokens.arrow", (np.full(PIECE, number) for number in range(120)), 256)
+    in_order = f"((start, start + 6400) for start in range(0, {tokens}, 6400))"
+    length = tokens // 64
+    starts = f"s * {length} + t for t in range(0, {length}, 9000) for s in range(64)"
+    side_by_side = f"((start, start + 9000) for start in ({starts}))"
+    for slices in (in_order, side_by_side):
+        assert _peak_of_reading(tmp_path / "tokens.arrow", tokens, slices) < 70, "with the library that reads it"
+
+
+def test_a_view_outlives_the_release_of_its_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "MAPPED", 0)
+    stream = write_stream(tmp_path / "tokens.arrow", [np.arange(100_000) % 251], 251)
+    view, path = stream[10:20], tmp_path / "tokens.arrow"
+    path.unlink()
+    assert stream[90_000:].sum() == (np.arange(90_000, 100_000) % 251).sum()
+    assert view.tolist() == list(range(10, 20))
 
 
 def test_pieces_on_disk_are_even(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import Literal, NamedTuple
 
 from nlpseq.errors import CorpusError
+from nlpseq.text.beginnings import whole_name
 
 Level = Literal["fault", "note"]
 OVERLAP_FAULT = 0.01  # fraction of the other text's lines; a smaller overlap is a note
@@ -34,9 +35,9 @@ def faults_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: finding.level)
 
 
-def reading_fault(error: CorpusError, names: Iterable[str]) -> Finding:
+def reading_fault(error: CorpusError, names: Sequence[str]) -> Finding:
     """The fault of a corpus that cannot be read, with its line if the error has one."""
-    known = list(names)
+    known = [*names, *map(whole_name, names)]
     name, _, line = error.where.rpartition(":")
     if name in known and line.isdecimal():
         return Finding("fault", int(line), error.what, error.hint)

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from nlpseq.errors import CorpusError
+from nlpseq.text.beginnings import whole_name
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.collection import Kind
 from nlpseq.text.compression import STANDARD_INPUT, format_suffix, new_name
@@ -42,6 +43,7 @@ def syntax_note(name: str) -> tuple[str, str] | None:
 
     It depends on the suffix and the first line only. Raises CorpusError if the corpus cannot be read.
     """
+    name = whole_name(name)
     if name == STANDARD_INPUT or name.startswith(HUB) or (name in BUNDLED and not Path(name).is_file()):
         return None
     if is_collection(name):
@@ -63,6 +65,7 @@ def syntax_note(name: str) -> tuple[str, str] | None:
 
 def column_command(name: str) -> str:
     """A command that writes the column of a table that probably holds its texts; "" for other files."""
+    name = whole_name(name)
     table_format = FORMATS.get(format_suffix(name))
     if table_format is None or table_format.languages or not Path(name).is_file():
         return ""

@@ -4,34 +4,32 @@ A fault stops training or spoils it: bytes that are not UTF-8, mixed line ends, 
 text. A note is worth knowing: blank lines, long lines, odd characters. Any contents give a list of findings; only a
 corpus that does not exist raises an error.
 
-The corpus is read once, in constant memory. Lines are compared by 64-bit hashes. At most MOST_HASHES are kept (about
-100 MB); a finding says so if it does not rest on all lines.
+The corpus is read once, in constant memory, and faster than from most disks. Lines are compared by 64-bit hashes, which
+go to a temporary file if there are many: 16 bytes for each line.
 """
 
 from __future__ import annotations
 
-import re
 import shlex
 import unicodedata
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from nlpseq.errors import CorpusError
+from nlpseq.text.beginnings import beginning, first_lines
 from nlpseq.text.checks.finding import OVERLAP_FAULT, Finding, Level, faults_first, percentage
+from nlpseq.text.checks.spill import HashedRows, sorted_parts
 from nlpseq.text.checks.syntax import left_out_note, syntax_note
+from nlpseq.text.checks.text_counts import LONG_LINE, TELLING_LINE, EqualLines, TextCounts, hashes_of_long_lines
 from nlpseq.text.collection import is_pattern
-from nlpseq.text.compression import STANDARD_INPUT, new_name, read_blocks
+from nlpseq.text.compression import STANDARD_INPUT, new_name, stream_blocks
 from nlpseq.text.encodings import OTHER_MARKS, encoding_hint, iconv_command
-from nlpseq.text.formats import can_read_again, is_raw, open_corpus
+from nlpseq.text.formats import can_read_again, corpus_bytes, is_raw, open_corpus
+from nlpseq.text.heap import without_holes
 from nlpseq.text.lines import BYTE_ORDER_MARK, LONGEST_LINE, cut_lines
+from nlpseq.text.progress import Meter, Watch, unwatched
 from nlpseq.text.readers.rows import TEXT_OF
 from nlpseq.text.standard_input import input_blocks
 
-LONG_LINE = 10_000  # characters; a longer line is noted
-TELLING_LINE = 40  # bytes; a shorter line may be in two texts by chance
-MOST_HASHES = 1_000_000
-
-_ODD = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffd]")
 _ODD_MEANINGS = {
     "\0": ": it is binary, or UTF-16 without a mark, which training refuses",
     "\ufeff": ": a byte order mark inside the text, as when files are joined",
@@ -41,19 +39,22 @@ _ODD_MEANINGS = {
 _NFC = "import sys, unicodedata as u; sys.stdout.writelines(u.normalize('NFC', line) for line in sys.stdin)"
 
 
-def check_text(name: str, other: str | None = None) -> list[Finding]:
+def check_text(name: str, other: str | None = None, watch: Watch = unwatched) -> list[Finding]:
     """Check the text of a corpus, by its name as `open_corpus` takes it.
 
-    With `other`, such as a validation text, the long lines that are in both are counted. First comes a note of the
-    size, then the faults, then the notes. Raises CorpusError if a corpus does not exist.
+    With `other`, such as a validation text, the long lines that are in both are counted. `watch` is told how many bytes
+    were read, and then how many lines were compared. First comes a note of the size, then the faults, then the notes.
+    Raises CorpusError if a corpus does not exist, and RunError if the temporary file cannot be written.
     """
-    blocks = _blocks(name)
-    check = _Check(name, other)
+    meter = Meter()
+    blocks = _blocks(name, meter)
+    check = _Check(name, other, meter)
     try:
-        check.read(blocks)
+        check.read(blocks, watch)
     except CorpusError as error:
         inner = "" if is_raw(name) or error.where == name else f"{error.where}: "
         check.broken = Finding("fault", check.lines, inner + error.what, error.hint)
+    check.compare(watch)
     findings = [*check.encoding(), *check.line_ends(), *check.characters(), *check.shape(), *check.shared()]
     return [check.summary(), *faults_first([*findings, *_syntax(name)])]
 
@@ -73,66 +74,41 @@ def _syntax(name: str) -> Iterator[Finding]:
         yield Finding("note", 0, what + advice, hint)
 
 
-class _Tally:
-    """The number of lines that have a property, and the first of them."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.first = 0
-
-    def add(self, line: int) -> None:
-        self.count += 1
-        self.first = self.first or line
-
-
-class _LineSet:
-    """Hashes of lines, up to MOST_HASHES."""
-
-    def __init__(self) -> None:
-        self.hashes: set[int] = set()
-
-    def __contains__(self, line: bytes) -> bool:
-        return hash(line) in self.hashes
-
-    def __len__(self) -> int:
-        return len(self.hashes)
-
-    @property
-    def scope(self) -> str:
-        """Words for a finding that does not rest on all lines, else an empty text."""
-        return f" (among the first {MOST_HASHES:,} different ones)" if len(self) >= MOST_HASHES else ""
-
-    def add(self, line: bytes) -> None:
-        if len(self) < MOST_HASHES:
-            self.hashes.add(hash(line))
-
-
 class _Check:
     """One pass over a corpus: what it gathers, and the findings."""
 
-    def __init__(self, name: str, other: str | None) -> None:
+    def __init__(self, name: str, other: str | None, meter: Meter) -> None:
         self.name = name
         self.other = other
-        self.theirs = _long_lines(other) if other else _LineSet()
-        self.common = _LineSet()
-        self.ours = _LineSet()
+        self.meter = meter
+        self.theirs = hashes_of_long_lines(cut_lines(_blocks(other, Meter()))) if other else HashedRows(1)
+        self.counts = TextCounts()
+        self.equal = EqualLines()
         self.broken: Finding | None = None
-        self.lines = self.bytes = self.num_characters = 0
+        self.bytes = 0
         self.marked = self.ends_in_newline = False
-        self.last_end = ""
-        self.alphabet: set[str] = set()
-        self.seen: defaultdict[str, _Tally] = defaultdict(_Tally)
-        self.odd: defaultdict[str, _Tally] = defaultdict(_Tally)
-        self.damaged = b""
 
-    def read(self, blocks: Iterable[bytes]) -> None:
+    @property
+    def lines(self) -> int:
+        """The number of lines."""
+        return self.counts.lines
+
+    def read(self, blocks: Iterable[bytes], watch: Watch) -> None:
         """Read the corpus. Raises CorpusError where it cannot be read any further."""
-        for batch in cut_lines(self._watch(blocks)):
-            for line in batch:
-                self.lines += 1
-                self._read_line(line)
+        total = corpus_bytes(self.name)
+        for batch in without_holes(cut_lines(self._opened(blocks))):
+            self.counts.add(batch)
+            watch("reading", self.bytes if total is None else self.meter.done, total)
 
-    def _watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    def compare(self, watch: Watch) -> None:
+        """Look for equal lines."""
+        total, done = self.counts.hashes.count, 0
+        for ours, theirs in sorted_parts(self.counts.hashes, self.theirs):
+            self.equal.add(ours, theirs[:, 0])
+            done += len(ours)
+            watch("comparing lines", done, total)
+
+    def _opened(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         """The same blocks, the first without UTF-8's byte order mark. Raises CorpusError for another encoding."""
         for block in blocks:
             if not self.bytes:
@@ -145,65 +121,23 @@ class _Check:
             yield block.removeprefix(BYTE_ORDER_MARK) if not self.bytes else block
             self.bytes += len(block)
 
-    def _read_line(self, line: bytes) -> None:
-        self.last_end = "CRLF" if line.endswith(b"\r") else "LF"
-        self.seen[self.last_end].add(self.lines)
-        line = line.removesuffix(b"\r")
-        if len(line) > LONGEST_LINE:
-            self.seen["cut"].add(self.lines)
-            text = line.decode("utf-8", "ignore")
-        else:
-            text = self._decode(line)
-        self.num_characters += len(text)
-        self.alphabet.update(text)
-        self._read_text(text)
-        if not (line := line.strip()):
-            self.seen["blank"].add(self.lines)
-            return
-        if line in self.ours:
-            self.seen["repeated"].add(self.lines)
-        self.ours.add(line)
-        if len(line) >= TELLING_LINE and line in self.theirs:
-            self.common.add(line)
-            self.seen["common"].add(self.lines)
-
-    def _decode(self, line: bytes) -> str:
-        try:
-            return line.decode("utf-8")
-        except UnicodeDecodeError:
-            self.seen["damaged"].add(self.lines)
-            self.damaged = self.damaged or line[: 1 << 16]
-            return line.decode("utf-8", "ignore")
-
-    def _read_text(self, text: str) -> None:
-        if len(text) > LONG_LINE:
-            self.seen["long"].add(self.lines)
-        for character in set(_ODD.findall(text)):
-            self.odd[character].add(self.lines)
-        if text.isascii():
-            return
-        if not unicodedata.is_normalized("NFC", text):
-            self.seen["decomposed"].add(self.lines)
-        elif not unicodedata.is_normalized("NFD", text):
-            self.seen["composed"].add(self.lines)
-
     def summary(self) -> Finding:
         """The size of the text."""
-        distinct = f"{self.num_characters:,} characters ({len(self.alphabet):,} different)"
+        distinct = f"{self.counts.num_characters:,} characters ({self.counts.num_different:,} different)"
         return Finding("note", 0, f"{_lines(self.lines)}, {distinct}, {self.bytes:,} bytes")
 
     def encoding(self) -> Iterator[Finding]:
         """Bytes that are not UTF-8, and text that cannot be read."""
-        damaged, cut = self.seen["damaged"], self.seen["cut"]
+        damaged, cut = self.counts.seen["damaged"], self.counts.seen["cut"]
         if self.broken:
             yield self.broken
         elif not self.lines:
             yield Finding("fault", 0, "it is empty")
-        elif self.seen["blank"].count == self.lines:
+        elif self.counts.seen["blank"].count == self.lines:
             yield Finding("fault", 0, "it has no text to learn, only blank lines")
         if damaged.count:
             what = f"not UTF-8: {_lines(damaged.count)}"
-            yield Finding("fault", damaged.first, what, encoding_hint(self.name, self.damaged))
+            yield Finding("fault", damaged.first, what, encoding_hint(self.name, self.counts.damaged))
         if cut.count:
             what = f"longer than {LONGEST_LINE:,} bytes, and not checked beyond: {_lines(cut.count)}"
             yield Finding("note", cut.first, what)
@@ -212,27 +146,27 @@ class _Check:
 
     def line_ends(self) -> Iterator[Finding]:
         """Mixed or unusual line ends."""
-        crlf, lf = self.seen["CRLF"].count, self.seen["LF"].count
+        crlf, lf = self.counts.seen["CRLF"].count, self.counts.seen["LF"].count
         if self.lines and not self.ends_in_newline:  # the last line has no end at all
-            crlf, lf = crlf - (self.last_end == "CRLF"), lf - (self.last_end == "LF")
+            crlf, lf = crlf - (self.counts.last_end == "CRLF"), lf - (self.counts.last_end == "LF")
         if crlf and lf:
             what = f"{_lines(crlf)} with CRLF at the end, {_lines(lf)} with LF"
-            first = max(self.seen["CRLF"].first, self.seen["LF"].first)
+            first = max(self.counts.seen["CRLF"].first, self.counts.seen["LF"].first)
             yield Finding("fault", first, what, _mended(self.name, "tr -d '\\r'", ".lf"))
         elif crlf:
             yield Finding("note", 1, "lines end in CRLF, which is read as LF")
-        elif not lf and self.odd.get("\r"):
+        elif not lf and self.counts.odd.get("\r"):
             what = "lines end in CR alone: all of it is one line"
             yield Finding("fault", 1, what, _mended(self.name, r"tr '\r' '\n'", ".lf"))
 
     def characters(self) -> Iterator[Finding]:
         """Unexpected characters, and characters that are written in two ways."""
-        for character, tally in sorted(self.odd.items(), key=lambda item: (item[1].first, item[0])):
+        for character, tally in sorted(self.counts.odd.items(), key=lambda item: (item[1].first, item[0])):
             name = unicodedata.name(character, "a control character")
             what = f"U+{ord(character):04X} ({name}) in {_lines(tally.count)}{_ODD_MEANINGS.get(character, '')}"
             hint = "take the text from its source again" if character == "\ufffd" else ""
             yield Finding("fault" if character == "\0" else "note", tally.first, what, hint)
-        decomposed, composed = self.seen["decomposed"], self.seen["composed"]
+        decomposed, composed = self.counts.seen["decomposed"], self.counts.seen["composed"]
         if decomposed.count:
             what = f"not in Unicode's composed form (NFC): {_lines(decomposed.count)}"
             if composed.count:
@@ -241,7 +175,7 @@ class _Check:
 
     def shape(self) -> Iterator[Finding]:
         """Blank, long and repeated lines."""
-        blank, long, repeated = self.seen["blank"], self.seen["long"], self.seen["repeated"]
+        blank, long, repeated = self.counts.seen["blank"], self.counts.seen["long"], self.equal.repeated
         if blank.count:
             yield Finding("note", blank.first, f"blank: {_fraction(blank.count, self.lines)}")
         if long.count:
@@ -249,20 +183,19 @@ class _Check:
             yield Finding("note", long.first, what)
         if repeated.count:
             what = f"not blank, and there before: {_fraction(repeated.count, self.lines - blank.count)}"
-            what += f"{self.ours.scope}; repeated text is learned by heart"
-            yield Finding("note", repeated.first, what)
+            yield Finding("note", repeated.first, f"{what}; repeated text is learned by heart")
 
     def shared(self) -> Iterator[Finding]:
         """Long lines that are also in the other text."""
+        common, total = self.equal.common, self.equal.num_theirs
         if not self.other:
             return
-        if not len(self.theirs):
+        if not total:
             yield Finding("note", 0, f"{self.other} has no line of {TELLING_LINE} bytes or more to compare")
-        elif len(self.common):
-            count, total = len(self.common), len(self.theirs)
-            what = f"{percentage(count, total)} of the long lines of {self.other} are here too{self.theirs.scope}"
-            level: Level = "fault" if count >= OVERLAP_FAULT * total else "note"
-            yield Finding(level, self.seen["common"].first, what, "take them out, or scores are too good")
+        elif common.count:
+            what = f"{percentage(common.count, total)} of the long lines of {self.other} are here too"
+            level: Level = "fault" if common.count >= OVERLAP_FAULT * total else "note"
+            yield Finding(level, common.first, what, "take them out, or scores are too good")
         else:
             yield Finding("note", 0, f"none of the long lines of {self.other} is here too")
 
@@ -275,11 +208,21 @@ def _fraction(count: int, total: int) -> str:
     return f"{count:,} of {_lines(total)} ({percentage(count, total)})"
 
 
-def _blocks(name: str) -> Iterator[bytes]:
+def _blocks(name: str, meter: Meter) -> Iterator[bytes]:
     """The bytes of a plain file or of standard input as they are; another corpus' text in UTF-8."""
-    if is_raw(name):
-        return input_blocks() if name == STANDARD_INPUT else read_blocks(name)
-    return (piece.encode("utf-8", "surrogateescape") for piece in open_corpus(name))
+    whole, limit = beginning(name)
+    if is_raw(whole):
+        blocks = input_blocks() if whole == STANDARD_INPUT else _file_blocks(whole, meter)
+        return blocks if limit is None else first_lines(blocks, limit)
+    return (piece.encode("utf-8", "surrogateescape") for piece in open_corpus(name, meter))
+
+
+def _file_blocks(name: str, meter: Meter) -> Iterator[bytes]:
+    try:
+        with open(name, "rb") as file, meter.reading(file):
+            yield from stream_blocks(name, file)
+    except OSError as error:
+        raise CorpusError(name, f"it cannot be read: {error.strerror or error}") from None
 
 
 def _mended(name: str, command: str, ending: str) -> str:
@@ -289,12 +232,3 @@ def _mended(name: str, command: str, ending: str) -> str:
         return f"{command} < {file} > {file}{ending}"
     source = "COMMAND" if name == STANDARD_INPUT else f"{TEXT_OF} {file}"
     return f"{source} | {command} > {'corpus' + ending if is_pattern(name) else new_name(name, ending)}"
-
-
-def _long_lines(name: str) -> _LineSet:
-    lines = _LineSet()
-    for batch in cut_lines(_blocks(name)):
-        for line in map(bytes.strip, batch):
-            if len(line) >= TELLING_LINE:
-                lines.add(line)
-    return lines

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.compression import read_blocks, show_line
@@ -41,9 +42,10 @@ class _Message:
 
 def _read(name: str, notes: Notes) -> Rows:
     need_path(name)
-    blocks = list(read_blocks(name))
-    declared = _CHARSET.search(b"".join(blocks[:2]))
-    text = decode_declared(name, blocks, declared[1].decode() if declared else "")
+    blocks = read_blocks(name)
+    first = list(islice(blocks, 2))
+    declared = _CHARSET.search(b"".join(first))
+    text = decode_declared(name, chain(first, blocks), declared[1].decode() if declared else "")
     for message in _messages(name, clean_lines(name, split_lines(text))):
         yield from message.rows(name)
 

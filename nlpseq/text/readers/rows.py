@@ -18,10 +18,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from nlpseq.errors import CorpusError
+from nlpseq.text.beginnings import beginning, whole_name
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.compression import format_suffix, new_name, shell_input
 from nlpseq.text.formats import document_noun, need_path, split_lines
@@ -46,23 +47,25 @@ def open_table(name: str, advice: str = "") -> Table:
     """
     if not name:
         raise CorpusError("corpus", "its name is empty", "name a file, a folder, or one of nlpseq corpus list")
-    path, notes = Path(name), list[str]()
+    (name, limit), notes = beginning(name), list[str]()
+    path = Path(name)
     if path.is_dir():
-        return Table(name, folder_rows(name), notes=notes)
+        return Table(name, folder_rows(name), notes=notes, limit=limit)
     if name.startswith(HUB) and not path.exists():
-        return Table(name, object_rows(name, hub_rows(name)), notes=notes)
+        return Table(name, object_rows(name, hub_rows(name, limit)), notes=notes)
     if name in BUNDLED and not path.is_file():
-        return Table(name, tsv_rows(name, split_lines(BUNDLED[name].read()), notes), notes=notes)
+        return Table(name, tsv_rows(name, split_lines(BUNDLED[name].read()), notes), notes=notes, limit=limit)
     table_format = FORMATS.get(format_suffix(name))
     if table_format is None:
         need_path(name)
         refuse_document(name, "a table", advice)
-        return Table(name, _other_rows(name, notes, advice), notes=notes, remedy=TSV.remedy)
-    return Table(name, table_format.read(name, notes), table_format.languages, notes, table_format.remedy)
+        return Table(name, _other_rows(name, notes, advice), notes=notes, remedy=TSV.remedy, limit=limit)
+    return Table(name, table_format.read(name, notes), table_format.languages, notes, table_format.remedy, limit)
 
 
 def is_table(name: str) -> bool:
     """Whether a name is that of a table: by its suffix, or because it is bundled or on the hub."""
+    name = whole_name(name)
     bundled = name in BUNDLED and not Path(name).exists()
     return format_suffix(name) in FORMATS or name.startswith(HUB) or bundled
 
@@ -84,8 +87,9 @@ def _other_rows(name: str, notes: list[str], advice: str) -> Rows:
 
 def text_lines(name: str) -> Iterator[str]:
     """The lines of a text file. Raises CorpusError as `table_lines`, for documents, and for markup as WMT's SGML."""
+    name, limit = beginning(name)
     refuse_document(name, "one text in each line", f"{TEXT_OF} {shlex.quote(name)} > {new_name(name, '.txt')}")
-    for number, line in enumerate(table_lines(name), 1):
+    for number, line in enumerate(islice(table_lines(name), limit), 1):
         if number == 1:
             refuse_markup(name, line)
         yield line

@@ -50,6 +50,7 @@ class Table:
     languages: bool = False
     notes: Notes = field(default_factory=list)
     remedy: str = ""  # for a row with too many cells
+    limit: int | None = None  # rows to read, a header aside; None: all
 
 
 def table_lines(name: str) -> Iterator[str]:

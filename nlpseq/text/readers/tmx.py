@@ -35,15 +35,20 @@ def _read(name: str, notes: Notes) -> Rows:
     source = ""
     parser: XMLPullParser[Any] = XMLPullParser(["start", "end"])
     number = 0
+    around: list[Any] = []  # the elements that are open
     for event, element in _events(name, parser, text):
         kind = _local(element.tag)
         if event == "start":
+            around.append(element)
             if kind == "header":
                 source = normal_language(element.get("srclang") or "")
-        elif kind == "tu":
+            continue
+        around.pop()
+        if kind == "tu":
             number += 1
             yield Row(f"{name}:{number}", _variants(element, source))
-            element.clear()
+            if around:
+                around[-1].remove(element)  # so that memory stays constant
 
 
 def _declared_encoding(start: bytes) -> str:

@@ -45,6 +45,10 @@ def read_columns(table: Table, requested: Requested, purpose: Purpose) -> Values
     Raises CorpusError for a table without rows, for columns that do not exist or cannot be told apart, and for a row
     with another number of columns or without one of the two.
     """
+    return islice(_all_values(table, requested, purpose), table.limit)
+
+
+def _all_values(table: Table, requested: Requested, purpose: Purpose) -> Values:
     first = list(islice(table.rows, LOOKED_AT))
     filled = [row for row in first if not is_blank(row)]
     if not filled:

@@ -1,8 +1,8 @@
 """Parallel text: pairs of a source and a target, from tables or from two files of parallel lines.
 
 Files of unequal length are refused: an extra line shifts all lines after it, and a model would silently learn nonsense.
-A pair with a blank side is dropped and counted. Pairs are held in memory, a few hundred bytes each; ten million pairs
-take a few gigabytes.
+A pair with a blank side is dropped and counted. Training keeps its pairs in temporary files (`stored_rows.py`). What
+looks at the pairs as a whole, such as a check or an evaluation, keeps them in memory, a few hundred bytes each.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from pathlib import Path
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.progress import Watch, unwatched, watched_rows
@@ -19,6 +20,7 @@ from nlpseq.text.readers.table import one_line
 from nlpseq.text.signature import rows_sha256
 from nlpseq.text.tables.notes import gather
 from nlpseq.text.tables.pair_tables import Columns, Pair, read_table
+from nlpseq.text.tables.stored_rows import StoredTexts
 
 HELD_OUT = 0.05  # of the pairs, for validation
 MOST_HELD_OUT = 1000
@@ -27,13 +29,13 @@ FEWEST = 20  # pairs, of which training can hold one out
 
 @dataclass
 class Pairs:
-    """Sources and targets in parallel lists, without line ends, and the number of pairs dropped for a blank side.
+    """Sources and targets in parallel sequences, without line ends, and the number of pairs dropped for a blank side.
 
     `notes` tell how the tables were read, first the chosen columns.
     """
 
-    sources: list[str] = field(default_factory=list)
-    targets: list[str] = field(default_factory=list)
+    sources: Sequence[str] = field(default_factory=list)
+    targets: Sequence[str] = field(default_factory=list)
     blank: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -57,17 +59,20 @@ def read_parallel(
     columns: Columns | None = None,
     keep_blank: bool = False,
     watch: Watch = unwatched,
+    folder: Path | None = None,
 ) -> Pairs:
     """All pairs of the tables `names`, or of a source file and a target file, except those with a blank side.
 
     `columns` are the names or numbers of a table's source and target; see `nlpseq.text.tables.pair_tables`. `watch` is
-    told the number of pairs that were read.
+    told the number of pairs that were read. With a `folder` the pairs are kept in temporary files there, and not in
+    memory.
 
     Raises CorpusError for a file that cannot be read or is not a table, for two files of unequal length, and if no pair
-    is left.
+    is left; and RunError if the pairs cannot be kept.
     """
     notes: dict[str, list[str]] = {name: [] for name in names}
-    pairs = Pairs()
+    sources, targets = _new_side(folder), _new_side(folder)
+    blank = 0
     rows = (
         read_two_files(*names)
         if two_files
@@ -75,14 +80,17 @@ def read_parallel(
     )
     for source, target in watched_rows(rows, watch, "reading"):
         if keep_blank or (source.strip() and target.strip()):
-            pairs.sources.append(source)
-            pairs.targets.append(target)
+            sources.append(source)
+            targets.append(target)
         else:
-            pairs.blank += 1
-    if not pairs:
-        raise CorpusError(names[0], f"it has no pair with text on both sides, only {pairs.blank:,} with a blank side")
-    pairs.notes = gather(notes)
-    return pairs
+            blank += 1
+    if not sources:
+        raise CorpusError(names[0], f"it has no pair with text on both sides, only {blank:,} with a blank side")
+    return Pairs(sources, targets, blank, gather(notes))
+
+
+def _new_side(folder: Path | None) -> list[str] | StoredTexts:
+    return [] if folder is None else StoredTexts(folder)
 
 
 def are_two_files(names: Sequence[str]) -> bool:
@@ -102,14 +110,16 @@ def read_split(
     two_files: bool,
     columns: Columns | None = None,
     watch: Watch = unwatched,
+    folder: Path | None = None,
 ) -> tuple[Pairs, Pairs]:
     """The training and the validation pairs; without `valid` these are the last ones of the training text.
 
-    Raises CorpusError if they cannot be read or are too few.
+    With a `folder` they are kept in temporary files there. Raises CorpusError if they cannot be read or are too few.
     """
-    pairs = read_parallel(names, two_files=two_files, columns=columns, watch=watch)
+    pairs = read_parallel(names, two_files=two_files, columns=columns, watch=watch, folder=folder)
     if valid:
-        return pairs, read_parallel(valid, two_files=are_two_files(valid), columns=columns, watch=watch)
+        two_files = are_two_files(valid)
+        return pairs, read_parallel(valid, two_files=two_files, columns=columns, watch=watch, folder=folder)
     count = held_out_count(len(pairs))
     if not count:
         hint = "--valid FILE --valid FILE, source and target" if two_files else "--valid FILE"

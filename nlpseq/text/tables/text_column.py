@@ -30,7 +30,8 @@ def column_text(name: str, column: str) -> Iterator[str]:
     if index is None:
         raise CorpusError(where, f"it has no column `{column}`, only {', '.join(names)[:200]}", "--text-column NAME")
     skipped = None if keyed or (is_index(column, names) and not _has_header(filled)) else filled[0]
-    rows = (row for row in chain(first, table.rows) if row is not skipped and not is_blank(row))
+    rows: Iterator[Row] = (row for row in chain(first, table.rows) if row is not skipped and not is_blank(row))
+    rows = islice(rows, table.limit)
     while piece := "".join(f"{cell_text(row.where, column, _cell(row, names, index))}\n" for row in islice(rows, 1000)):
         yield piece
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, Self
@@ -12,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq.text.encodings import to_utf8
+from nlpseq.text.tokenisers.counts import CountedTokeniser
 from nlpseq.text.tokenisers.subwords import SPACE_MARK
-from nlpseq.text.tokenisers.tokeniser import NUM_BYTES, SPACE, Tokeniser, by_frequency, checked_units, damaged
+from nlpseq.text.tokenisers.tokeniser import NUM_BYTES, SPACE, Tokeniser, checked_units, damaged
+
+BLOCK = 1 << 14  # characters that are worked on at once, so that their code points stay in the processor's cache
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -23,6 +25,7 @@ class ByteTokeniser(Tokeniser):
 
     kind = "byte"
     description = "bytes: 256 tokens, any language, long sequences"
+    encoded_alone = None
 
     @classmethod
     def train(cls, lines: Iterable[str], vocabulary_size: int) -> Self:
@@ -44,20 +47,26 @@ class ByteTokeniser(Tokeniser):
         return spell_character(token) or super().spell(token)
 
 
-class CharTokeniser(Tokeniser):
+class CharTokeniser(CountedTokeniser):
     """ASCII characters are their bytes; the most frequent other characters are units, ties in code point order."""
 
     kind = "char"
     description = "characters; rare ones in bytes"
+    encoded_alone = None
+    counted_alone = None
 
     @classmethod
-    def train(cls, lines: Iterable[str], vocabulary_size: int) -> Self:
-        counts: Counter[str] = Counter()
-        for line in lines:
-            if not line.isascii():
-                counts.update(line)
-        characters = [character for character in by_frequency(counts) if _is_character_unit(character)]
-        return cls(characters[: vocabulary_size - NUM_BYTES])
+    def candidates(cls, text: str) -> dict[str, int]:
+        if text.isascii():
+            return {}
+        blocks = (_code_points(text[start : start + BLOCK]) for start in range(0, len(text), BLOCK))
+        code_points = np.concatenate([block[block >= 0x80] for block in blocks])
+        found, counts = np.unique(code_points, return_counts=True)
+        return dict(zip(map(chr, found.tolist()), counts.tolist(), strict=True))
+
+    @classmethod
+    def is_unit(cls, text: str) -> bool:
+        return _is_character_unit(text)
 
     @classmethod
     def from_payload(cls, payload: Any) -> Self:
@@ -67,7 +76,13 @@ class CharTokeniser(Tokeniser):
         return list(self.units)
 
     def encode(self, text: str, *, exact: bool = True) -> NDArray[np.int32]:
-        code_points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+        if text.isascii():
+            return np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int32)
+        blocks = [self._encode(text[start : start + BLOCK]) for start in range(0, len(text), BLOCK)]
+        return np.concatenate(blocks)
+
+    def _encode(self, text: str) -> NDArray[np.int32]:
+        code_points = _code_points(text)
         ids = self._table[code_points]
         unknown = ids < 0
         return _spell_in_utf8(code_points, ids, unknown) if unknown.any() else ids
@@ -83,6 +98,10 @@ class CharTokeniser(Tokeniser):
         table[0xDC80:0xDD00] = np.arange(0x80, 0x100)  # a lone surrogate is an escaped byte
         table[[ord(unit) for unit in self.units]] = np.arange(NUM_BYTES, self.size)
         return table
+
+
+def _code_points(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
 def _is_character_unit(text: str) -> bool:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable
-from itertools import chain
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nlpseq.text.encodings import to_utf8
-from nlpseq.text.tokenisers.subwords import SubwordModel, train_subword_model
+from nlpseq.text.tokenisers.subwords import SubwordModel, sample_lines, train_subword_model
 from nlpseq.text.tokenisers.tokeniser import NUM_BYTES, Tokeniser, damaged
 
 
@@ -25,7 +23,10 @@ class SubwordTokeniser(Tokeniser):
 
     @classmethod
     def train(cls, lines: Iterable[str], vocabulary_size: int) -> Self:
-        return cls(train_subword_model(cls.kind, lines, vocabulary_size - NUM_BYTES))
+        sample = sample_lines(lines)
+        tokeniser = cls(train_subword_model(cls.kind, sample, vocabulary_size - NUM_BYTES))
+        tokeniser.learned_from = sum(map(len, sample)) + len(sample)
+        return tokeniser
 
     @classmethod
     def from_payload(cls, payload: Any) -> Self:
@@ -40,11 +41,7 @@ class SubwordTokeniser(Tokeniser):
         return base64.b64encode(self._model.model).decode("ascii")
 
     def encode(self, text: str, *, exact: bool = True) -> NDArray[np.int32]:
-        runs = self._model.split(text)
-        spelled: list[Iterable[int]] = [()] * len(runs)
-        spelled[0::2] = self._model.encode(runs[0::2])
-        spelled[1::2] = [to_utf8(run) for run in runs[1::2]]
-        return np.fromiter(chain.from_iterable(spelled), np.int32)
+        return self._model.encode(text)
 
 
 class UnigramTokeniser(SubwordTokeniser):

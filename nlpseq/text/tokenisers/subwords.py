@@ -1,11 +1,11 @@
 """Word pieces by sentencepiece, for all text that it does not change.
 
 Sentencepiece writes a space as U+2581, reserves U+2585, drops NUL and refuses lone surrogates. So these characters and
-all control characters, newlines included, never reach it: a text is split around them, and the caller spells them in
-bytes. All other text round-trips exactly, with identity normalisation, no space added in front, no space removed, and
-byte fallback. No piece crosses a control character, and a tab costs a token.
+all control characters, newlines included, never reach it: a text is cut around them, and they are spelled in bytes. All
+other text round-trips exactly, with identity normalisation, no space added in front, no space removed, and byte
+fallback. No piece crosses a control character, and a tab costs a token.
 
-A piece may start with spaces, but has no space after another character, so the pieces of a run are those of its words.
+A piece may start with spaces, but has no space after another character, so the pieces of a text are those of its words.
 Words are repeated, so their ids are remembered. This makes encoding several times faster and costs some megabytes;
 scripts without spaces gain nothing.
 
@@ -18,10 +18,14 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nlpseq.errors import TokeniserError
+from nlpseq.text.encodings import to_utf8
 
 SPACE_MARK = "\u2581"
 SAMPLE_CHARACTERS = 5_000_000
@@ -29,11 +33,10 @@ LONGEST_RUN = 300  # characters that sentencepiece gets at once in training; lon
 COVERAGE = 0.9995  # fraction of the corpus' characters that the alphabet covers, if half of the units are enough
 
 _NUM_BYTES = 256
-MOST_REMEMBERED = 100_000  # words whose ids are remembered
+MOST_REMEMBERED = 100_000  # words whose ids are remembered, and as many older ones
 LONGEST_REMEMBERED = 32  # characters of such a word, with the spaces before it
 _RESERVED = "\x00-\x1f\x7f-\x9f\u2581\u2585\ud800-\udfff"
-_WORD = re.compile(" *[^ ]+| +")
-_RESERVED_RUN = re.compile(f"([{_RESERVED}]+)")
+_WORD = re.compile(f" *[^ {_RESERVED}]+| +|[{_RESERVED}]+")
 _RESERVED_CHARACTER = re.compile(f"[{_RESERVED}]")
 
 
@@ -61,42 +64,51 @@ class SubwordModel:
             raise TokeniserError("tokeniser", "its sentencepiece model does not start with the 256 bytes")
         if SPACE_MARK not in pieces:
             raise TokeniserError("tokeniser", "its sentencepiece model has no piece for a space")
-        self.words = _Words(self.processor)
         self.units = [piece.replace(SPACE_MARK, " ") for piece in pieces[1 + _NUM_BYTES :]]
+        self.words = RememberedWords(self.processor, len(pieces))
 
-    def split(self, text: str) -> list[str]:
-        """Runs for `encode` at even indices, and runs to spell in bytes at odd indices."""
-        return _RESERVED_RUN.split(text) if self.model else ["", text, ""]
-
-    def encode(self, runs: list[str]) -> list[list[int]]:
-        """The ids of each run; no run may hold a reserved character."""
+    def encode(self, text: str) -> NDArray[np.int32]:
+        """Ids [T] of any text."""
         if not self.model:
-            return [[] for _ in runs]
-        return [[token for word in _WORD.findall(run) for token in self.words[word]] for run in runs]
+            return np.frombuffer(to_utf8(text), np.uint8).astype(np.int32)
+        joined = b"".join(map(self.words.__getitem__, _WORD.findall(text)))
+        return np.frombuffer(joined, self.words.dtype).astype(np.int32)
 
 
-class _Words(dict[str, list[int]]):
-    """The ids of words, computed when they are first needed."""
+class RememberedWords(dict[str, bytes]):
+    """The ids of words, as bytes of the type `dtype`, computed when they are first needed.
 
-    def __init__(self, processor: Any) -> None:
+    MOST_REMEMBERED words are kept, and as many that were kept before them.
+    """
+
+    def __init__(self, processor: Any, num_pieces: int) -> None:
         self._processor = processor
+        self._older: dict[str, bytes] = {}
+        self.dtype = np.dtype(np.uint16 if num_pieces <= 1 << 16 else np.uint32)
 
-    def __missing__(self, word: str) -> list[int]:
-        ids = [token - 1 for token in self._processor.Encode(word, out_type=int)]
+    def __missing__(self, word: str) -> bytes:
+        ids = self._older.get(word)
+        if ids is None:
+            ids = np.array(self._spelled(word), self.dtype).tobytes()
         if len(self) >= MOST_REMEMBERED:
+            self._older = dict(self)
             self.clear()
         if len(word) <= LONGEST_REMEMBERED:
             self[word] = ids
         return ids
 
+    def _spelled(self, word: str) -> list[int]:
+        if _RESERVED_CHARACTER.match(word):
+            return list(to_utf8(word))
+        return [token - 1 for token in self._processor.Encode(word, out_type=int)]
 
-def train_subword_model(kind: str, lines: Iterable[str], num_units: int) -> bytes:
+
+def train_subword_model(kind: str, sample: Sequence[str], num_units: int) -> bytes:
     """Learn at most `num_units` units by `kind`, "unigram" or "bpe": the model's bytes, empty without a unit.
 
     The alphabet (one unit for each character, always with the space) takes at most half of the units; the rarest
     characters are spelled in bytes. The same lines give the same model.
     """
-    sample = list(sample_lines(lines))
     alphabet = _alphabet(sample, max(1, num_units // 2))
     if num_units < 1 or not alphabet:
         return b""
@@ -151,7 +163,7 @@ def sample_lines(lines: Iterable[str]) -> list[str]:
     return kept
 
 
-def _alphabet(sample: list[str], most: int) -> list[str]:
+def _alphabet(sample: Sequence[str], most: int) -> list[str]:
     """The space and the most frequent characters until COVERAGE is reached; empty if there are no characters."""
     counts: Counter[str] = Counter()
     for line in sample:

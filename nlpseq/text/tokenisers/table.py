@@ -24,6 +24,12 @@ def train_tokeniser(kind: str, lines: Iterable[str], vocabulary_size: int) -> To
     The vocabulary is smaller if the corpus is too small for `vocabulary_size`; see the tokeniser's `size`. Raises
     TokeniserError for an unknown kind and for a size below 256.
     """
+    check_request(kind, vocabulary_size)
+    return TOKENISERS[kind].train(lines, vocabulary_size)
+
+
+def check_request(kind: str, vocabulary_size: int) -> None:
+    """Raises TokeniserError for an unknown kind of tokens and for a vocabulary that cannot hold the bytes."""
     if kind not in TOKENISERS:
         near = get_close_matches(kind, TOKENISERS, 1)
         hint = f"did you mean {near[0]}?" if near else "choose one of " + ", ".join(TOKENISERS)
@@ -34,7 +40,6 @@ def train_tokeniser(kind: str, lines: Iterable[str], vocabulary_size: int) -> To
             f"a vocabulary of {vocabulary_size} cannot hold the {NUM_BYTES} bytes",
             "ask for 256 or more",
         )
-    return TOKENISERS[kind].train(lines, vocabulary_size)
 
 
 def load_tokeniser(data: bytes) -> Tokeniser:

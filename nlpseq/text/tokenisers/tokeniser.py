@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -42,6 +41,8 @@ class Tokeniser(ABC):
 
     kind: ClassVar[str]
     description: ClassVar[str]
+    encoded_alone: ClassVar[int | None] = 4_000_000  # characters before worker processes start; None: any number
+    learned_from: int | None = None  # characters of the sample that it was trained on just now; None: the whole text
 
     def __init__(self, units: Sequence[str]) -> None:
         self.units = tuple(units)
@@ -131,11 +132,6 @@ def damaged(reason: str) -> TokeniserError:
 
 def _unknown_token(token: int, size: int) -> TokeniserError:
     return TokeniserError("tokeniser", f"there is no token {token}: ids go from 0 to {size - 1}")
-
-
-def by_frequency(counts: Counter[str]) -> list[str]:
-    """The texts, most frequent first, ties in code point order."""
-    return [text for text, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 
 def checked_units(payload: Any, is_unit: Callable[[str], bool]) -> list[str]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq.text.encodings import to_utf8
-from nlpseq.text.tokenisers.tokeniser import NEWLINE, NUM_BYTES, SPACE, Tokeniser, by_frequency, checked_units
+from nlpseq.text.tokenisers.counts import CountedTokeniser
+from nlpseq.text.tokenisers.tokeniser import NEWLINE, NUM_BYTES, SPACE, checked_units
 
 LONGEST_WORD = 1000  # characters; a longer "word" is not a unit, so a text may be cut inside it
+UNKNOWN = -1  # in the place of an id
 
 _NEVER_IN_A_WORD = re.compile("[ \n\ud800-\udfff]")
 
 
-class WordTokeniser(Tokeniser):
+class WordTokeniser(CountedTokeniser):
     """Words between single spaces, most frequent first, ties in code point order.
 
     Two units in a row imply one space between them; every other space is a byte token. Words are cut at U+0020 alone,
@@ -33,12 +35,12 @@ class WordTokeniser(Tokeniser):
         self._ids = {"\n": NEWLINE} | {unit: NUM_BYTES + index for index, unit in enumerate(units)}
 
     @classmethod
-    def train(cls, lines: Iterable[str], vocabulary_size: int) -> Self:
-        counts: Counter[str] = Counter()
-        for line in lines:
-            counts.update(line.split(" "))
-        words = [word for word in by_frequency(counts) if _is_word_unit(word)]
-        return cls(words[: vocabulary_size - NUM_BYTES])
+    def candidates(cls, text: str) -> list[str]:
+        return text.replace("\n", " ").split(" ")
+
+    @classmethod
+    def is_unit(cls, text: str) -> bool:
+        return _is_word_unit(text)
 
     @classmethod
     def from_payload(cls, payload: Any) -> Self:
@@ -57,8 +59,9 @@ class WordTokeniser(Tokeniser):
         words = text.replace("\n", " \n ").split(" ")
         if not exact:
             words = [word for word in words if word]
-        ids = list(map(self._ids.get, words))
-        return np.array(_spell_unknown_words(words, ids), np.int32)
+        ids = np.fromiter(map(self._ids.get, words, repeat(UNKNOWN)), np.int32, len(words))
+        unknown = np.flatnonzero(ids == UNKNOWN)
+        return _with_spelled_words(ids, unknown, [words[index] for index in unknown]) if len(unknown) else ids
 
     def _join(self, tokens: list[int]) -> bytes:
         return b"".join(map(self.piece, [None, *tokens[:-1]], tokens))
@@ -73,24 +76,27 @@ def _is_word_unit(text: str) -> bool:
     return 0 < len(text) <= LONGEST_WORD and not _NEVER_IN_A_WORD.search(text)
 
 
-def _spell_unknown_words(words: list[str], ids: list[int | None]) -> list[int]:
-    """Ids with every unknown word in bytes, and with the spaces around it that no pair of units implies.
+def _with_spelled_words(
+    ids: NDArray[np.int32],  # [N] of words, UNKNOWN for some
+    unknown: NDArray[np.int64],  # [U], the positions of these
+    words: list[str],  # [U]
+) -> NDArray[np.int32]:
+    """Ids [T] with every unknown word in bytes, and with the spaces around it that no pair of units implies.
 
-    `words` has "\\n" between lines and "" between two spaces; neighbours within a line are one space apart.
+    There are newlines between lines and "" between two spaces; neighbours within a line are one space apart.
     """
-    spelled: list[int] = []
-    done = 0
-    for index in _indices_of_none(ids):
-        spelled.extend(ids[done:index])  # type: ignore[arg-type]  # none of these is None
-        if index and words[index - 1] != "\n":
-            spelled.append(SPACE)
-        spelled.extend(to_utf8(words[index]))
-        done = index + 1
-        if done < len(ids) and words[done] != "\n" and ids[done] is not None:
-            spelled.append(SPACE)
-    spelled.extend(ids[done:])  # type: ignore[arg-type]
+    data = np.frombuffer(to_utf8(" ".join(words) + " "), np.uint8)  # no word has a space
+    ends = np.flatnonzero(data == SPACE)
+    lengths = np.diff(ends, prepend=-1) - 1
+    around = np.concatenate([[NEWLINE], ids, [NEWLINE]])
+    before, after = around[unknown] != NEWLINE, ~np.isin(around[unknown + 2], (NEWLINE, UNKNOWN))
+    widths = np.ones(len(ids), np.int64)
+    widths[unknown] = before + lengths + after
+    stops = np.cumsum(widths)
+    spelled = np.full(stops[-1], SPACE, np.int32)
+    is_known = ids != UNKNOWN
+    spelled[stops[is_known] - 1] = ids[is_known]
+    letters = np.flatnonzero(data != SPACE)
+    moves = (stops - widths)[unknown] + before - (ends - lengths)  # of each word, from `data` to `spelled`
+    spelled[letters + np.repeat(moves, lengths)] = data[letters]
     return spelled
-
-
-def _indices_of_none(ids: list[int | None]) -> list[int]:
-    return [index for index, token in enumerate(ids) if token is None] if None in ids else []

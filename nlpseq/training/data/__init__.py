@@ -1,1 +1,12 @@
-"""Texts to batches of token ids, on disk and on the device."""
+"""Texts to batches of token ids, on disk and on the device.
+
+corpus.py      corpora to token streams
+batches.py     batches of a token stream
+pairs.py       parallel text to batches
+labels.py      labelled texts to batches
+encoding.py    rows of texts to ids, by one process or by several
+sentences.py   texts as ids in files
+shuffled.py    the order in which training reads texts
+evidence.py    cross-fitted weights of evidence
+feed.py        copies arrays to a device
+"""

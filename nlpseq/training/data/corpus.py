@@ -2,16 +2,18 @@
 
 A corpus is read three times, piece by piece: to measure it, to train a tokeniser on the training part, and to write its
 tokens into the run folder, where they are memory-mapped. So only the file on disk grows with the corpus; the cost is
-that the text is decompressed and decoded three times. Without a validation file the last tenth of the characters is
-held out, at most half a million of them.
+that the text is decompressed and decoded three times. Worker processes share the counting of words and the encoding of
+a large corpus; what they do never depends on their number. Without a validation file the last tenth of the characters
+is held out, at most half a million of them.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,13 @@ from nlpseq.errors import CorpusError, RunError
 from nlpseq.evaluation.scores import TextSize
 from nlpseq.files import replace_file
 from nlpseq.text.checks.syntax import corpus_notes
-from nlpseq.text.formats import split_lines
 from nlpseq.text.progress import Watch, unwatched, watched_pieces
 from nlpseq.text.signature import TextHash
-from nlpseq.text.splits import CorpusSpan, Measured, measure, split
+from nlpseq.text.splits import CorpusSpan, Measured, measure, parted, split
 from nlpseq.text.stream import TokenStream, write_stream
-from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
+from nlpseq.text.tokenisers import Tokeniser, load_tokeniser
+from nlpseq.text.tokenisers.encoding import encode_pieces
+from nlpseq.text.tokenisers.learning import learn_tokeniser
 
 CHARACTERS_ARE_ENOUGH = 6_000_000  # larger corpora are modelled in BPE tokens, not in characters
 VOCABULARY = {"word": 50_000, "bpe": 4096, "unigram": 4096, "byte": 256, "char": 16_384}
@@ -59,19 +62,21 @@ def tokenise_corpus(
     tokens: str = "auto",
     vocabulary_size: int | None = None,
     tokeniser: Tokeniser | None = None,
+    processes: int | None = None,
     watch: Watch = unwatched,
 ) -> TokenisedCorpus:
     """Read, split and tokenise a corpus into `folder`; `watch` is told how far it is.
 
-    A tokeniser is trained unless one is passed. Raises CorpusError if a source cannot be read, or has fewer than two
-    tokens for training or for validation.
+    A tokeniser is trained unless one is passed. `processes` share a large corpus, by default one for each core. Raises
+    CorpusError if a source cannot be read, or has fewer than two tokens for training or for validation.
     """
     whole = measure(CorpusSpan(tuple(names)), watch)
     kind = tokeniser.kind if tokeniser else choose_tokens(tokens, whole.characters)
     train, held_out = _parts(names, valid, whole, kind)
+    length = _length(train, whole)
     if tokeniser is None:
-        pieces = watched_pieces(train.pieces(), watch, "learning a vocabulary", _length(train, whole))
-        tokeniser = train_tokeniser(kind, split_lines(pieces), vocabulary_size or VOCABULARY[kind])
+        pieces = watched_pieces(train.pieces(), watch, "learning a vocabulary", length)
+        tokeniser = learn_tokeniser(kind, pieces, vocabulary_size or VOCABULARY[kind], processes)
     facts = {
         "corpus": list(names),
         "sha256": whole.sha256,
@@ -79,16 +84,14 @@ def tokenise_corpus(
         "train_until": train.stop,
         "valid": list(valid) if valid else list(names),
         "valid_is": "given" if valid else "held out" if held_out else "training text",
+        **_notes((*names, *valid), tokeniser.learned_from, length),
     }
-    if notes := _notes((*names, *valid)):
-        facts["notes"] = notes
-    pieces = watched_pieces(train.pieces(), watch, "tokenising", _length(train, whole))
-    frequencies, _, _ = _write(tokeniser, pieces, folder / "train.arrow")
-    held_out = held_out or train
-    length = None if valid else _length(held_out, whole)
-    pieces = watched_pieces(held_out.pieces(), watch, "tokenising the validation text", length)
-    _, size, sha256 = _write(tokeniser, pieces, folder / "valid.arrow")
-    facts |= {"train_tokens": int(frequencies.sum()), "valid_size": asdict(size), "valid_sha256": sha256}
+    text, rest = parted(CorpusSpan(tuple(names)).pieces(), length)
+    rest = (held_out or train).pieces() if valid or held_out is None else rest
+    of_valid = None if valid else _length(held_out or train, whole)
+    write = partial(_write, folder, tokeniser, processes, watch)
+    frequencies = write("tokenising", "train.arrow", text, length)
+    facts |= {"train_tokens": int(frequencies.sum()), **_write_valid(write, rest, of_valid)}
     _write_rest(folder, tokeniser, frequencies, facts)
     return open_tokenised(folder)
 
@@ -116,26 +119,55 @@ def _length(span: CorpusSpan, whole: Measured) -> int:
     return (whole.characters if span.stop is None else span.stop) - span.start
 
 
-def _write(tokeniser: Tokeniser, pieces: Iterable[str], path: Path) -> tuple[np.ndarray, TextSize, str]:
-    """Encode a text into a token file: the counts [V] of its tokens, its size and its SHA-256."""
-    frequencies, size, text = np.zeros(tokeniser.size, np.int64), TextSize(), TextHash()
+def _write(
+    folder: Path,
+    tokeniser: Tokeniser,
+    processes: int | None,
+    watch: Watch,
+    work: str,
+    name: str,
+    pieces: Iterable[str],
+    length: int | None,
+) -> np.ndarray:
+    """Encode a text of `length` characters, if that is known, into a token file: the counts [V] of its tokens."""
+    frequencies = np.zeros(tokeniser.size, np.int64)
 
     def encoded() -> Iterator[np.ndarray]:
-        for piece in pieces:
-            ids = tokeniser.encode(piece, exact=False)
-            np.add(frequencies, np.bincount(ids, minlength=tokeniser.size), out=frequencies)
-            size.add(piece)
-            text.add(piece)
-            size.tokens += len(ids)
+        done = 0
+        watch(work, done, length)
+        for ids, counts, characters in encode_pieces(tokeniser, pieces, processes):
+            np.add(frequencies, counts, out=frequencies)
             yield ids
+            done += characters
+            watch(work, done, length)
 
-    write_stream(path, encoded(), tokeniser.size)
-    return frequencies, size, text.sha256
+    write_stream(folder / name, encoded(), tokeniser.size)
+    return frequencies
 
 
-def _notes(names: Sequence[str]) -> list[str]:
-    """Notes on corpora that are not plain text, with commands that convert them."""
-    return [note for name in dict.fromkeys(names) for note in corpus_notes(name)]
+def _write_valid(write: Callable[..., np.ndarray], pieces: Iterable[str], length: int | None) -> dict[str, Any]:
+    """Encode the validation text: the facts about it."""
+    size, digest = TextSize(), TextHash()
+
+    def sized() -> Iterator[str]:
+        for piece in pieces:
+            size.add(piece)
+            digest.add(piece)
+            yield piece
+
+    size.tokens = int(write("tokenising the validation text", "valid.arrow", sized(), length).sum())
+    return {"valid_size": asdict(size), "valid_sha256": digest.sha256}
+
+
+def _notes(names: Sequence[str], sample: int | None, characters: int) -> dict[str, Any]:
+    """Notes on corpora that are not plain text, with commands that convert them, and on a sampled vocabulary."""
+    notes = [note for name in dict.fromkeys(names) for note in corpus_notes(name)]
+    facts: dict[str, Any] = {"notes": notes} if notes else {}
+    if sample is None or sample >= characters:
+        return facts
+    of_all = f"{sample / 1e6:,.1f} of {characters / 1e6:,.1f} million characters"
+    notes.append(f"the vocabulary is learned from a sample of {of_all}")
+    return {"notes": notes, "vocabulary_from": sample}
 
 
 def open_tokenised(folder: Path) -> TokenisedCorpus:

@@ -4,11 +4,16 @@ A weight that is counted on a text itself knows the text's label, and a network 
 the texts are divided into folds, and each text is read with weights counted on all folds but its own. Validation texts
 and new texts are read with weights counted on all folds. A fold is a stretch of the corpus, because adjacent texts are
 often about one thing (a film, an author), and their weights would know it.
+
+The texts are counted some at a time, so memory depends on the size of the tables alone: 40 bytes for each row and label
+while they are counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nlpseq.models.evidence import evidence_rows, table_rows, weigh
-from nlpseq.training.data.labels import LabelledCorpus
+from nlpseq.training.data.labels import LabelledCorpus, TokenisedTexts
+from nlpseq.training.data.sentences import Sentences
 
 FOLDS = 5
+TEXTS_AT_ONCE, TOKENS_AT_ONCE = 1 << 16, 1 << 19  # while they are counted
 
 
 class CrossFitted:
@@ -33,11 +40,11 @@ class CrossFitted:
         """N-grams have up to `longest` tokens; `place` copies the tables [K, R, C] to the device that reads them."""
         self.longest = longest
         self.vocabulary_size = corpus.tokeniser.size
-        counts = _count(corpus, longest)
+        self.folds = Folds(corpus.train, corpus.label_counts)
+        counts = _count(corpus, longest, self.folds)
         whole = counts.sum(0)
         self.table = weigh(whole)  # [R, C]
         self._tables = place(np.stack([weigh(whole - fold) for fold in counts]))  # [K, R, C]
-        self.folds = _folds(corpus.train.labels)  # [N], of the training texts
 
     def of(self, ids: Tensor, folds: Tensor) -> Tensor:
         """The weights [T, B, O*C] of texts `ids` [T, B] that belong to the folds `folds` [B]."""
@@ -45,28 +52,75 @@ class CrossFitted:
         return torch.cat([self._tables[folds, order_rows] for order_rows in rows], -1)
 
 
-def _folds(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The fold of each text [N]: the texts of each label, in their order, are cut into FOLDS stretches."""
-    folds = np.empty_like(labels)
-    for label in np.unique(labels):
-        indices = np.flatnonzero(labels == label)
-        folds[indices] = np.arange(len(indices)) * FOLDS // len(indices)
-    return folds
+class Folds:
+    """The fold of each training text: the texts of each label, in their order, are cut into FOLDS stretches.
+
+    Only the ends of the stretches are kept, so memory does not grow with the number of texts.
+    """
+
+    def __init__(self, texts: TokenisedTexts, counts: NDArray[np.int64]) -> None:
+        """`counts` [C] are the numbers of texts of each label."""
+        self._texts = texts
+        self._starts = np.full((len(counts), FOLDS), len(texts))  # the index of the first text of each label and fold
+        seen = np.zeros_like(counts)
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            labels = texts.label_file[start : start + TEXTS_AT_ONCE]
+            for label in np.unique(labels):
+                indices = np.flatnonzero(labels == label)
+                folds = (seen[label] + np.arange(len(indices))) * FOLDS // counts[label]
+                firsts, places = np.unique(folds, return_index=True)
+                self._starts[label, firsts] = np.minimum(self._starts[label, firsts], start + indices[places])
+                seen[label] += len(indices)
+
+    def __getitem__(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The folds [B] of the texts at the indices `chosen` [B]."""
+        return self.of(chosen, self._texts.label_file[chosen])
+
+    def of(self, chosen: NDArray[np.int64], labels: NDArray[Any]) -> NDArray[np.int64]:
+        """The same, with the texts' labels [B]."""
+        starts = self._starts[labels]
+        folds: NDArray[np.int64] = np.where(chosen[:, None] >= starts, np.arange(FOLDS), 0).max(1)
+        return folds
 
 
-def _count(corpus: LabelledCorpus, longest: int) -> NDArray[np.int64]:
+def _count(corpus: LabelledCorpus, longest: int, folds: Folds) -> NDArray[np.int64]:
     """The number of texts [K, R, C] of each fold and label that contain each n-gram."""
-    texts, size, labels = corpus.train.texts, corpus.tokeniser.size, len(corpus.labels)
-    rows = table_rows(longest, size)
-    owner = np.repeat(np.arange(len(corpus.train)), texts.lengths)
-    rows_by_order = evidence_rows(texts.ids.astype(np.int64)[:, None], longest, size)
-    position = np.arange(len(texts.ids)) - texts.starts[owner]  # of each token in its text
-    folds = _folds(corpus.train.labels)
+    rows, labels = table_rows(longest, corpus.tokeniser.size), len(corpus.labels)
     counts = np.zeros(FOLDS * rows * labels, np.int64)
-    for order, order_rows in enumerate(rows_by_order):
-        complete = position >= order  # the n-gram starts in the same text
-        keys = np.unique(owner[complete] * rows + order_rows[complete, 0])  # an n-gram counts once in a text
-        text, row = keys // rows, keys % rows
-        cells = (folds[text] * rows + row) * labels + corpus.train.labels[text]
-        counts += np.bincount(cells, minlength=len(counts))
+    for first, last in _spans(corpus.train.texts):
+        own_labels = corpus.train.label_file[first:last].astype(np.int64)
+        own_folds = folds.of(np.arange(first, last), own_labels)
+        for text, row in _ngrams(corpus.train.texts, first, last, longest, corpus.tokeniser.size):
+            cells = np.sort((own_folds[text] * rows + row) * labels + own_labels[text])
+            starts = _starts(cells)
+            counts[cells[starts]] += np.diff(starts, append=len(cells))
     return counts.reshape(FOLDS, rows, labels)
+
+
+def _spans(texts: Sentences) -> Iterator[tuple[int, int]]:
+    """Spans of texts with about TOKENS_AT_ONCE tokens each."""
+    for start in range(0, len(texts.lengths), TEXTS_AT_ONCE):
+        pieces = texts.lengths[start : start + TEXTS_AT_ONCE].cumsum() // TOKENS_AT_ONCE
+        ends = [*(np.flatnonzero(np.diff(pieces)) + 1).tolist(), len(pieces)]
+        yield from pairwise([start, *(start + end for end in ends)])
+
+
+def _ngrams(
+    texts: Sentences, first: int, last: int, longest: int, vocabulary_size: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The n-grams of each length in some texts: the text, counted from `first`, and the table row, each once."""
+    starts = texts.starts[first : last + 1]
+    ids = texts.ids[starts[0] : starts[-1]].astype(np.int64)
+    owner = np.repeat(np.arange(last - first), np.diff(starts))
+    position = np.arange(len(ids)) - (starts[:-1] - starts[0])[owner]  # of each token in its text
+    rows = table_rows(longest, vocabulary_size)
+    for order, order_rows in enumerate(evidence_rows(ids[:, None], longest, vocabulary_size)):
+        complete = position >= order  # the n-gram starts in the same text
+        keys = np.sort(owner[complete] * rows + order_rows[complete, 0])
+        keys = keys[_starts(keys)]  # an n-gram counts once in a text
+        yield keys // rows, keys % rows
+
+
+def _starts(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each value starts in a sorted array; `np.unique` is thirty times slower, because its hashes collide."""
+    return np.flatnonzero(np.append(True, values[1:] != values[:-1])[: len(values)])

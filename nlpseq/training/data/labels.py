@@ -1,11 +1,16 @@
-"""Labelled texts to batches of token ids."""
+"""Labelled texts to batches of token ids.
+
+The texts are read once and kept in temporary files, then a tokeniser is learned from them, and their ids are written
+into the run folder, from which each batch is read. So memory does not grow with the number of texts. The cost is disk
+space: the uncompressed text and 12 bytes a text until training begins, and the ids and 10 bytes a text after that.
+"""
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,14 +19,16 @@ from numpy.typing import NDArray
 
 from nlpseq.errors import RunError
 from nlpseq.files import replace_file
-from nlpseq.models.classifier import text_ids
+from nlpseq.text.array_files import ArrayWriter, StoredArray
 from nlpseq.text.padding import Ids, together
 from nlpseq.text.progress import Watch, unwatched, watched_rows
 from nlpseq.text.tables.label_tables import LabelColumns
-from nlpseq.text.tables.labelled import LabelledTexts, has_no_spaces, label_names, read_parts, repeated, shared
+from nlpseq.text.tables.labelled import has_no_spaces, label_names
 from nlpseq.text.tables.notes import joined
+from nlpseq.text.tables.stored_labelled import LabelledPart, count_repeats, store_parts
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
-from nlpseq.training.data.sentences import Sentences
+from nlpseq.training.data.encoding import encode_texts
+from nlpseq.training.data.sentences import Sentences, SentenceWriter
 
 SHOWN_LABELS = 6
 VOCABULARY = {"word": 30_000, "bpe": 8192, "unigram": 8192, "byte": 256, "char": 16_384}
@@ -39,18 +46,23 @@ class TokenisedTexts(NamedTuple):
     """Labelled texts as ids."""
 
     texts: Sentences
-    labels: NDArray[np.int64]  # [N], indices into the list of labels
+    label_file: StoredArray  # [N], indices into the list of labels
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """All indices into the list of labels [N], in memory."""
+        return self.label_file[:].astype(np.int64)
 
     def __len__(self) -> int:  # of texts
-        return len(self.labels)
+        return len(self.label_file)
 
     def batch(self, chosen: NDArray[np.int64]) -> LabelledBatch:
         """The texts at the indices `chosen` as a batch."""
-        return LabelledBatch(*self.texts.padded(chosen), self.labels[chosen])
+        return LabelledBatch(*self.texts.padded(chosen), self.label_file[chosen].astype(np.int64))
 
     def in_order(self, batch_tokens: int) -> Iterator[tuple[NDArray[np.int64], LabelledBatch]]:
         """All texts in batches of at most `batch_tokens` tokens, short texts first, each with the texts' indices."""
-        for indices in together(self.texts.lengths, batch_tokens):
+        for indices in together(self.texts.lengths[:], batch_tokens):
             yield indices, self.batch(indices)
 
 
@@ -67,7 +79,7 @@ class LabelledCorpus:
     @property
     def label_counts(self) -> NDArray[np.int64]:
         """The number of training texts of each label [C]."""
-        return np.bincount(self.train.labels, minlength=len(self.labels))
+        return np.array(self.facts["label_counts"], np.int64)
 
 
 def tokenise_labelled(
@@ -83,20 +95,22 @@ def tokenise_labelled(
     lowercase: bool = True,
     longest: int = 1000,
     watch: Watch = unwatched,
+    processes: int | None = None,
 ) -> LabelledCorpus:
     """Read, split and tokenise labelled texts into `folder`; training texts are cut to `longest` tokens.
 
     Without `valid` some texts of each label are held out. A tokeniser is trained unless one is passed; without `labels`
-    they are those of the training texts, in order. `watch` is told how far it is. Raises CorpusError if a source cannot
-    be read, if too few texts are left for training, and for a label that is not one of `labels`.
+    they are those of the training texts, in order. `watch` is told how far it is. `processes` is the largest number of
+    processes that encode; None means one for each core. Raises CorpusError if a source cannot be read, if too few texts
+    are left for training, and for a label that is not one of `labels`; and RunError if a file cannot be written.
     """
-    train, held_out = read_parts(names, valid, columns, labels, watch)
+    train, held_out = store_parts(names, valid, folder, columns, labels, watch)
     labels = label_names(train, names[0]) if labels is None else list(labels)
     if tokeniser is None:
         tokeniser = _learn_tokeniser(train, tokens, vocabulary_size, lowercase=lowercase, watch=watch)
-    whole = _encode(tokeniser, train, labels, lowercase=lowercase, watch=watch)
-    train_texts, cut = _cut(whole, longest)
-    valid_texts = _encode(tokeniser, held_out, labels, lowercase=lowercase, watch=watch)
+    write = partial(_write, folder, tokeniser, labels, lowercase=lowercase, watch=watch, processes=processes)
+    cut = write("train", train, longest=longest)
+    write("valid", held_out, longest=None)
     facts = {
         "corpus": list(names),
         "columns": None if columns is None else list(columns),
@@ -105,24 +119,22 @@ def tokenise_labelled(
         "valid_is": "given" if valid else "held out",
         "cut": cut,
     }
-    _write(folder / "train.npz", train_texts)
-    _write(folder / "valid.npz", valid_texts)
     replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
     replace_file(folder / "corpus.json", json.dumps(facts).encode())
     return open_labelled(folder)
 
 
-def _facts(train: LabelledTexts, held_out: LabelledTexts, labels: Sequence[str]) -> dict[str, Any]:
+def _facts(train: LabelledPart, held_out: LabelledPart, labels: Sequence[str]) -> dict[str, Any]:
     """Facts about the texts for the model file: hashes, counts and notes."""
-    counts, (same, other) = train.counts, repeated(train)
+    counts, repeats = train.counts, count_repeats(train, held_out)
     facts = {
         "sha256": train.sha256,
         "texts": len(train),
         "labels": labels,
         "label_counts": [counts[label] for label in labels],
-        "repeated": len(same),
-        "contradicting": len(other),
-        "in_both_parts": len(shared(train, held_out)),
+        "repeated": repeats.same,
+        "contradicting": repeats.other,
+        "in_both_parts": repeats.shared,
         "valid_texts": len(held_out),
         "valid_sha256": held_out.sha256,
         "blank": train.blank + held_out.blank,
@@ -132,7 +144,7 @@ def _facts(train: LabelledTexts, held_out: LabelledTexts, labels: Sequence[str])
 
 
 def _learn_tokeniser(
-    texts: LabelledTexts, tokens: str, vocabulary_size: int | None, *, lowercase: bool, watch: Watch
+    texts: LabelledPart, tokens: str, vocabulary_size: int | None, *, lowercase: bool, watch: Watch
 ) -> Tokeniser:
     """Train a tokeniser; its kind and size depend on the texts if they are left open."""
     kind = tokens
@@ -143,25 +155,37 @@ def _learn_tokeniser(
     return train_tokeniser(kind, plain, vocabulary_size or VOCABULARY[kind])
 
 
-def _encode(
-    tokeniser: Tokeniser, texts: LabelledTexts, labels: Sequence[str], *, lowercase: bool, watch: Watch
-) -> TokenisedTexts:
-    indices = {label: index for index, label in enumerate(labels)}
+def _write(
+    folder: Path,
+    tokeniser: Tokeniser,
+    labels: Sequence[str],
+    part: str,
+    texts: LabelledPart,
+    *,
+    lowercase: bool,
+    longest: int | None,
+    watch: Watch,
+    processes: int | None,
+) -> int:
+    """Encode and write texts and their labels: the number of texts that were cut to `longest` tokens."""
     rows = watched_rows(texts.texts, watch, "tokenising", len(texts))
-    ids = Sentences.join([text_ids(tokeniser, text, lowercase=lowercase) for text in rows])
-    return TokenisedTexts(ids, np.array([indices[label] for label in texts.labels], np.int64))
+    cut = 0
+    with SentenceWriter(folder, f"{part}.texts", tokeniser.size) as file:
+        for encoded, further in encode_texts(
+            tokeniser, rows, len(texts), processes, lowercase=lowercase, longest=longest
+        ):
+            file.append(encoded)
+            cut += further
+    indices = {label: index for index, label in enumerate(labels)}
+    index_of = np.array([indices.get(label, -1) for label in texts.names])
+    with ArrayWriter(_labels_path(folder, part), np.min_scalar_type(len(labels))) as label_file:
+        for block in texts.blocks():
+            label_file.append(index_of[block.labels])
+    return cut
 
 
-def _cut(texts: TokenisedTexts, longest: int) -> tuple[TokenisedTexts, int]:
-    """Cut the middle out of texts of more than `longest` tokens: all texts, and the number of those cut."""
-    lengths = texts.texts.lengths
-    count = int((lengths > longest).sum())
-    if not count:
-        return texts, 0
-    head, tail = longest // 2, longest - longest // 2
-    whole = [texts.texts[index] for index in range(len(texts))]
-    cut = [np.concatenate([ids[:head], ids[-tail:]]) if len(ids) > longest else ids for ids in whole]
-    return TokenisedTexts(Sentences.join(cut), texts.labels), count
+def _labels_path(folder: Path, part: str) -> Path:
+    return folder / f"{part}.labels.npy"
 
 
 def open_labelled(folder: Path) -> LabelledCorpus:
@@ -169,21 +193,17 @@ def open_labelled(folder: Path) -> LabelledCorpus:
     try:
         facts = json.loads((folder / "corpus.json").read_text())
         tokeniser = load_tokeniser((folder / "tokeniser.json").read_bytes())
-        train, valid = (_read(folder / f"{name}.npz") for name in ("train", "valid"))
+        train, valid = (_open(folder, part) for part in ("train", "valid"))
         return LabelledCorpus(tokeniser, facts["labels"], train, valid, facts)
     except (OSError, ValueError, KeyError) as error:
         raise RunError(str(folder), f"the run's tokens cannot be read: {error}", "add --overwrite") from error
 
 
-def _write(path: Path, tokenised: TokenisedTexts) -> None:
-    packed, texts = io.BytesIO(), tokenised.texts
-    np.savez(packed, allow_pickle=False, ids=texts.ids, starts=texts.starts, labels=tokenised.labels)
-    replace_file(path, packed.getvalue())
-
-
-def _read(path: Path) -> TokenisedTexts:
-    with np.load(path, allow_pickle=False) as arrays:
-        return TokenisedTexts(Sentences(arrays["ids"], arrays["starts"]), arrays["labels"])
+def _open(folder: Path, part: str) -> TokenisedTexts:
+    texts, labels = Sentences.open(folder, f"{part}.texts"), StoredArray(_labels_path(folder, part))
+    if len(labels) != len(texts.lengths):
+        raise ValueError(f"the files of {part}.texts and {part}.labels do not belong together")
+    return TokenisedTexts(texts, labels)
 
 
 def text_notes(facts: Mapping[str, Any], longest: int) -> list[str]:

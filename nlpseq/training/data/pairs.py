@@ -2,13 +2,16 @@
 
 One tokeniser serves both sides. So names, numbers and word pieces that occur in both have one vector, and the model
 file has one vocabulary.
+
+The pairs are read once and kept in temporary files, then a tokeniser is learned from them, and their ids are written
+into the run folder, from which each batch is read. So memory does not grow with the number of pairs. The cost is disk
+space: the uncompressed text until training begins, and the ids and 16 bytes a pair after that.
 """
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -26,12 +29,14 @@ from nlpseq.text.tables.notes import joined
 from nlpseq.text.tables.pair_tables import Columns
 from nlpseq.text.tables.parallel import Pairs, read_split
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
-from nlpseq.training.data.sentences import Sentences
+from nlpseq.training.data.encoding import encode_pairs
+from nlpseq.training.data.sentences import Sentences, SentenceWriter
 
 CHARACTERS_ARE_ENOUGH = 30  # mean length of a text; longer texts are modelled in BPE tokens, not in characters
 VOCABULARY = {"word": 30_000, "bpe": 4096, "unigram": 4096, "byte": 256, "char": 16_384}
 LARGE, LARGE_VOCABULARY = 100_000, 8192  # from this number of pairs on, the vocabulary of word pieces is larger
 MANY_CHARACTERS = 1000  # different characters, which would fill most of a small vocabulary, so it is larger, too
+COUNTED = 1 << 20  # tokens that are counted at a time
 
 
 class Batch(NamedTuple):
@@ -78,7 +83,10 @@ class ParallelCorpus:
     @property
     def frequencies(self) -> NDArray[np.int64]:
         """The counts [V] of the tokens in the targets."""
-        return np.bincount(self.train.targets.ids, minlength=self.tokeniser.size)
+        ids, counts = self.train.targets.ids, np.zeros(self.tokeniser.size, np.int64)
+        for start in range(0, len(ids), COUNTED):
+            counts += np.bincount(ids[start : start + COUNTED], minlength=len(counts))
+        return counts
 
 
 def tokenise_pairs(
@@ -93,36 +101,45 @@ def tokenise_pairs(
     tokeniser: Tokeniser | None = None,
     longest: int = 200,
     watch: Watch = unwatched,
+    processes: int | None = None,
 ) -> ParallelCorpus:
     """Read, split and tokenise parallel text into `folder`; pairs of more than `longest` tokens are left out.
 
     Without `valid` the last pairs are held out. A tokeniser is trained unless one is passed. `watch` is told how far it
-    is. Raises CorpusError if a source cannot be read or too few pairs are left for training.
+    is. `processes` is the largest number of processes that encode; None means one for each core. Raises CorpusError if
+    a source cannot be read or too few pairs are left for training, and RunError if a file cannot be written.
     """
-    train, held_out = read_split(names, valid, two_files=two_files, columns=columns, watch=watch)
+    train, held_out = read_split(names, valid, two_files=two_files, columns=columns, watch=watch, folder=folder)
     if tokeniser is None:
         tokeniser = _learn_tokeniser(train, tokens, vocabulary_size, watch)
-    pairs = _encode_fitting(tokeniser, train, names[0], longest, watch)
-    valid_pairs = _encode_fitting(tokeniser, held_out, (valid or names)[0], longest, watch)
+    counts = [
+        _write_fitting(folder, part, tokeniser, pairs, name, longest, watch, processes)
+        for part, pairs, name in (("train", train, names[0]), ("valid", held_out, (valid or names)[0]))
+    ]
     facts = {
         "corpus": list(names),
         "two_files": two_files,
         "columns": None if columns is None else list(columns),
-        "sha256": train.sha256,
-        "pairs": len(pairs),
-        "valid": list(valid or names),
-        "valid_is": "given" if valid else "held out",
-        "valid_sha256": held_out.sha256,
-        "blank": train.blank + held_out.blank,
-        "too_long": len(train) + len(held_out) - len(pairs) - len(valid_pairs),
+        **_facts(train, held_out, counts, list(valid or names), "given" if valid else "held out"),
     }
-    if notes := joined(train.notes, held_out.notes):
-        facts["notes"] = notes
     replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
-    for name, tokenised in (("train", pairs), ("valid", valid_pairs)):
-        _write(folder / f"{name}.npz", tokenised)
     replace_file(folder / "corpus.json", json.dumps(facts).encode())
     return open_pairs(folder)
+
+
+def _facts(train: Pairs, held_out: Pairs, counts: Sequence[int], valid: Sequence[str], valid_is: str) -> dict[str, Any]:
+    """Facts about the pairs for the model file: hashes, counts and notes; `counts` are those of the pairs kept."""
+    facts = {
+        "sha256": train.sha256,
+        "pairs": counts[0],
+        "valid": valid,
+        "valid_is": valid_is,
+        "valid_sha256": held_out.sha256,
+        "blank": train.blank + held_out.blank,
+        "too_long": len(train) + len(held_out) - sum(counts),
+    }
+    notes = joined(train.notes, held_out.notes)
+    return {**facts, "notes": notes} if notes else facts
 
 
 def _learn_tokeniser(pairs: Pairs, tokens: str, vocabulary_size: int | None, watch: Watch) -> Tokeniser:
@@ -133,43 +150,50 @@ def _learn_tokeniser(pairs: Pairs, tokens: str, vocabulary_size: int | None, wat
         kind = "char" if average <= CHARACTERS_ARE_ENOUGH else "bpe"
     size = vocabulary_size or VOCABULARY[kind]
     if vocabulary_size is None and kind in ("bpe", "unigram"):
-        alphabet = set().union(*pairs.sources, *pairs.targets)
-        size = LARGE_VOCABULARY if len(pairs) >= LARGE or len(alphabet) >= MANY_CHARACTERS else size
+        is_large = len(pairs) >= LARGE or _characters(chain(pairs.sources, pairs.targets)) >= MANY_CHARACTERS
+        size = LARGE_VOCABULARY if is_large else size
     texts = chain(pairs.sources, pairs.targets)
     return train_tokeniser(kind, watched_rows(texts, watch, "learning a vocabulary", 2 * len(pairs)), size)
 
 
-def _encode_fitting(tokeniser: Tokeniser, pairs: Pairs, name: str, longest: int, watch: Watch) -> TokenisedPairs:
-    """Encode the pairs with at most `longest` tokens on each side. Raises CorpusError if there are no such pairs."""
-    encoded = TokenisedPairs(
-        Sentences.encode(tokeniser, watched_rows(pairs.sources, watch, "tokenising the sources", len(pairs))),
-        Sentences.encode(tokeniser, watched_rows(pairs.targets, watch, "tokenising the targets", len(pairs))),
-    )
-    fits = np.maximum(encoded.sources.lengths, encoded.targets.lengths) <= longest
-    if not fits.any():
-        raise CorpusError(name, f"all of its pairs are longer than {longest} tokens", f"--longest {10 * longest}")
-    if fits.all():
-        return encoded
-    kept = np.flatnonzero(fits)
-    return TokenisedPairs(encoded.sources.chosen(kept), encoded.targets.chosen(kept))
+def _characters(texts: Iterable[str]) -> int:
+    """The number of different characters in texts."""
+    found: set[str] = set()
+    for text in texts:
+        found.update(text)
+    return len(found)
 
 
-def _write(path: Path, pairs: TokenisedPairs) -> None:
-    packed = io.BytesIO()
-    named = {
-        f"{side}_{name}": getattr(getattr(pairs, side), name)
-        for side in ("sources", "targets")
-        for name in ("ids", "starts")
-    }
-    np.savez(packed, allow_pickle=False, **named)
-    replace_file(path, packed.getvalue())
+def _write_fitting(
+    folder: Path,
+    part: str,
+    tokeniser: Tokeniser,
+    pairs: Pairs,
+    name: str,
+    longest: int,
+    watch: Watch,
+    processes: int | None,
+) -> int:
+    """Encode and write the pairs with at most `longest` tokens on each side: their number.
+
+    Raises CorpusError if there are no such pairs.
+    """
+    rows = watched_rows(zip(pairs.sources, pairs.targets, strict=True), watch, "tokenising the pairs", len(pairs))
+    with (
+        SentenceWriter(folder, f"{part}.sources", tokeniser.size) as source_file,
+        SentenceWriter(folder, f"{part}.targets", tokeniser.size) as target_file,
+    ):
+        for sources, targets in encode_pairs(tokeniser, rows, len(pairs), processes):
+            fits = np.maximum(sources.lengths, targets.lengths) <= longest
+            source_file.append(sources.chosen(fits))
+            target_file.append(targets.chosen(fits))
+        if not len(source_file):
+            raise CorpusError(name, f"all of its pairs are longer than {longest} tokens", f"--longest {10 * longest}")
+        return len(source_file)
 
 
-def _read(path: Path) -> TokenisedPairs:
-    with np.load(path, allow_pickle=False) as arrays:
-        return TokenisedPairs(
-            *(Sentences(arrays[f"{side}_ids"], arrays[f"{side}_starts"]) for side in ("sources", "targets"))
-        )
+def _open(folder: Path, part: str) -> TokenisedPairs:
+    return TokenisedPairs(*(Sentences.open(folder, f"{part}.{side}") for side in ("sources", "targets")))
 
 
 def open_pairs(folder: Path) -> ParallelCorpus:
@@ -177,6 +201,6 @@ def open_pairs(folder: Path) -> ParallelCorpus:
     try:
         facts = json.loads((folder / "corpus.json").read_text())
         tokeniser = load_tokeniser((folder / "tokeniser.json").read_bytes())
-        return ParallelCorpus(tokeniser, _read(folder / "train.npz"), _read(folder / "valid.npz"), facts)
+        return ParallelCorpus(tokeniser, _open(folder, "train"), _open(folder, "valid"), facts)
     except (OSError, ValueError, KeyError) as error:
         raise RunError(str(folder), f"the run's tokens cannot be read: {error}", "add --overwrite") from error

@@ -1,107 +1,105 @@
-"""Texts as ids, and the order in which training reads them.
-
-In each pass the texts are shuffled, sorted by length within windows of many batches, and cut into batches, which are
-shuffled again. So a batch holds texts of similar length, with little padding.
-"""
+"""Texts as ids: all ids one after the other, and where each text starts, in memory or in files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from nlpseq.models.translator import line_ids
-from nlpseq.text.padding import Ids, side_by_side, together
+from nlpseq.text.array_files import ArrayWriter, StoredArray, spans
+from nlpseq.text.padding import Ids, as_columns
+from nlpseq.text.stream import token_type
 from nlpseq.text.tokenisers import Tokeniser
+from nlpseq.training.data.encoding import Encoded
 
-WINDOW = 32  # batches in a window
-USUAL = 64  # texts in a batch, for the size of a window if only tokens are limited
+
+class Lengths:
+    """The number of tokens of each text [N], computed when it is asked for."""
+
+    def __init__(self, starts: NDArray[np.int64] | StoredArray) -> None:
+        self._starts = starts
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def __getitem__(self, span: slice) -> Ids:
+        first, last, _ = span.indices(len(self))
+        return np.diff(self._starts[first : max(first, last) + 1])
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:] if dtype is None else self[:].astype(dtype)
 
 
 class Sentences:
     """Texts as ids, each with the newline that ends it."""
 
-    def __init__(self, ids: NDArray[Any], starts: NDArray[np.int64]) -> None:
+    def __init__(self, ids: NDArray[Any] | StoredArray, starts: NDArray[np.int64] | StoredArray) -> None:
         self.ids = ids  # of all texts
         self.starts = starts  # [N + 1]
 
     @classmethod
-    def encode(cls, tokeniser: Tokeniser, texts: Iterable[str]) -> Sentences:
-        """Encode texts without newlines."""
-        return cls.join([line_ids(tokeniser, text) for text in texts])
+    def encode(cls, tokeniser: Tokeniser, texts: Iterable[str]) -> Self:
+        """Encode texts without newlines, in memory."""
+        ids = [line_ids(tokeniser, text) for text in texts]
+        return cls(np.concatenate(ids), np.array([0, *map(len, ids)], np.int64).cumsum())
 
     @classmethod
-    def join(cls, texts: Sequence[NDArray[Any]]) -> Sentences:
-        """Join texts that are ids already."""
-        lengths = np.array([0, *map(len, texts)], np.int64)
-        return cls(np.concatenate(texts), lengths.cumsum())
-
-    def chosen(self, indices: NDArray[np.int64]) -> Sentences:
-        """The texts at `indices`."""
-        return self.join([self[int(index)] for index in indices])
+    def open(cls, folder: Path, name: str) -> Self:
+        """The texts that a `SentenceWriter` wrote. Raises OSError or ValueError if they are gone or damaged."""
+        ids, starts = map(StoredArray, _paths(folder, name))
+        if starts[len(starts) - 1 :].tolist() != [len(ids)]:
+            raise ValueError(f"the files of {name} do not belong together")
+        return cls(ids, starts)
 
     @property
-    def lengths(self) -> Ids:
+    def lengths(self) -> Lengths:
         """The number of tokens of each text, its newline included [N]."""
-        return np.diff(self.starts)
+        return Lengths(self.starts)
 
     def __getitem__(self, index: int) -> NDArray[Any]:
-        return self.ids[self.starts[index] : self.starts[index + 1]]
+        start, stop = self.starts[index : index + 2].tolist()
+        return self.ids[start:stop]
 
     def padded(self, chosen: NDArray[np.int64]) -> tuple[Ids, Ids]:
         """The texts at the indices `chosen`, padded with newlines [T, B], and their lengths [B]."""
-        return side_by_side([self[int(index)] for index in chosen])
+        starts, ends = spans(self.starts, chosen, np.full(len(chosen), 2)).reshape(-1, 2).T
+        lengths = ends - starts
+        return as_columns(spans(self.ids, starts, lengths), lengths), lengths
 
 
-class Shuffled:
-    """Batches of shuffled texts, as indices, without end; `passes` and `position` are all that is needed to resume."""
+class SentenceWriter:
+    """Writes texts into two files of a folder, in a `with` statement. Raises RunError if that fails."""
 
-    def __init__(
-        self,
-        lengths: Ids,
-        batch_size: int | None,
-        seed: int,
-        *,
-        batch_tokens: int | None = None,
-        ties: Ids | None = None,
+    def __init__(self, folder: Path, name: str, vocabulary_size: int) -> None:
+        ids, starts = _paths(folder, name)
+        with ExitStack() as files:
+            self._ids = files.enter_context(ArrayWriter(ids, token_type(vocabulary_size)))
+            self._starts = files.enter_context(ArrayWriter(starts, np.int64))
+            self._starts.append(np.zeros(1, np.int64))
+            self._files = files.pop_all()
+
+    def append(self, texts: Encoded) -> None:
+        """Add texts."""
+        self._starts.append(self._ids.count + texts.lengths.cumsum())
+        self._ids.append(texts.ids)
+
+    def __len__(self) -> int:  # of texts
+        return self._starts.count - 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """A batch has at most `batch_size` texts and `batch_tokens` tokens, padding included; None means no limit.
+        self._files.__exit__(kind, error, trace)
 
-        `lengths` [N] are those of the texts. Texts of equal length are sorted by `ties` [N].
-        """
-        self.lengths = lengths
-        self.ties = lengths if ties is None else ties
-        self.batch_size = batch_size
-        self.window = WINDOW * min(batch_size or USUAL, len(lengths))
-        self.batch_tokens = batch_tokens
-        self.seed = seed
-        self.passes = 0
-        self.position = 0  # number of batches of this pass so far
-        self._plan: tuple[int, list[NDArray[np.int64]]] | None = None
 
-    def __len__(self) -> int:
-        """The number of batches in this pass."""
-        return len(self._batches())
-
-    def next(self) -> NDArray[np.int64]:
-        """The indices of the next batch's texts."""
-        if self.position >= len(self):
-            self.passes, self.position = self.passes + 1, 0
-        self.position += 1
-        return self._batches()[self.position - 1]
-
-    def _batches(self) -> list[NDArray[np.int64]]:
-        """The indices of the texts in each batch of this pass."""
-        if self._plan is None or self._plan[0] != self.passes:
-            generator = np.random.default_rng([self.seed, self.passes])
-            order = generator.permutation(len(self.lengths))
-            batches: list[NDArray[np.int64]] = []
-            for start in range(0, len(order), self.window):
-                window = order[start : start + self.window]
-                window = window[np.lexsort((self.ties[window], self.lengths[window]))]
-                groups = together(self.lengths[window], self.batch_tokens, self.batch_size)
-                batches += [window[group] for group in groups]
-            self._plan = self.passes, [batches[index] for index in generator.permutation(len(batches))]
-        return self._plan[1]
+def _paths(folder: Path, name: str) -> tuple[Path, Path]:
+    return folder / f"{name}.ids.npy", folder / f"{name}.starts.npy"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nlpseq.errors import Interrupted, NlpseqError
 from nlpseq.tasks import TASKS
-from nlpseq.training.distribution.launch import follow, read_hello
+from nlpseq.training.distribution.launch import follow, read_hello, take_device
 from nlpseq.training.distribution.processes import ProcessLost
 
 
@@ -27,14 +27,11 @@ def main() -> int:
     """Train as the first process says; the status of this process."""
     hello = read_hello(sys.stdin.buffer)
     threading.Thread(target=_end_with_first, args=(Path(hello.store),), daemon=True).start()
-    import torch
-
     from nlpseq.training.distribution.group import Group, file_store
 
-    if hello.request.training.device != "cpu" and torch.cuda.is_available():
-        torch.cuda.set_device(hello.index)
+    uses_gpu = take_device(hello.request, hello.index, hello.count)
     try:
-        group = Group(hello.index, hello.count, file_store(hello.store, hello.count))
+        group = Group(hello.index, hello.count, file_store(hello.store, hello.count), uses_gpu=uses_gpu)
         try:
             follow(TASKS[hello.task], hello.request, group)
         finally:

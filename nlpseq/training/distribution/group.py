@@ -54,14 +54,20 @@ def is_alive() -> None:
 class Group(Processes):
     """One of several processes. To be closed."""
 
-    def __init__(self, index: int, count: int, store: Store, *, check: Callable[[], None] = is_alive) -> None:
-        """`check` is called while this process waits, and raises ProcessLost if it knows of a process that ended."""
+    def __init__(
+        self, index: int, count: int, store: Store, *, uses_gpu: bool, check: Callable[[], None] = is_alive
+    ) -> None:
+        """Waits for the others. `check` is called meanwhile, and raises ProcessLost if it knows that one has ended."""
         self.index = index
         self.count = count
         self.store = store
         self.check = check
         self._values = 0  # number of values that were passed through the store
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        with self._losing():
+            store.set(f"here/{index}", pickle.dumps(True))
+        for other in range(count):
+            self._wait(f"here/{other}")
+        backend = "cpu:gloo,cuda:nccl" if uses_gpu else "gloo"
         with self._losing():
             dist.init_process_group(backend, store=store, rank=index, world_size=count, timeout=PATIENCE)
 

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ from typing import IO
 from nlpseq.errors import Interrupted, OptionError, RunError
 from nlpseq.tasks import TASKS, Task
 from nlpseq.training.distribution.processes import ALONE, Processes, ProcessLost
-from nlpseq.training.repeating import resuming
 from nlpseq.training.requests import Request
 from nlpseq.training.signals import stopping_on_signals
 
@@ -81,21 +81,23 @@ def _found(task: Task, request: Request) -> Iterator[Processes]:
     from nlpseq.training.distribution.group import Group, torchrun_store
 
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    _take_device(request, int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    local = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    uses_gpu = take_device(request, *local)
     try:
         with _dying_of_signals():
             store, index, count = torchrun_store()
-            group = Group(index, count, store)
+            group = Group(index, count, store, uses_gpu=uses_gpu)
     except (RuntimeError, ValueError, ProcessLost) as error:
         reason = str(error).splitlines()[0]
         raise RunError("torchrun", f"the processes do not find each other: {reason}", "torchrun --standalone") from None
     try:
-        group.confirm(_difference(group.from_first((task.name, _asked(request))), (task.name, _asked(request)), group))
+        own = task.name, _asked(request)
+        group.confirm(_difference(group.from_first(own), own))
         yield group
     except ProcessLost as lost:
         if group.first_has_ended():
             raise SystemExit(1) from None
-        raise RunError(str(request.out), str(lost), resuming(task, request.out)) from lost
+        raise RunError(str(request.out), str(lost)) from lost
     finally:
         group.close()
 
@@ -103,11 +105,11 @@ def _found(task: Task, request: Request) -> Iterator[Processes]:
 @contextmanager
 def _dying_of_signals() -> Iterator[None]:
     """Inside, Ctrl-C and SIGTERM end the process at once: Python's own handlers would wait for torch's code."""
-    held = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    in_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if in_main else ()
+    heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    held = {number: signal.signal(number, signal.SIG_DFL) for number in heard}
     try:
-        for number in held:
-            if held[number] != signal.SIG_IGN:
-                signal.signal(number, signal.SIG_DFL)
         yield
     finally:
         for number, handler in held.items():
@@ -122,9 +124,7 @@ def _asked(request: Request) -> dict[str, object]:
     return values
 
 
-def _difference(
-    first: tuple[str, dict[str, object]], own: tuple[str, dict[str, object]], group: Processes
-) -> OptionError | None:
+def _difference(first: tuple[str, dict[str, object]], own: tuple[str, dict[str, object]]) -> OptionError | None:
     """The error if this process is asked for something else than the first one."""
     hint = "the same command for each process"
     if first[0] != own[0]:
@@ -132,13 +132,13 @@ def _difference(
         return OptionError("tasks", what, hint)
     for name, value in own[1].items():
         if value != first[1][name]:
-            what = f"differs between processes: {first[1][name]!r} in the first, {value!r} in number {group.index + 1}"
+            what = f"differs between processes: {first[1][name]!r} in the first, {value!r} in another"
             return OptionError(name, what, hint)
     return None
 
 
-def _take_device(request: Request, index: int, count: int) -> None:
-    """Choose the GPU, or the threads, of one of `count` processes on this machine.
+def take_device(request: Request, index: int, count: int) -> bool:
+    """Choose the GPU, or else the threads, of one of `count` processes on this machine; whether it is a GPU.
 
     Raises OptionError if there are fewer GPUs than processes.
     """
@@ -149,8 +149,10 @@ def _take_device(request: Request, index: int, count: int) -> None:
             what = f"need a GPU each, and this machine has {gpus} for {count} of them"
             raise OptionError("processes", what, f"--processes {gpus}" if gpus > 1 else "--device cpu")
         torch.cuda.set_device(index)
-    elif "OMP_NUM_THREADS" not in os.environ:
+        return True
+    if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(threads_each(count))
+    return False
 
 
 def threads_each(count: int) -> int:
@@ -172,15 +174,17 @@ def _started(task: Task, request: Request) -> Iterator[Processes]:
         from nlpseq.training.distribution.group import Group, file_store
 
         threads = torch.get_num_threads()
-        _take_device(request, 0, request.processes)
+        uses_gpu = take_device(request, 0, request.processes)
         os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)
         try:
             store = file_store(str(folder / "store"), request.processes)
-            group = Group(0, request.processes, store, check=children.check)
+            group = Group(0, request.processes, store, uses_gpu=uses_gpu, check=children.check)
         except ProcessLost as lost:
             raise RunError(str(request.out), f"the processes do not find each other: {lost}") from lost
         try:
             yield group
+        except ProcessLost as lost:
+            raise RunError(str(request.out), str(lost)) from lost
         finally:
             group.close()
             torch.set_num_threads(threads)

@@ -342,7 +342,9 @@ class TaskRun(ABC):
 
     def chosen(self) -> str:
         """The values of training, and the kernel with the random seed, in a line each."""
-        machine = f"{self.choice.reason} | random seed {self.training.random_seed}"
+        count = self.processes.count
+        several = f"{count} processes | " if count > 1 else ""
+        machine = f"{self.choice.reason} | {several}random seed {self.training.random_seed}"
         return f"{chosen_values(self.training, self.run.length)}\n{machine}"
 
     def endings(self) -> list[str]:

@@ -18,7 +18,8 @@ from nlpseq.decoding.device.batches import MOST_TEXTS, MOST_TOKENS, Capacity, ba
 from nlpseq.decoding.device.search import DeviceSearch, Shape, Watch
 from nlpseq.decoding.ensemble import Ensemble, Member
 from nlpseq.decoding.sampling import SamplingOptions
-from nlpseq.decoding.translation import Drawing, Translations
+from nlpseq.decoding.translation import Translations
+from nlpseq.decoding.translation_options import Drawing
 from nlpseq.device import on_device
 from nlpseq.errors import BackendError
 from nlpseq.models import translator

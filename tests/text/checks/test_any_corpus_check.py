@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shlex
 import shutil
@@ -12,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from nlpseq.errors import OptionError
-from nlpseq.text.checks.corpus import check_corpus, corpus_kind
+from nlpseq.text.checks.corpus import check_corpora, check_corpus, corpus_kind
 from nlpseq.text.checks.syntax import syntax_note
 from nlpseq.text.formats import read_text
 from nlpseq.text.tables.label_tables import LabelColumns
+
+ROOT = Path(__file__).parents[3]
 
 KINDS = [
     ("a.txt", "one\ntwo\n", "text"),
@@ -108,3 +111,53 @@ def test_what_was_chosen_is_a_finding(tmp_path: Path) -> None:
     assert "source: column 2, target: column 4" in [finding.what for finding in found if finding.level == "note"]
     (fault,) = check_corpus(str(tmp_path / "a.tsv"), "pairs")
     assert (fault.level, fault.line, fault.hint) == ("fault", 1, "--columns 2,4")
+
+
+@pytest.mark.parametrize("kind", ["text", "gzip", "folder", "pairs", "files", "labels"])
+def test_the_display_is_told_how_far_the_check_is(kind: str, tmp_path: Path) -> None:
+    firsts = ["ab"[n % 2] + f" {n}" * (kind != "labels") for n in range(40_000)]
+    rows, suffix = "".join(f"{first}\tword {n} and {n + 1}\n" for n, first in enumerate(firsts)), "tsv"
+    if kind in ("text", "folder"):
+        suffix = "txt"
+    path = tmp_path / f"a.{suffix}"
+    path.write_text(rows)
+    if kind == "gzip":
+        path = tmp_path / "a.txt.gz"
+        path.write_bytes(gzip.compress(rows.encode()))
+    told: list[tuple[str, int, int | None]] = []
+    names, files = [str(tmp_path if kind == "folder" else path)], None
+    if kind == "files":
+        names, files = [], (str(path), str(path))
+    known = {"pairs": "pairs", "labels": "labels"}.get(kind, "text")
+    list(check_corpora(names, files, kind=known, watch=lambda *values: told.append(values)))  # type: ignore[arg-type]
+    reading = [(done, total) for work, done, total in told if work == "reading"]
+    if known == "text":
+        last = reading[0 if kind == "files" else -1]  # then come the pairs
+        assert last[1] == path.stat().st_size and 0 < last[0] <= last[1]
+        assert any(work == "comparing lines" for work, *_ in told)
+    if kind in ("pairs", "files", "labels"):
+        assert reading[-1] == (40_000, None)
+
+
+MEMORY = """
+import sys
+from nlpseq.text.checks.corpus import check_corpus
+findings = check_corpus(sys.argv[1], sys.argv[2])
+print([line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")][0])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell the peak memory")
+@pytest.mark.parametrize(("kind", "count"), [("text", 400_000), ("pairs", 60_000), ("labels", 250_000)])
+def test_memory_does_not_grow_with_the_corpus(kind: str, count: int, tmp_path: Path) -> None:
+    peaks = []
+    for rows in (count // 20, count):
+        path = tmp_path / f"{rows}.tsv"
+        with path.open("w") as file:
+            for number in range(rows):
+                first = "ab"[number % 2] if kind == "labels" else f"the source {number}"
+                file.write(f"{first}\tthe text has number {number * 7919} and more words than this, {number}\n")
+        command = [sys.executable, "-c", MEMORY, str(path), kind]
+        done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=True)
+        peaks.append(int(done.stdout) / 1024)
+    assert peaks[1] < peaks[0] + 40, f"{peaks} MB"

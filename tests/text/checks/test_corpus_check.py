@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nlpseq.errors import CorpusError
+from nlpseq.text.checks import spill, text_counts
 from nlpseq.text.checks import text as corpus_check
 from nlpseq.text.checks.corpus import check_corpus
 from nlpseq.text.checks.finding import Finding
@@ -110,17 +111,27 @@ def test_a_small_overlap_is_a_note_and_none_is_said(check) -> None:  # type: ign
     assert "no line of 40 bytes" in check(LONG[0], b"short\n")[1].what
 
 
-def test_beyond_the_most_hashes_the_finding_says_so(check, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(corpus_check, "MOST_HASHES", 10)
-    found = check(b"".join(LONG + LONG), b"".join(LONG[:20]))
-    again = next(each for each in found if "there before" in each.what)
-    counted = "10 of 400 lines (2.5%) (among the first 10 different ones)"
-    assert again.what == f"not blank, and there before: {counted}; repeated text is learned by heart"
-    assert any("are here too (among the first 10 different ones)" in each.what for each in found)
+def test_many_lines_are_compared_as_a_few_are(check, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    text, other = (
+        b"".join([b"\n", *LONG, b"new\n", *LONG[50:60], b"new\n"]),
+        b"".join([*LONG[:20], *LONG[:20], b"x" * 50]),
+    )
+    few = check(text, other)
+    monkeypatch.setattr(spill, "BLOCK", 7)
+    many = check(text, other)
+    assert many == few
+    again = next(each for each in many if "there before" in each.what)
+    assert (again.line, again.what) == (
+        203,
+        "not blank, and there before: 11 of 212 lines (5.2%); repeated text is learned by heart",
+    )
+    shared = next(each for each in many if "are here too" in each.what)
+    assert (shared.line, shared.what.split(" of the")[0]) == (2, "95.2%")
 
 
 def test_a_line_beyond_the_limit_is_checked_in_part(check, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(corpus_check, "LONGEST_LINE", 50)
+    for module in (corpus_check, text_counts):
+        monkeypatch.setattr(module, "LONGEST_LINE", 50)
     found = check(b"ok\n" + "猫".encode() * 40 + b"\n")
     assert any(each.what == "longer than 50 bytes, and not checked beyond: 1 line" for each in found)
     assert not any("UTF-8" in each.what for each in found)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from nlpseq.text.checks import label_counts, labels
 from nlpseq.text.checks.finding import Finding
 from nlpseq.text.checks.labels import check_labelled
 
@@ -61,3 +62,12 @@ def test_what_cannot_be_read_is_a_fault_of_its_line(tmp_path: Path) -> None:
 def test_texts_that_are_not_in_the_test_text_are_said(tmp_path: Path) -> None:
     found = _check(tmp_path, ROWS, [("a", "new"), ("b", "newer")])
     assert [one.what for one in found[1:]] == [f"none of the texts of {tmp_path / 'other.tsv'} is here too"]
+
+
+def test_labels_without_end_are_counted_up_to_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (label_counts, labels):
+        monkeypatch.setattr(module, "MOST_COUNTED", 60)
+    rows = [(f"label {number}", f"text {number}") for number in range(100)]
+    what = [finding.what for finding in _check(tmp_path, rows, rows[50:70])]
+    assert "only the first 60 different labels are counted; 40 texts have others" in what
+    assert not any("labels that are not here" in each for each in what)

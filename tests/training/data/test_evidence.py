@@ -15,6 +15,7 @@ from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.evidence import BUCKETS, evidence_rows, look_up, table_rows, weigh
 from nlpseq.text.padding import side_by_side
 from nlpseq.text.tokenisers import NEWLINE
+from nlpseq.training.data import evidence
 from nlpseq.training.data.evidence import FOLDS, CrossFitted
 from nlpseq.training.data.labels import LabelledCorpus, tokenise_labelled
 
@@ -37,7 +38,12 @@ def _ngrams(text: np.ndarray, longest: int) -> list[tuple[int, ...]]:
     return [tuple(ids[place - order : place + 1]) for order in range(longest) for place in range(order, len(ids))]
 
 
-def test_they_are_counted_on_the_other_folds(corpus: LabelledCorpus) -> None:
+@pytest.mark.parametrize("at_once", [(1 << 16, 1 << 19), (7, 1 << 19), (1 << 16, 30), (7, 13)])
+def test_they_are_counted_on_the_other_folds(
+    at_once: tuple[int, int], corpus: LabelledCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "TEXTS_AT_ONCE", at_once[0])
+    monkeypatch.setattr(evidence, "TOKENS_AT_ONCE", at_once[1])
     longest, train = 2, corpus.train
     fitted = CrossFitted(corpus, longest)
     folds = np.zeros(len(train), int)

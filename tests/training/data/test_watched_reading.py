@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.progress import ROWS
-from nlpseq.text.tokenisers import Tokeniser, train_tokeniser
+from nlpseq.text import compression
+from nlpseq.text.formats import open_corpus
+from nlpseq.text.progress import ROWS, Meter
+from nlpseq.text.tokenisers import TOKENISERS, Tokeniser, train_tokeniser
 from nlpseq.training.data.corpus import tokenise_corpus
 from nlpseq.training.data.labels import tokenise_labelled
 from nlpseq.training.data.pairs import tokenise_pairs
@@ -95,19 +98,56 @@ def test_rows_are_told_of_often_enough_for_a_bar(tmp_path: Path) -> None:
     assert [done for done, _ in watch.told["reading"]] == [0, ROWS, 2 * ROWS, 1200]
 
 
-def test_the_bytes_of_a_plain_file_are_known_and_not_those_in_a_compressed_one(tmp_path: Path) -> None:
-    import gzip
+@pytest.mark.parametrize("compressed", [False, True])
+def test_reading_is_told_in_bytes_of_the_files(compressed: bool, tmp_path: Path) -> None:
+    path = _text_file(tmp_path, 60_000, ending="\u00e9")
+    if compressed:
+        packed = tmp_path / "text.txt.gz"
+        packed.write_bytes(gzip.compress(path.read_bytes()))
+        path = packed
+    watch = Watcher()
+    tokenise_corpus([str(path)], (), _new(tmp_path / "run"), tokens="byte", watch=watch)
+    size = path.stat().st_size
+    told = watch.told["reading"]
+    assert {total for _, total in told} == {size}
+    assert told[0][0] == 0 and told[-1][0] == size
+    assert 0 < told[1][0] < size, "the first of two pieces"
 
-    plain = _text_file(tmp_path, ending="\u00e9")
-    packed = tmp_path / "text.txt.gz"
-    packed.write_bytes(gzip.compress(plain.read_bytes()))
-    size = plain.stat().st_size
-    for name, total in ((plain, size), (packed, None)):
-        watch = Watcher()
-        corpus = tokenise_corpus([str(name)], (), _new(tmp_path / "run"), tokens="byte", watch=watch)
-        done = size if total else corpus.facts["characters"]
-        assert watch.told["reading"][-1] == (done, total)
-        assert done != size or total, "characters and bytes differ"
+
+def test_a_folder_is_told_in_bytes_with_what_is_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    (folder / "deep").mkdir(parents=True)
+    _text_file(folder)
+    (folder / ".hidden").write_bytes(b"x" * 1000)
+    (folder / "picture.png").write_bytes(b"\x89PNG\0\0" * 500)
+    (folder / "deep" / "more.txt.gz").write_bytes(gzip.compress(b"more text\n" * 900))
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    watch = Watcher()
+    tokenise_corpus([str(folder)], (), _new(tmp_path / "run"), tokens="byte", watch=watch)
+    assert watch.told["reading"][-1] == (size, size)
+    meter = Meter()
+    assert "".join(open_corpus(str(folder), meter)).count("more text") == 900
+    assert meter.done == size
+
+
+def test_standard_input_and_bundled_corpora_are_told_in_characters(tmp_path: Path) -> None:
+    watch = Watcher()
+    corpus = tokenise_corpus(["reviews"], (), _new(tmp_path / "run"), tokens="byte", watch=watch)
+    assert watch.told["reading"][-1] == (corpus.facts["characters"], None)
+
+
+@pytest.mark.parametrize("kind", ["char", "word", "bpe"])
+def test_workers_do_not_hide_how_far_the_work_is(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TOKENISERS[kind], "encoded_alone", 1)
+    monkeypatch.setattr(compression, "PIECE_BYTES", 5000)
+    name, watch = str(_text_file(tmp_path)), Watcher()
+    corpus = tokenise_corpus(
+        [name], (), _new(tmp_path / "run"), tokens=kind, vocabulary_size=300, processes=2, watch=watch
+    )
+    told = watch.told["tokenising"]
+    assert told[0][0] == 0 and len(told) > 5
+    assert told[-1] == (corpus.facts["train_until"], corpus.facts["train_until"])
+    assert all(before < after for (before, _), (after, _) in pairwise(told))
 
 
 def _own_tokeniser() -> Tokeniser:

@@ -144,7 +144,7 @@ def test_processes_that_are_asked_for_different_things_are_refused(tmp_path: Pat
     )
     assert done.returncode == 1
     told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert told == ["error: --hidden-size: differs between processes: 8 in the first, 9 in number 2 (process 2 of 2)"]
+    assert told == ["error: --hidden-size: differs between processes: 8 in the first, 9 in another (process 2 of 2)"]
     assert not out.exists()
 
 

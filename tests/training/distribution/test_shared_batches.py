@@ -19,6 +19,7 @@ from nlpseq.models.model_file import read_tensors
 from nlpseq.tasks import COMMANDS
 from nlpseq.training.distribution.exchange import GradientExchange
 from nlpseq.training.distribution.processes import ALONE, Exchange, Moment, Processes, Share
+from nlpseq.training.loop import Run
 from nlpseq.training.requests import make_request
 
 RARELY_EQUAL = 1e-5  # sums over a batch are rounded otherwise
@@ -143,8 +144,7 @@ def _train(
     request = make_request(task, corpora, {"out": out, "device": "cpu", **options})
     run = task.load("run")(request, processes=processes)
     if late:
-        run.run.updates.late = True
-        run.run.step_taker = run.run._step_taker(None)
+        run.run = Run(run.task, run.training, run.folder, late=True, processes=processes)
     losses = []
     try:
         for progress in run.progress():

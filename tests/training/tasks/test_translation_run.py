@@ -21,7 +21,8 @@ from nlpseq.models.translator import LONGEST, TranslatorOptions
 from nlpseq.text.tokenisers import NEWLINE, ByteTokeniser
 from nlpseq.training.data import pairs as pairs_module
 from nlpseq.training.data.pairs import TokenisedPairs, tokenise_pairs
-from nlpseq.training.data.sentences import Sentences, Shuffled
+from nlpseq.training.data.sentences import Sentences
+from nlpseq.training.data.shuffled import Shuffled
 from nlpseq.training.options import CorpusOptions, TranslationTraining
 from nlpseq.training.requests import TranslatorRequest
 from nlpseq.training.tasks import translation
