@@ -188,8 +188,10 @@ def last_that_pays(speed_ups: Mapping[int, float]) -> int:
 class Measured:
     """What was measured so far; each is measured when it is first asked for."""
 
-    def __init__(self, data: Path | None, folder: Path) -> None:
-        self.data, self.folder = data, folder
+    def __init__(self, data: Path | None, folder: Path, *, trains: bool) -> None:
+        """`trains` is whether `training` is wanted."""
+        self.data, self.folder, self.trains = data, folder, trains
+        self.training: dict[str, dict[int, float]] = {}  # seconds of a step of each workload, by processes
 
     @cached_property
     def sums(self) -> list[list[float]]:
@@ -205,13 +207,15 @@ class Measured:
 
     @cached_property
     def shares(self) -> dict[str, dict[str, Any]]:
-        """The steps of each workload."""
+        """The steps of each workload; where `training` is wanted, it is measured right after them."""
         found = {}
-        for name in WORKLOADS:
-            _say(f"steps of {WORKLOADS[name].name}")
+        for name, workload in WORKLOADS.items():
+            _say(f"steps of {workload.name}")
             data = None if self.data is None else str(self.data)
             job = {"function": "shares", "workload": name, "data": data, "folder": str(self.folder / name)}
             found[name] = scaling_runs.result(scaling_runs.start(job))
+            if self.trains:
+                self.training[name] = self._trained(name)
         return found
 
     @cached_property
@@ -219,20 +223,16 @@ class Measured:
         """The workloads with one core for each process."""
         return {name: _model(shares) for name, shares in self.shares.items()}
 
-    @cached_property
-    def training(self) -> dict[str, dict[int, float]]:
-        """The seconds of a step of each workload by one and by two processes, in turn."""
-        found: dict[str, dict[int, float]] = {}
-        for name in self.shares:
-            _say(f"training of {WORKLOADS[name].name}")
-            rows: dict[int, list[list[float]]] = {1: [], 2: []}
-            for _ in range(scaling_runs.ROUNDS):
-                for count, seconds in rows.items():
-                    folder = str(self.folder / name)
-                    job = {"function": "training", "workload": name, "folder": folder, "processes": count}
-                    seconds.append(scaling_runs.result(scaling_runs.start(job)))
-            found[name] = {count: float(np.median(seconds, 0).mean()) for count, seconds in rows.items()}
-        return found
+    def _trained(self, name: str) -> dict[int, float]:
+        """The seconds of a step of a workload by one and by two processes, in turn."""
+        _say(f"training of {WORKLOADS[name].name}")
+        rows: dict[int, list[list[float]]] = {1: [], 2: []}
+        for _ in range(scaling_runs.ROUNDS):
+            for count, seconds in rows.items():
+                folder = str(self.folder / name)
+                job = {"function": "training", "workload": name, "folder": folder, "processes": count}
+                seconds.append(scaling_runs.result(scaling_runs.start(job)))
+        return {count: float(np.median(seconds, 0).mean()) for count, seconds in rows.items()}
 
 
 def _say(what: str) -> None:
@@ -554,8 +554,10 @@ def main() -> None:
     given = parser.parse_args()
     tables = {"machine": machine()}
     with tempfile.TemporaryDirectory() as folder:
-        measured = Measured(given.data if given.data.is_dir() else None, Path(folder))
-        for part in given.part or PARTS:
+        parts = given.part or list(PARTS)
+        trains = not {"predict", "price"}.isdisjoint(parts)
+        measured = Measured(given.data if given.data.is_dir() else None, Path(folder), trains=trains)
+        for part in parts:
             for name, table in PARTS[part](measured, PRICES | dict(given.price)).items():
                 tables[name] = markdown(table)
     for text in tables.values():

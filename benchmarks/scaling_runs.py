@@ -137,7 +137,7 @@ class Counter:
         """Nothing is left to do."""
 
 
-def request_of(workload: Workload, data: str | None, folder: str, **more: Any) -> tuple[Any, Any]:
+def request_of(workload: Workload, data: str | None, folder: str) -> tuple[Any, Any]:
     """The task of a workload and a request for a run that is far longer than what is timed."""
     from nlpseq.tasks import COMMANDS
     from nlpseq.training.requests import make_request
@@ -145,7 +145,7 @@ def request_of(workload: Workload, data: str | None, folder: str, **more: Any) -
     found = [] if data is None else [Path(data, name) for name in workload.files]
     corpora: Sequence[Path] = found if found and all(path.exists() for path in found) else ()
     files = dict(zip(("source", "target"), corpora, strict=False)) if len(corpora) == 2 else {}
-    asked = {**workload.options, **files, "steps": 1_000_000, "validations": 1, "device": "cpu", "out": folder, **more}
+    asked = {**workload.options, **files, "steps": 1_000_000, "validations": 1, "device": "cpu", "out": folder}
     task = COMMANDS[workload.command]
     return task, make_request(task, () if files else corpora, asked)
 
