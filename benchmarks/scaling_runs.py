@@ -101,13 +101,19 @@ def sums(index: int, store: str) -> list[tuple[int, float]]:
     from nlpseq.training.distribution.group import Group, file_store
 
     rows = []
-    with closing(Group(index, 2, file_store(store, 2), uses_gpu=False)) as group:
+    group, loss = Group(index, 2, file_store(store, 2), uses_gpu=False, on_one_machine=True), torch.zeros(())
+    with closing(group):
         for size in SIZES:
+            parameter = torch.zeros(size // 4, requires_grad=True)
+            parameter.grad = torch.zeros(size // 4)
+            exchange = group.exchange({"all": parameter})
+            exchange.finish(loss)  # opens the memory that the processes share
             tensors = [torch.zeros(size // 4) for _ in range(max(1, min(REPEATS, COLD // size)))]
             seconds = []
             for number in range(REPEATS + UNTIMED):
+                parameter.grad = tensors[number % len(tensors)]
                 started = time.perf_counter()
-                group.wait(group.start_sum(tensors[number % len(tensors)]))
+                exchange.finish(loss)
                 seconds.append(time.perf_counter() - started)
             rows.append((size, float(np.median(seconds[UNTIMED:]))))
     return rows
@@ -120,6 +126,7 @@ class Counter:
     dense: float = 0.0  # numbers
     sparse: list[tuple[int, int]] = field(default_factory=list)  # rows and their width
     messages: int = 0
+    on_one_machine: bool = False
 
     def from_first(self, value: Any) -> Any:
         """The value."""

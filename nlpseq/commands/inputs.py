@@ -62,7 +62,7 @@ class LineOptions:
 
     processes: int | None = option(
         None,
-        "most worker processes, if many lines wait [default: one for each core, or 1 if threads use all cores]",
+        "most worker processes [default: what is fastest]",
         minimum=1,
         maximum=MOST,
         usual=True,

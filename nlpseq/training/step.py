@@ -166,8 +166,7 @@ class HostStep(Step):
             self.task.settle()
             total += float(loss.detach())
             count += units
-        self.exchange.finish()
-        total = float(self.exchange.total(torch.tensor(total, dtype=torch.float64)))
+        total = float(self.exchange.finish(torch.tensor(total, dtype=torch.float64)))
         outcome = Outcome(plan.step + 1, count, (total, self.updates.gradient_norm()))
         if outcome.finite:
             self.updates.step(plan.fraction, plan.scales)
@@ -294,8 +293,7 @@ class DeviceStep(Step):
     @torch.no_grad()
     def _update(self, loss: Tensor, settings: Tensor) -> Tensor:
         """Clip, update and average, unless loss or norm are not finite. Returns both as a tensor [2]."""
-        self.exchange.finish()
-        loss = self.exchange.total(loss)
+        loss = self.exchange.finish(loss)
         norm = self.updates.clip_on_device(settings[1])
         numbers = torch.stack([loss.float(), norm.float()])
         not_finite = ~numbers.isfinite().all()

@@ -21,6 +21,7 @@ State = dict[str, Tensor]  # of one parameter, by field; the fields are named as
 
 FIRST_DECAY = 0.9  # of the moving average of gradients
 SQUARE_DECAY = 0.99  # of the moving average of squared gradients in RMSprop
+IN_CACHE = 1 << 15  # numbers of a sparse gradient whose update stays in a core's cache
 TINY = 1e-8  # added to roots before something is divided by them
 
 
@@ -114,25 +115,22 @@ class SparseAdam:
             if not gradient.values().numel():
                 continue
             step = int(state["step"])
-            mean = _towards(state["exp_avg"], gradient, gradient.values(), 1 - FIRST_DECAY)
-            square = _towards(state["exp_avg_sq"], gradient, gradient.values().pow(2), 1 - self.decay)
             size = float(rate) * math.sqrt(1 - self.decay**step) / (1 - FIRST_DECAY**step)
-            parameter.add_(_at_rows(gradient, -size * mean.div_(square.sqrt_().add_(TINY))))
+            at_once = max(1, IN_CACHE * torch.get_num_threads() // parameter.shape[1])
+            pieces = (torch.split(tensor, at_once) for tensor in (gradient.indices()[0], gradient.values()))
+            for rows, values in zip(*pieces, strict=True):
+                mean = _towards(state["exp_avg"], rows, values, 1 - FIRST_DECAY)
+                square = _towards(state["exp_avg_sq"], rows, values.pow(2), 1 - self.decay)
+                change = mean.div_(square.sqrt_().add_(TINY)).mul_(-size)
+                parameter.index_copy_(0, rows, change.add_(parameter.index_select(0, rows)))
 
 
-def _towards(table: Tensor, gradient: Tensor, values: Tensor, weight: float) -> Tensor:
-    """Move the rows of a table that a sparse gradient names towards `values`: their new values."""
-    old = table.sparse_mask(gradient).values()
-    change = values.sub(old).mul_(weight)
-    table.add_(_at_rows(gradient, change))
-    return change.add_(old)
-
-
-def _at_rows(gradient: Tensor, values: Tensor) -> Tensor:
-    """A sparse tensor with the indices of a sparse gradient and other values."""
-    return torch.sparse_coo_tensor(
-        gradient.indices(), values, gradient.shape, is_coalesced=True, check_invariants=False
-    )
+def _towards(table: Tensor, rows: Tensor, values: Tensor, weight: float) -> Tensor:
+    """Move some rows of a table towards `values` [R, E]: their new values."""
+    old = table.index_select(0, rows)
+    change = values.sub(old).mul_(weight).add_(old)
+    table.index_copy_(0, rows, change)
+    return change
 
 
 @dataclass(frozen=True)

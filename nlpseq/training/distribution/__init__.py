@@ -3,7 +3,8 @@
     processes    what a run needs of its processes, and a run in one process
     launch       starts them, or finds those that torchrun has started
     group        processes that speak through torch.distributed
-    exchange     sums of gradients, while the backward pass goes on
+    exchange     sums of gradients between machines or GPUs, while the backward pass goes on
+    local_exchange, shared_memory  sums of gradients on one machine
     follower     a process that was started by another one
 
 Each process holds the whole model and trains on its columns of each batch. The batch, the random masks and the sum of

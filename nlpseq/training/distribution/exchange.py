@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from nlpseq.training.distribution.local_exchange import LocalExchange, open_local
+
 if TYPE_CHECKING:
     from nlpseq.training.distribution.group import Group
 
@@ -29,6 +31,7 @@ class GradientExchange:
         self.bundles: list[list[str]] = []  # names of parameters, in the order in which they are sent; empty at first
         self._ready: list[str] = []  # names of the parameters whose gradients are complete
         self._is_open = False
+        self.local: LocalExchange | None = None
         self._sent: list[tuple[Any, list[Tensor], Tensor]] = []  # the work, the gradients and what was sent
         for name, parameter in parameters.items():
             hook: Any = parameter.register_post_accumulate_grad_hook
@@ -36,6 +39,8 @@ class GradientExchange:
 
     def begin(self) -> None:
         """As `Exchange.begin`."""
+        if self.local is not None:
+            return
         self._ready.clear()
         self._sent.clear()
         self._is_open = True
@@ -52,11 +57,23 @@ class GradientExchange:
     def _ready_set(self) -> set[str]:
         return set(self._ready)
 
-    def finish(self) -> None:
-        """As `Exchange.finish`."""
+    def finish(self, loss: Tensor) -> Tensor:
+        """As `Exchange.finish`; after the first step in shared memory, if there is any."""
+        if self.local is not None:
+            return self.local.finish(loss)
         self._is_open = False
-        if not self.bundles:
+        is_first_step = not self.bundles
+        if is_first_step:
             self.bundles = self._bundled(self.group.from_first(self._ready))
+        self._finish_sums()
+        summed = loss.clone()
+        self.group.wait(self.group.start_sum(summed))
+        if is_first_step and self.group.on_one_machine and loss.device.type == "cpu":
+            self.local = open_local(self.parameters, self.group)
+            self.group.memory = None if self.local is None else self.local.memory
+        return summed
+
+    def _finish_sums(self) -> None:
         for bundle in self.bundles[len(self._sent) :]:
             self._send(bundle)
         for work, gradients, sent in self._sent:
@@ -89,9 +106,3 @@ class GradientExchange:
         else:
             sent = torch.cat([value.flatten() for value in gradients]) if len(gradients) > 1 else gradients[0]
         self._sent.append((self.group.start_sum(sent), gradients, sent))
-
-    def total(self, loss: Tensor) -> Tensor:
-        """As `Exchange.total`."""
-        summed = loss.clone()
-        self.group.wait(self.group.start_sum(summed))
-        return summed

@@ -31,7 +31,8 @@ def main() -> int:
 
     uses_gpu = take_device(hello.request, hello.index, hello.count)
     try:
-        group = Group(hello.index, hello.count, file_store(hello.store, hello.count), uses_gpu=uses_gpu)
+        store = file_store(hello.store, hello.count)
+        group = Group(hello.index, hello.count, store, uses_gpu=uses_gpu, on_one_machine=True)
         try:
             follow(TASKS[hello.task], hello.request, group)
         finally:

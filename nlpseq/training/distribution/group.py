@@ -24,6 +24,7 @@ from torch import Tensor
 from nlpseq.errors import NlpseqError
 from nlpseq.training.distribution.exchange import GradientExchange
 from nlpseq.training.distribution.processes import Exchange, Moment, Processes, ProcessLost, Value
+from nlpseq.training.distribution.shared_memory import SharedMemory
 
 Store = Any  # torch's, which holds bytes by name
 
@@ -47,7 +48,7 @@ def torchrun_store() -> tuple[Store, int, int]:
     return store, index, count
 
 
-def is_alive() -> None:
+def know_nothing() -> None:
     """Raises ProcessLost if another process is known to have ended; here nothing is known."""
 
 
@@ -55,13 +56,22 @@ class Group(Processes):
     """One of several processes. To be closed."""
 
     def __init__(
-        self, index: int, count: int, store: Store, *, uses_gpu: bool, check: Callable[[], None] = is_alive
+        self,
+        index: int,
+        count: int,
+        store: Store,
+        *,
+        uses_gpu: bool,
+        on_one_machine: bool,
+        check: Callable[[], None] = know_nothing,
     ) -> None:
         """Waits for the others. `check` is called meanwhile, and raises ProcessLost if it knows that one has ended."""
         self.index = index
         self.count = count
         self.store = store
         self.check = check
+        self.on_one_machine = on_one_machine
+        self.memory: SharedMemory | None = None  # once gradients are summed in it
         self._values = 0  # number of values that were passed through the store
         with self._losing():
             store.set(f"here/{index}", pickle.dumps(True))
@@ -106,13 +116,16 @@ class Group(Processes):
 
     def agree(self, moment: Moment) -> Moment:
         """As `Processes.agree`."""
-        own = torch.tensor(list(map(int, moment)), dtype=torch.int64)
-        all_moments = [torch.empty_like(own) for _ in range(self.count)]
-        with self._losing():
-            dist.all_gather(all_moments, own)
-        stops = [int(values[0]) for values in all_moments]
-        _, save, total = all_moments[0].tolist()
-        return Moment(next(filter(None, stops), 0), bool(save), total)
+        if self.memory is not None:
+            moments = self.memory.tell(moment).astype(np.int64)
+        else:
+            own = torch.tensor(list(map(int, moment)), dtype=torch.int64)
+            told = [torch.empty_like(own) for _ in range(self.count)]
+            with self._losing():
+                dist.all_gather(told, own)
+            moments = torch.stack(told).numpy()
+        _, save, total = moments[0].tolist()
+        return Moment(next(filter(None, moments[:, 0].tolist()), 0), bool(save), total)
 
     def from_first(self, value: Value) -> Value:
         """As `Processes.from_first`."""

@@ -86,7 +86,7 @@ def _found(task: Task, request: Request) -> Iterator[Processes]:
     try:
         with _dying_of_signals():
             store, index, count = torchrun_store()
-            group = Group(index, count, store, uses_gpu=uses_gpu)
+            group = Group(index, count, store, uses_gpu=uses_gpu, on_one_machine=local[1] == count)
     except (RuntimeError, ValueError, ProcessLost) as error:
         reason = str(error).splitlines()[0]
         raise RunError("torchrun", f"the processes do not find each other: {reason}", "torchrun --standalone") from None
@@ -178,7 +178,7 @@ def _started(task: Task, request: Request) -> Iterator[Processes]:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)
         try:
             store = file_store(str(folder / "store"), request.processes)
-            group = Group(0, request.processes, store, uses_gpu=uses_gpu, check=children.check)
+            group = Group(0, request.processes, store, uses_gpu=uses_gpu, on_one_machine=True, check=children.check)
         except ProcessLost as lost:
             raise RunError(str(request.out), f"the processes do not find each other: {lost}") from lost
         try:

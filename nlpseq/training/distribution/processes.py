@@ -58,11 +58,8 @@ class Exchange(Protocol):
     def begin(self) -> None:
         """Called before the last backward pass of a step."""
 
-    def finish(self) -> None:
-        """Replace each gradient by its sum over all processes."""
-
-    def total(self, loss: Tensor) -> Tensor:
-        """The sum of a scalar tensor over all processes."""
+    def finish(self, loss: Tensor) -> Tensor:
+        """Replace each gradient by its sum over all processes; the sum of the losses, a scalar tensor."""
 
 
 class _NoExchange:
@@ -71,11 +68,8 @@ class _NoExchange:
     def begin(self) -> None:
         """As `Exchange.begin`."""
 
-    def finish(self) -> None:
+    def finish(self, loss: Tensor) -> Tensor:
         """As `Exchange.finish`."""
-
-    def total(self, loss: Tensor) -> Tensor:
-        """As `Exchange.total`."""
         return loss
 
 
@@ -87,6 +81,7 @@ class Processes:
 
     index = 0  # of this process
     count = 1
+    on_one_machine = False  # and several
 
     @property
     def is_first(self) -> bool:
