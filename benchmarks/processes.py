@@ -34,7 +34,7 @@ from nlpseq.models.model_file import read_tensors
 NLPSEQ = [sys.executable, "-m", "nlpseq"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "nlpseq"]
 DATA = Path(__file__).parents[1] / "../shared/data"
-ROUNDS = 5
+ROUNDS = 3
 
 Rows = list[tuple[str, str]]
 

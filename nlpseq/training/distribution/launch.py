@@ -28,8 +28,11 @@ from nlpseq.tasks import TASKS, Task
 from nlpseq.training.distribution.processes import ALONE, Processes, ProcessLost
 from nlpseq.training.requests import Request
 from nlpseq.training.signals import stopping_on_signals
+from nlpseq.workers import available_cores
 
 FOLLOWER = "nlpseq.training.distribution.follower"
+# gloo asks the network of the machine itself, even if the machine has no name in any other
+LOOPBACK = {"linux": {"GLOO_SOCKET_IFNAME": "lo"}, "darwin": {"GLOO_SOCKET_IFNAME": "lo0"}}.get(sys.platform, {})
 LAST_SECONDS = 5.0  # that a started process has to end by itself
 
 
@@ -157,8 +160,7 @@ def take_device(request: Request, index: int, count: int) -> bool:
 
 def threads_each(count: int) -> int:
     """The number of threads of each of `count` processes on this machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // count)
+    return max(1, available_cores() // count)
 
 
 @contextmanager
@@ -175,7 +177,8 @@ def _started(task: Task, request: Request) -> Iterator[Processes]:
 
         threads = torch.get_num_threads()
         uses_gpu = take_device(request, 0, request.processes)
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)
+        for name, value in LOOPBACK.items():
+            os.environ.setdefault(name, value)
         try:
             store = file_store(str(folder / "store"), request.processes)
             group = Group(0, request.processes, store, uses_gpu=uses_gpu, on_one_machine=True, check=children.check)
@@ -193,9 +196,6 @@ def _started(task: Task, request: Request) -> Iterator[Processes]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
-
-
 class Children:
     """The processes that the first one has started."""
 
@@ -206,12 +206,13 @@ class Children:
         """Start a process."""
         threads = str(threads_each(hello.count))
         environment = {
-            "GLOO_SOCKET_IFNAME": LOOPBACK,
+            **LOOPBACK,
             **{name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")},
             **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
         }
         child = subprocess.Popen(
-            [sys.executable, "-m", FOLLOWER],
+            [sys.executable, "-P", "-m", FOLLOWER],  # -P: modules of the user's folder are not imported
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env=environment,
