@@ -180,7 +180,7 @@ def continuing(run: TaskRun) -> str:
     """The command that continues a stopped run, or "" if nothing was saved; a second signal may stop it before."""
     if not run.folder.resume.exists():
         return ""
-    return resuming(TASKS[run.name], run.folder.path)
+    return resuming(TASKS[run.name], run.folder.path, *run.as_many)
 
 
 def stopped(run: TaskRun | None, *, resumed: bool) -> str:

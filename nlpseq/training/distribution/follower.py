@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import threading
 from contextlib import suppress
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from nlpseq.errors import Interrupted, NlpseqError
 from nlpseq.tasks import TASKS
-from nlpseq.training.distribution.launch import follow, read_hello, take_device
+from nlpseq.training.distribution.launch import follow, read_hello, remove_store, take_device
 from nlpseq.training.distribution.processes import ProcessLost
 
 
@@ -19,7 +18,7 @@ def _end_with_first(store: Path) -> None:
     """Wait until the first process has closed its end of the pipe, which it also does when it is killed."""
     with suppress(OSError):
         os.read(sys.stdin.fileno(), 1)  # not through Python's buffer, whose lock the interpreter needs to end
-    shutil.rmtree(store.parent, ignore_errors=True)
+    remove_store(store.parent)
     os._exit(1)
 
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import IO
 
 from nlpseq.errors import Interrupted, OptionError, RunError
-from nlpseq.tasks import TASKS, Task
-from nlpseq.training.distribution.processes import ALONE, Processes, ProcessLost
+from nlpseq.tasks import LANGUAGE_MODEL, TASKS, Task
+from nlpseq.training.distribution.processes import ALONE, Processes, ProcessLost, too_few_streams
 from nlpseq.training.requests import Request
 from nlpseq.training.signals import stopping_on_signals
 from nlpseq.workers import available_cores
@@ -33,6 +33,7 @@ from nlpseq.workers import available_cores
 FOLLOWER = "nlpseq.training.distribution.follower"
 # gloo asks the network of the machine itself, even if the machine has no name in any other
 LOOPBACK = {"linux": {"GLOO_SOCKET_IFNAME": "lo"}, "darwin": {"GLOO_SOCKET_IFNAME": "lo0"}}.get(sys.platform, {})
+MOST_ON_A_CORE = 4
 LAST_SECONDS = 5.0  # that a started process has to end by itself
 
 
@@ -67,15 +68,27 @@ def open_processes(task: Task, request: Request) -> Iterator[Processes]:
     """
     if started_by_torchrun():
         if request.processes > 1:
-            what = f"are started by torchrun already, {os.environ['WORLD_SIZE']} of them"
+            what = f"is for one machine without torchrun, which has started {os.environ['WORLD_SIZE']} processes"
             raise OptionError("processes", what, "leave out --processes")
         with _found(task, request) as processes:
             yield processes
     elif request.processes > 1:
+        _refuse_too_many(task, request)
         with _started(task, request) as processes:
             yield processes
     else:
         yield ALONE
+
+
+def _refuse_too_many(task: Task, request: Request) -> None:
+    """Raises OptionError, before any is started, if there are more processes than the machine or a batch can use."""
+    count, cores = request.processes, available_cores()
+    if count > MOST_ON_A_CORE * cores:
+        what = f"must be at most {MOST_ON_A_CORE} for each core, {MOST_ON_A_CORE * cores} here, was {count}"
+        raise OptionError("processes", what, f"--processes {cores}")
+    batch_size = request.training.batch_size
+    if task is LANGUAGE_MODEL and batch_size is not None and batch_size < count:
+        raise too_few_streams(batch_size, count)
 
 
 @contextmanager
@@ -131,11 +144,14 @@ def _difference(first: tuple[str, dict[str, object]], own: tuple[str, dict[str, 
     """The error if this process is asked for something else than the first one."""
     hint = "the same command for each process"
     if first[0] != own[0]:
-        what = f"differ between processes: {TASKS[first[0]].command} in the first, {TASKS[own[0]].command} in another"
-        return OptionError("tasks", what, hint)
+        commands = [f"train {TASKS[name].command}" for name in (first[0], own[0])]
+        return OptionError(
+            "CORPUS", f"differs between processes: {commands[0]} in the first, {commands[1]} in another", hint
+        )
     for name, value in own[1].items():
         if value != first[1][name]:
-            what = f"differs between processes: {first[1][name]!r} in the first, {value!r} in another"
+            sides = ["not set" if side is None else str(side) for side in (first[1][name], value)]
+            what = f"differs between processes: {sides[0]} in the first, {sides[1]} in another"
             return OptionError(name, what, hint)
     return None
 
@@ -193,7 +209,13 @@ def _started(task: Task, request: Request) -> Iterator[Processes]:
             torch.set_num_threads(threads)
     finally:
         children.end()
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_store(folder)
+
+
+def remove_store(folder: Path) -> None:
+    """Remove the folder of a store, in which another process may be about to make its file again."""
+    with suppress(OSError):
+        shutil.rmtree(folder.rename(folder.with_suffix(".old")))
 
 
 class Children:

@@ -95,8 +95,7 @@ class Processes:
     def need(self, batch_size: int) -> None:
         """Raises OptionError if a batch has fewer streams than there are processes."""
         if batch_size < self.count:
-            what = f"is less than the number of processes, {self.count}: each needs a stream of its own"
-            raise OptionError("batch_size", f"{what}, was {batch_size}", f"--batch-size {self.count}")
+            raise too_few_streams(batch_size, self.count)
 
     def agree(self, moment: Moment) -> Moment:
         """What to do after a step: a signal to any process counts, and else what the first process says."""
@@ -137,3 +136,9 @@ class Processes:
 
 
 ALONE = Processes()
+
+
+def too_few_streams(batch_size: int, processes: int) -> OptionError:
+    """The error if a batch has fewer streams than there are processes."""
+    what = f"is less than the number of processes, {processes}: each needs a stream of its own, was {batch_size}"
+    return OptionError("batch_size", what, f"--processes {batch_size}, or --batch-size {processes}")

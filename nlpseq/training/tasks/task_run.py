@@ -130,7 +130,7 @@ class TaskRun(ABC):
         with explained(self.folder.path, self.training):
             self.task = self.make_task(weights)
         task = TASKS[self.name]
-        again = resuming(task, self.folder.path)
+        again = resuming(task, self.folder.path, *self.as_many)
         asked = as_asked(task, self.request.as_json(), self.request.given)
         anew = shlex.join([*asked, "--overwrite", "--out", str(self.folder.path)])
         self.run = Run(
@@ -295,6 +295,10 @@ class TaskRun(ABC):
         before, now = earlier.get("machine", {}).get("device", "cpu"), self.choice.device.type
         if before != now:
             self.notes.append(f"the run was started on {before} and continues on {now}: its last bits will differ")
+        so_far, count = earlier.get("machine", {}).get("processes", 1), self.processes.count
+        if so_far != count:
+            self.notes.append(f"--processes {count} (was {so_far}): the last bits will differ")
+            self.config["machine"] = {**earlier.get("machine", {}), "processes": count}
         total = self.run.counters.total
         end = f" to step {total:,}" if total is not None else ""
         if self.run.step:
@@ -347,12 +351,17 @@ class TaskRun(ABC):
         machine = f"{self.choice.reason} | {several}random seed {self.training.random_seed}"
         return f"{chosen_values(self.training, self.run.length)}\n{machine}"
 
+    @property
+    def as_many(self) -> list[str]:
+        """The option that starts as many processes as this run has; nothing for one."""
+        return ["--processes", str(self.processes.count)] if self.processes.count > 1 else []
+
     def endings(self) -> list[str]:
         """What to do with the model, and the command that repeats a run of minutes."""
         lines = [f"try: {TASKS[self.name].example} -m {shlex.quote(str(self.folder.path))}"]
         asked = self.request.training
         if asked.steps is None and asked.epochs is None and not self.config.get("continued"):
-            again = shlex.join(["--out", f"{self.folder.path}-again"])
+            again = shlex.join([*self.as_many, "--out", f"{self.folder.path}-again"])
             lines.append(f"the same model again: {command(self.config)} {again}")
         return lines
 

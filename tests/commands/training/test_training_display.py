@@ -76,6 +76,7 @@ class FakeRun:
     def __post_init__(self) -> None:
         self.notes = ["a note"]
         self.run = SimpleNamespace(step=31, signal_number=None)
+        self.as_many: list[str] = []
 
     def summary(self) -> str:
         return "a summary"

@@ -153,4 +153,4 @@ def test_torchrun_starts_the_processes_already(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "nlpseq", "train", "lm", "--processes", "2", "--out", str(tmp_path / "run")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 2
-    assert "error: --processes: are started by torchrun already, 2 of them" in done.stderr
+    assert "error: --processes: is for one machine without torchrun, which has started 2 processes" in done.stderr
