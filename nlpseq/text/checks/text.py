@@ -56,7 +56,8 @@ def check_text(name: str, other: str | None = None, watch: Watch = unwatched) ->
         check.broken = Finding("fault", check.lines, inner + error.what, error.hint)
     check.compare(watch)
     findings = [*check.encoding(), *check.line_ends(), *check.characters(), *check.shape(), *check.shared()]
-    return [check.summary(), *faults_first([*findings, *_syntax(name)])]
+    summary = [] if check.broken and not check.lines else [check.summary()]  # of what was read
+    return [*summary, *faults_first([*findings, *_syntax(name)])]
 
 
 def _syntax(name: str) -> Iterator[Finding]:

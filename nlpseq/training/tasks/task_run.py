@@ -132,7 +132,7 @@ class TaskRun(ABC):
         task = TASKS[self.name]
         again = resuming(task, self.folder.path, *self.as_many)
         asked = as_asked(task, self.request.as_json(), self.request.given)
-        anew = shlex.join([*asked, "--overwrite", "--out", str(self.folder.path)])
+        anew = shlex.join([*asked, *self.as_many, "--overwrite", "--out", str(self.folder.path)])
         self.run = Run(
             self.task,
             self.training,

@@ -154,3 +154,32 @@ def test_torchrun_starts_the_processes_already(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 2
     assert "error: --processes: is for one machine without torchrun, which has started 2 processes" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--processes", "1024"], "error: --processes: must be at most 4 for each core"),
+        (["--processes", "3", "--batch-size", "2"], "error: --batch-size: is less than the number of processes, 3"),
+    ],
+)
+def test_processes_that_cannot_help_are_refused_before_any_is_started(
+    options: list[str], said: str, tmp_path: Path
+) -> None:
+    status, told = _run(tmp_path, "lm", "--out", str(tmp_path / "run"), *options)
+    assert status == 2
+    assert said in told
+    assert "hint:  --processes" in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_with_the_number_of_processes_that_it_names(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    asked = ["sentiment", "--minutes", "0.05", "--processes", "2", "--out", str(out), *SMALL]
+    status, told = _run(tmp_path, *asked)
+    assert status == 0, told
+    (again,) = (line for line in told.splitlines() if line.startswith("the same model again: "))
+    assert "--processes 2" in again
+    status, told = _run(tmp_path, "sentiment", "--resume", "--minutes", "0.05", "--out", str(out))
+    assert status == 0, told
+    assert "note: --processes 1 (was 2): the last bits will differ" in told
