@@ -2,8 +2,8 @@
 
 Tensors are summed by collective operations, which fail at once if another process ends, and else wait for half an hour.
 What may take longer, such as the reading of a corpus or a validation, is waited for at the store in which the processes
-found each other. It holds pickled values, as torch's own collectives on objects send them: whoever can reach the store
-of a run on several machines can run code in it.
+found each other. It holds pickled values, as torch's own collectives on objects send them: a program that can reach
+the store of a run on several machines can run code in it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ Store = Any  # torch's, which holds bytes by name
 
 PATIENCE = timedelta(minutes=30)  # of a collective operation
 POLL_SECONDS = 0.01
+EXPLAINED_AFTER = 50  # polls, at most
 LAST_SECONDS = 2.0
 ENDED = "ended"  # the key that the first process sets when it ends, however it ends
 
@@ -103,15 +104,19 @@ class Group(Processes):
         """As `Processes.wait_for_end`."""
         self._wait(ENDED)
 
+    def explain(self) -> None:
+        """Raises ProcessLost if it becomes known how a process ended: one that was killed takes a moment to end."""
+        for _ in range(EXPLAINED_AFTER):
+            self.check()
+            time.sleep(POLL_SECONDS)
+
     @contextmanager
     def _losing(self) -> Iterator[None]:
         """Inside, torch's errors are raised as ProcessLost."""
         try:
             yield
         except RuntimeError as error:
-            for _ in range(20):  # a process that was killed is known to have ended a moment later
-                self.check()
-                time.sleep(POLL_SECONDS)
+            self.explain()
             raise ProcessLost("another process has ended") from error
 
     def agree(self, moment: Moment) -> Moment:

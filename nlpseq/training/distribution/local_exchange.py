@@ -150,5 +150,5 @@ def open_local(parameters: Mapping[str, Tensor], group: Group) -> LocalExchange 
     if not fits or len(sparse) >= MOST_NUMBERS:
         return None
     numbers = sum(parameters[name].numel() for name in dense)
-    memory = open_shared(group, group.count * room_each(parameters) + 4 * numbers, group.check)
+    memory = open_shared(group, group.count * room_each(parameters) + 4 * numbers, group.explain)
     return None if memory is None else LocalExchange(parameters, group, memory)

@@ -31,9 +31,9 @@ NAPS = 500  # between two looks whether the others are alive
 class SharedMemory:
     """An area for each process, and one for a result; each process has all of them in its view."""
 
-    def __init__(self, memory: NDArray[np.uint8], index: int, count: int, check: Callable[[], None]) -> None:
-        """`check` raises ProcessLost if it knows why a process has ended."""
-        self.index, self.count, self.check = index, count, check
+    def __init__(self, memory: NDArray[np.uint8], index: int, count: int, explain: Callable[[], None]) -> None:
+        """`explain` is called when a process has ended, and raises ProcessLost if it finds out how."""
+        self.index, self.count, self.explain = index, count, explain
         pages = memory[: count * PAGE]
         self._rounds, self._identities = pages.view(np.int64).reshape(count, -1)[:, :2].T
         self._told = pages.view(np.float64).reshape(count, -1)[:, -2 * MOST_NUMBERS :].reshape(count, 2, MOST_NUMBERS)
@@ -68,7 +68,7 @@ class SharedMemory:
     def _look(self) -> None:
         for index, identity in enumerate(self._identities.tolist()):
             if identity and not is_alive(identity):
-                self.check()  # which may know more
+                self.explain()
                 raise ProcessLost(f"process {index + 1} of {self.count} has ended")
 
 
@@ -83,7 +83,7 @@ def is_alive(identity: int) -> bool:
         return True
 
 
-def open_shared(processes: Processes, size: int, check: Callable[[], None]) -> SharedMemory | None:
+def open_shared(processes: Processes, size: int, explain: Callable[[], None]) -> SharedMemory | None:
     """Memory with `size` shared bytes, set to zero; None if some process cannot share it."""
     whole = processes.count * PAGE + size
     path = processes.from_first(_create(whole) if processes.is_first else None)
@@ -96,7 +96,7 @@ def open_shared(processes: Processes, size: int, check: Callable[[], None]) -> S
         path.unlink()
     if memory is None or not shared:
         return None
-    return SharedMemory(memory, processes.index, processes.count, check)
+    return SharedMemory(memory, processes.index, processes.count, explain)
 
 
 def _create(size: int) -> Path | None:
