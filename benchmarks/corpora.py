@@ -20,11 +20,12 @@ import random
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+
+from measured import measure
 
 HERE = Path(__file__).resolve().parents[1]
 CORES = len(os.sched_getaffinity(0))
@@ -202,14 +203,8 @@ def main() -> None:
     parser.add_argument("--base", type=Path, help="a repository of an earlier version, its compiled code built")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    table = "| what | measured |\n|---|---|\n"
-    for name in arguments.parts or PARTS:
-        with tempfile.TemporaryDirectory() as folder:
-            for what, measured in PARTS[name](arguments.text.resolve(), Path(folder), arguments):
-                table += f"| {what} | {measured} |\n"
-                print(f"{what}: {measured}", flush=True)
-    if arguments.out is not None:
-        arguments.out.write_text(table)
+    text, names = arguments.text.resolve(), arguments.parts or PARTS
+    measure([partial(PARTS[name], text, given=arguments) for name in names], arguments.out)
 
 
 if __name__ == "__main__":

@@ -21,14 +21,15 @@ import shlex
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from measured import measure
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = (ROOT / "../shared/data").resolve()
@@ -229,14 +230,7 @@ def main() -> None:
     parser.add_argument("--earlier", type=Path, help="another checkout, to measure beside this one")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    table = "| what | measured |\n|---|---|\n"
-    for name in arguments.parts or PARTS:
-        with tempfile.TemporaryDirectory() as folder:
-            for what, measured in PARTS[name](Path(folder), arguments):
-                table += f"| {what} | {measured} |\n"
-                print(f"{what}: {measured}", flush=True)
-    if arguments.out is not None:
-        arguments.out.write_text(table)
+    measure([partial(PARTS[name], arguments=arguments) for name in arguments.parts or PARTS], arguments.out)
 
 
 if __name__ == "__main__":

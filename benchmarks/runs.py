@@ -24,12 +24,13 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from measured import measure
 
 TASKS = {"lm": "stories", "sentiment": "reviews", "translation": "english-german"}
 NLPSEQ = [sys.executable, "-m", "nlpseq"]
@@ -242,14 +243,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", help="parts to measure [default: all]")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    table = "| what | measured |\n|---|---|\n"
-    for name in arguments.parts or PARTS:
-        with tempfile.TemporaryDirectory() as folder:
-            for what, measured in PARTS[name](Path(folder)):
-                table += f"| {what} | {measured} |\n"
-                print(f"{what}: {measured}", flush=True)
-    if arguments.out is not None:
-        arguments.out.write_text(table)
+    measure([PARTS[name] for name in arguments.parts or PARTS], arguments.out)
     print(
         f"peak memory of a child: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3:.0f} MB",
         file=sys.stderr,

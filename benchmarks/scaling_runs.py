@@ -174,7 +174,7 @@ def shares(workload: str, data: str | None, folder: str) -> dict[str, Any]:
             self.counter = Counter()
 
         def exchange(self, parameters: Mapping[str, Any]) -> Any:
-            """Sums that nobody else takes part in."""
+            """Sums in which no other process takes part."""
             if self.count == 1:
                 return super().exchange(parameters)
             return GradientExchange(parameters, self.counter)  # type: ignore[arg-type]

@@ -23,9 +23,12 @@ def leave_busy_cores(*, has_threads: bool) -> None:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # of compiled code and torch, and of NumPy
+
+
 def use_threads(count: int) -> None:
     """Let compiled code, NumPy and torch have this number of threads each, whatever other variables say."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    for name in THREADS:
         os.environ[name] = str(count)
 
 

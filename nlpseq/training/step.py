@@ -12,6 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -219,7 +220,7 @@ class DeviceStep(Step):
             batch, units = self.task.next_batch()
             first = first or units
             settings = self.settings(plan, units, first)
-            run = self._last_backward if number == self.accumulate - 1 else self._backward
+            run = partial(self._backward, is_last=number == self.accumulate - 1)
             losses += self._fitting(run, plan, batch, settings)
             count += units
         return Outcome(plan.step + 1, count, self._update(torch.stack(losses).sum(), settings))
@@ -276,14 +277,14 @@ class DeviceStep(Step):
     def _whole_step(self, *inputs: Tensor) -> tuple[Tensor]:
         """A step of one batch; `inputs` are the batch's tensors and then the settings."""
         self.updates.clear()
-        (loss,) = self._last_backward(*inputs)
+        (loss,) = self._backward(*inputs, is_last=True)
         return (self._update(loss, inputs[-1]),)
 
-    def _last_backward(self, *inputs: Tensor) -> tuple[Tensor]:
-        return self._backward(*inputs, is_last=True)
+    def _backward(self, *inputs: Tensor, is_last: bool) -> tuple[Tensor]:
+        """The loss of a batch, whose gradients are accumulated; `inputs` are its tensors and then the settings.
 
-    def _backward(self, *inputs: Tensor, is_last: bool = False) -> tuple[Tensor]:
-        """The loss of a batch, whose gradients are accumulated; `inputs` are its tensors and then the settings."""
+        After the `is_last` batch of a step gradients are summed.
+        """
         *batch, settings = inputs
         loss = self.batch_loss(batch, is_last=is_last)
         (loss * settings[0]).backward()  # type: ignore[no-untyped-call]

@@ -10,8 +10,17 @@ A worker is a new Python process with two pipes: nothing is forked, and the prog
 again. It imports what its function imports, and starts in the time that this takes.
 """
 
-from nlpseq.workers.cores import MOST, available_cores, check_processes, usual_processes
+from nlpseq.workers.cores import MOST, available_cores, check_processes, threads_each, usual_processes
 from nlpseq.workers.pool import PAUSE, in_order
 from nlpseq.workers.portions import portions_in_order
 
-__all__ = ["MOST", "PAUSE", "available_cores", "check_processes", "in_order", "portions_in_order", "usual_processes"]
+__all__ = [
+    "MOST",
+    "PAUSE",
+    "available_cores",
+    "check_processes",
+    "in_order",
+    "portions_in_order",
+    "threads_each",
+    "usual_processes",
+]

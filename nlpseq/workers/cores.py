@@ -23,11 +23,16 @@ def available_cores(quota: Path = QUOTA) -> int:
 
 
 def check_processes(processes: int, device: str) -> None:
-    """Raises OptionError for a number of worker processes that is none, or that a device cannot use."""
+    """Raises OptionError unless there may be this number of worker processes, from 1 to MOST, and 1 on a GPU."""
     if not isinstance(processes, int) or not 1 <= processes <= MOST:
         raise OptionError("processes", f"must be a whole number from 1 to {MOST:,}, was {processes!r}", "--processes 1")
     if device == "cuda" and processes > 1:
         raise OptionError("processes", f"must be 1 on a GPU, was {processes}", "--device cpu")
+
+
+def threads_each(processes: int) -> int:
+    """The number of threads of each of several processes that share the cores."""
+    return max(1, available_cores() // processes)
 
 
 def usual_processes() -> int:

@@ -19,11 +19,11 @@ from threading import Thread
 from typing import Any
 
 from nlpseq.errors import NlpseqError, RunError
-from nlpseq.workers.cores import available_cores
+from nlpseq.process import THREADS
+from nlpseq.workers.cores import threads_each
 from nlpseq.workers.frames import read_frame, write_frame
 
 READ_AHEAD = 3  # items for each worker
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 PAUSE = object()  # among the items: all results so far are wanted before the next item is asked for
 
@@ -159,7 +159,7 @@ def _start(processes: int) -> Any:
     """A worker that knows the modules of this process, and has its share of the cores for compiled code."""
     import subprocess  # takes longer than all else here
 
-    threads = max(1, available_cores() // processes)
+    threads = threads_each(processes)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     for name in THREADS:
         given = environment.get(name, "")

@@ -51,11 +51,10 @@ class GradientExchange:
             self._send_ready()
 
     def _send_ready(self) -> None:
-        while len(self._sent) < len(self.bundles) and self._ready_set().issuperset(self.bundles[len(self._sent)]):
-            self._send(self.bundles[len(self._sent)])
-
-    def _ready_set(self) -> set[str]:
-        return set(self._ready)
+        for bundle in self.bundles[len(self._sent) :]:
+            if not all(name in self._ready for name in bundle):
+                break
+            self._send(bundle)
 
     def finish(self, loss: Tensor) -> Tensor:
         """As `Exchange.finish`; after the first step in shared memory, if there is any."""

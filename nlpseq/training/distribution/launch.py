@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import IO
 
 from nlpseq.errors import Interrupted, OptionError, RunError
+from nlpseq.process import THREADS
 from nlpseq.tasks import LANGUAGE_MODEL, TASKS, Task
 from nlpseq.training.distribution.processes import ALONE, Processes, ProcessLost, too_few_streams
 from nlpseq.training.requests import Request
 from nlpseq.training.signals import stopping_on_signals
-from nlpseq.workers import available_cores
+from nlpseq.workers import available_cores, threads_each
 
 FOLLOWER = "nlpseq.training.distribution.follower"
 # gloo asks the network of the machine itself, even if the machine has no name in any other
@@ -174,11 +175,6 @@ def take_device(request: Request, index: int, count: int) -> bool:
     return False
 
 
-def threads_each(count: int) -> int:
-    """The number of threads of each of `count` processes on this machine."""
-    return max(1, available_cores() // count)
-
-
 @contextmanager
 def _started(task: Task, request: Request) -> Iterator[Processes]:
     """This process as the first one, and others that it starts."""
@@ -226,10 +222,9 @@ class Children:
 
     def start(self, hello: Hello) -> None:
         """Start a process."""
-        threads = str(threads_each(hello.count))
         environment = {
             **LOOPBACK,
-            **{name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")},
+            **dict.fromkeys(THREADS, str(threads_each(hello.count))),
             **os.environ,
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
