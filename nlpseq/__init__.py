@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from nlpseq.api.classifier import Classifier
     from nlpseq.api.language_model import LanguageModel
     from nlpseq.api.translator import Translator
+    from nlpseq.api.tuning import Tuned
     from nlpseq.errors import NlpseqError
     from nlpseq.evaluation.scores import Score
     from nlpseq.training.progress import Progress
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "LanguageModel", "NlpseqError", "Score", "Translator", "__version__", "load", "train"]
+__all__ = ["Classifier", "LanguageModel", "NlpseqError", "Score", "Translator", "__version__", "load", "train", "tune"]
 
 _MODULES = {
     "Classifier": "nlpseq.api.classifier",
@@ -76,6 +77,33 @@ def train(
     from nlpseq.api import training
 
     return training.train(task, *corpora, progress=progress, note=note or (lambda text: None), **options)
+
+
+def tune(
+    task: str,
+    *corpora: str | bytes | Path,
+    minutes: float = 30.0,
+    test: str | bytes | Path | list[str | bytes | Path] | tuple[str | bytes | Path, ...] = (),
+    trial: Callable[[dict[str, Any]], object] | None = None,
+    note: Callable[[str], object] | None = None,
+    **options: Any,
+) -> Tuned:
+    """Search for better options of `train` under a clock, and load the best model: `tune(...).model`.
+
+    Every option of `nlpseq tune` is given by its name; those that are given stay as they are. `test` is the text for
+    the last evaluation, which is held out of the corpus otherwise. `trial` is called with each trial that has ended.
+    Ctrl-C keeps the best run so far and raises KeyboardInterrupt. `tune(...).report` is what `nlpseq tune --json`
+    writes.
+
+    Raises OptionError without Optuna, which `pip install 'nlpseq[tune]'` installs, and what `train` raises.
+    """
+    from nlpseq import process
+
+    process.wait_without_spinning()
+    from nlpseq.api import tuning
+
+    said = note or (lambda text: None)
+    return tuning.tune(task, *corpora, minutes=minutes, test=test, trial=trial, note=said, **options)
 
 
 def __getattr__(name: str) -> Any:

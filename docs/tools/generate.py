@@ -35,6 +35,8 @@ RECORDS = (
     ("nlpseq.models.attention", "Alignment"),
     ("nlpseq.insight.words", "WordWeights"),
     ("nlpseq.evaluation.classifier_report", "ClassifierReport"),
+    ("nlpseq.evaluation.floors.baseline", "Report"),
+    ("nlpseq.evaluation.floors.baseline", "Baseline"),
     ("nlpseq.training.loop", "Progress"),
 )
 

@@ -12,7 +12,7 @@ from nlpseq.decoding.classification import Decision, TextClassifier
 from nlpseq.evaluation.classifier_report import ClassifierReport, classifier_report
 from nlpseq.evaluation.scores import Note, Score, say_nothing
 from nlpseq.insight.words import WordWeights, explain
-from nlpseq.text.tables.label_tables import LabelColumns
+from nlpseq.text.tables.label_tables import label_columns
 from nlpseq.training.requests import as_columns
 
 
@@ -24,6 +24,7 @@ class Classifier(TrainedModel):
     def __init__(self, path: str | bytes | Path, *, device: str = "cpu") -> None:
         """Raises ModelFileError if there is no such model, BackendError if there is no such device."""
         self.classifier = TextClassifier.load(as_path(path), device)
+        self.device = device
         self.model, self.options = self.classifier.model, self.classifier.options
 
     @classmethod
@@ -45,7 +46,8 @@ class Classifier(TrainedModel):
     def classify(self, texts: str | Texts) -> Decision | list[Decision]:
         """The labels of a text, or of each of several: the most probable first, with calibrated probabilities.
 
-        A blank text gets labels too, where `nlpseq classify` leaves the line blank.
+        If a text may have several labels, those that apply are its `chosen` ones. A blank text gets labels too, where
+        `nlpseq classify` leaves the line blank.
         """
         decisions = self.classifier.classify(as_list(texts, "texts"))
         return decisions[0] if isinstance(texts, str) else decisions
@@ -62,23 +64,32 @@ class Classifier(TrainedModel):
         *corpora: object,
         label_column: str | int | None = None,
         text_column: str | int | None = None,
+        label_separator: str | None = None,
         note: Note = say_nothing,
     ) -> list[Score]:
-        """Accuracy, macro-F1, calibration error and loss on labelled texts; see `report`."""
-        return self.report(*corpora, label_column=label_column, text_column=text_column, note=note).scores
+        """Accuracy, macro-F1, calibration error and loss on labelled texts; see `report`.
+
+        If a text may have several labels: micro-F1, macro-F1, exact match, calibration error and loss.
+        """
+        report = self.report(
+            *corpora, label_column=label_column, text_column=text_column, label_separator=label_separator, note=note
+        )
+        return report.scores
 
     def report(
         self,
         *corpora: object,
         label_column: str | int | None = None,
         text_column: str | int | None = None,
+        label_separator: str | None = None,
         baseline: bool = False,
         note: Note = say_nothing,
     ) -> ClassifierReport:
         """The scores with the confusion table and, with `baseline`, linear models of the same training texts.
 
-        Without corpora the texts are those that training was validated on. `note` is called with what a reader of the
+        Without corpora the texts are those that training was validated on. `label_separator` is what separates several
+        labels of a text, by default as in training. `note` is called with what a reader of the
         scores should know. Raises CorpusError for texts that cannot be read or have other labels.
         """
-        columns = LabelColumns(as_columns(label_column), as_columns(text_column))
+        columns = label_columns(as_columns(label_column), as_columns(text_column), label_separator)
         return classifier_report(self.classifier, as_names(corpora), columns, baseline=baseline, note=note)

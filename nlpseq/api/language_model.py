@@ -11,10 +11,14 @@ from nlpseq.api.paths import as_names, as_path
 from nlpseq.decoding.generation import GenerationOptions, Generator, TextStream
 from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.errors import OptionError
+from nlpseq.evaluation.adaptation import AdaptationOptions, Adaptive
+from nlpseq.evaluation.floors.baseline import Report
+from nlpseq.evaluation.floors.language_model import ORDER, kneser_ney_baseline
 from nlpseq.evaluation.line_scores import LineScore, LineScorer
+from nlpseq.evaluation.neural_cache import CacheReading
 from nlpseq.evaluation.reader import placed
 from nlpseq.evaluation.scores import Note, Score, say_nothing
-from nlpseq.evaluation.text_scores import chosen_text, text_scores
+from nlpseq.evaluation.text_scores import chosen_text, read_text, tokenised_scores
 from nlpseq.models import language_model
 
 
@@ -91,12 +95,42 @@ class LanguageModel(TrainedModel):
         scores = self._scorer.score(as_list(lines, "lines"))
         return scores[0] if isinstance(lines, str) else scores
 
-    def evaluate(self, *corpora: object, held_out: bool = False, note: Note = say_nothing) -> list[Score]:
+    def evaluate(
+        self, *corpora: object, held_out: bool = False, note: Note = say_nothing, **adaptation: Any
+    ) -> list[Score]:
         """The scores of a text, its corpora one after another, every token predicted once.
 
         `held_out` takes the end that training would hold out. Without corpora the text is the one that training was
-        validated on. `note` is called with what a reader of the scores should know. Raises CorpusError for a corpus
-        that cannot be read.
+        validated on. `note` is called with what a reader of the scores should know. A model may adapt to the text, by
+        the options `cache`, `cache_theta` and `cache_lambda`, or `dynamic`, `dynamic_decay` and `dynamic_tokens`.
+        Raises CorpusError for a corpus that cannot be read.
         """
-        text = chosen_text(self.model, as_names(corpora), held_out=held_out)
-        return text_scores(self._placed, self.options, text, note)
+        return self.report(*corpora, held_out=held_out, note=note, **adaptation).scores
+
+    def report(
+        self,
+        *corpora: object,
+        held_out: bool = False,
+        baseline: bool = False,
+        order: int = ORDER,
+        note: Note = say_nothing,
+        **adaptation: Any,
+    ) -> Report:
+        """The scores of a text and, with `baseline`, those of n-grams of up to `order` tokens of the training text.
+
+        As `evaluate`; raises ModelFileError if the training text is needed and is gone or has changed.
+        """
+        adaptive = _adaptive(adaptation)
+        text = read_text(self.model, chosen_text(self.model, as_names(corpora), held_out=held_out), note)
+        baselines = [kneser_ney_baseline(self.model, text, order, note)] if baseline else []
+        return Report(tokenised_scores(self._placed, self.options, text, adaptive), baselines)
+
+
+def _adaptive(values: dict[str, Any]) -> Adaptive | None:
+    """How a model adapts, by the fields of AdaptationOptions; None if it does not. Imports torch for `dynamic`."""
+    (adaptation,) = make_options([AdaptationOptions], values, "evaluation")
+    if adaptation.dynamic is not None:
+        from nlpseq.training.dynamic_evaluation import DynamicReading
+
+        return DynamicReading(adaptation)
+    return None if adaptation.cache is None else CacheReading(adaptation)

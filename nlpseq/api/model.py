@@ -12,6 +12,9 @@ from nlpseq.evaluation.scores import Score
 from nlpseq.models.model_file import Model
 from nlpseq.options import refuse_unknown
 from nlpseq.tasks import TASKS, Task
+from nlpseq.vectors.embedder import TextEmbedder, Values, VectorOptions
+from nlpseq.vectors.neighbours import Neighbour, Neighbours
+from nlpseq.vectors.vocabulary import SimilarWord, Vocabulary
 
 Texts = list[str] | tuple[str, ...]
 
@@ -23,6 +26,9 @@ class TrainedModel:
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)  # of its matrices
     together: ClassVar[bool] = False  # whether several models of the task can be loaded as one
     model: Model
+    options: Any  # of the task
+    device: str
+    _embedder: TextEmbedder | None = None  # the one that was used last
 
     @classmethod
     def load(cls, *paths: Any, **options: Any) -> TrainedModel:
@@ -38,6 +44,39 @@ class TrainedModel:
     def scores(self) -> list[Score]:
         """The scores that training reported."""
         return [Score(**score) for score in self.model.header.get("scores") or []]
+
+    def embed(self, texts: str | Texts, *, pooling: str | None = None, normalise: bool = False) -> Values:
+        """The vector [D] of a text, or the vectors [N, D] of several, as float32; zero for a blank text.
+
+        `pooling` is `mean`, `max` or `last`, of the top layer's outputs over the text's tokens. By default it is the
+        mean, and of a classifier what its labels are computed from. With `normalise` each vector has length 1. Raises
+        OptionError for another pooling.
+        """
+        vectors = self._vectors(pooling, normalise=normalise).embed(as_list(texts, "texts"))
+        return vectors[0] if isinstance(texts, str) else vectors
+
+    def nearest(self, text: str, lines: Texts, top: int = 10, *, pooling: str | None = None) -> list[Neighbour]:
+        """The `top` lines most like a text: each with its cosine similarity and its number, from 1. Blank ones never.
+
+        For many texts and the same lines, multiply the arrays that `embed` returns.
+        """
+        embedder, known = self._vectors(pooling), as_list(lines, "lines")
+        neighbours = Neighbours(embedder.embed([check_text(text, "text")]), check_count(top, "top"))
+        neighbours.add([line if line.strip() else None for line in known], embedder.embed(known))
+        return neighbours.best()[0]
+
+    def similar_words(self, word: str, top: int = 10) -> list[SimilarWord]:
+        """The `top` words, or tokens, of the model's embedding that are most like a word, with their similarities.
+
+        Raises OptionError for a word that the model does not know.
+        """
+        return Vocabulary(self.model).nearest(check_text(word, "word"), check_count(top, "top"))
+
+    def _vectors(self, pooling: str | None, *, normalise: bool = False) -> TextEmbedder:
+        wanted = VectorOptions(pooling=pooling, normalise=normalise)
+        if self._embedder is None or self._embedder.vectors != wanted:
+            self._embedder = TextEmbedder(self.model, self.options, wanted, self.device)
+        return self._embedder
 
     @classmethod
     def abilities(cls) -> list[str]:
@@ -88,3 +127,10 @@ def check_text(text: str, parameter: str) -> str:
     if not isinstance(text, str):
         raise OptionError(parameter, f"must be a text, was {text!r}")
     return text
+
+
+def check_count(count: int, parameter: str) -> int:
+    """A number of things. Raises OptionError for anything but a whole number of at least 1."""
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise OptionError(parameter, f"must be a whole number of at least 1, was {count!r}")
+    return count

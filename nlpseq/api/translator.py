@@ -16,6 +16,8 @@ from nlpseq.decoding.translation import Translation, Translations, explain_trans
 from nlpseq.decoding.translation_options import TranslationOptions
 from nlpseq.errors import OptionError
 from nlpseq.evaluation.evaluation_pairs import chosen_pairs
+from nlpseq.evaluation.floors.baseline import Report
+from nlpseq.evaluation.floors.translation import translation_baselines
 from nlpseq.evaluation.line_scores import LineScore
 from nlpseq.evaluation.pair_scores import PairScorer
 from nlpseq.evaluation.reader import placed
@@ -115,9 +117,27 @@ class Translator(TrainedModel):
         are those of the search and of BLEU: `beam`, `bleu_tokens`, `bleu_smoothing`. Raises CorpusError for files that
         cannot be read or are out of step, and ModelFileError if the pairs of training are needed and gone.
         """
+        return self.report(*corpora, source=source, target=target, columns=columns, note=note, **options).scores
+
+    def report(
+        self,
+        *corpora: object,
+        source: object = None,
+        target: object = (),
+        columns: str | Sequence[str | int] | None = None,
+        baseline: bool = False,
+        note: Note = say_nothing,
+        **options: Any,
+    ) -> Report:
+        """The scores and, with `baseline`, those of copied sources and of the nearest training sources' targets.
+
+        As `evaluate`; raises ModelFileError if the training pairs are needed and are gone or have changed.
+        """
         search, bleu = make_options([BeamOptions, BleuOptions], options, "evaluation")
         references = as_names(target if isinstance(target, list | tuple) else [target])
         source_name = None if source is None else as_names([source])[0]
         pair_columns = read_pair_columns(as_columns(columns))
         pairs = chosen_pairs(self.model, as_names(corpora), source_name, references, pair_columns, note)
-        return translator_scores(self.models, pairs, search, bleu, device=self.device, note=note)
+        baselines = translation_baselines(self.model, pairs, bleu, note) if baseline else []
+        scores = translator_scores(self.models, pairs, search, bleu, device=self.device, note=note)
+        return Report(scores, baselines)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated
 
 import typer
 
@@ -11,8 +11,8 @@ from nlpseq.commands.chosen_model import chosen_model
 from nlpseq.commands.filters import Answers, filter_texts
 from nlpseq.commands.flags import ClassifierPath, Device, Quiet, application, command
 from nlpseq.commands.inputs import LineOptions
-from nlpseq.decoding.classification import AbstentionOptions, Decision, TextClassifier, decision_status
-from nlpseq.errors import OptionError
+from nlpseq.commands.tables.decision_line import ShownDecision
+from nlpseq.decoding.classification import AbstentionOptions, TextClassifier, decision_status
 from nlpseq.native.memory import keep_freed_memory
 from nlpseq.tasks import CLASSIFIER
 
@@ -20,12 +20,16 @@ app = application("The label of each text.")
 
 LabelsOnly = Annotated[bool, typer.Option("--labels-only", help="Write labels without their probabilities.")]
 All = Annotated[bool, typer.Option("--all", help="Write all labels, the most probable first.")]
+Top = Annotated[
+    int | None, typer.Option("--top", metavar="N", min=1, help="Write the N most probable labels, however improbable.")
+]
 
 
 @command(app)
 def classify(
     model: ClassifierPath = None,
     all: All = False,
+    top: Top = None,
     labels_only: LabelsOnly = False,
     device: Device = "cpu",
     quiet: Quiet = False,
@@ -35,10 +39,12 @@ def classify(
 ) -> None:
     """Write one line for each text or line of a file: its label, a tab, and the label's probability.
 
-    With --all the other labels and their probabilities follow, separated by tabs. A line that is blank, too long or
-    not an object gets a blank line. Probabilities are calibrated on the validation texts of training. In objects
-    `status` is ok, in-part (only the first 100,000 tokens were read), blank, too-long, no-text, invalid-json or
-    invalid-utf8. If your object already has a field `label`, it is kept as `given_label`, and so on.
+    With --all or --top the other labels and their probabilities follow, separated by tabs. If a text may have several
+    labels, those that reach the threshold are written in this way; if none does, the line starts with a tab. Labels
+    alone have commas between them. A line that is blank, too long or not an object gets a blank line. Probabilities are
+    calibrated on the validation texts of training. In objects `status` is ok, in-part (only the first 100,000 tokens
+    were read), blank, too-long, no-text, invalid-json or invalid-utf8. If your object already has a field `label`, it
+    is kept as `given_label`, and so on.
 
     \b
       nlpseq classify "a dull film"
@@ -46,41 +52,13 @@ def classify(
       nlpseq classify --threshold 0.9 --abstain ask-a-human < mails.txt
       nlpseq classify --jsonl < in.jsonl | jq -r .label
     """
-    if all and labels_only:
-        raise OptionError("all and labels_only", "exclude each other", "--all")
-    if all and abstention.threshold and not lines.objects_out:
-        raise OptionError("all", "writes every label, but --threshold chooses one", "--json --all, for both")
+    shown = ShownDecision(all, top, labels_only, abstention)
+    shown.check(objects_out=lines.objects_out)
     source = lines.find("nlpseq classify", quiet=quiet)
     keep_freed_memory()
     classifier = TextClassifier.load(chosen_model(model, CLASSIFIER, quiet=quiet), device)
-    abstention.check_labels(classifier.labels)
-    shown = _Shown(all, labels_only, abstention)
+    abstention.check_labels(classifier.labels, several=classifier.several)
+    shown = replace(shown, several=classifier.several)
     answer, names = classifier.classify_lines, shown.as_fields(None)
     answers = Answers(answer, shown.as_line, shown.as_fields, names, decision_status, classifier.by_workers)
     filter_texts(answers, source, lines, quiet=quiet, processes=lines.processes_on(device, 1))
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """A decision as a line or as fields, with as much as the flags ask for."""
-
-    all: bool
-    labels_only: bool
-    abstention: AbstentionOptions
-
-    def as_line(self, number: int, decision: Decision | None) -> str:
-        if decision is None:
-            return ""
-        label = decision.decide(self.abstention)
-        if self.labels_only:
-            return label
-        pairs = zip(decision.labels if self.all else [label], decision.probabilities, strict=False)
-        return "\t".join(f"{name}\t{probability:.6f}" for name, probability in pairs)
-
-    def as_fields(self, decision: Decision | None) -> dict[str, Any]:
-        fields: dict[str, Any] = {"label": decision and decision.decide(self.abstention)}
-        if not self.labels_only:
-            fields["probability"] = decision and decision.probabilities[0]
-        if self.all:
-            fields["probabilities"] = decision.by_label() if decision else {}
-        return fields

@@ -39,10 +39,13 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # the disk is full or failing
 
 COMMANDS = {
     "train": "train a model of your own text",
+    "tune": "search for better options under a clock",
     "generate": "continue a text, or make one up",
     "score": "how likely each line of a text is",
     "translate": "translate each line of a text",
     "classify": "the label of each line of a text",
+    "embed": "the vector of each line of a text",
+    "nearest": "the lines, or the words, that are most like a text",
     "evaluate": "how good a model is on a text",
     "tokenize": "train a tokeniser, or use one as a filter",
     "corpus": "list, show and check corpora",
@@ -66,7 +69,7 @@ class Program(Group):
         if (threads := number_of_threads()) is not None:
             process.use_threads(threads)
         elif cmd_name != "bench":
-            process.leave_busy_cores(has_threads=cmd_name in ("classify", "train"))
+            process.leave_busy_cores(has_threads=cmd_name in ("classify", "embed", "nearest", "train", "tune"))
         with process.ending_at_once():
             module = import_module(f"nlpseq.commands.{cmd_name}")
         return typer.main.get_command(module.app)

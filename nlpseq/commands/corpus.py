@@ -12,6 +12,7 @@ from nlpseq.commands import output
 from nlpseq.commands.flags import (
     Json,
     LabelColumn,
+    LabelSeparator,
     PairColumns,
     Quiet,
     SourceFile,
@@ -26,11 +27,11 @@ from nlpseq.commands.flags import (
 from nlpseq.commands.inputs import note_typed_corpus
 from nlpseq.errors import OptionError
 from nlpseq.text import beginnings
-from nlpseq.text.bundled import BUNDLED
+from nlpseq.text.bundled import BUNDLED, Kind
 from nlpseq.text.checks.corpus import check_corpora
 from nlpseq.text.checks.finding import Finding
 from nlpseq.text.formats import open_corpus, split_lines
-from nlpseq.text.tables.label_tables import LabelColumns
+from nlpseq.text.tables.label_tables import label_columns
 from nlpseq.text.tables.text_column import column_text
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def check(
     labels: AsLabelled = False,
     label_column: LabelColumn = None,
     text_column: TextColumn = None,
+    label_separator: LabelSeparator = None,
     against: Against = None,
     take: Take = None,
     json: Json = False,
@@ -119,21 +121,27 @@ def check(
       nlpseq corpus check --pairs pairs.tsv
       nlpseq corpus check --labels reviews.tsv --against test.tsv
     """
-    if labels and pairs:
-        raise OptionError("labels", "is for texts with labels, not for pairs", "leave out --pairs")
+    kind = _kind(labels=labels, pairs=pairs)
     note_typed_corpus([*(corpus or ()), *(against or ())], quiet=quiet)
     screen = _screen(quiet=quiet)
     taken = beginnings.take(two_files(source, target) or (), take)
     findings = check_corpora(
         beginnings.take(corpus or (), take),
         (taken[0], taken[1]) if taken else None,
-        kind="labels" if labels else "pairs" if pairs else None,
+        kind=kind,
         columns=read_columns(columns),
-        label_columns=LabelColumns(label_column, text_column),
+        label_columns=label_columns(label_column, text_column, label_separator),
         against=against or (),
         watch=screen.read,
     )
     return _show(findings, screen, as_json=json, quiet=quiet)
+
+
+def _kind(*, labels: bool, pairs: bool) -> Kind | None:
+    """The kind of the corpora that the flags name. Raises OptionError if they name two."""
+    if labels and pairs:
+        raise OptionError("labels", "is for texts with labels, not for pairs", "leave out --pairs")
+    return "labels" if labels else "pairs" if pairs else None
 
 
 def _screen(*, quiet: bool) -> Screen:

@@ -21,6 +21,7 @@ from nlpseq.commands.flags import (
     Device,
     Json,
     LabelColumn,
+    LabelSeparator,
     ModelOrDefault,
     PairColumns,
     Quiet,
@@ -31,16 +32,20 @@ from nlpseq.commands.flags import (
     command,
 )
 from nlpseq.commands.inputs import note_typed_corpus, note_unread
+from nlpseq.commands.tables.baseline_table import baseline_lines
 from nlpseq.commands.tables.score_table import WIDTH, score_lines
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.errors import CorpusError, OptionError
+from nlpseq.evaluation.adaptation import AdaptationOptions
 from nlpseq.evaluation.classifier_report import ClassifierReport
+from nlpseq.evaluation.floors.baseline import Baseline, Report, with_values
+from nlpseq.evaluation.floors.language_model import LONGEST_ORDER, ORDER
 from nlpseq.evaluation.label_scores import precision_and_recall
-from nlpseq.evaluation.scores import Score, shown_value
+from nlpseq.evaluation.label_set_scores import set_f1, set_precision_and_recall
 from nlpseq.evaluation.translation_scores import BleuOptions
 from nlpseq.models.model_path import usual_model
 from nlpseq.options import flag
-from nlpseq.tasks import CLASSIFIER, COMMANDS, LANGUAGE_MODEL, TASKS, TRANSLATOR, Task
+from nlpseq.tasks import CLASSIFIER, COMMANDS, LANGUAGE_MODEL, TRANSLATOR, Task
 from nlpseq.text import beginnings
 from nlpseq.text.checks.corpus import corpus_kind
 from nlpseq.text.compression import format_suffix
@@ -59,8 +64,18 @@ Targets = Annotated[
     list[Path] | None,
     typer.Option("--target", metavar="FILE", help="Their references; repeat it for more references."),
 ]
-Baseline = Annotated[
-    bool, typer.Option("--baseline", help="Also score linear models of a classifier's training texts, by scikit-learn.")
+WithBaseline = Annotated[
+    bool, typer.Option("--baseline", help="Also score simple models of the same training text, as a floor.")
+]
+Order = Annotated[
+    int | None,
+    typer.Option(
+        "--order",
+        metavar="N",
+        min=1,
+        max=LONGEST_ORDER,
+        help=f"Tokens in the n-grams of a language model's baseline. [default: {ORDER}]",
+    ),
 ]
 
 
@@ -75,20 +90,24 @@ def evaluate(
     columns: Annotated[PairColumns, RARE] = None,
     label_column: LabelColumn = None,
     text_column: TextColumn = None,
-    baseline: Baseline = False,
+    label_separator: Annotated[LabelSeparator, RARE] = None,
+    baseline: WithBaseline = False,
+    order: Annotated[Order, RARE] = None,
     device: Device = "cpu",
     json: Json = False,
     quiet: Quiet = False,
     *,
     search: Annotated[BeamOptions, Without("n_best"), RARE],
     bleu: BleuOptions,
+    adaptation: Annotated[AdaptationOptions, RARE],
 ) -> None:
     """Write a model's scores with their units, and their signatures. Compare only scores whose signatures agree.
 
     A language model: several corpora are read as one text, the state is carried from first to last, and every token
     is predicted once. A classifier: accuracy, macro-F1, calibration, each label's precision and recall, and the
-    confusion table. A translator: BLEU, chrF, TER and exact matches of its translations, and the perplexity of the
-    references given their sources.
+    confusion table; if a text may have several labels, micro-F1, macro-F1, exact match and each label's F1. A
+    translator: BLEU, chrF, TER and exact matches of its translations, and the perplexity of the references given their
+    sources.
 
     Without a corpus, the model reads the validation text of its training again. A language model and a classifier then
     get the scores that training reported.
@@ -99,28 +118,33 @@ def evaluate(
       nlpseq evaluate -m checkpoints/translation --source test.en --target test.de
     """
     corpus = list(beginnings.take(corpus or (), take))
-    labelled = {"label_column": label_column, "text_column": text_column, "baseline": baseline}
+    labelled = _set(label_column=label_column, text_column=text_column, label_separator=label_separator)
     files = {"source": _beginnings(source, take), "target": [_beginnings(path, take) for path in target or ()]}
-    parallel = {**files, "columns": columns, **_changed(search), **_changed(bleu)}
-    path = model or chosen_model(None, _usual_task(corpus or [], labelled, parallel), quiet=quiet)
+    parallel = _set(**files, columns=columns, **_changed(search), **_changed(bleu))
+    read = _set(held_out=held_out, order=order, **_changed(adaptation))
+    path = model or chosen_model(None, _usual_task(corpus, labelled, parallel), quiet=quiet)
     loaded = load(path, device=device)
     if model is None and path.is_dir():
         _note(f"the model is {path}", quiet=quiet)
-    options = {CLASSIFIER.name: labelled, TRANSLATOR.name: parallel, LANGUAGE_MODEL.name: {"held_out": held_out}}
-    _refuse_foreign(loaded.task, options)
-    values = {name: value for name, value in options.get(loaded.task.name, {}).items() if value}
-    note = partial(_note, quiet=quiet)
+    options = {CLASSIFIER: labelled, TRANSLATOR: parallel, LANGUAGE_MODEL: read}
+    values = {"baseline": baseline, "note": partial(_note, quiet=quiet), **_own(loaded.task, options)}
+    if order is not None and not baseline:
+        raise OptionError("order", "is an option of the baseline", "add --baseline")
     if not isinstance(loaded, Classifier):
         note_typed_corpus(corpus, quiet=quiet)
     if not (corpus or source):
         note_unread("nlpseq evaluate - reads a text, and a FILE a table", quiet=quiet)
+    report = _report(loaded, corpus, values)
+    (_write_json if json else _write_lines)(loaded.path, report, baseline=baseline)
+
+
+def _report(loaded: Any, corpus: Sequence[str], values: Mapping[str, Any]) -> Report | ClassifierReport:
+    """The report of a model. Raises CorpusError as it does, with a hint that evaluates."""
     try:
-        if isinstance(loaded, Classifier):
-            _write_report(loaded, loaded.report(*corpus or (), note=note, **values), baseline=baseline, json=json)
-        else:
-            _write_scores(loaded.path, loaded.evaluate(*corpus or (), note=note, **values), json=json)
+        report: Report | ClassifierReport = loaded.report(*corpus, **values)
     except CorpusError as error:
         raise CorpusError(error.where, error.what, _for_evaluation(error.hint)) from None
+    return report
 
 
 def _beginnings(path: Path | None, count: int | None) -> str | None:
@@ -132,11 +156,16 @@ def _note(text: str, *, quiet: bool) -> None:
     output.note(f"note: {text}", quiet=quiet)
 
 
+def _set(**values: Any) -> dict[str, Any]:
+    """The options that were set, by name."""
+    return {name: value for name, value in values.items() if not (value is None or value is False or value == [])}
+
+
 def _usual_task(corpus: Sequence[str], labelled: Mapping[str, Any], parallel: Mapping[str, Any]) -> Task:
     """The task that the options and the corpora belong to."""
-    if any(labelled.values()):
+    if labelled:
         return CLASSIFIER
-    if any(parallel.values()):
+    if parallel:
         return TRANSLATOR
     kind = corpus_kind(corpus[0]) if corpus else "text"
     if kind == "text" and corpus and format_suffix(corpus[0]) in FORMATS:  # a table without a header
@@ -144,19 +173,19 @@ def _usual_task(corpus: Sequence[str], labelled: Mapping[str, Any], parallel: Ma
     return {"text": LANGUAGE_MODEL, "pairs": TRANSLATOR, "labels": CLASSIFIER}[kind]
 
 
-def _changed(options: BeamOptions | BleuOptions) -> dict[str, Any]:
+def _changed(options: BeamOptions | BleuOptions | AdaptationOptions) -> dict[str, Any]:
     """The options that differ from their defaults."""
     values = {field.name: (getattr(options, field.name), field.default) for field in fields(options)}
     return {name: value for name, (value, default) in values.items() if value != default}
 
 
-def _refuse_foreign(task: Task, options: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises OptionError for the first option that belongs to another task."""
+def _own(task: Task, options: Mapping[Task, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The options of a task. Raises OptionError for the first option that belongs to another."""
     for other, values in options.items():
-        for name, value in values.items():
-            if value and other != task.name:
-                hint = f"-m {usual_model(TASKS[other])}, or leave out {flag(name)}"
-                raise OptionError(name, f"is for {TASKS[other].plural}, and the model is a {task.noun}", hint)
+        for name in values if other != task else ():
+            hint = f"-m {usual_model(other)}, or leave out {flag(name)}"
+            raise OptionError(name, f"is for {other.plural}, and the model is a {task.noun}", hint)
+    return options[task]
 
 
 def _for_evaluation(hint: str) -> str:
@@ -168,40 +197,33 @@ def _for_evaluation(hint: str) -> str:
     return re.sub(rf"nlpseq train ({'|'.join(COMMANDS)})\b", evaluating, hint)
 
 
-def _write_scores(path: Path, scores: Sequence[Score], *, json: bool) -> None:
-    if json:
-        output.write_json({"model": str(path), "scores": [score.as_json() for score in scores]})
-    else:
-        output.write_lines(score_lines(scores))
+def _write_json(path: Path, report: Report | ClassifierReport, *, baseline: bool) -> None:
+    fields: dict[str, Any] = {"model": str(path), "scores": [score.as_json() for score in report.scores]}
+    if isinstance(report, ClassifierReport):
+        fields["confusion"] = {"labels": report.labels, "table": report.confusion.tolist()}
+    if baseline:
+        fields["baselines"] = [found.as_json() for found in _baselines(report)]
+    output.write_json(fields)
 
 
-def _write_report(classifier: Classifier, report: ClassifierReport, *, baseline: bool, json: bool) -> None:
-    if json:
-        fields = {
-            "model": str(classifier.path),
-            "scores": [score.as_json() for score in report.scores],
-            "confusion": {"labels": report.labels, "table": report.confusion.tolist()},
-        }
-        output.write_json({**fields, "baselines": report.baselines} if baseline else fields)
-        return
-    tables = [_baselines(report)] if report.baselines else []
-    confusions = output.table_lines(_by_label(report, confusions=True))
-    if max(map(len, confusions)) <= WIDTH:
-        tables.append(confusions)
-    else:
-        tables += [output.table_lines(_by_label(report, confusions=False)), _mistakes(report)]
-    output.write_lines(score_lines(report.scores))
-    for lines in tables:
-        output.write_lines(["", *lines])
+def _write_lines(path: Path, report: Report | ClassifierReport, *, baseline: bool) -> None:
+    tables = [score_lines(report.scores)]
+    if baseline:
+        tables.append(baseline_lines(report.scores, _baselines(report)))
+    if isinstance(report, ClassifierReport):
+        confusions = _set_lines(report) if report.several else output.table_lines(_by_label(report, confusions=True))
+        if report.several or max(map(len, confusions)) <= WIDTH:
+            tables.append(confusions)
+        else:
+            tables += [output.table_lines(_by_label(report, confusions=False)), _mistakes(report)]
+    for number, lines in enumerate(tables):
+        output.write_lines([""] * (number > 0) + lines)
 
 
-def _baselines(report: ClassifierReport) -> list[str]:
-    """The scores of the linear models, a line for each."""
-    names = list(dict.fromkeys(name for values in report.baselines.values() for name in values))
-    rows = [
-        (name, *(shown_value(score, values[score]) for score in names)) for name, values in report.baselines.items()
-    ]
-    return output.table_lines([("trained on the same texts", *names), *rows])
+def _baselines(report: Report | ClassifierReport) -> list[Baseline]:
+    if isinstance(report, Report):
+        return report.baselines
+    return [Baseline(name, "", with_values(report.scores, values)) for name, values in report.baselines.items()]
 
 
 def _by_label(report: ClassifierReport, *, confusions: bool) -> list[tuple[str, ...]]:
@@ -213,6 +235,17 @@ def _by_label(report: ClassifierReport, *, confusions: bool) -> list[tuple[str, 
         numbers = f"{precise:.2f} %", f"{recalled:.2f} %", str(counts.sum()), *map(str, counts[: len(shown)])
         rows.append((_short(label), *numbers))
     return rows
+
+
+def _set_lines(report: ClassifierReport) -> list[str]:
+    """A line for each label of texts that may have several: precision, recall, F1, its texts and those found."""
+    measures = *set_precision_and_recall(report.confusion), set_f1(report.confusion)
+    rows: list[tuple[str, ...]] = [("label", "precision", "recall", "F1", "texts", "found")]
+    for label, table, *values in zip(report.labels, report.confusion, *measures, strict=True):
+        rows.append(
+            (_short(label), *(f"{value:.2f} %" for value in values), *map(str, (table[1].sum(), table[:, 1].sum())))
+        )
+    return output.table_lines(rows)
 
 
 def _mistakes(report: ClassifierReport) -> list[str]:

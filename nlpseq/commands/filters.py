@@ -109,11 +109,13 @@ def filter_texts(
     every_byte: bool = False,
     whole_batches: bool = False,
     processes: int = 1,
+    silent: bool = False,
 ) -> None:
     """Answer the texts of the input, and report on standard error which faults lines had.
 
     Without `every_byte`, byte order marks and the carriage returns of Windows are removed from texts. With several
-    `processes`, workers answer the rest of the input as soon as enough of it waits.
+    `processes`, workers answer the rest of the input as soon as enough of it waits. With `silent` no line is written:
+    the answers are only `seen`.
     """
     texts = _Texts(answers, lines, quiet=quiet)
     keeps_mark = every_byte and not lines.jsonl
@@ -121,7 +123,11 @@ def filter_texts(
     with closing(_answered(answers, texts.read(portions, every_byte=every_byte), processes)) as found:
         for answered in found:
             answers.seen(answered)
-            write_lines(texts.written(answered))
+            written = texts.written(answered)
+            if silent:
+                deque(written, 0)
+            else:
+                write_lines(written)
     texts.faults.report()
 
 

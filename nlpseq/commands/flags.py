@@ -51,6 +51,7 @@ ModelPath = Annotated[Path | None, _model(tasks.LANGUAGE_MODEL)]
 ClassifierPath = Annotated[Path | None, _model(tasks.CLASSIFIER)]
 ModelPaths = Annotated[list[Path] | None, _model(tasks.TRANSLATOR, more="; repeat it for models that work together")]
 ModelOrDefault = Annotated[Path | None, _model(*tasks.TASKS.values(), by="; by the other options")]
+AnyModel = Annotated[Path | None, _model(tasks.CLASSIFIER, by="; or what was trained here")]
 ScoringModel = Annotated[Path | None, _model(tasks.LANGUAGE_MODEL, tasks.TRANSLATOR, by=" with --source")]
 Device = Annotated[
     Literal["cpu", "cuda"],
@@ -88,6 +89,12 @@ LabelColumn = Annotated[
 TextColumn = Annotated[
     str | None,
     typer.Option("--text-column", metavar="NAME", help="The text's column, by name or number. [default: by header]"),
+]
+LabelSeparator = Annotated[
+    str | None,
+    typer.Option(
+        "--label-separator", metavar="TEXT", help="Characters between the labels of a text, which may have any number."
+    ),
 ]
 
 Function = Callable[..., Any]

@@ -30,6 +30,7 @@ LEFT_OUT = ("date", "size", "task", "corpus", "score", "steps")  # on a narrow t
 SCORES = (  # the first that a run has is shown: the name, the words and the format
     ("bleu", "BLEU", ".1f"),
     ("accuracy", "accuracy", ".1f"),
+    ("micro_f1", "micro-F1", ".1f"),
     ("bits_per_byte", "bits/byte", ".3f"),
     ("perplexity", "perplexity", ".4g"),
     ("loss", "loss", ".3f"),

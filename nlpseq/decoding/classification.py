@@ -41,34 +41,49 @@ Values = NDArray[Any]  # floats
 class AbstentionOptions:
     """When a classifier abstains, and which word it writes then."""
 
-    threshold: float = option(
-        0.0, "abstain if the best label is less probable than this", minimum=0, maximum=1, metavar="X", usual=True
+    threshold: float | None = option(
+        None,
+        "least probability of a label that is written [default: 0; with several labels a text the model's own]",
+        minimum=0,
+        maximum=1,
+        metavar="X",
+        usual=True,
     )
-    abstain: str = option(UNSURE, "word to write instead of a label below the --threshold", metavar="LABEL")
+    abstain: str | None = option(
+        None,
+        "word to write if no label reaches the --threshold [default: unsure; with several labels a text no word]",
+        metavar="LABEL",
+    )
 
     def __post_init__(self) -> None:
         check(self)
-        if not self.abstain.strip() or "\t" in self.abstain or "\n" in self.abstain:
+        if self.abstain is not None and (not self.abstain.strip() or "\t" in self.abstain or "\n" in self.abstain):
             raise OptionError("abstain", f"must be a word without tabs, was {self.abstain!r}", "--abstain unsure")
-        if self.abstain != UNSURE and not self.threshold:
+
+    def check_labels(self, labels: Sequence[str], *, several: bool = False) -> None:
+        """Raises OptionError if the word for abstaining is itself a label, or has no effect.
+
+        `several` is whether a text has any number of labels.
+        """
+        if self.abstain not in (None, UNSURE) and not self.threshold and not several:
             hint = f"--threshold 0.8 --abstain {self.abstain}"
             raise OptionError("abstain", "has no effect without a threshold", hint)
-
-    def check_labels(self, labels: Sequence[str]) -> None:
-        """Raises OptionError if the word for abstaining is itself a label."""
-        if self.threshold and self.abstain in labels:
+        word = self.abstain if several else (self.abstain or UNSURE) if self.threshold else None
+        if word in labels:
             other = next(word for word in (UNSURE, "abstained", "?") if word not in labels)
-            raise OptionError(
-                "abstain", f"must not be a label of the model, was {self.abstain!r}", f"--abstain {other!r}"
-            )
+            raise OptionError("abstain", f"must not be a label of the model, was {word!r}", f"--abstain {other!r}")
 
 
 class Decision(NamedTuple):
-    """All labels of a text, the most probable first, and their probabilities."""
+    """All labels of a text, the most probable first, and their probabilities.
+
+    The probabilities of one label a text add up to one. Those of several are independent.
+    """
 
     labels: list[str]
     probabilities: list[float]
     cut: bool  # whether only the first LONGEST tokens were read
+    threshold: float | None = None  # if a text may have several labels: the least probability of those that apply
 
     @property
     def label(self) -> str:
@@ -80,13 +95,31 @@ class Decision(NamedTuple):
         """The probability of that label."""
         return self.probabilities[0]
 
+    @property
+    def chosen(self) -> list[str]:
+        """The most probable label; if a text may have several, those that reach the threshold, which may be none."""
+        return self.labels[:1] if self.threshold is None else self.reaching(self.threshold)
+
+    def reaching(self, threshold: float) -> list[str]:
+        """The labels with at least this probability."""
+        return self.labels[: sum(probability >= threshold for probability in self.probabilities)]
+
     def decide(self, abstention: AbstentionOptions) -> str:
         """The most probable label, or the word for abstaining."""
-        return self.label if self.probability >= abstention.threshold else abstention.abstain
+        sure = self.probability >= (abstention.threshold or 0)
+        return self.label if sure else UNSURE if abstention.abstain is None else abstention.abstain
 
-    def by_label(self) -> dict[str, float]:
-        """The probability of each label."""
-        return dict(zip(self.labels, self.probabilities, strict=True))
+    def choose(self, abstention: AbstentionOptions) -> list[str]:
+        """The labels that apply, or the word for abstaining; none if a text may have several and there is no word."""
+        if self.threshold is None:
+            return [self.decide(abstention)]
+        threshold = self.threshold if abstention.threshold is None else abstention.threshold
+        word = [] if abstention.abstain is None else [abstention.abstain]
+        return self.reaching(threshold) or word
+
+    def by_label(self, most: int | None = None) -> dict[str, float]:
+        """The probability of each label, or of the `most` most probable ones."""
+        return dict(zip(self.labels[:most], self.probabilities[:most], strict=True))
 
 
 def decision_status(decision: Decision | None) -> str:
@@ -153,6 +186,8 @@ class TextClassifier:
         self._engine = _engine_on(device, model.weights, options)
         self.labels: list[str] = model.header["labels"]
         self.temperature = float(model.header.get("temperature", 1.0))
+        self.several = bool(model.header.get("several_labels"))  # whether a text has any number of labels
+        self.threshold = float(model.header.get("threshold", 0.5)) if self.several else None
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> TextClassifier:
@@ -164,7 +199,10 @@ class TextClassifier:
         return classifier.text_ids(self.model.tokeniser, text, lowercase=bool(self.options.lowercase))
 
     def logits(self, texts: Sequence[Values]) -> Values:
-        """Unnormalised log-probabilities [N, C] of texts of ids, before the temperature is applied."""
+        """Unnormalised log-probabilities [N, C] of texts of ids, before the temperature is applied.
+
+        If a text may have several labels, they are the log-odds of each.
+        """
         return self._begin(texts)()
 
     def _begin(self, texts: Sequence[Values]) -> Callable[[], Values]:
@@ -179,10 +217,13 @@ class TextClassifier:
             ids += map(self.ids, texts[start : start + ENCODED_AT_ONCE])
             running.append(self._begin(ids[start:]))
         logits = [finish() for finish in running] or [np.empty((0, len(self.labels)), np.float32)]
-        probabilities = arrays.softmax(np.concatenate(logits) / self.temperature)
+        scaled = np.concatenate(logits) / self.temperature
+        probabilities = arrays.sigmoid(scaled) if self.several else arrays.softmax(scaled)
         order = np.argsort(-probabilities, axis=1, kind="stable")
         return [
-            Decision([self.labels[label] for label in labels], row[labels].tolist(), len(tokens) > LONGEST)
+            Decision(
+                [self.labels[label] for label in labels], row[labels].tolist(), len(tokens) > LONGEST, self.threshold
+            )
             for tokens, row, labels in zip(ids, probabilities, order, strict=True)
         ]
 

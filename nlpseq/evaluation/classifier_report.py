@@ -1,4 +1,9 @@
-"""A report on a classifier: its scores on labelled texts, its confusion table, and linear baselines."""
+"""A report on a classifier: its scores on labelled texts, its confusion table, and linear baselines.
+
+If a text may have several labels, there is a confusion table of two rows for each label. Baselines are then scored with
+the threshold that is best on the very texts, which flatters them, and logistic regression with the usual one too. (The
+margins of NB-SVM are rarely above zero for a rare label: only their order means something.)
+"""
 
 from __future__ import annotations
 
@@ -8,17 +13,30 @@ from functools import cache, partial
 
 import numpy as np
 
+from nlpseq import arrays
 from nlpseq.decoding.classification import TextClassifier
-from nlpseq.errors import CorpusError, ModelFileError
+from nlpseq.errors import CorpusError, ModelFileError, OptionError
 from nlpseq.evaluation import training_text
-from nlpseq.evaluation.baselines import baseline_labels
-from nlpseq.evaluation.label_scores import Labels, accuracy, confusion, label_scores, macro_f1
+from nlpseq.evaluation.baselines import baseline_labels, baseline_probabilities
+from nlpseq.evaluation.label_scores import Labels, Values, accuracy, confusion, label_scores, macro_f1
+from nlpseq.evaluation.label_set_scores import (
+    USUAL_THRESHOLD,
+    Flags,
+    best_threshold,
+    exact_match,
+    found_labels,
+    label_set_scores,
+    set_confusion,
+    set_macro_f1,
+    set_micro_f1,
+)
 from nlpseq.evaluation.scores import Note, Score, say_nothing
 from nlpseq.models.model_file import Model
 from nlpseq.text.hub import HUB
 from nlpseq.text.signature import corpus_name
 from nlpseq.text.tables.label_tables import LabelColumns
-from nlpseq.text.tables.labelled import LabelledTexts, check_known, read_labelled, read_parts, shared
+from nlpseq.text.tables.labelled import LabelledTexts, check_known, read_labelled, shared
+from nlpseq.text.tables.labelled_parts import read_parts
 
 Splits = Callable[[], tuple[LabelledTexts, LabelledTexts]]  # reads the training and the validation texts of a model
 
@@ -29,11 +47,18 @@ class ClassifierReport:
 
     labels: list[str]
     scores: list[Score]
-    confusion: Labels  # [C, C], numbers of texts, by label (rows) and predicted label (columns)
-    baselines: dict[str, dict[str, float]]  # accuracy and macro-F1 of each linear model by its name, in per cent
+    confusion: Labels  # [C, C], numbers of texts, by label (rows) and predicted label (columns); with `several`
+    # [C, 2, 2]: for each label, texts without it and with it (rows) for which it was not found, or was (columns)
+    baselines: dict[str, dict[str, float]]  # scores of each linear model by its name, in per cent
+    several: bool = False  # whether a text has any number of labels
 
     def mistakes(self, most: int) -> list[tuple[str, str, int]]:
-        """The `most` most frequent mistakes: the label, the predicted label, and the number of texts."""
+        """The `most` most frequent mistakes: the label, the predicted label, and the number of texts.
+
+        There are none with `several`, because no label is taken for another one.
+        """
+        if self.several:
+            return []
         wrong = self.confusion * (1 - np.eye(len(self.labels), dtype=int))
         order = np.argsort(-wrong, axis=None, kind="stable")[:most]
         pairs = [divmod(int(index), len(self.labels)) for index in order]
@@ -58,24 +83,54 @@ def classifier_report(
     installed, and ModelFileError if the training texts are needed and have changed.
     """
     splits = cache(partial(_splits, classifier.model))
-    texts, source = _texts(classifier.model, splits, corpora, columns, note)
+    texts, source = _texts(classifier, splits, corpora, columns, note)
     names = classifier.labels
     check_known(texts, names)
-    labels = np.array([names.index(label) for label in texts.labels])
     logits = classifier.logits([classifier.ids(text) for text in texts.texts])
     signature = f"texts:{len(texts)}|{source}#{texts.sha256[:8]}"
+    train = _unchanged(classifier.model, splits()[0]) if baseline else None
+    if classifier.threshold is not None:
+        return _several(classifier, logits, texts, signature, train)
+    labels = np.array([names.index(label) for label in texts.labels])
     scores = label_scores(logits, labels, names, classifier.temperature, signature)
     table = confusion(labels, logits.argmax(1), len(names))
-    baselines = _baselines(classifier, splits()[0], texts, labels) if baseline else {}
-    return ClassifierReport(names, scores, table, baselines)
+    return ClassifierReport(names, scores, table, _baselines(classifier, train, texts, labels) if train else {})
+
+
+def _several(
+    classifier: TextClassifier, logits: Values, texts: LabelledTexts, signature: str, train: LabelledTexts | None
+) -> ClassifierReport:
+    """The report if a text may have several labels."""
+    names, temperature, threshold = classifier.labels, classifier.temperature, classifier.threshold
+    assert threshold is not None
+    applies = _flags(texts, names)
+    scores = label_set_scores(logits, applies, names, temperature, threshold, signature)
+    table = set_confusion(applies, found_labels(arrays.sigmoid(logits / temperature), threshold))
+    baselines = _set_baselines(classifier, train, texts, applies) if train else {}
+    return ClassifierReport(names, scores, table, baselines, several=True)
+
+
+def _flags(texts: LabelledTexts, names: Sequence[str]) -> Flags:
+    """The labels that apply to texts [N, C]: 1 for each."""
+    index_of = {name: index for index, name in enumerate(names)}
+    flags = np.zeros((len(texts), len(names)), np.uint8)
+    for row, labels in zip(flags, texts.sets(), strict=True):
+        row[[index_of[label] for label in labels]] = 1
+    return flags
 
 
 def _texts(
-    model: Model, splits: Splits, corpora: Sequence[str], columns: LabelColumns, note: Note
+    classifier: TextClassifier, splits: Splits, corpora: Sequence[str], columns: LabelColumns, note: Note
 ) -> tuple[LabelledTexts, str]:
     """The texts to evaluate on, and their name for the signature."""
+    model, facts = classifier.model, training_text.facts_of(classifier.model)
+    if columns.separator is not None and not classifier.several:
+        what = "is for models of texts that may have several labels, and the model has one label a text"
+        raise OptionError("label_separator", what, "leave out --label-separator")
     if corpora:
-        texts = read_labelled(corpora, columns)
+        if columns.separator is None and facts.get("columns"):
+            columns = columns._replace(separator=LabelColumns(*facts["columns"]).separator)
+        texts = read_labelled(corpora, columns, several=classifier.several)
         for sentence in texts.notes:
             note(sentence)
         _note_training_texts(model, splits, texts, note)
@@ -104,23 +159,49 @@ def _splits(model: Model) -> tuple[LabelledTexts, LabelledTexts]:
     """Read the training and the validation texts of a model again."""
     facts = training_text.validation_facts(model)
     columns = LabelColumns(*facts["columns"]) if facts["columns"] else None
+    valid = facts["valid"] if facts["valid_is"] == "given" else ()
     try:
-        return read_parts(facts["corpus"], facts["valid"] if facts["valid_is"] == "given" else (), columns)
+        return read_parts(facts["corpus"], valid, columns, several=bool(facts.get("several_labels")))
     except CorpusError as error:
         raise training_text.unreadable(model, error) from None
 
 
-def _baselines(
-    classifier: TextClassifier, train: LabelledTexts, texts: LabelledTexts, labels: np.ndarray
-) -> dict[str, dict[str, float]]:
-    """Accuracy and macro-F1 of linear models of the training texts. Raises ModelFileError if those have changed."""
-    if train.sha256 != training_text.facts_of(classifier.model)["sha256"]:
+def _unchanged(model: Model, train: LabelledTexts) -> LabelledTexts:
+    """The training texts of a model, for baselines. Raises ModelFileError if they have changed."""
+    if train.sha256 != training_text.facts_of(model)["sha256"]:
         what = "its training texts have changed: a baseline trained on them would say nothing"
-        raise ModelFileError(classifier.model.name, what, "leave out --baseline")
+        raise ModelFileError(model.name, what, "leave out --baseline")
+    return train
+
+
+def _baselines(
+    classifier: TextClassifier, train: LabelledTexts, texts: LabelledTexts, labels: Labels
+) -> dict[str, dict[str, float]]:
+    """Accuracy and macro-F1 of linear models of the training texts."""
     by_baseline = baseline_labels(train.texts, train.labels, texts.texts, lowercase=bool(classifier.options.lowercase))
     names = classifier.labels
     scores = {}
     for baseline, predicted in by_baseline.items():
         table = confusion(labels, np.array([names.index(label) for label in predicted]), len(names))
         scores[baseline] = {"accuracy": accuracy(table), "macro_f1": macro_f1(table)}
+    return scores
+
+
+def _set_baselines(
+    classifier: TextClassifier, train: LabelledTexts, texts: LabelledTexts, applies: Flags
+) -> dict[str, dict[str, float]]:
+    """Micro-F1, macro-F1 and exact match of linear models of each label, with two thresholds."""
+    lowercase, own = bool(classifier.options.lowercase), _flags(train, classifier.labels)
+    scores = {}
+    for name, probabilities in baseline_probabilities(train.texts, own, texts.texts, lowercase=lowercase).items():
+        usual = {name: USUAL_THRESHOLD} if name == "tf-idf" else {}
+        thresholds = usual | {f"{name} (best)": best_threshold(probabilities, applies)}
+        for shown, threshold in thresholds.items():
+            found = found_labels(probabilities, threshold)
+            table = set_confusion(applies, found)
+            scores[shown] = {
+                "micro_f1": set_micro_f1(table),
+                "macro_f1": set_macro_f1(table),
+                "exact_match": exact_match(applies, found),
+            }
     return scores

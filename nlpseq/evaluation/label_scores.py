@@ -12,7 +12,7 @@ the probabilities (Guo et al., 2017).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,11 @@ def fit_temperature(logits: Values, labels: Labels) -> float:
         nats = arrays.log_sum_exp(scaled) - (1 - doubt) * arrays.pick(scaled, labels) - doubt * scaled.mean(1)
         return float(nats.mean())
 
+    return best_temperature(loss)
+
+
+def best_temperature(loss: Callable[[float], float]) -> float:
+    """The temperature between LOWEST and HIGHEST that minimises a loss."""
     low, high = np.log(LOWEST), np.log(HIGHEST)
     golden = (np.sqrt(5) - 1) / 2
     for _ in range(60):

@@ -13,7 +13,7 @@ the output, and then everything is run once more with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -32,13 +32,18 @@ BLOCK = 64  # steps between two comparisons of states
 STREAMS = 64  # of a text, side by side
 DEVICE_STREAMS = 512
 DEVICE_LOGITS = 1 << 26  # logits that exist at once on a GPU
+SECTION = 1 << 16  # tokens whose features are in memory together
 MARKED = 16  # the states after these first blocks are kept; later ones only at powers of two
 
 
 def signature(tokeniser: Tokeniser, text: str) -> str:
     """The signature of a text's scores: tokeniser, context, name of the text, version."""
-    tokens = f"tok:{tokeniser.kind}-{tokeniser.size}#{tokeniser.fingerprint}"
-    return f"{tokens}|context:carried|start:newline|text:{text}|version:{__version__}"
+    return f"{tokeniser_name(tokeniser)}|context:carried|start:newline|text:{text}|version:{__version__}"
+
+
+def tokeniser_name(tokeniser: Tokeniser) -> str:
+    """The field of a signature that names the tokens."""
+    return f"tok:{tokeniser.kind}-{tokeniser.size}#{tokeniser.fingerprint}"
 
 
 def text_name(facts: Mapping[str, Any]) -> str:
@@ -84,12 +89,50 @@ def text_loss(
     length = len(tokens) // streams
     starts = length * np.arange(streams)
     if exact and streams > 1:
-        losses, ends = _run_settled(chain, starts, length)
+        first = language_model.begin(weights, options, 1)
+        losses, ends = _run_settled(chain, starts, length, first, settle_first=_output_dominates(weights))
     else:
         losses, _, ends = chain.run(starts, length, language_model.begin(weights, options, streams))
     rest = len(tokens) - length * streams
     tail = chain.run(np.array([length * streams]), rest, _last_stream(ends))[0] if rest else []
     return float(sum(losses) + sum(tail))
+
+
+def text_features(
+    weights: Weights,
+    options: LanguageModelOptions,
+    tokens: Tokens,
+    *,
+    streams: int = STREAMS,
+    run_layer: Unroll = unroll,
+    section: int | None = None,
+) -> Iterator[tuple[Array, np.ndarray]]:
+    """The features [N, E or H] from which each token is predicted, and the tokens [N], in the order of the text.
+
+    A text comes in sections of so many tokens, by default SECTION. The state is carried as in `text_loss`.
+    """
+    chain = _Chain(weights, options, tokens, run_layer, lambda features, targets: features, {})
+    state, section = language_model.begin(weights, options, 1), section or SECTION
+    for start in range(0, len(tokens), section):
+        stop = min(start + section, len(tokens))
+        count = max(1, min(streams, (stop - start) // (4 * BLOCK)))
+        length = (stop - start) // count
+        starts = start + length * np.arange(count)
+        if count > 1:
+            blocks, ends = _run_settled(chain, starts, length, state, settle_first=False)
+        else:
+            blocks, _, ends = chain.run(starts, length, state)
+        features, state = [_in_order(blocks, count)], _last_stream(ends)
+        if rest := stop - start - length * count:
+            tail, _, state = chain.run(np.array([stop - rest]), rest, state)
+            features += tail
+        yield arrays.concatenate(features, 0), np.asarray(tokens[start:stop], np.int64)
+
+
+def _in_order(blocks: list[Array], streams: int) -> Array:
+    """The rows of successive streams [N, E], from blocks [T * B, E] of all streams side by side."""
+    steps = arrays.concatenate([block.reshape(-1, streams, block.shape[-1]) for block in blocks], 0)
+    return steps.swapaxes(0, 1).reshape(-1, steps.shape[-1])
 
 
 def device_losses(weights: Weights, features: Array, targets: Array) -> Array:
@@ -172,30 +215,35 @@ class _Chain:
         return self.tokens[start - 1 : stop]
 
 
-def _run_settled(chain: _Chain, starts: np.ndarray, length: int) -> tuple[list[Any], LanguageModelState]:
-    """Run streams, each from the state in which the stream before it ended: the losses by block, and the last state."""
+def _run_settled(
+    chain: _Chain, starts: np.ndarray, length: int, first: LanguageModelState, *, settle_first: bool
+) -> tuple[list[Any], LanguageModelState]:
+    """Run streams, each from the state in which the stream before it ended: the losses by block, and the last state.
+
+    The first stream starts from the state `first` of one text. With `settle_first` the states are settled without the
+    losses.
+    """
     zeros = language_model.begin(chain.weights, chain.options, len(starts))
-    settle_first = _output_dominates(chain.weights)
-    losses, marks, ends = chain.run(starts, length, zeros, silent=settle_first)
+    losses, marks, ends = chain.run(starts, length, _shift(zeros, first), silent=settle_first)
     while True:
-        again, new_marks, new_ends = chain.run(starts, length, _shift(ends, zeros), marks, silent=settle_first)
+        again, new_marks, new_ends = chain.run(starts, length, _shift(ends, first), marks, silent=settle_first)
         losses[: len(again)] = again
         marks |= new_marks
         if new_ends is None or _distance(new_ends, ends) <= TOLERANCE:
             break
         ends = new_ends
     if settle_first:
-        losses, _, ends = chain.run(starts, length, _shift(ends, zeros))
+        losses, _, ends = chain.run(starts, length, _shift(ends, first))
     return losses, ends
 
 
-def _shift(ends: LanguageModelState, zeros: LanguageModelState) -> LanguageModelState:
-    """The initial state of each stream: zeros for the first, else the last state of the stream before it."""
+def _shift(ends: LanguageModelState, first: LanguageModelState) -> LanguageModelState:
+    """The initial state of each stream: `first` for the first, else the last state of the stream before it."""
 
     def shift(end: Array, start: Array) -> Array:
         return arrays.concatenate([start[..., :1, :], end[..., :-1, :]], -2)
 
-    shifted = map_state(shift, _with_last_axis(ends), _with_last_axis(zeros))
+    shifted = map_state(shift, _with_last_axis(ends), _with_last_axis(first))
     return shifted._replace(recent=shifted.recent[..., 0])
 
 

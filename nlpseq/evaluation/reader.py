@@ -11,7 +11,7 @@ its pairs on a device in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -97,6 +97,11 @@ class Reader:
                     raise
                 refuse_single(streams)
             streams //= 2
+
+    def text_features(self, tokens: Tokens) -> Iterator[tuple[Array, np.ndarray]]:
+        """The features from which each token of a text is predicted, and the tokens: `perplexity.text_features`."""
+        run_layer = layer.unroll_shared if self.on_host else self._run_layer
+        return perplexity.text_features(self.weights, self.options, tokens, run_layer=run_layer)
 
     def _text_loss(self, tokens: Tokens, streams: int, run_layer: Unroll) -> float:
         return perplexity.text_loss(

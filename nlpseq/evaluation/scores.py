@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-PER_CENT = frozenset({"accuracy", "macro_f1", "bleu", "chrf", "ter"})  # names of scores whose value is in per cent
+PER_CENT = frozenset(
+    {"accuracy", "micro_f1", "macro_f1", "exact_match", "bleu", "chrf", "ter"}
+)  # names of scores whose value is in per cent
 
 Note = Callable[[str], object]  # called with a sentence that a reader of the score should know
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nlpseq.errors import CorpusError
 from nlpseq.evaluation import perplexity, training_text
+from nlpseq.evaluation.adaptation import Adaptive
 from nlpseq.evaluation.reader import Reader
 from nlpseq.evaluation.scores import Note, Score, TextSize, language_model_scores, say_nothing
 from nlpseq.models.language_model import LanguageModelOptions
@@ -32,6 +33,14 @@ class EvaluationText:
     origin: str = "given"  # or "held out" or "training text"
     sha256: str | None = None  # of the text in training, if it was validated on
     whole_sha256: str | None = None  # of the whole corpus, if the text is its end
+
+
+class TokenisedText(NamedTuple):
+    """A text to evaluate on, in tokens, and the common part of its scores' signatures."""
+
+    tokens: np.ndarray  # [T]
+    size: TextSize
+    signature: str
 
 
 def held_out_text(names: Sequence[str], kind: str) -> EvaluationText:
@@ -63,7 +72,23 @@ def chosen_text(model: Model, corpora: Sequence[str], *, held_out: bool = False)
 def text_scores(
     model: Model, options: LanguageModelOptions, text: EvaluationText, note: Note = say_nothing
 ) -> list[Score]:
-    """The scores of a text; `note` is told if the model was trained on it, or if it has changed since training.
+    """The scores of a text; as `read_text`."""
+    return tokenised_scores(model, options, read_text(model, text, note))
+
+
+def tokenised_scores(
+    model: Model, options: LanguageModelOptions, text: TokenisedText, adaptive: Adaptive | None = None
+) -> list[Score]:
+    """The scores of a text that was read; `adaptive` is how the model adapts to it, if it does."""
+    if adaptive is None:
+        nats = Reader(model.weights, options).text_loss(text.tokens)
+        return language_model_scores(nats, text.size, text.signature)
+    nats = adaptive.text_loss(model, options, text.tokens)
+    return language_model_scores(nats, text.size, f"{text.signature}|{adaptive.adaptation.signature}")
+
+
+def read_text(model: Model, text: EvaluationText, note: Note = say_nothing) -> TokenisedText:
+    """Read a text; `note` is told if the model was trained on it, or if it has changed since training.
 
     Raises CorpusError if the text cannot be read or is empty, and ModelFileError if it is that of training and gone.
     """
@@ -79,9 +104,7 @@ def text_scores(
     if trained_on := _trained_on(facts, text, sha256):
         note(trained_on)
     named = {"valid": text.span.names, "valid_is": text.origin, "valid_sha256": sha256}
-    signature = perplexity.signature(model.tokeniser, perplexity.text_name(named))
-    nats = Reader(model.weights, options).text_loss(tokens)
-    return language_model_scores(nats, size, signature)
+    return TokenisedText(tokens, size, perplexity.signature(model.tokeniser, perplexity.text_name(named)))
 
 
 def _trained_on(facts: Mapping[str, Any], text: EvaluationText, sha256: str) -> str:

@@ -70,15 +70,23 @@ def explain(classifier: TextClassifier, text: str, label: str | None = None) -> 
     label = label or decision.labels[0]
     ids = classifier.ids(text)[:LONGEST]
     model, target = classifier.model, classifier.labels.index(label)
-    weights = weigh_tokens(model.weights, classifier.options, ids, target)
+    weights = weigh_tokens(model.weights, classifier.options, ids, target, several=classifier.several)
     probability = decision.probabilities[decision.labels.index(label)]
     return WordWeights(label, probability, words_of(model.tokeniser, ids.tolist(), *weights))
 
 
 def weigh_tokens(
-    weights: dict[str, np.ndarray], options: ClassifierOptions, ids: np.ndarray, label: int
+    weights: dict[str, np.ndarray],
+    options: ClassifierOptions,
+    ids: np.ndarray,
+    label: int,
+    *,
+    several: bool = False,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The weight [T] that each token of a text adds to a label's log-odds, and its attention weight [T], or None."""
+    """The weight [T] that each token of a text adds to a label's log-odds, and its attention weight [T], or None.
+
+    With `several` labels a text, the logits are the log-odds.
+    """
     import torch
 
     from nlpseq.kernels.cpu.recurrence import unroll
@@ -98,7 +106,8 @@ def weigh_tokens(
     outputs = classifier.read(tensors, options, batch, lengths, run_layer=unroll, **leaves)
     logits = classifier.logits(tensors, options, outputs)[0]
     others = torch.cat([logits[:label], logits[label + 1 :]])
-    gradients = torch.autograd.grad(logits[label] - others.logsumexp(0), list(leaves.values()))
+    odds = logits[label] if several else logits[label] - others.logsumexp(0)
+    gradients = torch.autograd.grad(odds, list(leaves.values()))
     added = sum((slope * value).sum(-1)[:, 0] for slope, (_, value) in zip(gradients, inputs.values(), strict=True))
     attention = None
     if "attention" in options.poolings:

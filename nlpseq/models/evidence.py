@@ -7,6 +7,13 @@ The weight of evidence (Good, 1950) of an n-gram for a label measures how much m
 Here c is the number of the label's texts that contain the n-gram, and N is the sum of c over all n-grams. The smoothing
 s is proportional to N, so an unseen n-gram has a weight of zero.
 
+If a text may have several labels, each label has two kinds of texts, those with it and those without it. The weight
+compares the counts with those expected if the n-gram said nothing about the label:
+
+    log((c + s) / (e + s))   minus the same of the texts without the label
+
+Here e is the number of texts with the n-gram times the label's part of all counts.
+
 The sum of these weights over a text is naive Bayes, which is strong on few texts and on long ones (Wang and Manning,
 2012). Here each token's weight, and those of the n-grams that end in it, are further inputs to the recurrent layers,
 which can then learn what `not` does to them. Their sum is joined to the pooled vector. N-grams of several tokens are
@@ -46,6 +53,19 @@ def weigh(counts: np.ndarray) -> np.ndarray:
     relative = totals / totals.mean()
     logarithms = np.log(counts + SMOOTHING * relative) - np.log(relative)
     weights: np.ndarray = (logarithms - logarithms.mean(1, keepdims=True)).astype(np.float32)
+    return weights
+
+
+def weigh_each(counts: np.ndarray) -> np.ndarray:
+    """Turn counts [R, C + 1] of the texts with each n-gram into weights of evidence [R, C] for independent labels.
+
+    The last column counts all texts, the others those with a label.
+    """
+    own, everything = counts[:, :-1].astype(np.float64), counts[:, -1:].astype(np.float64)
+    part = own.sum(0) / max(1.0, everything.sum())  # of all counts, for each label
+    with_label = np.log((own + SMOOTHING) / (everything * part + SMOOTHING))
+    without = np.log((everything - own + SMOOTHING) / (everything * (1 - part) + SMOOTHING))
+    weights: np.ndarray = (with_label - without).astype(np.float32)
     return weights
 
 

@@ -23,14 +23,17 @@ from nlpseq.errors import RunError
 
 
 class ArrayWriter:
-    """Writes an array [N] to a file, piece by piece, in a `with` statement.
+    """Writes an array [N] to a file, or [N, `width`], piece by piece, in a `with` statement.
 
-    The file appears at the end, whole and flushed to the disk, or not at all. Raises RunError if it cannot be written.
+    The file appears at the end, whole and flushed to the disk, or not at all. Raises RunError if it cannot be written;
+    its hint names `flag`, which chose the file.
     """
 
-    def __init__(self, path: Path, kind: DTypeLike) -> None:
+    def __init__(self, path: Path, kind: DTypeLike, width: int | None = None, flag: str = "--out") -> None:
         self.path = path
         self.kind = np.dtype(kind)
+        self.width = width
+        self.flag = flag
         self.count = 0
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
@@ -40,7 +43,7 @@ class ArrayWriter:
             raise self._failed(error) from error
 
     def append(self, values: NDArray[Any]) -> None:
-        """Add numbers [K] that the array's type can hold."""
+        """Add numbers [K], or rows [K, `width`], that the array's type can hold."""
         try:
             self._file.write(np.ascontiguousarray(values, self.kind).data)
         except OSError as error:
@@ -49,11 +52,12 @@ class ArrayWriter:
 
     def _write_header(self) -> None:
         """The header with the current length; NumPy keeps space in it for a longer one."""
-        npy.write_array_header_1_0(self._file, {"descr": self.kind.str, "fortran_order": False, "shape": (self.count,)})
+        shape = (self.count,) if self.width is None else (self.count, self.width)
+        npy.write_array_header_1_0(self._file, {"descr": self.kind.str, "fortran_order": False, "shape": shape})
 
     def _failed(self, error: OSError) -> RunError:
         what = f"cannot be written: {error.strerror or error}"
-        return RunError(str(self.path), what, "free some space there, or choose another folder with --out")
+        return RunError(str(self.path), what, f"free some space there, or choose another folder with {self.flag}")
 
     def __enter__(self) -> Self:
         return self

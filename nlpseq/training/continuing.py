@@ -22,7 +22,8 @@ from nlpseq.training.requests import Request
 
 BUDGETS = ("epochs", "steps", "minutes")
 FURTHER_ANNEAL = 0.4  # the rate of a run that is trained on falls over this fraction of the further steps, or less
-DATA = ("corpus", "take", "valid", "source", "target", "columns", "label_column", "text_column")  # that name the corpus
+LABELLED = ("label_column", "text_column", "label_separator")
+DATA = ("corpus", "take", "valid", "source", "target", "columns", "synthetic", *LABELLED)  # that name the corpus
 WHEREABOUTS = ("device", "backend", "save_every")  # may change without changing the run
 
 
@@ -115,7 +116,7 @@ def _refuse(request: Request, options: Any, earlier: Mapping[str, Any], also: Ma
 
 def _restored(name: str, value: Any) -> Any:
     """A value of the configuration's JSON as a request holds it."""
-    if name in ("corpus", "valid"):
+    if name in ("corpus", "valid", "synthetic"):
         return tuple(value)
     if name in ("source", "target"):
         return None if value is None else Path(value)

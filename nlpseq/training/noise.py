@@ -34,7 +34,8 @@ class Dropouts:
         self.generator = generator
         self.vocabulary_size = vocabulary_size
         self.device = device
-        self.drops_inputs = bool(self.embedding_dropout or self.input_dropout)
+        self.word_dropout: float = getattr(options, "word_dropout", 0.0)  # of a translator
+        self.drops_inputs = bool(self.embedding_dropout or self.word_dropout or self.input_dropout)
         self.share: Share | None = None  # of the batch, if other processes train on other columns of it
 
     def _mask(self, shape: tuple[int, ...], rate: float, like: Tensor, columns: int | None = None) -> Tensor:
@@ -60,10 +61,12 @@ class Dropouts:
         return self._own(draw_normal(self._whole(shape, 1), self.generator, self.device), shape, 1)
 
     def inputs(self, embedded: Tensor, ids: Tensor) -> Tensor:
-        """Drop tokens of the vocabulary in all their positions (Gal and Ghahramani, 2016), then units."""
+        """Drop vectors: of tokens wherever they occur (Gal and Ghahramani, 2016), of tokens at random; then units."""
         if self.embedding_dropout:
             kept = self._mask((self.vocabulary_size, 1), self.embedding_dropout, embedded)
             embedded = embedded * arrays.embed(kept, ids)
+        if self.word_dropout:
+            embedded = embedded * self._mask((*embedded.shape[:2], 1), self.word_dropout, embedded, 1)
         if self.input_dropout:
             embedded = embedded * self._mask(tuple(embedded.shape[1:]), self.input_dropout, embedded, 0)
         return embedded

@@ -97,6 +97,19 @@ class TranslationTraining(TrainingOptions):
     label_smoothing: float = option(
         0.1, "probability of each target that is spread over the vocabulary", minimum=0, below=1
     )
+    word_dropout: float = option(
+        0.0, "fraction of the tokens of sources and targets whose vectors are dropped", minimum=0, below=1
+    )
+    subword_dropout: float = option(
+        0.0,
+        "cut words into other pieces in each pass: fraction of merges, or of pieces, that are left out",
+        minimum=0,
+        maximum=1,
+    )
+    synthetic_share: float = option(
+        0.5, "most of the pairs that may be --synthetic: others are read several times in a pass", above=0, below=1
+    )
+    synthetic_tag: bool = option(True, "put a token before the sources of --synthetic pairs, to tell them apart")
     longest: int = option(200, "most tokens of a text; pairs with a longer text are left out of training", minimum=1)
     batch_tokens: int | None = option(
         None, "most target tokens in a batch, padding included, instead of --batch-size", minimum=1
@@ -129,7 +142,8 @@ class ClassifierTraining(TrainingOptions):
     batch_tokens: int = option(16_384, "most tokens in a batch, padding included", minimum=1)
     criterion: str = option(
         "accuracy",
-        "score that the best model is chosen by, and that --patience watches",
+        "score that the best model is chosen by, and that --patience watches; micro-F1 in place of accuracy if a text "
+        "has several labels",
         choices=("accuracy", "macro-f1", "loss"),
     )
     adversarial: float = option(

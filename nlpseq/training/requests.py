@@ -22,7 +22,7 @@ from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.options import check, option, refuse_unknown
 from nlpseq.text.beginnings import take
-from nlpseq.text.tables.label_tables import LabelColumns
+from nlpseq.text.tables.label_tables import LabelColumns, label_columns
 from nlpseq.training.options import (
     ClassifierTraining,
     CorpusOptions,
@@ -68,6 +68,10 @@ class Request:
     def files_or(self, bundled: str) -> Paths:
         """The corpora to train on, by default the bundled one."""
         return self.files() or take((bundled,), self.take)
+
+    def all_files(self) -> Paths:
+        """All that is read: the corpora to train on and the validation text."""
+        return *self.files(), *self.valid
 
     def as_json(self) -> dict[str, Any]:
         """The parts of the request that make two runs the same run."""
@@ -126,19 +130,27 @@ class ClassifierRequest(Request):
     text_column: str | None = option(
         None, "the text's column, by name or number [default: by header]", metavar="NAME", usual=True
     )
+    label_separator: str | None = option(
+        None, "characters between the labels of a text, which may have any number of them", metavar="TEXT"
+    )
     valid: Paths = option((), "validation texts [default: a tenth of each label]", metavar="FILE", usual=True)
     out: Path = option(tasks.CLASSIFIER.folder, "run folder", metavar="DIR", usual=True)
     model: ClassifierOptions = field(default_factory=ClassifierOptions)
     training: ClassifierTraining = field(default_factory=ClassifierTraining)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.columns
+
     @property
     def columns(self) -> LabelColumns:
         """The columns of label and text."""
-        return LabelColumns(self.label_column, self.text_column)
+        return label_columns(self.label_column, self.text_column, self.label_separator)
 
     def as_json(self) -> dict[str, Any]:
         """The parts of the request that make two runs the same run."""
-        return {**super().as_json(), "label_column": self.label_column, "text_column": self.text_column}
+        separator = {} if self.label_separator is None else {"label_separator": self.label_separator}
+        return {**super().as_json(), "label_column": self.label_column, "text_column": self.text_column, **separator}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,12 +184,19 @@ class TranslatorRequest(Request):
         metavar="FILE",
         usual=True,
     )
+    synthetic: Paths = option(
+        (),
+        "further pairs for training, of which a model has made one side; as for --valid",
+        metavar="FILE",
+    )
     out: Path = option(tasks.TRANSLATOR.folder, "run folder", metavar="DIR", usual=True)
     model: TranslatorOptions = field(default_factory=TranslatorOptions)
     training: TranslationTraining = field(default_factory=TranslationTraining)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if "" in self.synthetic:
+            raise OptionError("synthetic", "must be a file, was empty", "leave out --synthetic")
         if (self.source is None) != (self.target is None):
             raise OptionError("source and target", "go together", "--source FILE --target FILE")
         if self.source is not None and self.corpus:
@@ -195,10 +214,15 @@ class TranslatorRequest(Request):
         """The tables, or the two files."""
         return take(self.corpus if self.source is None else (str(self.source), str(self.target)), self.take)
 
+    def all_files(self) -> Paths:
+        """All that is read, the synthetic pairs too."""
+        return *super().all_files(), *self.synthetic
+
     def as_json(self) -> dict[str, Any]:
         """The parts of the request that make two runs the same run."""
         files = {name: value and str(value) for name, value in (("source", self.source), ("target", self.target))}
-        return {**super().as_json(), **files, "columns": self.pair_columns and list(self.pair_columns)}
+        columns = self.pair_columns and list(self.pair_columns)
+        return {**super().as_json(), **files, "columns": columns, "synthetic": list(self.synthetic)}
 
 
 def read_pair_columns(names: str | None) -> tuple[str, str] | None:

@@ -19,9 +19,9 @@ from nlpseq.tasks import COMMANDS, TASKS, Task
 
 LIGHT = "import sys, nlpseq; print(*[name for name in ('numpy', 'torch', 'typer', 'rich') if name in sys.modules])"
 ABILITIES = {
-    "lm": {"generate", "samples", "stream", "score", "evaluate"},
+    "lm": {"generate", "samples", "stream", "score", "evaluate", "report"},
     "sentiment": {"classify", "words", "evaluate", "report"},
-    "translation": {"translate", "translations", "score", "attention", "evaluate"},
+    "translation": {"translate", "translations", "score", "attention", "evaluate", "report"},
 }
 
 

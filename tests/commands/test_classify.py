@@ -197,14 +197,17 @@ def test_scores_of_given_texts_and_baselines_beside_them(nlpseq: Run, trained: P
     columns = ("--label-column", "mood", "--text-column", "words")
     done = nlpseq("evaluate", "-m", trained, tmp_path / "test.csv", *columns, "--baseline")
     assert done.exit_code == 0, done.stderr
-    lines = {line.split("  ")[0]: line.split() for line in done.stdout.splitlines() if line}
-    assert float(lines["accuracy"][1]) == pytest.approx(66.6667)
-    assert lines["accuracy"][2:] == ["%", "text", "labels:2"]
+    scores, _, beside, confusion = (
+        {line.split()[0]: line.split() for line in lines.splitlines()} for lines in done.stdout.split("\n\n")
+    )
+    assert float(scores["accuracy"][1]) == pytest.approx(66.6667)
+    assert scores["accuracy"][2:] == ["%", "text", "labels:2"]
     assert "\n  NAME|DETAILS|texts:3|test.csv:given#" in done.stdout
-    assert lines["trained on the same texts"][-2:] == ["accuracy", "macro_f1"]
-    assert float(lines["tf-idf"][1]) == pytest.approx(66.6667)
+    assert beside["score"] == ["score", "unit", "model", "tf-idf", "nb-svm"]
+    assert beside["accuracy"][:5] == ["accuracy", "text", *scores["accuracy"][1:3], scores["accuracy"][1]]
+    assert beside["macro_f1"][:4] == ["macro_f1", "label", *scores["macro_f1"][1:3]]
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
-    assert lines["down"] == ["down", "100.00", "%", "50.00", "%", "2", "1", "1"]
+    assert confusion["down"] == ["down", "100.00", "%", "50.00", "%", "2", "1", "1"]
     (tmp_path / "odd.tsv").write_text("label\ttext\nsideways\tx\n")
     done = nlpseq("evaluate", "-m", trained, tmp_path / "odd.tsv")
     assert done.exit_code == 1 and "odd.tsv:2: training had no such labels: 'sideways'" in done.stderr
@@ -230,7 +233,7 @@ def test_a_corpus_that_has_changed_is_told(nlpseq: Run, trained: Path, table: Pa
 
 
 def test_flags_of_other_tasks_are_refused(nlpseq: Run, trained: Path, model_path: Path) -> None:
-    for model, flag in ((trained, "--held-out"), (trained, "--beam=3"), (model_path, "--baseline")):
+    for model, flag in ((trained, "--held-out"), (trained, "--order=3"), (model_path, "--label-column=1")):
         done = nlpseq("evaluate", "-m", model, flag)
         assert done.exit_code == 2 and f"{flag.partition('=')[0]}: is for" in done.stderr
 

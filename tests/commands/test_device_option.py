@@ -20,7 +20,8 @@ from nlpseq.text.tokenisers import ByteTokeniser
 
 Run = Callable[..., Result]
 LINES = "the cat\n\nöl 猫\n".encode() + b"\xff\n" + b"x" * 300 + b"\n"
-PLACES = ("decoding.engine", "decoding.classification", "evaluation.reader", "decoding.ensemble")
+PLACES = ("decoding.engine", "decoding.classification", "evaluation.reader", "decoding.ensemble",
+          "vectors.embedder")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +59,15 @@ def commands(model_path: Path, models: dict[str, Path], tmp_path: Path) -> dict[
         "follow": ["score", "-m", model_path, "--follow"],
         "pairs": ["score", "-m", models["translator"], "--source", source],
         "classify": ["classify", "-m", models["classifier"], "--all"],
+        "nearest": ["nearest", "-m", models["classifier"], "--in", source],
         "evaluate": ["evaluate", "-m", model_path, text],
         "labels": ["evaluate", "-m", models["classifier"], models["table.tsv"]],
         "translations": ["evaluate", "-m", models["translator"], models["pairs.tsv"], "--beam", 2],
     }
 
 
-NAMES = ("samples", "one", "lines", "objects", "score", "follow", "pairs", "classify", "evaluate", "labels",
-         "translations")  # fmt: skip
+NAMES = ("samples", "one", "lines", "objects", "score", "follow", "pairs", "classify", "nearest", "evaluate",
+         "labels", "translations")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -117,11 +117,26 @@ def test_labels_are_the_same_bytes(
     assert len(workers_at_once) == 2
 
 
+@pytest.mark.parametrize("flags", [(), ("--json",), ("--output", "vectors.npy")], ids=" ".join)
+@pytest.mark.parametrize("model", ["classifier", "char1"])
+def test_vectors_are_the_same_bytes(
+    nlpseq: Run, models: dict[str, Path], workers_at_once: list[int], model: str, flags: tuple[str, ...]
+) -> None:
+    found = []
+    for number in (1, 2):
+        done = nlpseq("embed", "-m", models[model], *flags, "--processes", number, input=LINES)
+        assert done.exit_code == 0, done.stderr
+        found.append((done.stdout_bytes, done.stderr, Path(flags[1]).read_bytes() if flags[1:] else b""))
+    assert found[0] == found[1]
+    assert len(workers_at_once) == 2
+
+
 def test_threads_label_and_score_lines_by_default(
     nlpseq: Run, models: dict[str, Path], model_path: Path, workers_at_once: list[int]
 ) -> None:
     assert nlpseq("classify", "-m", models["classifier"], input=LINES).exit_code == 0
     assert nlpseq("score", "-m", model_path, input=LINES).exit_code == 0
+    assert nlpseq("embed", "-m", model_path, input=LINES).exit_code == 0
     assert not workers_at_once
 
 

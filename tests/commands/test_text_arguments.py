@@ -24,15 +24,16 @@ from nlpseq.text.tokenisers import ByteTokeniser, train_tokeniser
 
 Run = Callable[..., Result]
 
-FILTERS = ("classify", "translate", "score", "encode", "decode")
-FIRST = {"classify": "label", "translate": "translation", "score": "log_probability", "encode": "ids", "decode": "text"}
+FILTERS = ("classify", "translate", "score", "embed", "encode", "decode")
+FIRST = {"classify": "label", "translate": "translation", "score": "log_probability", "embed": "vector"}
+FIRST |= {"encode": "ids", "decode": "text"}
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> dict[str, Path]:
     """A model of random weights, or a tokeniser, for each filter."""
     folder = tmp_path_factory.mktemp("models")
-    found = {"score": model_path, "encode": folder / "bytes.json", "decode": folder / "bytes.json"}
+    found = {"score": model_path, "embed": model_path, "encode": folder / "bytes.json", "decode": folder / "bytes.json"}
     found["encode"].write_bytes(train_tokeniser("byte", [], 256).to_bytes())
     options = TranslatorOptions(hidden_size=8, embedding_size=6)
     weights = translator.initial_weights(options, 256, 1)
@@ -71,7 +72,7 @@ def test_arguments_are_answered_as_standard_input_is(filtered: Run, tmp_path: Pa
     assert done.stdout_bytes.count(b"\n") == 12
 
 
-@pytest.mark.parametrize("verb", ["classify", "translate", "score"])
+@pytest.mark.parametrize("verb", ["classify", "translate", "score", "embed"])
 def test_files_of_objects(filtered: Run, tmp_path: Path, verb: str) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"id": 1, "text": "ab"}\r\n[]\n')
     done = filtered(verb, "--jsonl", tmp_path / "a.jsonl", '{"id":2,"text":"a/b.txt"}')
@@ -95,7 +96,7 @@ def test_pieces_and_damaged_ids_are_objects_too(filtered: Run) -> None:
     assert done.exit_code == 1
 
 
-@pytest.mark.parametrize("verb", ["classify", "translate", "score"])
+@pytest.mark.parametrize("verb", ["classify", "translate", "score", "embed"])
 def test_two_forms_exclude_each_other(filtered: Run, verb: str) -> None:
     done = filtered(verb, "--json", "--jsonl", "a")
     assert (done.exit_code, done.stdout) == (2, "")
@@ -191,6 +192,8 @@ ONE_MODEL = (
     ("generate",),
     ("classify", "a text"),
     ("score", "a text"),
+    ("embed", "a text"),
+    ("nearest", "a"),
     ("evaluate",),
     ("inspect", "model"),
     ("inspect", "words", "a text"),

@@ -57,7 +57,6 @@ def test_a_classifier_abstains_below_the_threshold() -> None:
     [
         ({"threshold": 1.1}, "threshold: must be at most 1"),
         ({"threshold": "0.5"}, "threshold: must be a number"),
-        ({"abstain": "x"}, "abstain: has no effect without a threshold"),
         ({"threshold": 0.5, "abstain": "a\tb"}, "abstain: must be a word without tabs"),
         ({"threshold": 0.5, "abstain": " "}, "abstain: must be a word without tabs"),
     ],
@@ -70,6 +69,9 @@ def test_options_that_make_no_sense_are_refused(settings: dict[str, Any], said: 
 
 def test_the_word_for_abstaining_is_not_a_label(small: TextClassifier) -> None:
     AbstentionOptions().check_labels(small.labels)
+    with pytest.raises(OptionError, match="abstain: has no effect without a threshold"):
+        AbstentionOptions(abstain="x").check_labels(small.labels)
+    AbstentionOptions(abstain="x").check_labels(small.labels, several=True)
     with pytest.raises(OptionError, match="abstain: must not be a label of the model, was 'unsure'") as caught:
         AbstentionOptions(threshold=0.5).check_labels(small.labels)
     assert caught.value.hint == "--abstain 'abstained'"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nlpseq import __version__
-from nlpseq.evaluation.perplexity import BLOCK, signature, text_loss, text_name
+from nlpseq.evaluation.perplexity import BLOCK, signature, text_features, text_loss, text_name
 from nlpseq.kernels.cpu.recurrence import unroll as fast
 from nlpseq.models import language_model as lm
 from nlpseq.models.language_model import LanguageModelOptions
@@ -104,6 +104,20 @@ def test_the_quick_way_counts_every_token_once_from_states_of_zero() -> None:
     second = lm.negative_log_likelihood(weights, features[:, 0], tokens[height:])
     expected = _by_hand(weights, tokens[:height]) + second
     assert text_loss(weights, options, tokens, streams=2, exact=False) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("section", "streams"), [(5000, 1), (5000, 5), (600, 2), (257, 64)])
+@pytest.mark.parametrize("forget", [0.0, 9.0])
+def test_features_come_in_the_order_of_the_text(section: int, streams: int, forget: float) -> None:
+    weights, options = _model(ngrams=3, ngram_buckets=23)
+    weights["layers.0.bias_ih"][6:12] += forget
+    tokens = _tokens()
+    inputs = np.concatenate([[10], tokens[:-1]])[:, None]
+    expected, _ = lm.forward(weights, options, inputs, lm.begin(weights, options, 1))
+    found = list(text_features(weights, options, tokens, streams=streams, section=section))
+    assert [len(targets) for _, targets in found[:-1]] == [section] * (len(found) - 1)
+    assert np.array_equal(np.concatenate([targets for _, targets in found]), tokens)
+    assert np.allclose(np.concatenate([features for features, _ in found]), expected[:, 0], atol=1e-5)
 
 
 def test_a_stream_on_disk_gives_what_an_array_gives() -> None:

@@ -10,15 +10,16 @@ import torch
 from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.kernels.cpu.recurrence import unroll
 from nlpseq.models.stack import run_stack, start_state
+from nlpseq.training.distribution.processes import Share
 from nlpseq.training.noise import Dropouts
-from nlpseq.training.options import TrainingOptions
+from nlpseq.training.options import TranslationTraining
 
 STEPS, BATCH, SIZE, WORDS = 6, 40, 30, 50
 
 
 def _dropouts(zoneout: float = 0.0, seed: int = 1, **rates: Any) -> Dropouts:
     generator = torch.Generator().manual_seed(seed)
-    options = TrainingOptions(**rates)
+    options = TranslationTraining(**rates)
     return Dropouts(options, zoneout, generator, vocabulary_size=WORDS, device=torch.device("cpu"))
 
 
@@ -53,6 +54,26 @@ def test_a_dropped_token_is_dropped_wherever_it_stands() -> None:
     share = sum(bool(values[0, 0] == 0) for values in gone.values()) / len(gone)
     assert 0.2 < share < 0.8
     assert float(dropped.max()) == 2.0
+
+
+def test_a_word_is_dropped_in_one_place_and_not_in_another() -> None:
+    ids = torch.zeros(STEPS, BATCH, dtype=torch.int64)
+    dropped = _dropouts(word_dropout=0.25).inputs(_ones(), ids)
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / 0.75])
+    assert (dropped == dropped[:, :, :1]).all(), "a vector is dropped as a whole"
+    gone = (dropped[:, :, 0] == 0).float()
+    assert float(gone.mean()) == pytest.approx(0.25, abs=0.12)  # 240 draws: four standard errors
+    assert gone.mean(0).std() > 0 and gone.mean(1).std() > 0, "each place and each text has its own draw"
+
+
+def test_dropped_words_of_a_shared_batch_are_those_of_the_whole() -> None:
+    ids = torch.zeros(STEPS, BATCH, dtype=torch.int64)
+    whole = _dropouts(word_dropout=0.25, input_dropout=0.1).inputs(_ones(), ids)
+    for index in range(3):
+        noise = _dropouts(word_dropout=0.25, input_dropout=0.1)
+        noise.share = Share(BATCH, index, 3)
+        own = noise.share.of(_ones(), 1)
+        assert torch.equal(noise.inputs(own, noise.share.of(ids, 1)), noise.share.of(whole, 1))
 
 
 def test_weight_drop_drops_single_weights_and_keeps_their_mean() -> None:

@@ -16,7 +16,7 @@ from nlpseq.text.lines import has_unread
 
 UsageError: Any = typer.BadParameter.__base__  # Typer carries Click's under a private name
 
-FILTERS = ("translate", "classify", "score", "encode", "decode", "check")
+FILTERS = ("translate", "classify", "score", "embed", "nearest", "encode", "decode", "check")
 SYNONYMS = {  # other words for a choice
     "gpu": "cuda",
     "half": "fp16",

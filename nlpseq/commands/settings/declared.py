@@ -140,7 +140,7 @@ class Declared:
         keys = self.tables.setdefault(table, {})
         for item in dataclasses.fields(options):
             if item.name in nested:
-                self.add_options(types[item.name], item.name)
+                self.add_options(types[item.name], item.name, left_out)
             elif item.name in left_out:
                 keys[item.name] = None
             elif item.metadata:

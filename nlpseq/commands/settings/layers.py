@@ -21,11 +21,12 @@ CHOICES: tuple[tuple[frozenset[str], ...], ...] = tuple(
         ("corpus", "source target"),
         ("adversarial", "virtual_adversarial"),
         ("all", "labels_only"),
+        ("all", "top"),
         ("json", "jsonl"),
     )
 )
 CORPUS = frozenset(("corpus", "source", "target"))
-DATA = CORPUS | {"valid", "columns", "label_column", "text_column"}  # belong to a corpus
+DATA = CORPUS | {"valid", "columns", "label_column", "text_column", "label_separator"}  # belong to a corpus
 
 
 class Value(NamedTuple):

@@ -1,1 +1,4 @@
-"""What `nlpseq train` shows: `display` runs it, on a `screen` of `lines` or a `bar` with a `sparkline`."""
+"""What `nlpseq train` shows: `display` runs it, on a `screen` of `lines` or a `bar` with a `sparkline`.
+
+`trials` runs and shows `nlpseq tune`.
+"""

@@ -60,7 +60,7 @@ def show_training(task: Task, request: Request, started: float, *, quiet: bool =
         with open_processes(task, request) as processes:
             return follow(task, request, processes)
     refuse_run_as_corpus(request)
-    for name in (*request.files(), *request.valid):
+    for name in request.all_files():
         need_source(name)
     RunFolder(request.out).check(resume=request.resume, overwrite=request.overwrite)
     screen, events, run = open_screen(quiet=quiet, json=json), Events(wanted=json), None

@@ -22,7 +22,9 @@ if TYPE_CHECKING:  # both import torch
 
 SCORES = (  # of a run, in its last line: the name, the words and the format
     ("accuracy", "accuracy", ".2f"),
+    ("micro_f1", "micro-F1", ".2f"),
     ("macro_f1", "macro-F1", ".2f"),
+    ("exact_match", "exact match", ".2f"),
     ("expected_calibration_error", "calibration error", ".4f"),
     ("loss", "loss", ".4f"),
     ("perplexity", "perplexity", ".2f"),

@@ -11,6 +11,7 @@ from collections.abc import Container
 import numpy as np
 
 from nlpseq.text.checks.spill import HashedRows, Rows, sorted_parts
+from nlpseq.text.tables.label_sets import label_set
 
 LONG_TEXT = 20_000  # characters
 MOST_COUNTED = 100_000  # different labels; no training takes as many
@@ -39,10 +40,12 @@ class Places:
 class LabelCounts:
     """The counts of labelled texts that are added one by one, as `nlpseq.text.tables.labelled` adds them."""
 
-    def __init__(self) -> None:
+    def __init__(self, several: bool | None = None) -> None:
+        self.several = several  # whether a text has any number of labels
         self.blank = 0
         self.notes: list[str] = []
         self.characters = 0
+        self.unlabelled = Places()
         self.long = Places()
         self.hashes = HashedRows(3)  # of text and label, and the place
         self.uncounted = 0  # texts with other labels than the first MOST_COUNTED different ones
@@ -67,6 +70,17 @@ class LabelCounts:
         place = self._files.setdefault(file, len(self._files)) * _OF_A_FILE + int(number) if is_line else 0
         self._length += 1
         self.characters += len(text)
+        if not label:
+            self.unlabelled.add(place)
+        for single in label_set(label) if self.several else [label]:
+            self._count(single, place, origin)
+        if len(text) > LONG_TEXT:
+            self.long.add(place)
+        self._waiting.append((hash(text.strip()), hash(label), place))
+        if len(self._waiting) == AT_ONCE:
+            self.finish()
+
+    def _count(self, label: str, place: int, origin: str) -> None:
         if label not in self._labels and len(self._labels) < MOST_COUNTED:
             self._labels[label] = Places()
             self._origins[label] = origin
@@ -74,11 +88,6 @@ class LabelCounts:
             self._labels[label].add(place)
         else:
             self.uncounted += 1
-        if len(text) > LONG_TEXT:
-            self.long.add(place)
-        self._waiting.append((hash(text.strip()), hash(label), place))
-        if len(self._waiting) == AT_ONCE:
-            self.finish()
 
     def finish(self) -> None:
         """Take the hashes that wait. Raises RunError if the temporary file cannot be written."""

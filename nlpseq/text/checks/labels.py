@@ -22,6 +22,7 @@ from nlpseq.text.checks.finding import (
 from nlpseq.text.checks.label_counts import LONG_TEXT, MOST_COUNTED, EqualTexts, LabelCounts, Places, compare
 from nlpseq.text.progress import Watch, unwatched
 from nlpseq.text.tables.label_tables import LabelColumns
+from nlpseq.text.tables.label_sets import counts_each
 from nlpseq.text.tables.labelled import add_labelled, label_names
 
 UNBALANCED = 10  # ratio of the numbers of texts of the most frequent and the rarest label
@@ -42,11 +43,12 @@ def check_labelled(
     CorpusError if `against` cannot be read, and RunError if the temporary file cannot be written; if the texts
     themselves cannot be read, that is a fault.
     """
-    texts, others = LabelCounts(), LabelCounts()
+    texts = LabelCounts()
     try:
         add_labelled(texts, names, columns, watch)
     except CorpusError as error:
         return [reading_fault(error, names)]
+    others = LabelCounts(texts.several)
     if against:
         add_labelled(others, against, columns, watch)
     equal = compare(texts, others)
@@ -60,7 +62,8 @@ def _summary(texts: LabelCounts) -> Finding:
     counts = texts.counts.most_common()
     shown = ", ".join(f"{label!r} {count:,} ({percentage(count, len(texts))})" for label, count in counts[:SHOWN])
     more = f", and {len(counts) - SHOWN:,} more labels" if len(counts) > SHOWN else ""
-    return Finding("note", 0, f"{len(texts):,} texts, {texts.characters:,} characters: {shown}{more}")
+    each = f", {counts_each(sum(texts.counts.values()), len(texts))}" if texts.several else ""
+    return Finding("note", 0, f"{len(texts):,} texts, {texts.characters:,} characters{each}: {shown}{more}")
 
 
 def _labels(texts: LabelCounts, name: str) -> Iterator[Finding]:
@@ -72,6 +75,10 @@ def _labels(texts: LabelCounts, name: str) -> Iterator[Finding]:
     if texts.uncounted:
         what = f"only the first {MOST_COUNTED:,} different labels are counted; {texts.uncounted:,} texts have others"
         yield Finding("note", 0, what)
+    if texts.several:
+        yield from _label_sets(texts)
+    if not counts:
+        return
     (most, many), (rarest, few) = counts.most_common()[0], counts.most_common()[-1]
     if many > UNBALANCED * few > UNBALANCED:
         what = f"there are {many / few:.0f} times as many texts of {most!r} as of {rarest!r}"
@@ -86,6 +93,16 @@ def _labels(texts: LabelCounts, name: str) -> Iterator[Finding]:
             yield Finding("note", texts.first_line(label), f"{other!r} and {label!r} are two labels")
 
 
+def _label_sets(texts: LabelCounts) -> Iterator[Finding]:
+    """What only texts with several labels have."""
+    yield from _tally("note", texts.unlabelled, texts, "have no label: training learns that no label applies to them")
+    for label in [label for label, count in texts.counts.items() if count == len(texts)]:
+        yield Finding("note", 0, f"all texts have the label {label!r}: there is nothing to learn about it")
+    if sum(texts.counts.values()) == len(texts) - texts.unlabelled.count:
+        hint = "one label a text in place of a list, or no --label-separator, if a text never has several"
+        yield Finding("note", 0, "no text has more than one label, but each label is learned by itself", hint)
+
+
 def _repeated(texts: LabelCounts, equal: EqualTexts) -> Iterator[Finding]:
     yield from _tally("note", equal.same, texts, "were there before")
     level: Level = "fault" if equal.other.count > CONTRADICTING_FAULT * len(texts) else "note"
@@ -95,7 +112,8 @@ def _repeated(texts: LabelCounts, equal: EqualTexts) -> Iterator[Finding]:
 def _blank_and_long(texts: LabelCounts) -> Iterator[Finding]:
     if texts.blank:
         what = "1 row has" if texts.blank == 1 else f"{texts.blank:,} rows have"
-        yield Finding("note", 0, f"{what} a blank label or text; training leaves such rows out")
+        side = "text" if texts.several else "label or text"
+        yield Finding("note", 0, f"{what} a blank {side}; training leaves such rows out")
     what = f"have more than {LONG_TEXT:,} characters; training reads the start and the end of a long text"
     yield from _tally("note", texts.long, texts, what, "--longest N, to set how much")
 

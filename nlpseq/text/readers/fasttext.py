@@ -1,4 +1,8 @@
-"""fastText's lines, `__label__good and the text`, and folders with a folder for each label."""
+"""fastText's lines, `__label__good and the text`, and folders with a folder for each label.
+
+A line with several labels has a list of them in its cell `label`. A line without one has an error there, which is
+raised where a text must have a label.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +22,24 @@ _LABEL = re.compile(rf"(?:^|(?<=[ \t])){PREFIX}[^ \t]*")
 
 
 def fasttext_rows(name: str, lines: Iterable[str]) -> Rows:
-    """A label and a text from each line. Raises CorpusError for a line without a label or with several."""
+    """The labels and the text of each line."""
     for number, line in enumerate(lines, 1):
         where = f"{name}:{number}"
         if not line.strip():
             yield Row(where, {})
             continue
-        labels = list(_LABEL.finditer(line))
-        if not labels:
-            what = f"it must start with a label, as in `{PREFIX}good`, but starts with {line[:30]!r}"
-            raise CorpusError(where, what, show_line(name, number))
-        if len(labels) > 1:
-            listed = " ".join(label[0] for label in labels)
-            raise CorpusError(where, f"it has {len(labels)} labels, but a text has one", f"keep one of {listed}")
-        (label,) = labels
-        before, after = line[: label.start()], line[label.end() :]
-        text = before + after[1:] if after else before[:-1]
-        yield Row(where, {"label": label[0].removeprefix(PREFIX), "text": text})
+        text, labels = line, list[str]()
+        for label in reversed(list(_LABEL.finditer(line))):  # from the end, so that earlier positions stay right
+            before, after = text[: label.start()], text[label.end() :]
+            text = before + after[1:] if after else before[:-1]
+            labels.insert(0, label[0].removeprefix(PREFIX))
+        found = labels[0] if len(labels) == 1 else labels or _without_label(name, number, line)
+        yield Row(where, {"label": found, "text": text})
+
+
+def _without_label(name: str, number: int, line: str) -> CorpusError:
+    what = f"it must start with a label, as in `{PREFIX}good`, but starts with {line[:30]!r}"
+    return CorpusError(f"{name}:{number}", what, show_line(name, number))
 
 
 def folder_rows(name: str) -> Rows:

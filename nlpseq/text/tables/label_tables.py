@@ -1,4 +1,4 @@
-"""Rows as labelled texts: a label and a text.
+"""Rows as labelled texts: a label, or any number of labels, and a text.
 
 The user can name the two columns, by name or by number. Otherwise they are found by the names that such columns usually
 have in a header. Without a header, the column with fewer different values is the label. A wrong guess shows in the line
@@ -11,15 +11,19 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.readers.fasttext import PREFIX
 from nlpseq.text.readers.rows import open_table
-from nlpseq.text.tables.columns import read_columns
+from nlpseq.text.readers.table import Table
+from nlpseq.text.tables.columns import LOOKED_AT, read_columns
 from nlpseq.text.tables.headers import FEWEST_ROWS, LABEL_NAMES, TEXT_NAMES, is_number
-from nlpseq.text.tables.purpose import Purpose, Two, cell_text
+from nlpseq.text.tables.label_sets import check_separator, joined_labels, split_labels
+from nlpseq.text.tables.purpose import Purpose, Two, Values, cell_text
 
 
 class Labelled(NamedTuple):
@@ -35,31 +39,101 @@ class LabelColumns(NamedTuple):
 
     label: str | None = None
     text: str | None = None
+    separator: str | None = None  # of the labels of a text, in its cell
 
 
-def read_labelled_table(name: str, columns: LabelColumns, notes: list[str] | None = None) -> Iterator[Labelled]:
+class LabelledRows(NamedTuple):
+    """The labelled texts of a table, and whether each has any number of labels."""
+
+    rows: Iterator[Labelled]
+    several: bool
+
+
+def label_columns(label: str | None, text: str | None, separator: str | None) -> LabelColumns:
+    """The columns that the user named. Raises OptionError for a separator that cannot separate labels."""
+    if separator is not None:
+        check_separator(separator)
+    return LabelColumns(label, text, separator)
+
+
+def read_labelled_table(
+    name: str,
+    columns: LabelColumns,
+    notes: list[str] | None = None,
+    *,
+    several: bool | None = None,
+    hint: str = "keep one of them",
+) -> LabelledRows:
     """The labelled texts of a file, a folder, a bundled corpus or `hf:NAME[:CONFIG]`, also with a blank side.
 
-    Blank rows are left out. After the last text, the table's notes, such as the chosen columns, are added to `notes`.
-    Raises CorpusError if the table cannot be read, is not a table, or does not have the columns.
+    With `several`, each text has any number of labels; off, it must have one. None: it has several with a separator, or
+    if one of the first rows has a list of labels. `hint` is for a list where a text must have one label. Blank rows are
+    left out. After the last text, the table's notes, such as the chosen columns, are added to `notes`. Raises
+    CorpusError, at once or while reading, if the table cannot be read, is not a table, or does not have the columns.
     """
     advice = f"for a text without labels: nlpseq train lm {shlex.quote(name)}"
     table = open_table(name, f"{advice}; with labels: .tsv, .csv, .jsonl, .parquet, or lines `{PREFIX}good the text`")
-    for where, label, text in read_columns(table, columns, LABELS):
+    values = read_columns(table, columns[:2], LABELS)
+    if several is None:
+        first, values = _peeked(values)
+        several = columns.separator is not None or any(isinstance(label, list) for _, label, _ in first)
+    spell = partial(_set_spelled, separator=columns.separator) if several else partial(_spelled, hint=hint)
+    return LabelledRows(_labelled(table, values, spell, notes), several)
+
+
+def _peeked(values: Values) -> tuple[list[tuple[str, Any, Any]], Values]:
+    """The first values, up to an error, and all values; the error is raised where it occurs among them."""
+    first: list[tuple[str, Any, Any]] = []
+    try:
+        first.extend(islice(values, LOOKED_AT))
+    except CorpusError as error:
+        return first, chain(first, _raised(error))
+    return first, chain(first, values)
+
+
+def _raised(error: CorpusError) -> Values:
+    raise error
+    yield
+
+
+def _labelled(
+    table: Table, values: Values, spell: Callable[[str, Any], str], notes: list[str] | None
+) -> Iterator[Labelled]:
+    for where, label, text in values:
         if not (label is None and text is None):
-            yield Labelled(_spelled(where, label), cell_text(where, "text", text), where)
+            yield Labelled(spell(where, label), cell_text(where, "text", text), where)
     if notes is not None:
         notes += table.notes
 
 
-def _spelled(where: str, value: Any) -> str:
+def _spelled(where: str, value: Any, hint: str = "") -> str:
     """A label as text: numbers, true and false as in JSON; null and NaN are blank."""
-    if isinstance(value, dict | list):
+    if isinstance(value, CorpusError):
+        raise value
+    if isinstance(value, list):
+        labels = "1 label" if len(value) == 1 else f"{len(value)} labels"
+        what = f"it has a list of {labels}, but other texts have one label: {json.dumps(value, default=str)[:40]}"
+        raise CorpusError(where, what, hint)
+    if isinstance(value, dict):
         what = f"its label must be one label, but is {json.dumps(value, default=str)[:40]}"
         raise CorpusError(where, what, "--label-column NAME, if that is not the label")
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return value.strip() if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _set_spelled(where: str, value: Any, separator: str | None) -> str:
+    """The labels of a text as one text: as `joined_labels`."""
+    if isinstance(value, CorpusError):
+        return ""
+    items = value if isinstance(value, list) else [value]
+    if any(isinstance(item, list) for item in items):
+        what = f"its labels must be a list of labels, but are {json.dumps(value, default=str)[:40]}"
+        raise CorpusError(where, what, "--label-column NAME, if those are not the labels")
+    labels = (_spelled(where, item) for item in items)
+    return joined_labels(
+        where, (part for label in labels for part in (split_labels(label, separator) if separator else [label]))
+    )
 
 
 def _flags(label: str | None, text: str | None) -> str:

@@ -1,7 +1,4 @@
-"""Labelled texts, read from tables, and a part of them that is held out.
-
-The texts held out depend neither on order nor on chance: they are the texts of each label with the smallest hashes. So
-a corpus is always split in the same way, equal texts are on the same side, and added texts move few others.
+"""Labelled texts, read from tables into memory, and what is asked of their labels.
 
 Training keeps its texts in temporary files (`stored_labelled.py`). What looks at the texts as a whole, such as a check
 or an evaluation, keeps them in memory.
@@ -9,7 +6,6 @@ or an evaluation, keeps them in memory.
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -19,25 +15,29 @@ from unicodedata import category
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.beginnings import beginning
-from nlpseq.text.encodings import to_utf8
 from nlpseq.text.progress import Watch, unwatched, watched_rows
 from nlpseq.text.signature import rows_sha256
+from nlpseq.text.tables.label_sets import label_set
 from nlpseq.text.tables.label_tables import LabelColumns, read_labelled_table
 from nlpseq.text.tables.notes import gather
 
-HELD_OUT = 0.1  # fraction of each label's texts, unless the user names validation texts
-MOST_HELD_OUT = 5000
 MOST_LABELS = 1000
 LONGEST_LABEL = 200  # characters
 FEWEST = 20  # texts
 SHOWN = 8  # labels
 NOT_THE_LABEL = "take such texts out; or --label-column NAME, if that is not the label"
 NEW_MODEL = "take such texts out; or train a new model: leave out --resume, and add --out FOLDER"
+KEEP_ONE = "keep one of the labels"
+SEPARATED = "--label-separator ';', if a text may have several labels"
 WITHOUT_SPACES = 15  # average number of characters between two spaces, in scripts without spaces
 
 
 class Counted(Protocol):
     """Labelled texts of which only the labels' counts matter."""
+
+    @property
+    def several(self) -> bool | None:
+        """Whether a text has any number of labels; None until the first table tells."""
 
     def __len__(self) -> int: ...
 
@@ -49,11 +49,12 @@ class Counted(Protocol):
 class Texts(Counted, Protocol):
     """Labelled texts, wherever they are kept."""
 
+    several: bool | None
     blank: int
     notes: list[str]
 
     def add(self, label: str, text: str, origin: str) -> None:
-        """Add a text."""
+        """Add a text with its label; with `several` its labels, as `joined_labels` writes them."""
 
     def origin(self, labels: Container[str]) -> str:
         """The origin of the first text that has one of the labels."""
@@ -63,6 +64,7 @@ class Texts(Counted, Protocol):
 class LabelledTexts:
     """Labels and texts in parallel lists, and the number of rows dropped because either was blank.
 
+    With `several`, a text's label is all of its labels, as `label_sets.joined_labels` writes them, and may be blank.
     `notes` tell how the tables were read, first the chosen columns.
     """
 
@@ -71,6 +73,7 @@ class LabelledTexts:
     origins: list[str] = field(default_factory=list)  # FILE:LINE of each
     blank: int = 0
     notes: list[str] = field(default_factory=list)
+    several: bool | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -84,11 +87,16 @@ class LabelledTexts:
     @property
     def counts(self) -> Counter[str]:
         """The number of texts of each label."""
-        return Counter(self.labels)
+        return Counter(label for labels in self.sets() for label in labels)
+
+    def sets(self) -> Iterable[list[str]]:
+        """The labels of each text."""
+        return map(label_set, self.labels) if self.several else ([label] for label in self.labels)
 
     def origin(self, labels: Container[str]) -> str:
         """The origin of the first text that has one of the labels."""
-        return next(origin for label, origin in zip(self.labels, self.origins, strict=True) if label in labels)
+        own = zip(self.sets(), self.origins, strict=True)
+        return next(origin for found, origin in own if any(label in labels for label in found))
 
     @property
     def sha256(self) -> str:
@@ -99,16 +107,23 @@ class LabelledTexts:
         """The texts at `indices`."""
         kept = list(indices)
         labels, texts, origins = ([side[index] for index in kept] for side in (self.labels, self.texts, self.origins))
-        return LabelledTexts(labels, texts, origins)
+        return LabelledTexts(labels, texts, origins, several=self.several)
 
 
-def read_labelled(names: Sequence[str], columns: LabelColumns | None = None, watch: Watch = unwatched) -> LabelledTexts:
+def read_labelled(
+    names: Sequence[str],
+    columns: LabelColumns | None = None,
+    watch: Watch = unwatched,
+    *,
+    several: bool | None = None,
+) -> LabelledTexts:
     """All labelled texts of the tables `names`, except those with a blank label or text.
 
-    Raises CorpusError for a file that cannot be read or is not such a table, for a label that does not fit in a line,
-    and if no text is left.
+    With `several`, a text has any number of labels, which may be none; by default the first table tells. Raises
+    CorpusError for a file that cannot be read or is not such a table, for a label that does not fit in a line, and if
+    no text is left.
     """
-    read = LabelledTexts()
+    read = LabelledTexts(several=several)
     add_labelled(read, names, columns, watch)
     return read
 
@@ -116,13 +131,17 @@ def read_labelled(names: Sequence[str], columns: LabelColumns | None = None, wat
 def add_labelled(read: Texts, names: Sequence[str], columns: LabelColumns | None, watch: Watch) -> None:
     """Add the texts of the tables `names`, as `read_labelled` does and with its errors."""
     notes: dict[str, list[str]] = {name: [] for name in names}
+    hint = KEEP_ONE if read.several is False else f"{KEEP_ONE}; or {SEPARATED}"
     for name in names:
-        rows = read_labelled_table(name, columns or LabelColumns(), notes[name])
+        rows, read.several = read_labelled_table(
+            name, columns or LabelColumns(), notes[name], several=read.several, hint=hint
+        )
         for label, text, where in watched_rows(rows, watch, "reading"):
-            if not (label and text.strip()):
+            if not text.strip() or not (label or read.several):
                 read.blank += 1
                 continue
-            _check_label(label, where)
+            for single in label_set(label) if read.several else [label]:
+                _check_label(single, where)
             read.add(label, text, where)
     if not len(read):
         blank = f", only {read.blank:,} rows with a blank label or text" if read.blank else ""
@@ -143,61 +162,27 @@ def _check_label(label: str, where: str) -> None:
 
 
 def label_names(texts: Counted, name: str) -> list[str]:
-    """All labels, sorted. Raises CorpusError if there are fewer than two or too many, or too few texts."""
+    """All labels, sorted. Raises CorpusError if there are too few or too many, or too few texts."""
     counts = texts.counts
-    if len(counts) < 2:
+    if not texts.several and len(counts) < 2:
         what = f"it needs texts of at least two labels, but all {len(texts):,} are {next(iter(counts))!r}"
         sorted_rows = "a larger --take, if the rows are sorted by label; " * (beginning(name).limit is not None)
         raise CorpusError(name, what, f"{sorted_rows}--label-column NAME, if that is not the label")
+    if texts.several and not any(0 < count < len(texts) for count in counts.values()):
+        labels = f"all {len(texts):,} have {', '.join(map(repr, counts))[:100]}" if counts else "none has a label"
+        what = f"it needs texts with a label and texts without it, but {labels}"
+        raise CorpusError(name, what, "--label-column NAME, if those are not the labels; or texts without the label")
     if len(texts) < FEWEST:
         what = f"it needs at least {FEWEST} texts with labels, but has {len(texts)}"
         raise CorpusError(name, what, "more texts; for a first try the bundled ones: nlpseq train sentiment reviews")
-    if len(counts) > MOST_LABELS or 2 * len(counts) > len(texts):
-        what = f"it has {len(counts):,} different labels for {len(texts):,} texts, such as {next(iter(counts))[:40]!r}"
+    some = f"{len(counts):,} different labels for {len(texts):,} texts, such as {next(iter(counts))[:40]!r}"
+    if 2 * len(counts) > (sum(counts.values()) if texts.several else len(texts)):
         hint = f"--label-column NAME --text-column NAME; for pairs: nlpseq train translation {shlex.quote(name)}"
-        raise CorpusError(name, what, hint)
+        raise CorpusError(name, f"it has {some}", hint)
+    if len(counts) > MOST_LABELS:
+        hint = "join rare labels into one; or --label-column NAME, if that is not the label"
+        raise CorpusError(name, f"it has {some}, but may have {MOST_LABELS:,} labels", hint)
     return sorted(counts, key=lambda label: (len(label) if label.isdecimal() else 0, label))
-
-
-def split(texts: LabelledTexts) -> tuple[LabelledTexts, LabelledTexts]:
-    """The training texts, and those held out: a tenth of each label's texts, at least one of two or more."""
-    by_label: dict[str, list[int]] = {}
-    for index, label in enumerate(texts.labels):
-        by_label.setdefault(label, []).append(index)
-    held_out: set[int] = set()
-    for indices in by_label.values():
-        count = held_out_count(len(indices), len(texts))
-        held_out.update(sorted(indices, key=lambda index: text_rank(texts.texts[index]))[:count])
-    kept = [index for index in range(len(texts)) if index not in held_out]
-    train = texts.chosen(kept)
-    train.blank, train.notes = texts.blank, texts.notes
-    return train, texts.chosen(sorted(held_out))
-
-
-def held_out_count(count: int, total: int) -> int:
-    """The number of a label's `count` texts that are held out of `total` texts."""
-    fraction = min(HELD_OUT, MOST_HELD_OUT / total)
-    return max(round(fraction * count), min(1, count - 1))
-
-
-def read_parts(
-    names: Sequence[str],
-    valid: Sequence[str],
-    columns: LabelColumns | None,
-    known: Sequence[str] | None = None,
-    watch: Watch = unwatched,
-) -> tuple[LabelledTexts, LabelledTexts]:
-    """The training and the validation texts; `known` are the only labels that they may have, by default all of them.
-
-    Raises CorpusError if there are too few of either, and for a label that is not known.
-    """
-    texts = read_labelled(names, columns, watch)
-    labels = checked_labels(texts, names[0], known, held_out=not valid)
-    if not valid:
-        return split(texts)
-    held_out = read_labelled(valid, columns, watch)
-    check_known(held_out, labels)
-    return texts, held_out
 
 
 def checked_labels(texts: Texts, name: str, known: Sequence[str] | None, *, held_out: bool) -> Sequence[str]:
@@ -224,11 +209,6 @@ def check_known(texts: Texts, known: Sequence[str], hint: str = NOT_THE_LABEL) -
 def _listed(counts: Mapping[str, int]) -> str:
     shown = [f"{label!r} ({count:,} texts)" for label, count in list(counts.items())[:SHOWN]]
     return ", ".join(shown) + (f" and {len(counts) - SHOWN:,} more" if len(counts) > SHOWN else "")
-
-
-def text_rank(text: str) -> int:
-    """A hash of a text, spaces around it aside, below 2**64."""
-    return int.from_bytes(hashlib.blake2b(to_utf8(text.strip()), digest_size=8).digest())
 
 
 def repeated(texts: LabelledTexts) -> tuple[list[int], list[int]]:

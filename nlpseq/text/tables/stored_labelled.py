@@ -1,16 +1,18 @@
-"""Labelled texts in temporary files: a table of any size, split as `labelled.split` splits it.
+"""Labelled texts in temporary files: a table of any size, split as `labelled_parts.split` splits it.
 
 Beside each text are the number of its label and its rank, a hash of 64 bits. What compares texts with each other
 compares ranks: which texts are held out, and which are there twice. So memory grows by less than a byte for each text.
 The cost is that ranks are read up to PARTS times, and that two different texts might have one rank: among 100 million
 texts that happens in one corpus of 3,700.
+
+If a text may have several labels, they are kept beside it in one line, and a hash of them is their number.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
-from itertools import compress
+from itertools import chain, compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,12 +21,15 @@ from numpy.typing import NDArray
 
 from nlpseq.text.progress import Watch, unwatched
 from nlpseq.text.signature import rows_sha256
+from nlpseq.text.tables.label_sets import label_set
 from nlpseq.text.tables.label_tables import LabelColumns
-from nlpseq.text.tables.labelled import add_labelled, check_known, checked_labels, held_out_count, text_rank
+from nlpseq.text.tables.labelled import add_labelled, check_known, checked_labels
+from nlpseq.text.tables.labelled_parts import candidates, held_out_count, text_rank, without_only_texts
 from nlpseq.text.tables.stored_rows import StoredNumbers, StoredTexts
 
 PARTS = 64  # of all ranks, at most, which are compared one part after the other,
 PART = 1 << 16  # with at least this number of texts
+SET_BITS = 33  # of a hash of labels are left out, so that it fits where a label's number does
 
 Numbers = NDArray[np.int64]
 Ranks = NDArray[np.uint64]
@@ -45,11 +50,14 @@ class Block(NamedTuple):
 class StoredLabelled:
     """Labelled texts in temporary files, and the number of rows dropped because a side was blank.
 
-    Label numbers count the labels in the order of their first texts. `notes` tell how the tables were read.
+    Label numbers count the labels in the order of their first texts. `notes` tell how the tables were read. `several`
+    is whether a text has any number of labels.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, several: bool | None = None) -> None:
+        self.folder, self.several = folder, several
         self.texts = StoredTexts(folder)
+        self._sets: StoredTexts | None = None  # the labels of each text, if there are several
         self.blank = 0
         self.notes: list[str] = []
         self._origins: dict[str, str] = {}  # of each label's first text
@@ -63,14 +71,28 @@ class StoredLabelled:
 
     def add(self, label: str, text: str, origin: str) -> None:
         """Add a text. Raises RunError if it cannot be written."""
-        number = self._numbers.setdefault(label, len(self._numbers))
-        if number == len(self._counts):
-            self._counts.append(0)
-            self._origins[label] = origin
-        self._counts[number] += 1
+        for single in label_set(label) if self.several else [label]:
+            number = self._numbers.setdefault(single, len(self._numbers))
+            if number == len(self._counts):
+                self._counts.append(0)
+                self._origins[single] = origin
+            self._counts[number] += 1
         self.texts.append(text)
+        if self.several:
+            number = text_rank(label) >> SET_BITS
+            if self._sets is None:
+                self._sets = StoredTexts(self.folder)
+            self._sets.append(label)
         self._labels.append(number)
         self._ranks.append(text_rank(text))
+
+    @property
+    def labels(self) -> Iterator[str]:
+        """The label of each text, or its labels as `joined_labels` writes them. Raises RunError as `blocks`."""
+        if self._sets is not None:
+            return iter(self._sets)
+        names = self.names
+        return (names[number] for block in self.blocks() for number in block.labels.tolist())
 
     @property
     def names(self) -> list[str]:
@@ -94,11 +116,27 @@ class StoredLabelled:
             start += len(labels)
 
     def held_out(self) -> Numbers:
-        """The indices of the texts that `labelled.split` holds out: of each label those with the smallest ranks."""
+        """The indices of the texts that `labelled_parts.split` holds out. Raises CorpusError as that function does."""
+        return self._held_out_of_sets() if self.several else self._held_out_of_labels()
+
+    def _held_out_of_sets(self) -> Numbers:
+        count = candidates(len(self))
+        smallest = _joined([])
+        for block in self.blocks():
+            both = _joined([smallest, block])
+            smallest = both.chosen(np.lexsort((both.indices, both.ranks))[:count])
+        is_smallest = np.zeros(len(self), bool)
+        is_smallest[smallest.indices] = True
+        sets = dict(zip(np.sort(smallest.indices).tolist(), compress(self.labels, is_smallest), strict=True))
+        indices = smallest.indices.tolist()
+        chosen = without_only_texts(indices, [label_set(sets[index]) for index in indices], self)
+        return np.sort(np.array(chosen, np.int64))
+
+    def _held_out_of_labels(self) -> Numbers:
+        """The indices of the texts of each label with the smallest ranks."""
         most = np.array([held_out_count(count, len(self)) for count in self._counts])
         limits = np.full(len(most), np.iinfo(np.uint64).max, np.uint64)  # a higher rank is not among the smallest
-        nothing = np.empty(0, np.int64)
-        smallest = Block(nothing, nothing, nothing.astype(np.uint64))
+        smallest = _joined([])
         for block in self.blocks():
             further = block.chosen(block.ranks <= limits[block.labels])
             both = _joined([smallest, further])
@@ -147,6 +185,16 @@ class LabelledPart:
         """The label number of each text."""
         return (number for block in self.blocks() for number in block.labels.tolist())
 
+    @property
+    def labels(self) -> Iterator[str]:
+        """The label of each text, or its labels as `joined_labels` writes them."""
+        return compress(self.whole.labels, (kept for block in self.whole.blocks() for kept in self._mask(block)))
+
+    @property
+    def several(self) -> bool:
+        """Whether a text has any number of labels."""
+        return bool(self.whole.several)
+
     def _mask(self, block: Block) -> NDArray[np.bool_]:
         mask = np.full(len(block.indices), not self._is_chosen)
         first, last = np.searchsorted(self._chosen, (block.indices[0], block.indices[-1] + 1))
@@ -161,6 +209,8 @@ class LabelledPart:
     @property
     def counts(self) -> Counter[str]:
         """The number of texts of each label, in the order of each label's first text."""
+        if self.several:
+            return Counter(chain.from_iterable(map(label_set, self.labels)))
         names, counts = self.whole.names, Counter[str]()
         for block in self.blocks():
             numbers, first, totals = np.unique(block.labels, return_index=True, return_counts=True)
@@ -171,8 +221,7 @@ class LabelledPart:
     @property
     def sha256(self) -> str:
         """A hash of all labels and texts."""
-        names = self.whole.names
-        return rows_sha256((names[number], text) for number, text in zip(self.numbers, self.texts, strict=True))
+        return rows_sha256(zip(self.labels, self.texts, strict=True))
 
 
 def store_parts(
@@ -182,18 +231,20 @@ def store_parts(
     columns: LabelColumns | None,
     known: Sequence[str] | None = None,
     watch: Watch = unwatched,
+    *,
+    several: bool | None = None,
 ) -> tuple[LabelledPart, LabelledPart]:
-    """The training and the validation texts as `labelled.read_parts` reads them, kept in temporary files in `folder`.
+    """The training and the validation texts as `labelled_parts.read_parts` reads them, in temporary files in `folder`.
 
     Raises CorpusError as that function does, and RunError if the texts cannot be kept.
     """
-    texts, nothing = StoredLabelled(folder), np.empty(0, np.int64)
+    texts, nothing = StoredLabelled(folder, several), np.empty(0, np.int64)
     add_labelled(texts, names, columns, watch)
     labels = checked_labels(texts, names[0], known, held_out=not valid)
     if not valid:
         held_out = texts.held_out()
         return LabelledPart(texts, held_out, is_held_out=False), LabelledPart(texts, held_out, is_held_out=True)
-    others = StoredLabelled(folder)
+    others = StoredLabelled(folder, texts.several)
     add_labelled(others, valid, columns, watch)
     check_known(others, labels)
     return LabelledPart(texts, nothing, is_held_out=False), LabelledPart(others, nothing, is_held_out=False)
@@ -234,5 +285,6 @@ def _between(texts: LabelledPart, low: int, high: int) -> Block:
 
 
 def _joined(blocks: Sequence[Block]) -> Block:
-    indices, labels, ranks = (np.concatenate(values) for values in zip(*blocks, strict=True))
+    nothing = Block(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64))
+    indices, labels, ranks = (np.concatenate(values) for values in zip(nothing, *blocks, strict=True))
     return Block(indices, labels, ranks)

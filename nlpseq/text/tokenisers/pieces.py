@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from nlpseq.text.tokenisers.segmentation import CUTS, Segmentations
 from nlpseq.text.tokenisers.subwords import SubwordModel, sample_lines, train_subword_model
 from nlpseq.text.tokenisers.tokeniser import NUM_BYTES, Tokeniser, damaged
 
@@ -42,6 +43,10 @@ class SubwordTokeniser(Tokeniser):
 
     def encode(self, text: str, *, exact: bool = True) -> NDArray[np.int32]:
         return self._model.encode(text)
+
+    def segmentations(self, dropout: float, seed: int) -> Segmentations:
+        """Random segmentations, for which a fraction `dropout` of the merges, or of the pieces, are left out."""
+        return Segmentations(CUTS[self.kind], self._model.scores if self.units else {}, NUM_BYTES, dropout, seed)
 
 
 class UnigramTokeniser(SubwordTokeniser):

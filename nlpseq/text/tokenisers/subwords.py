@@ -67,12 +67,28 @@ class SubwordModel:
         self.units = [piece.replace(SPACE_MARK, " ") for piece in pieces[1 + _NUM_BYTES :]]
         self.words = RememberedWords(self.processor, len(pieces))
 
+    @property
+    def scores(self) -> dict[str, float]:
+        """The scores of the units, in the order of their ids: the higher one wins."""
+        first = 1 + _NUM_BYTES
+        return {unit: self.processor.GetScore(first + index) for index, unit in enumerate(self.units)}
+
     def encode(self, text: str) -> NDArray[np.int32]:
         """Ids [T] of any text."""
         if not self.model:
             return np.frombuffer(to_utf8(text), np.uint8).astype(np.int32)
-        joined = b"".join(map(self.words.__getitem__, _WORD.findall(text)))
+        joined = b"".join(map(self.words.__getitem__, cut_into_words(text)))
         return np.frombuffer(joined, self.words.dtype).astype(np.int32)
+
+
+def cut_into_words(text: str) -> list[str]:
+    """The words of a text, each with the spaces before it, and its runs of characters that are spelled in bytes."""
+    return _WORD.findall(text)
+
+
+def is_spelled(word: str) -> bool:
+    """Whether a word of `cut_into_words` is a run of characters that are spelled in bytes."""
+    return _RESERVED_CHARACTER.match(word) is not None
 
 
 class RememberedWords(dict[str, bytes]):
@@ -98,7 +114,7 @@ class RememberedWords(dict[str, bytes]):
         return ids
 
     def _spelled(self, word: str) -> list[int]:
-        if _RESERVED_CHARACTER.match(word):
+        if is_spelled(word):
             return list(to_utf8(word))
         return [token - 1 for token in self._processor.Encode(word, out_type=int)]
 

@@ -3,10 +3,13 @@
 corpus.py      corpora to token streams
 batches.py     batches of a token stream
 pairs.py       parallel text to batches
+mixture.py     pairs of a corpus and synthetic ones, for training
 labels.py      labelled texts to batches
+label_sets.py  the labels of texts that have any number of them
 encoding.py    rows of texts to ids, by one process or by several
 sentences.py   texts as ids in files
 shuffled.py    the order in which training reads texts
 evidence.py    cross-fitted weights of evidence
+set_evidence.py  what their counts need if texts have several labels
 feed.py        copies arrays to a device
 """

@@ -5,6 +5,9 @@ the texts are divided into folds, and each text is read with weights counted on 
 and new texts are read with weights counted on all folds. A fold is a stretch of the corpus, because adjacent texts are
 often about one thing (a film, an author), and their weights would know it.
 
+If a text may have several labels, the stretches are those of all texts, and each label's texts are weighed against the
+texts without it.
+
 The texts are counted some at a time, so memory depends on the size of the tables alone: 40 bytes for each row and label
 while they are counted.
 """
@@ -20,9 +23,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nlpseq.models.evidence import evidence_rows, table_rows, weigh
+from nlpseq.models.evidence import evidence_rows, table_rows, weigh_each
+from nlpseq.models.evidence import weigh as weigh_all
 from nlpseq.training.data.labels import LabelledCorpus, TokenisedTexts
 from nlpseq.training.data.sentences import Sentences
+from nlpseq.training.data.set_evidence import Stretches, for_each_label
 
 FOLDS = 5
 TEXTS_AT_ONCE, TOKENS_AT_ONCE = 1 << 16, 1 << 19  # while they are counted
@@ -40,7 +45,9 @@ class CrossFitted:
         """N-grams have up to `longest` tokens; `place` copies the tables [K, R, C] to the device that reads them."""
         self.longest = longest
         self.vocabulary_size = corpus.tokeniser.size
-        self.folds = Folds(corpus.train, corpus.label_counts)
+        several, texts = corpus.several, len(corpus.train)
+        self.folds = Stretches(texts, FOLDS) if several else Folds(corpus.train, corpus.label_counts)
+        weigh = weigh_each if several else weigh_all
         counts = _count(corpus, longest, self.folds)
         whole = counts.sum(0)
         self.table = weigh(whole)  # [R, C]
@@ -83,15 +90,22 @@ class Folds:
         return folds
 
 
-def _count(corpus: LabelledCorpus, longest: int, folds: Folds) -> NDArray[np.int64]:
-    """The number of texts [K, R, C] of each fold and label that contain each n-gram."""
-    rows, labels = table_rows(longest, corpus.tokeniser.size), len(corpus.labels)
+def _count(corpus: LabelledCorpus, longest: int, folds: Folds | Stretches) -> NDArray[np.int64]:
+    """The number of texts [K, R, C] of each fold and label that contain each n-gram.
+
+    If a text may have several labels, one more label counts all texts [K, R, C + 1].
+    """
+    rows, labels = table_rows(longest, corpus.tokeniser.size), len(corpus.labels) + corpus.several
     counts = np.zeros(FOLDS * rows * labels, np.int64)
     for first, last in _spans(corpus.train.texts):
-        own_labels = corpus.train.label_file[first:last].astype(np.int64)
+        own_labels = corpus.train.label_file[first:last]
         own_folds = folds.of(np.arange(first, last), own_labels)
         for text, row in _ngrams(corpus.train.texts, first, last, longest, corpus.tokeniser.size):
-            cells = np.sort((own_folds[text] * rows + row) * labels + own_labels[text])
+            if corpus.several:
+                text, row, label = for_each_label(own_labels, text, row)
+            else:
+                label = own_labels[text].astype(np.int64)
+            cells = np.sort((own_folds[text] * rows + row) * labels + label)
             starts = _starts(cells)
             counts[cells[starts]] += np.diff(starts, append=len(cells))
     return counts.reshape(FOLDS, rows, labels)

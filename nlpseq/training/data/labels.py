@@ -2,7 +2,9 @@
 
 The texts are read once and kept in temporary files, then a tokeniser is learned from them, and their ids are written
 into the run folder, from which each batch is read. So memory does not grow with the number of texts. The cost is disk
-space: the uncompressed text and 12 bytes a text until training begins, and the ids and 10 bytes a text after that.
+space: the uncompressed text and 12 bytes a text until training begins, and the ids and 10 bytes a text after that. The
+labels of texts that have any number of them need more: their spelling until training begins, and 8 bytes and one or two
+a label after that.
 """
 
 from __future__ import annotations
@@ -22,12 +24,14 @@ from nlpseq.files import replace_file
 from nlpseq.text.array_files import ArrayWriter, StoredArray
 from nlpseq.text.padding import Ids, together
 from nlpseq.text.progress import Watch, unwatched, watched_rows
+from nlpseq.text.tables.label_sets import counts_each
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.labelled import has_no_spaces, label_names
 from nlpseq.text.tables.notes import joined
 from nlpseq.text.tables.stored_labelled import LabelledPart, count_repeats, store_parts
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 from nlpseq.training.data.encoding import encode_texts
+from nlpseq.training.data.label_sets import LabelSets, write_label_sets
 from nlpseq.training.data.sentences import Sentences, SentenceWriter
 
 SHOWN_LABELS = 6
@@ -39,26 +43,30 @@ class LabelledBatch(NamedTuple):
 
     ids: Ids  # [T, B]
     lengths: Ids  # [B]
-    labels: Ids  # [B]
+    labels: NDArray[Any]  # [B], or [B, C] if a text has any number of labels: 1 for each that applies
 
 
 class TokenisedTexts(NamedTuple):
     """Labelled texts as ids."""
 
     texts: Sentences
-    label_file: StoredArray  # [N], indices into the list of labels
+    label_file: StoredArray | LabelSets  # [N], indices into the list of labels, or [N, C], the labels that apply
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """All indices into the list of labels [N], in memory."""
-        return self.label_file[:].astype(np.int64)
+    def labels(self) -> NDArray[Any]:
+        """All indices into the list of labels [N], or the labels that apply [N, C], in memory."""
+        return self._labels(slice(None))
 
     def __len__(self) -> int:  # of texts
         return len(self.label_file)
 
     def batch(self, chosen: NDArray[np.int64]) -> LabelledBatch:
         """The texts at the indices `chosen` as a batch."""
-        return LabelledBatch(*self.texts.padded(chosen), self.label_file[chosen].astype(np.int64))
+        return LabelledBatch(*self.texts.padded(chosen), self._labels(chosen))
+
+    def _labels(self, chosen: slice | NDArray[np.int64]) -> NDArray[Any]:
+        labels = self.label_file[chosen]
+        return labels if isinstance(self.label_file, LabelSets) else labels.astype(np.int64)
 
     def in_order(self, batch_tokens: int) -> Iterator[tuple[NDArray[np.int64], LabelledBatch]]:
         """All texts in batches of at most `batch_tokens` tokens, short texts first, each with the texts' indices."""
@@ -77,6 +85,11 @@ class LabelledCorpus:
     facts: dict[str, Any]  # JSON: names, hashes, counts
 
     @property
+    def several(self) -> bool:
+        """Whether a text has any number of labels."""
+        return bool(self.facts.get("several_labels"))
+
+    @property
     def label_counts(self) -> NDArray[np.int64]:
         """The number of training texts of each label [C]."""
         return np.array(self.facts["label_counts"], np.int64)
@@ -92,6 +105,7 @@ def tokenise_labelled(
     vocabulary_size: int | None = None,
     tokeniser: Tokeniser | None = None,
     labels: Sequence[str] | None = None,
+    several: bool | None = None,
     lowercase: bool = True,
     longest: int = 1000,
     watch: Watch = unwatched,
@@ -100,20 +114,20 @@ def tokenise_labelled(
     """Read, split and tokenise labelled texts into `folder`; training texts are cut to `longest` tokens.
 
     Without `valid` some texts of each label are held out. A tokeniser is trained unless one is passed; without `labels`
-    they are those of the training texts, in order. `watch` is told how far it is. `processes` is the largest number of
-    processes that encode; None means one for each core. Raises CorpusError if a source cannot be read, if too few texts
-    are left for training, and for a label that is not one of `labels`; and RunError if a file cannot be written.
+    they are those of the training texts, in order; without `several` the corpus tells if a text has any number of them.
+    `watch` is told how far it is; at most `processes` processes encode, by default one for each core. Raises
+    CorpusError if a source cannot be read, if too few texts are left for training, and for a label that is not known;
+    and RunError if a file cannot be written.
     """
-    train, held_out = store_parts(names, valid, folder, columns, labels, watch)
+    train, held_out = store_parts(names, valid, folder, columns, labels, watch, several=several)
     labels = label_names(train, names[0]) if labels is None else list(labels)
     if tokeniser is None:
         tokeniser = _learn_tokeniser(train, tokens, vocabulary_size, lowercase=lowercase, watch=watch)
     write = partial(_write, folder, tokeniser, labels, lowercase=lowercase, watch=watch, processes=processes)
-    cut = write("train", train, longest=longest)
-    write("valid", held_out, longest=None)
+    cut, _ = write("train", train, longest=longest), write("valid", held_out, longest=None)
     facts = {
         "corpus": list(names),
-        "columns": None if columns is None else list(columns),
+        "columns": None if columns is None else list(columns if columns.separator else columns[:2]),
         **_facts(train, held_out, labels),
         "valid": list(valid or names),
         "valid_is": "given" if valid else "held out",
@@ -139,6 +153,8 @@ def _facts(train: LabelledPart, held_out: LabelledPart, labels: Sequence[str]) -
         "valid_sha256": held_out.sha256,
         "blank": train.blank + held_out.blank,
     }
+    if train.several:
+        facts |= {"several_labels": True, "unlabelled": sum(not label for label in train.labels)}
     notes = joined(train.notes, held_out.notes)
     return {**facts, "notes": notes} if notes else facts
 
@@ -176,6 +192,9 @@ def _write(
         ):
             file.append(encoded)
             cut += further
+    if texts.several:
+        write_label_sets(folder, f"{part}.labels", texts, labels)
+        return cut
     indices = {label: index for index, label in enumerate(labels)}
     index_of = np.array([indices.get(label, -1) for label in texts.names])
     with ArrayWriter(_labels_path(folder, part), np.min_scalar_type(len(labels))) as label_file:
@@ -193,14 +212,18 @@ def open_labelled(folder: Path) -> LabelledCorpus:
     try:
         facts = json.loads((folder / "corpus.json").read_text())
         tokeniser = load_tokeniser((folder / "tokeniser.json").read_bytes())
-        train, valid = (_open(folder, part) for part in ("train", "valid"))
+        count = len(facts["labels"]) if facts.get("several_labels") else None
+        train, valid = (_open(folder, part, count) for part in ("train", "valid"))
         return LabelledCorpus(tokeniser, facts["labels"], train, valid, facts)
     except (OSError, ValueError, KeyError) as error:
         raise RunError(str(folder), f"the run's tokens cannot be read: {error}", "add --overwrite") from error
 
 
-def _open(folder: Path, part: str) -> TokenisedTexts:
-    texts, labels = Sentences.open(folder, f"{part}.texts"), StoredArray(_labels_path(folder, part))
+def _open(folder: Path, part: str, count: int | None) -> TokenisedTexts:
+    """One part of the texts; `count` is the number of labels if a text has any number of them."""
+    texts = Sentences.open(folder, f"{part}.texts")
+    name = f"{part}.labels"
+    labels = StoredArray(_labels_path(folder, part)) if count is None else LabelSets.open(folder, name, count)
     if len(labels) != len(texts.lengths):
         raise ValueError(f"the files of {part}.texts and {part}.labels do not belong together")
     return TokenisedTexts(texts, labels)
@@ -212,15 +235,18 @@ def text_notes(facts: Mapping[str, Any], longest: int) -> list[str]:
     shown = ", ".join(f"{label!r} {count:,}" for count, label in counted[:SHOWN_LABELS])
     rest = f" and {len(counted) - SHOWN_LABELS:,} more labels" if len(counted) > SHOWN_LABELS else ""
     valid = f"{facts['valid_texts']:,} {'given' if facts['valid_is'] == 'given' else 'held out'} for validation"
-    notes = [f"{_texts(facts['texts'])} to train on: {shown}{rest}; {valid}"]
+    several = bool(facts.get("several_labels"))
+    each = f", {counts_each(sum(facts['label_counts']), facts['texts'])}" if several else ""
+    notes = [f"{_texts(facts['texts'])} to train on{each}: {shown}{rest}; {valid}"]
     for fact, what in (
-        ("blank", "left out, because the label or the text is blank"),
-        ("repeated", "repeated with the same label"),
-        ("contradicting", "repeated with another label"),
+        ("blank", f"left out, because the {'' if several else 'label or the '}text is blank"),
+        ("unlabelled", "without a label: no label applies to them"),
+        ("repeated", f"repeated with the same label{'s' * several}"),
+        ("contradicting", f"repeated with {'other labels' if several else 'another label'}"),
         ("in_both_parts", "also in the validation part: its scores are too good"),
         ("cut", f"of more than {longest:,} tokens, whose middle is left out (--longest)"),
     ):
-        if facts[fact]:
+        if facts.get(fact):
             notes.append(f"{_texts(facts[fact])} {what}")
     if rare := [label for count, label in counted if count == 1]:
         notes.append(f"labels with a single text: {', '.join(map(repr, rare[:SHOWN_LABELS]))}")

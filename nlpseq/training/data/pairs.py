@@ -11,7 +11,7 @@ space: the uncompressed text until training begins, and the ids and 16 bytes a p
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -25,9 +25,8 @@ from nlpseq.files import replace_file
 from nlpseq.models.translator import decoder_inputs
 from nlpseq.text.padding import Ids
 from nlpseq.text.progress import Watch, unwatched, watched_rows
-from nlpseq.text.tables.notes import joined
 from nlpseq.text.tables.pair_tables import Columns
-from nlpseq.text.tables.parallel import Pairs, read_split
+from nlpseq.text.tables.parallel import Pairs, are_two_files, read_parallel, read_split
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 from nlpseq.training.data.encoding import encode_pairs
 from nlpseq.training.data.sentences import Sentences, SentenceWriter
@@ -79,13 +78,15 @@ class ParallelCorpus:
     train: TokenisedPairs
     valid: TokenisedPairs
     facts: dict[str, Any]  # JSON: names, hashes, counts
+    synthetic: TokenisedPairs | None = None  # for training too
 
     @property
     def frequencies(self) -> NDArray[np.int64]:
-        """The counts [V] of the tokens in the targets."""
-        ids, counts = self.train.targets.ids, np.zeros(self.tokeniser.size, np.int64)
-        for start in range(0, len(ids), COUNTED):
-            counts += np.bincount(ids[start : start + COUNTED], minlength=len(counts))
+        """The counts [V] of the tokens in the targets that are trained on."""
+        counts = np.zeros(self.tokeniser.size, np.int64)
+        for ids in (part.targets.ids for part in (self.train, self.synthetic) if part is not None):
+            for start in range(0, len(ids), COUNTED):
+                counts += np.bincount(ids[start : start + COUNTED], minlength=len(counts))
         return counts
 
 
@@ -96,6 +97,7 @@ def tokenise_pairs(
     *,
     two_files: bool,
     columns: Columns | None = None,
+    synthetic: Sequence[str] = (),
     tokens: str = "auto",
     vocabulary_size: int | None = None,
     tokeniser: Tokeniser | None = None,
@@ -105,55 +107,76 @@ def tokenise_pairs(
 ) -> ParallelCorpus:
     """Read, split and tokenise parallel text into `folder`; pairs of more than `longest` tokens are left out.
 
-    Without `valid` the last pairs are held out. A tokeniser is trained unless one is passed. `watch` is told how far it
-    is. `processes` is the largest number of processes that encode; None means one for each core. Raises CorpusError if
-    a source cannot be read or too few pairs are left for training, and RunError if a file cannot be written.
+    Without `valid` the last pairs are held out. `synthetic` are further pairs for training: tables, or a source file
+    and a target file. A tokeniser is trained unless one is passed. `watch` is told how far it is. `processes` is the
+    largest number of processes that encode; None means one for each core. Raises CorpusError if a source cannot be read
+    or too few pairs are left for training, and RunError if a file cannot be written.
     """
     train, held_out = read_split(names, valid, two_files=two_files, columns=columns, watch=watch, folder=folder)
+    parts = {"train": train, "valid": held_out}
+    if synthetic:
+        parts["synthetic"] = _read_synthetic(synthetic, folder, watch)
     if tokeniser is None:
-        tokeniser = _learn_tokeniser(train, tokens, vocabulary_size, watch)
-    counts = [
-        _write_fitting(folder, part, tokeniser, pairs, name, longest, watch, processes)
-        for part, pairs, name in (("train", train, names[0]), ("valid", held_out, (valid or names)[0]))
-    ]
-    facts = {
-        "corpus": list(names),
-        "two_files": two_files,
-        "columns": None if columns is None else list(columns),
-        **_facts(train, held_out, counts, list(valid or names), "given" if valid else "held out"),
+        tokeniser = _learn_tokeniser(parts, tokens, vocabulary_size, watch)
+    files = {"train": names, "valid": valid or names, "synthetic": synthetic}
+    counts = {
+        part: _write_fitting(folder, part, tokeniser, pairs, files[part][0], longest, watch, processes)
+        for part, pairs in parts.items()
     }
+    reading = {"two_files": two_files, "columns": None if columns is None else list(columns)}
+    facts = {**_facts(parts, files, counts), **reading, "valid_is": "given" if valid else "held out"}
     replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
     replace_file(folder / "corpus.json", json.dumps(facts).encode())
     return open_pairs(folder)
 
 
-def _facts(train: Pairs, held_out: Pairs, counts: Sequence[int], valid: Sequence[str], valid_is: str) -> dict[str, Any]:
-    """Facts about the pairs for the model file: hashes, counts and notes; `counts` are those of the pairs kept."""
-    facts = {
-        "sha256": train.sha256,
-        "pairs": counts[0],
-        "valid": valid,
-        "valid_is": valid_is,
-        "valid_sha256": held_out.sha256,
-        "blank": train.blank + held_out.blank,
-        "too_long": len(train) + len(held_out) - sum(counts),
+def _read_synthetic(names: Sequence[str], folder: Path, watch: Watch) -> Pairs:
+    """The synthetic pairs; the first two columns of a table if its header does not name them."""
+    try:
+        return read_parallel(names, two_files=are_two_files(names), watch=watch, folder=folder)
+    except CorpusError as error:
+        hint = error.hint.replace("--source FILE --target FILE", "--synthetic FILE --synthetic FILE")
+        raise CorpusError(error.where, error.what, hint) from None
+
+
+def _facts(parts: Mapping[str, Pairs], files: Mapping[str, Sequence[str]], counts: Mapping[str, int]) -> dict[str, Any]:
+    """Facts about the pairs for the model file: names, hashes, counts of the pairs kept, and notes."""
+    facts: dict[str, Any] = {
+        "corpus": list(files["train"]),
+        "valid": list(files["valid"]),
+        "sha256": parts["train"].sha256,
+        "pairs": counts["train"],
+        "valid_sha256": parts["valid"].sha256,
+        "blank": sum(pairs.blank for pairs in parts.values()),
+        "too_long": sum(map(len, parts.values())) - sum(counts.values()),
     }
-    notes = joined(train.notes, held_out.notes)
+    if "synthetic" in parts:
+        facts |= {
+            "synthetic": list(files["synthetic"]),
+            "synthetic_sha256": parts["synthetic"].sha256,
+            "synthetic_pairs": counts["synthetic"],
+        }
+    notes = list(dict.fromkeys(chain.from_iterable(pairs.notes for pairs in parts.values())))
     return {**facts, "notes": notes} if notes else facts
 
 
-def _learn_tokeniser(pairs: Pairs, tokens: str, vocabulary_size: int | None, watch: Watch) -> Tokeniser:
-    """Train one tokeniser for both sides; its kind and size depend on the pairs if they are left open."""
-    kind = tokens
+def _learn_tokeniser(parts: Mapping[str, Pairs], tokens: str, vocabulary_size: int | None, watch: Watch) -> Tokeniser:
+    """Train one tokeniser for both sides of all pairs but those for validation.
+
+    Its kind and size depend on the pairs if they are left open.
+    """
+    learned_from = [pairs for part, pairs in parts.items() if part != "valid"]
+    kind, count = tokens, sum(map(len, learned_from))
+    sides = [side for pairs in learned_from for side in (pairs.sources, pairs.targets)]
     if tokens == "auto":
-        average = max(sum(map(len, side)) for side in (pairs.sources, pairs.targets)) / len(pairs)
+        average = max(sum(map(len, side)) / len(side) for side in sides)
         kind = "char" if average <= CHARACTERS_ARE_ENOUGH else "bpe"
     size = vocabulary_size or VOCABULARY[kind]
     if vocabulary_size is None and kind in ("bpe", "unigram"):
-        is_large = len(pairs) >= LARGE or _characters(chain(pairs.sources, pairs.targets)) >= MANY_CHARACTERS
+        is_large = count >= LARGE or _characters(chain(*sides)) >= MANY_CHARACTERS
         size = LARGE_VOCABULARY if is_large else size
-    texts = chain(pairs.sources, pairs.targets)
-    return train_tokeniser(kind, watched_rows(texts, watch, "learning a vocabulary", 2 * len(pairs)), size)
+    texts = chain(*sides)
+    return train_tokeniser(kind, watched_rows(texts, watch, "learning a vocabulary", 2 * count), size)
 
 
 def _characters(texts: Iterable[str]) -> int:
@@ -201,6 +224,7 @@ def open_pairs(folder: Path) -> ParallelCorpus:
     try:
         facts = json.loads((folder / "corpus.json").read_text())
         tokeniser = load_tokeniser((folder / "tokeniser.json").read_bytes())
-        return ParallelCorpus(tokeniser, _open(folder, "train"), _open(folder, "valid"), facts)
+        synthetic = _open(folder, "synthetic") if "synthetic_sha256" in facts else None
+        return ParallelCorpus(tokeniser, _open(folder, "train"), _open(folder, "valid"), facts, synthetic)
     except (OSError, ValueError, KeyError) as error:
         raise RunError(str(folder), f"the run's tokens cannot be read: {error}", "add --overwrite") from error

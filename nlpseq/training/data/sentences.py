@@ -66,11 +66,16 @@ class Sentences:
         start, stop = self.starts[index : index + 2].tolist()
         return self.ids[start:stop]
 
-    def padded(self, chosen: NDArray[np.int64]) -> tuple[Ids, Ids]:
-        """The texts at the indices `chosen`, padded with newlines [T, B], and their lengths [B]."""
+    def joined(self, chosen: NDArray[np.int64]) -> tuple[NDArray[Any], Ids]:
+        """The ids of the texts at the indices `chosen`, one text after the other, and the texts' lengths [B]."""
         starts, ends = spans(self.starts, chosen, np.full(len(chosen), 2)).reshape(-1, 2).T
         lengths = ends - starts
-        return as_columns(spans(self.ids, starts, lengths), lengths), lengths
+        return spans(self.ids, starts, lengths), lengths
+
+    def padded(self, chosen: NDArray[np.int64]) -> tuple[Ids, Ids]:
+        """The texts at the indices `chosen`, padded with newlines [T, B], and their lengths [B]."""
+        ids, lengths = self.joined(chosen)
+        return as_columns(ids, lengths), lengths
 
 
 class SentenceWriter:

@@ -32,13 +32,20 @@ def adversarial_loss(read: Read, loss: Callable[[Tensor], Tensor], zeros: Tensor
     return plain + loss(read(scaled(direction, length)))
 
 
-def virtual_loss(read: Read, loss: Callable[[Tensor], Tensor], random: Tensor, length: Tensor | float) -> Tensor:
+def virtual_loss(
+    read: Read,
+    loss: Callable[[Tensor], Tensor],
+    random: Tensor,
+    length: Tensor | float,
+    divergence: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
     """The loss without a change plus the divergence of the prediction at the worst change.
 
-    `random` [T, B, E] is a random direction, zero at padding; `length` is the norm of the change over each text.
+    `random` [T, B, E] is a random direction, zero at padding; `length` is the norm of the change over each text;
+    `divergence` is that of the second logits' prediction from the first logits'.
     """
     logits = read(None)
-    predicted = logits.detach().log_softmax(-1)
+    predicted = logits.detach()
     probe = scaled(random, length).requires_grad_()
     (direction,) = torch.autograd.grad(divergence(predicted, read(probe)), probe)
     return loss(logits) + divergence(predicted, read(scaled(direction, length)))

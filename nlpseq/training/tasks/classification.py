@@ -6,7 +6,6 @@ only, and adds new layers above them (Dai and Le, 2015; Howard and Ruder, 2018).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,11 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from nlpseq import tasks
 from nlpseq.arrays import active_steps, to_numpy
-from nlpseq.evaluation.label_scores import accuracy, confusion, fit_temperature, label_scores, macro_f1, mean_loss
 from nlpseq.evaluation.scores import Score
 from nlpseq.kernels.choice import Choice
 from nlpseq.models import classifier, language_model
@@ -37,6 +34,7 @@ from nlpseq.training.distribution.processes import ALONE, Processes
 from nlpseq.training.options import ClassifierTraining
 from nlpseq.training.requests import ClassifierRequest
 from nlpseq.training.tasks.adversaries import adversarial_loss, virtual_loss
+from nlpseq.training.tasks.label_targets import initial_bias, label_targets
 from nlpseq.training.tasks.model_task import ModelTask
 from nlpseq.training.tasks.task_run import TaskRun
 
@@ -72,15 +70,10 @@ class ClassificationTask(ModelTask):
             batch_tokens=training.batch_tokens,
         )
         self.most_passes = max(ENOUGH_PASSES, min(MOST_PASSES, ENOUGH_STEPS / self.steps_in_epoch()))
-        self.criterion = training.criterion
-        self.temperature = 1.0
+        self.targets = label_targets(corpus, training, self.feed.place)
+        self.criterion = self.targets.criterion
         self.tokens = 0  # number of training tokens so far
         self._valid_logits: np.ndarray | None = None
-        counts = corpus.label_counts
-        balanced = counts.sum() / np.maximum(1, counts) / len(counts)
-        self.class_weights = None
-        if training.class_weights == "balanced":
-            self.class_weights = self.feed.place(balanced.astype(np.float32))
         self.evidence = CrossFitted(corpus, options.evidence, self.feed.place) if options.evidence else None
         self.constants: dict[str, Tensor] = {}
         if self.evidence is not None:
@@ -107,8 +100,8 @@ class ClassificationTask(ModelTask):
 
     @property
     def worst_loss(self) -> float:
-        """A validation loss of a run that has diverged, in nats; labels that are sure and wrong cost up to twenty."""
-        return 20 + 4 * math.log(len(self.corpus.labels))
+        """A validation loss of a run that has diverged, in nats."""
+        return self.targets.worst_loss
 
     def validation_steps(self, total: int) -> float:
         """The number of training steps that take as long as one validation, which needs no backward pass."""
@@ -116,14 +109,15 @@ class ClassificationTask(ModelTask):
         return len(self.corpus.valid) / (3 * texts_in_step)
 
     def next_batch(self) -> tuple[tuple[Tensor, ...], int]:
-        """The next batch's ids [T, B], lengths [B], labels [B] and folds [B], and its texts in all processes."""
+        """The next batch's ids [T, B], lengths [B], labels and folds [B], and its texts in all processes."""
         chosen = self.batches.next()
         columns = self.share_of(len(chosen)).columns
         batch = self.corpus.train.batch(chosen)
         self.tokens += int(batch.lengths.sum())
         folds = np.zeros(len(chosen), np.int64) if self.evidence is None else self.evidence.folds[chosen]
-        rest = (self.feed.place(values[columns]) for values in (batch.lengths, batch.labels, folds))
-        return (self.feed.token_ids(batch.ids[:, columns]), *rest), len(chosen)
+        lengths, labels = self.feed.place(batch.lengths[columns]), self.targets.on_device(batch.labels[columns])
+        own_folds = self.feed.place(folds[columns])
+        return (self.feed.token_ids(batch.ids[:, columns]), lengths, labels, own_folds), len(chosen)
 
     def batch_loss(self, *batch: Tensor) -> Tensor:
         """The loss of a batch in nats, a scalar tensor."""
@@ -135,7 +129,7 @@ class ClassificationTask(ModelTask):
             return self._logits(ids, lengths, noise=self.noise, shift=shift, evidence=evidence)
 
         def loss(logits: Tensor) -> Tensor:
-            return self._loss(logits, labels)
+            return self.targets.loss(logits, labels)
 
         embedding = self.parameters["embedding.weight"]
         shape = (*ids.shape, embedding.shape[1])
@@ -144,7 +138,8 @@ class ClassificationTask(ModelTask):
             return adversarial_loss(read, loss, zeros, training.adversarial * self._vector_length())
         if training.virtual_adversarial:
             random = self.noise.normal(shape) * active_steps(lengths, len(ids))[..., None]
-            return virtual_loss(read, loss, random, training.virtual_adversarial * self._vector_length())
+            length = training.virtual_adversarial * self._vector_length()
+            return virtual_loss(read, loss, random, length, self.targets.divergence)
         return loss(read(None))
 
     def _vector_length(self) -> Tensor:
@@ -164,10 +159,6 @@ class ClassificationTask(ModelTask):
         logits: Tensor = classifier.logits(self.parameters, self.options, outputs, noise)
         return logits
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        smoothing = self.training.label_smoothing
-        return cross_entropy(logits, labels, self.class_weights, reduction="sum", label_smoothing=smoothing)
-
     @torch.no_grad()
     def valid_logits(self) -> np.ndarray:
         """The logits [N, C] of the validation texts."""
@@ -182,30 +173,25 @@ class ClassificationTask(ModelTask):
     def validate(self) -> float:
         """The loss per validation text in nats, without label smoothing and class weights."""
         self._valid_logits = self.valid_logits()
-        return mean_loss(self._valid_logits, self.corpus.valid.labels)
+        return self.targets.valid_loss(self._valid_logits)
 
     def selection_score(self) -> float | None:
-        """Accuracy or macro-F1 in the last validation, in per cent; None if the criterion is the loss."""
-        if self.training.criterion == "loss" or self._valid_logits is None:
-            return None
-        table = confusion(self.corpus.valid.labels, self._valid_logits.argmax(1), len(self.corpus.labels))
-        return accuracy(table) if self.training.criterion == "accuracy" else macro_f1(table)
+        """The criterion's score in the last validation, in per cent; None if the criterion is the loss."""
+        return None if self._valid_logits is None else self.targets.selection_score(self._valid_logits)
 
     def scores(self) -> list[Score]:
         """The scores of the validation texts, with a temperature that is fitted on them."""
-        logits, labels = self.valid_logits(), self.corpus.valid.labels
-        self.temperature = fit_temperature(logits, labels)
         facts = self.corpus.facts
         source = f"{corpus_name(facts['valid'], facts['valid_is'])}#{facts['valid_sha256'][:8]}"
-        return label_scores(logits, labels, self.corpus.labels, self.temperature, f"texts:{len(labels)}|{source}")
+        return self.targets.scores(self.valid_logits(), f"texts:{len(self.corpus.valid)}|{source}")
 
     def final_seconds(self, validation_seconds: float) -> float:
         """The time of `scores`, which reads the same texts once more."""
         return 1.2 * validation_seconds + 1.0
 
     def details(self) -> dict[str, Any]:
-        """The labels, and the temperature of their probabilities."""
-        return {"labels": self.corpus.labels, "temperature": self.temperature}
+        """The labels, and what their probabilities are computed from."""
+        return self.targets.details()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The position among the batches, and the number of tokens so far."""
@@ -259,6 +245,7 @@ class ClassificationRun(TaskRun):
             vocabulary_size=corpus_options.vocab_size,
             tokeniser=tokeniser,
             labels=self.labels,
+            several=self._several(),
             watch=self.watch,
             lowercase=lowercase,
             longest=request.training.longest,
@@ -273,7 +260,11 @@ class ClassificationRun(TaskRun):
             pretrained=request.init_from is not None,
             labels=len(self.corpus.labels),
         )
-        return {}
+        return {"several_labels": True} if self.corpus.several else {}
+
+    def _several(self) -> bool | None:
+        """Whether the texts of a run that is continued have several labels; None for a new run."""
+        return None if self.labels is None else bool(self.folder.read_config().get("several_labels"))
 
     def reopen(self, config: Mapping[str, Any]) -> None:
         """Set `corpus`."""
@@ -283,6 +274,8 @@ class ClassificationRun(TaskRun):
         """Make the task from initial weights, replaced by those of `weights` that have the same name and shape."""
         counts, seed = self.corpus.label_counts, self.training.random_seed
         values = initial_weights(self.model, self.corpus.tokeniser.size, counts, seed)
+        bias = initial_bias(self.corpus)
+        values |= {} if bias is None else {"output.bias": bias}
         for name, value in (weights or {}).items():
             if name in values and np.shape(value) == values[name].shape:
                 values[name] = value
@@ -297,7 +290,7 @@ class ClassificationRun(TaskRun):
             f"{model.cell} {model.layers}x{model.hidden_size} in {directions}, {model.pooling} pooling, "
             f"embedding {model.embedding_size} | "
             f"{millions:.2f} M parameters | {tokeniser.kind} vocabulary of {tokeniser.size:,} | "
-            f"{len(self.corpus.labels)} labels"
+            f"{len(self.corpus.labels)} labels{', any number a text' * self.corpus.several}"
         )
 
     def finish(self) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class TaskRun(ABC):
             refuse_other_tokens(earlier, request.corpus_options)
         model = request.model if earlier is None else options_of(earlier, request.model)
         self.choice = choose_kernel(request.training, model)
-        for name in (*request.files(), *request.valid):
+        for name in request.all_files():
             need_source(name)  # before the folder, whose error may suggest --overwrite
         self.folder.open(resume=False, overwrite=request.overwrite)
         try:
@@ -120,8 +120,9 @@ class TaskRun(ABC):
             "model": asdict(self.model),
             "training": asdict(self.training),
             "tokeniser": {"kind": self.corpus.tokeniser.kind, "size": self.corpus.tokeniser.size},
-            "data": {name: self.corpus.facts.get(name) for name in ("sha256", "valid_sha256", "labels")},
-            "files": file_marks((*self.request.files(), *self.request.valid)),
+            "data": {name: self.corpus.facts.get(name) for name in ("sha256", "valid_sha256", "labels")}
+            | {name: value for name, value in self.corpus.facts.items() if name == "synthetic_sha256"},
+            "files": file_marks(self.request.all_files()),
             **chosen,
             "machine": {**chosen.get("machine", {}), **machine},
         }
@@ -211,7 +212,7 @@ class TaskRun(ABC):
             self._start_again()
             return
         self._make_run(None)
-        shapes = ("batch_size", "sequence_length", "batch_tokens", "random_seed", "longest")
+        shapes = ("batch_size", "sequence_length", "batch_tokens", "random_seed", "longest", "synthetic_share")
         kept = Kept(
             data=same_data and asked.changes.keys().isdisjoint(shapes),
             optimiser="optimiser" not in asked.changes,
@@ -235,7 +236,7 @@ class TaskRun(ABC):
 
     def _open_data(self, earlier: Mapping[str, Any], asked: Continuation) -> bool:
         """Open the run's tokens, or read its corpus again; returns whether the text is the same as before."""
-        names = (*self.request.files(), *self.request.valid)
+        names = self.request.all_files()
         if not asked.names_data and "longest" not in asked.changes and self._reopen(earlier):
             marks = earlier.get("files", {})
             changed = [name for name, mark in marks.items() if file_marks([name]) != {name: mark}]

@@ -14,6 +14,7 @@ from nlpseq import tasks
 from nlpseq.arrays import active_steps
 from nlpseq.cells import Unroll
 from nlpseq.decoding.translation import greedy_translations
+from nlpseq.errors import OptionError
 from nlpseq.evaluation.scores import Score, token_scores
 from nlpseq.evaluation.translation_scores import BleuOptions, bleu_score, suited_tokens
 from nlpseq.kernels.choice import Choice
@@ -22,7 +23,8 @@ from nlpseq.models import translator
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.stack import Noise
 from nlpseq.models.translator import TASK, TranslatorOptions, initial_weights
-from nlpseq.text.tokenisers import Tokeniser
+from nlpseq.text.tokenisers import SubwordTokeniser, Tokeniser
+from nlpseq.training.data.mixture import Mixture, repeats
 from nlpseq.training.data.pairs import Batch, ParallelCorpus, open_pairs, tokenise_pairs
 from nlpseq.training.data.shuffled import Shuffled
 from nlpseq.training.defaults import complete_translator
@@ -60,12 +62,19 @@ class TranslationTask(ModelTask):
         """Each validation reads the first `quick_pairs` validation pairs."""
         super().__init__(options, training, corpus, choice, weights, processes)
         self.quick_pairs = quick_pairs
+        self.pairs = Mixture(
+            corpus,
+            training.synthetic_share,
+            tagged=training.synthetic_tag,
+            dropout=training.subword_dropout,
+            seed=training.random_seed,
+        )
         self.batches = Shuffled(
-            corpus.train.targets.lengths,
+            self.pairs.target_lengths,
             training.batch_size,
             training.random_seed,
             batch_tokens=training.batch_tokens,
-            ties=corpus.train.sources.lengths,
+            ties=self.pairs.source_lengths,
         )
 
     def steps_in_epoch(self) -> int:
@@ -74,14 +83,15 @@ class TranslationTask(ModelTask):
 
     def validation_steps(self, total: int) -> float:
         """The number of training steps that take as long as one validation, which needs no backward pass."""
-        pairs_in_step = len(self.corpus.train) / len(self.batches) * self.training.accumulate
+        pairs_in_step = len(self.pairs) / len(self.batches) * self.training.accumulate
         translated = BLEU_PAIRS if self.training.criterion == "bleu" else 0
         return (self.quick_pairs / 3 + translated) / pairs_in_step
 
     def next_batch(self) -> tuple[tuple[Tensor, ...], int]:
         """The next batch as the arguments of `batch_loss`, and the number of target tokens for all processes."""
         chosen = self.batches.next()
-        return self._place(self.corpus.train.batch(chosen), self.share_of(len(chosen)).columns)
+        batch = self.pairs.batch(chosen, (self.batches.passes, self.batches.position))
+        return self._place(batch, self.share_of(len(chosen)).columns)
 
     def _place(self, batch: Batch, columns: slice = slice(None)) -> tuple[tuple[Tensor, ...], int]:
         feed = self.feed
@@ -200,6 +210,7 @@ class TranslationRun(TaskRun):
             self.folder.fresh,
             two_files=request.source is not None,
             columns=request.pair_columns,
+            synthetic=request.synthetic,
             tokens=corpus_options.tokens,
             vocabulary_size=corpus_options.vocab_size,
             tokeniser=tokeniser,
@@ -208,15 +219,27 @@ class TranslationRun(TaskRun):
         )
         self.note_vocabulary()
         self._note_left_out()
-        self.model, self.training = complete_translator(model, request.training, len(self.corpus.train))
+        pairs = len(self.corpus.train) + self._note_synthetic()
+        self.model, self.training = complete_translator(model, request.training, pairs)
         return {}
+
+    def _note_synthetic(self) -> int:
+        """Add a note on the synthetic pairs and their share; returns their number."""
+        if self.corpus.synthetic is None:
+            return 0
+        pairs, count = len(self.corpus.train), len(self.corpus.synthetic)
+        times = repeats(pairs, count, self.request.training.synthetic_share)
+        share, often = 100 * count / (count + times * pairs), "once" if times == 1 else f"{times:,} times"
+        self.notes.append(f"{count:,} synthetic pairs, {share:.0f} % of a pass, which reads the others {often}")
+        return count
 
     def reopen(self, config: Mapping[str, Any]) -> None:
         """Set `corpus`."""
         self.corpus = open_pairs(self.folder.tokens)
 
     def make_task(self, weights: Mapping[str, Any] | None) -> TranslationTask:
-        """Make the task, from weights or else from initial ones."""
+        """Make the task, from weights or else from initial ones. Raises OptionError if an option has no effect."""
+        self._refuse_useless_options()
         if weights is None:
             seed, size = self.training.random_seed, self.corpus.tokeniser.size
             weights = initial_weights(self.model, size, seed, self.corpus.frequencies)
@@ -230,6 +253,15 @@ class TranslationRun(TaskRun):
             self.processes,
             quick_pairs=quick,
         )
+
+    def _refuse_useless_options(self) -> None:
+        tokeniser = self.corpus.tokeniser
+        if self.training.subword_dropout and not isinstance(tokeniser, SubwordTokeniser):
+            what = f"is for tokens that are pieces of words, but the tokens are of kind {tokeniser.kind}"
+            raise OptionError("subword_dropout", what, "--tokens bpe")
+        for name in ("synthetic_share", "synthetic_tag"):
+            if name in self.request.given and self.corpus.synthetic is None:
+                raise OptionError(name, "is for synthetic pairs, and there are none", "--synthetic FILE")
 
     def sample(self) -> str:
         """The source of the first validation pair and its greedy translation."""

@@ -20,11 +20,10 @@ from nlpseq.text.tables.labelled import (
     check_known,
     label_names,
     read_labelled,
-    read_parts,
     repeated,
     shared,
-    split,
 )
+from nlpseq.text.tables.labelled_parts import read_parts, split
 
 ROWS = [
     ("good", 'A "fine", long film'),
@@ -150,14 +149,14 @@ def test_columns_are_found_or_named(
         ("a.jsonl", '{"label": 1}\n', {}, "no column is known as its text, only label"),
         ("a.jsonl", '{"label": 1, "text": "x"}\n{"text": "x"}\n', {}, "a.jsonl:2: it has no column `label`, only text"),
         ("a.jsonl", '{"label": 1, "text": "x"}\n{"label": 1, "text": 3}\n', {}, "its text is not text: 3"),
-        ("a.jsonl", '{"label": [1], "text": "x"}\n', {}, "its label must be one label, but is [1]"),
+        ("a.jsonl", '{"label": {"a": 1}, "text": "x"}\n', {}, "its label must be one label, but is {"),
+        ("a.jsonl", '{"label": [[1]], "text": "x"}\n', {}, "its labels must be a list of labels, but are [[1]]"),
         ("a.jsonl", '{"label": "\\ud800", "text": "x"}\n', {}, "has a control character or half of a character"),
         ("a.tsv", "label\ttext\n\x1b[31mred\tx\n", {}, "has a control character"),
         ("a.jsonl", "[]\n", {}, "it is a JSON array"),
         ("a.jsonl", "{\n", {}, "it is not JSON"),
         ("a.txt", "no label\n", {}, "it is not a table: its first line has no tab and no `__label__`"),
         ("a.txt", "__label__a x\nno label\n", {}, "a.txt:2: it must start with a label, as in `__label__good`"),
-        ("a.txt", "__label__a __label__b x\n", {}, "it has 2 labels"),
         ("a.txt", "__label__a x\n", {"label": "mood"}, "it has no column `mood`, only label, text"),
         (
             "a.tsv",

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlpseq.errors import CorpusError
-from nlpseq.text.tables import labelled, stored_labelled, stored_rows
-from nlpseq.text.tables.labelled import LabelledTexts, read_parts, repeated, shared, split
+from nlpseq.text.tables import labelled_parts, stored_labelled, stored_rows
+from nlpseq.text.tables.labelled import LabelledTexts, repeated, shared
+from nlpseq.text.tables.labelled_parts import read_parts, split
 from nlpseq.text.tables.stored_labelled import LabelledPart, StoredLabelled, count_repeats, store_parts
 
 ROWS = st.lists(st.tuples(st.sampled_from("abcd"), st.text("xyz ", min_size=1, max_size=3)), min_size=1, max_size=90)
@@ -50,7 +51,7 @@ def test_the_same_texts_are_held_out(
 ) -> None:
     kept, stored = _both(rows, tmp_path_factory.mktemp("rows"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(labelled, "MOST_HELD_OUT", most)
+        patch.setattr(labelled_parts, "MOST_HELD_OUT", most)
         train, valid = split(kept)
         held_out = stored.held_out()
     _assert_same(LabelledPart(stored, held_out, is_held_out=False), train)

@@ -47,6 +47,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "sentiment, virtual": ("sentiment", {"batch_size": 9, "virtual_adversarial": 0.5, "zoneout": 0.1}),
     "translation": ("translation", {"batch_size": 9, "dropout": 0.3, "layers": 2}),
     "translation, accumulated": ("translation", {"batch_size": 5, "accumulate": 3, "zoneout": 0.1}),
+    "translation, cut anew": (
+        "translation",
+        {"batch_size": 7, "tokens": "bpe", "subword_dropout": 0.4, "word_dropout": 0.2},
+    ),
     "translation, one pair": ("translation", {"batch_size": 1}),
 }
 

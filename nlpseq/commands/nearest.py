@@ -1,0 +1,177 @@
+"""`nlpseq nearest`: a text in, the lines of a file that are most like it out; or a word in, the words of the model."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nlpseq.commands import output
+from nlpseq.commands.arguments import is_text
+from nlpseq.commands.chosen_model import any_model
+from nlpseq.commands.filters import LineFaults
+from nlpseq.commands.flags import AnyModel, Device, Json, Quiet, Without, application, command
+from nlpseq.commands.inputs import Input, find_input
+from nlpseq.errors import CorpusError, OptionError
+from nlpseq.models.model_file import load_model
+from nlpseq.text.compression import STANDARD_INPUT
+from nlpseq.text.lines import BYTE_ORDER_MARK, portions
+from nlpseq.vectors.embedder import TextEmbedder, VectorOptions
+from nlpseq.vectors.neighbours import Neighbour, Neighbours
+from nlpseq.vectors.vector_files import VectorFile
+from nlpseq.vectors.vocabulary import SimilarWord, Vocabulary
+
+app = application("The lines, or the words, that are most like a text.")
+
+COMMAND = "nlpseq nearest"
+MOST_TEXTS = 10_000  # that are looked for at once
+
+Found = Neighbour | SimilarWord
+
+Texts = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="TEXT|FILE", help="Texts, or files of lines of them. [default: standard input]"),
+]
+Lines = Annotated[
+    str | None,
+    typer.Option("--in", metavar="FILE", help="The lines to look in; - is standard input. [default: the words]"),
+]
+Top = Annotated[int, typer.Option("--top", metavar="N", min=1, max=1000, help="How many to write for each text.")]
+Vectors = Annotated[
+    Path | None,
+    typer.Option("--vectors", metavar="FILE", help="Vectors of these lines, from nlpseq embed --output FILE."),
+]
+
+
+@command(app)
+def nearest(
+    texts: Texts = None,
+    lines: Lines = None,
+    top: Top = 10,
+    vector_file: Vectors = None,
+    model: AnyModel = None,
+    device: Device = "cpu",
+    json: Json = False,
+    quiet: Quiet = False,
+    *,
+    vectors: Annotated[VectorOptions, Without("normalise")],
+) -> None:
+    """Write the lines of a file that are most like a text, or the words of a model that are most like a word.
+
+    \b
+      similarity <TAB> line
+
+    The similarity is the cosine of the vectors, from -1 to 1: those of nlpseq embed, and for words those of the
+    model's embedding. Blank lines are not looked at. If there are several texts, or they come from a file or from
+    standard input, each line starts with the number of its text and a tab.
+
+    \b
+      nlpseq nearest "where is my card?" --in questions.txt --top 3
+      nlpseq nearest film actor
+      nlpseq nearest --json --in questions.txt < asked.txt
+    """
+    arguments = texts or []
+    _check(arguments, lines, vector_file)
+    source, faults = find_input(arguments, COMMAND, quiet=quiet), LineFaults(quiet=quiet)
+    alone = len(arguments) == 1 and "\n" not in arguments[0] and is_text(arguments[0], COMMAND)
+    path, asked = any_model(model, quiet=quiet), _read(source, faults)
+    if lines is None:
+        found = _words(Vocabulary(load_model(path)), asked, top, alone=alone, quiet=quiet)
+    else:
+        embedder = TextEmbedder.load(path, vectors, device)
+        rows = None if vector_file is None else VectorFile(vector_file, embedder.size)
+        found = _search(embedder, _gathered(asked), lines, top, rows, faults)
+    _write(found, alone=alone, json=json)
+    faults.report()
+
+
+def _check(texts: Sequence[str], lines: str | None, vector_file: Path | None) -> None:
+    """Raises OptionError for options that contradict each other, CorpusError for lines that cannot be read."""
+    if lines is None:
+        if vector_file is not None:
+            raise OptionError("vectors", "are of the lines of a file", f"--in FILE --vectors {vector_file}")
+        return
+    if lines == STANDARD_INPUT:
+        if not texts or STANDARD_INPUT in texts:
+            raise OptionError("in", "is standard input, so the texts must be arguments", f"{COMMAND} TEXT --in -")
+        return
+    if os.path.isdir(lines):
+        raise CorpusError(lines, "this is a folder, not a file", f"cat {shlex.quote(lines)}/* | {COMMAND} TEXT --in -")
+    if not os.path.exists(lines):
+        raise CorpusError(lines, "there is no such file", f"{COMMAND} TEXT --in FILE")
+    is_text(lines, f"{COMMAND} TEXT --in -")
+
+
+def _portions(source: Input, faults: LineFaults) -> Iterator[list[str | None]]:
+    """The lines of an input in portions; None for a line that is blank or too long."""
+    for first, batch in source.batches():
+        if first and batch:
+            batch[0] = batch[0].removeprefix(BYTE_ORDER_MARK)
+        for portion in portions(batch):
+            texts = (faults.read_plain(line, as_object=False).text for line in portion)
+            yield [text if text and text.strip() else None for text in texts]
+
+
+def _read(source: Input, faults: LineFaults) -> Iterator[str]:
+    """The lines of an input, an empty text for one that is blank or too long."""
+    for portion in _portions(source, faults):
+        yield from (text or "" for text in portion)
+
+
+def _gathered(texts: Iterable[str]) -> list[str]:
+    """All texts. Raises CorpusError if there are more than MOST_TEXTS."""
+    gathered: list[str] = []
+    for text in texts:
+        if len(gathered) == MOST_TEXTS:
+            what = f"there are more than {MOST_TEXTS:,} texts to look for"
+            raise CorpusError("TEXT", what, f"head -{MOST_TEXTS} FILE | {COMMAND} --in FILE")
+        gathered.append(text)
+    return gathered
+
+
+def _search(
+    embedder: TextEmbedder, texts: Sequence[str], lines: str, top: int, rows: VectorFile | None, faults: LineFaults
+) -> Iterator[tuple[str, Sequence[Found]]]:
+    """Each text with the lines of a file that are most like it; none for a blank text."""
+    neighbours = Neighbours(embedder.embed(texts), top)
+    for portion in _portions(find_input([lines], COMMAND, quiet=faults.quiet), faults):
+        if portion:
+            found = embedder.embed([line or "" for line in portion]) if rows is None else rows.take(len(portion))
+            neighbours.add(portion, found)
+    if rows is not None:
+        rows.finish()
+    for text, best in zip(texts, neighbours.best(), strict=True):
+        yield text, best if text else []
+
+
+def _words(
+    vocabulary: Vocabulary, words: Iterable[str], top: int, *, alone: bool, quiet: bool
+) -> Iterator[tuple[str, Sequence[Found]]]:
+    """Each word with the words most like it.
+
+    Raises OptionError if a word is `alone` and not known; if there are several, a note says so.
+    """
+    for word in words:
+        found: Sequence[Found] = []
+        try:
+            found = vocabulary.nearest(word, top)
+        except OptionError as error:
+            if alone:
+                raise
+            if word:
+                output.note(f"note: {error.where} {error.what}", quiet=quiet)
+        yield word, found
+
+
+def _write(answers: Iterable[tuple[str, Sequence[Found]]], *, alone: bool, json: bool) -> None:
+    """Write what was found for each text."""
+    for number, (text, found) in enumerate(answers, 1):
+        if json:
+            output.write_json({"text": text, "nearest": [each._asdict() for each in found]})
+            continue
+        start = "" if alone else f"{number}\t"
+        output.write_lines([f"{start}{each.similarity:.6f}\t{each.shown}" for each in found])

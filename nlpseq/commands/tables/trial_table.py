@@ -1,0 +1,91 @@
+"""The trials of a search on a screen, and the scores of its models on the part that no trial saw."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nlpseq.commands import output
+from nlpseq.commands.tables.score_table import broken
+from nlpseq.evaluation.scores import shown_value
+from nlpseq.options import flag
+from nlpseq.training.tuning.trial import Trial
+
+SHOWN = ("accuracy", "micro_f1", "bleu", "loss", "perplexity")  # of a trial: the first two that it has
+MOST = 2
+OF_TEST = ("accuracy", "micro_f1", "macro_f1", "bleu", "chrf", "loss", "perplexity", "bits_per_byte")
+HEADINGS = ("trial", "state", "value", "score", "steps", "seconds", "options")
+BEST = "*"
+
+
+def trial_line(trial: Trial) -> str:
+    """A trial that has ended, in one line."""
+    why = f" ({trial.reason})" if trial.reason else ""
+    value = "" if trial.value is None else f"value {trial.value:.3f}"
+    parts = (
+        f"trial {trial.number}: {trial.state}{why}",
+        value,
+        _scores(trial.scores),
+        f"{trial.seconds:.0f} s",
+        options_text(trial.options),
+    )
+    return "  ".join(output.printable(part) for part in parts if part)
+
+
+def trial_lines(trials: Sequence[Mapping[str, Any]], best: int) -> list[str]:
+    """The table of all trials, as JSON objects; the best is marked."""
+    rows = [
+        (
+            f"{trial['number']}{BEST if trial['number'] == best else ''}",
+            trial["state"],
+            "-" if trial["value"] is None else f"{trial['value']:.3f}",
+            _scores(trial["scores"]) or "-",
+            "-" if trial["steps"] is None else str(trial["steps"]),
+            f"{trial['seconds']:.0f}",
+            _all_options(trial),
+        )
+        for trial in trials
+    ]
+    return output.table_lines([HEADINGS, *rows])
+
+
+def evaluation_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The scores on the test part, a line for each model; then the signatures of the scores of the last one."""
+    if not rows:
+        return []
+    names = [name for name in OF_TEST if any(score["name"] == name for score in rows[0]["scores"])]
+    table = [("on the test part", "trial", "steps", "seconds", *names)]
+    for row in rows:
+        values = {score["name"]: score for score in reversed(row["scores"])}
+        cells = (shown_value(name, values[name]["value"]) for name in names)
+        table.append((row["run"], str(row["trial"]), str(row["steps"]), f"{row['seconds']:.0f}", *cells))
+    scores = {score["name"]: score for score in reversed(rows[-1]["scores"])}
+    main = scores[names[0]]
+    return [*output.table_lines(table), *_doubt(main), "signature:", *broken(main["signature"])]
+
+
+def _doubt(score: Mapping[str, Any]) -> list[str]:
+    """How far the accuracy would change with other texts."""
+    texts = score["parts"].get("texts")
+    if score["name"] != "accuracy" or not texts:
+        return []
+    fraction = score["value"] / 100
+    error = 100 * math.sqrt(fraction * (1 - fraction) / texts)
+    return [f"{texts:,.0f} texts: the standard error of an accuracy is {error:.1f} points"]
+
+
+def options_text(options: Mapping[str, Any]) -> str:
+    """Options as they are typed, or a word for none."""
+    return " ".join(f"{flag(name)} {value}" for name, value in options.items()) or "defaults"
+
+
+def _all_options(trial: Mapping[str, Any]) -> str:
+    """The options of a trial, and why it was stopped or trained."""
+    reason = f"  ({trial['reason']})" if trial["reason"] else ""
+    return output.printable(f"{options_text(trial['options'])}{reason}")
+
+
+def _scores(scores: Mapping[str, Any]) -> str:
+    shown = [name for name in SHOWN if scores.get(name) is not None][:MOST]
+    return "  ".join(f"{name.replace('_', '-')} {scores[name]:.4g}" for name in shown)

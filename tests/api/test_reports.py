@@ -1,0 +1,67 @@
+"""A report in Python has the baselines that the command shows, for each task."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import nlpseq
+from nlpseq.commands.cli import app
+
+
+def _evaluate(*words: object) -> str:
+    done = CliRunner().invoke(app, ["evaluate", *map(str, words)], catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "names"),
+    [
+        ("lm", {}, ["kneser-ney"]),
+        ("lm", {"order": 2}, ["kneser-ney"]),
+        ("translation", {"beam": 1}, ["copied-source", "nearest-source"]),
+    ],
+)
+def test_baselines_are_those_of_the_command(
+    trained: dict[str, Path], command: str, options: dict[str, Any], names: list[str]
+) -> None:
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    model = nlpseq.load(trained[command])
+    report = model.report(baseline=True, **options)
+    told = json.loads(_evaluate("-m", trained[command], "--baseline", *flags, "--json"))
+    assert [found.name for found in report.baselines] == names
+    assert [found.as_json() for found in report.baselines] == told["baselines"]
+    assert [score.as_json() for score in report.scores] == told["scores"]
+    assert all(found["signature"].startswith(found["name"]) for found in told["baselines"])
+    shown = _evaluate("-m", trained[command], "--baseline", *flags)
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    heading = next(line.split() for line in shown.splitlines() if line.startswith("score "))
+    assert heading == ["score", "unit", "model", *names]
+    assert model.report().baselines == []
+    without = json.loads(_evaluate("-m", trained[command], "--json", *(flags if command != "lm" else ())))
+    assert without == {"model": told["model"], "scores": told["scores"]}
+
+
+def test_linear_models_are_told_in_the_same_form(trained: dict[str, Path]) -> None:
+    pytest.importorskip("sklearn")
+    told = json.loads(_evaluate("-m", trained["sentiment"], "--baseline", "--json"))
+    values = nlpseq.Classifier.load(trained["sentiment"]).report(baseline=True).baselines
+    found = {one["name"]: {score["name"]: score["value"] for score in one["scores"]} for one in told["baselines"]}
+    assert found == values
+    signatures = {score["name"]: score["signature"] for score in told["scores"]}
+    assert all(score["signature"] == signatures[score["name"]] for one in told["baselines"] for score in one["scores"])
+
+
+def test_an_order_needs_a_baseline_and_a_language_model(trained: dict[str, Path]) -> None:
+    for words, said in (
+        (["-m", str(trained["lm"]), "--order", "3"], "--order: is an option of the baseline\nhint:  add --baseline"),
+        (["-m", str(trained["translation"]), "--order", "3", "--baseline"], "--order: is for language models"),
+        (["-m", str(trained["lm"]), "--order", "0", "--baseline"], "--order"),
+    ):
+        done = CliRunner().invoke(app, ["evaluate", *words])
+        assert done.exit_code == 2 and said in done.stderr, done.stderr

@@ -1,0 +1,98 @@
+"""`nlpseq tune` at the shell: its options, its table and its errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from nlpseq.commands.tables.trial_table import evaluation_lines, options_text, trial_line, trial_lines
+from nlpseq.training.tuning.trial import Trial
+
+Run = Callable[..., Result]
+
+TRIALS = [
+    Trial(0, {}, "complete", 1.0, {"accuracy": 80.0, "loss": 0.5}, 100, 12.3, 1),
+    Trial(1, {"dropout": 0.4, "tokens": "word"}, "complete", 0.95, {"accuracy": 81.0, "loss": 0.4}, 90, 11.0, 1),
+    Trial(2, {"ngrams": 4}, "pruned", None, {}, None, 3.0, 1, "behind at validation 4"),
+]
+
+
+def test_a_trial_is_one_line() -> None:
+    assert trial_line(TRIALS[0]) == "trial 0: complete  value 1.000  accuracy 80  loss 0.5  12 s  defaults"
+    assert trial_line(TRIALS[2]) == "trial 2: pruned (behind at validation 4)  3 s  --ngrams 4"
+    assert "\x1b" not in trial_line(Trial(3, {}, "failed", None, {}, None, 1.0, 1, "a\x1b[2Jname"))
+
+
+def test_the_table_marks_the_best_trial() -> None:
+    lines = trial_lines([trial.as_json() for trial in TRIALS], best=1)
+    assert [line.split()[0] for line in lines] == ["trial", "0", "1*", "2"]
+    assert lines[2].endswith("--dropout 0.4 --tokens word")
+    assert lines[3].endswith("--ngrams 4  (behind at validation 4)")
+
+
+def test_scores_on_the_test_part_have_a_line_for_each_model_and_a_signature() -> None:
+    def row(run: str, value: float) -> dict[str, Any]:
+        parts = {"texts": 400.0}
+        score = {"name": "accuracy", "value": value, "signature": "accuracy|labels:2", "parts": parts}
+        return {"run": run, "trial": 0, "steps": 100, "seconds": 12.3, "scores": [score]}
+
+    lines = evaluation_lines([row("defaults", 80.0), row("kept", 90.0)])
+    assert lines[1].split() == ["defaults", "0", "100", "12", "80", "%"]
+    assert lines[2].split() == ["kept", "0", "100", "12", "90", "%"]
+    assert lines[3] == "400 texts: the standard error of an accuracy is 1.5 points"  # the root of 0.9 * 0.1 / 400
+    assert lines[-1].strip() == "accuracy|labels:2"
+    assert evaluation_lines([]) == []
+
+
+def test_options_are_spelled_as_they_are_typed() -> None:
+    assert options_text({"hidden_size": 88, "tokens": "word"}) == "--hidden-size 88 --tokens word"
+    assert options_text({}) == "defaults"
+
+
+def test_without_optuna_the_way_to_install_it_is_told(
+    nlpseq: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    done = nlpseq("tune", "lm", "stories", "--out", tmp_path / "run")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.endswith(
+        "error: nlpseq tune: needs Optuna, which is not installed\nhint:  pip install 'nlpseq[tune]'\n"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_search_has_no_steps_and_is_not_resumed(nlpseq: Run, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    for flag in ("--steps=5", "--epochs=2", "--resume", "--processes=2"):
+        done = nlpseq("tune", "sentiment", "reviews", flag)
+        assert done.exit_code == 2
+        assert f"there is no option {flag.partition('=')[0]}" in done.stderr
+    done = nlpseq("tune", "sentiment", "reviews", "--minutes", "0")
+    assert done.exit_code == 2 and "minutes" in done.stderr
+    config = tmp_path / "run.toml"
+    config.write_text("[training]\nsteps = 5\n")
+    assert nlpseq("tune", "sentiment", "reviews", "--config", config, "--minutes", "0").exit_code == 2
+
+
+def test_a_few_seconds_are_for_the_defaults_and_json_is_one_object(nlpseq: Run, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    path, test = tmp_path / "corpus.txt", tmp_path / "test.txt"
+    path.write_text("the cat sat on the mat\n" * 100)
+    test.write_text("the cat sat on the hat\n" * 20)
+    small = ("--hidden-size", "8", "--embedding-size", "8", "--device", "cpu")
+    out = tmp_path / "run"
+    done = nlpseq("tune", "lm", path, "--test", test, "--minutes", "0.01", "--out", out, "--json", *small)
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report == json.loads((out / "tuning.json").read_text())
+    assert len(report["trials"]) == 1 and report["defaults_are_best"]
+    assert "seconds are enough for the defaults alone" in done.stderr
+    assert "no other options were better than the defaults" in done.stderr
+    assert f"the same model again: {report['command']}" in done.stderr
+    assert nlpseq("evaluate", test, "-m", out).exit_code == 0

@@ -1,0 +1,121 @@
+"""The part that no trial sees: nothing is lost, nothing is in both parts, and it is always the same part."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nlpseq.errors import CorpusError, OptionError
+from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TRANSLATOR, Task
+from nlpseq.text.progress import unwatched
+from nlpseq.training.requests import make_request
+from nlpseq.training.tuning.parts import Parts, make_parts, refuse_test_without_pairs
+
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "with", "odd", "red", "hats", "and", "猫", "où", "öl"]
+
+
+def _texts(count: int) -> list[str]:
+    generator = random.Random(1)
+    return [" ".join(generator.choices(WORDS, k=6)) + f" {index}" for index in range(count)]
+
+
+def _split(task: Task, corpus: Path, folder: Path, **options: Any) -> Parts:
+    return make_parts(task, make_request(task, [corpus], options), (), folder, unwatched)
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(name).read_text().splitlines()]
+
+
+def test_a_tenth_of_the_texts_of_each_label_is_held_out(tmp_path: Path) -> None:
+    texts = _texts(300)
+    labels = ["rare" if index < 2 else "good" if index % 3 else "bad" for index in range(300)]
+    corpus = tmp_path / "corpus.tsv"
+    rows = [f"{label}\t{text}\n" for label, text in zip(labels, texts, strict=True)]
+    corpus.write_text("label\ttext\n" + "".join(rows))
+    parts = _split(CLASSIFIER, corpus, tmp_path / "parts")
+    train, test = _rows(*parts.request.corpus), _rows(*parts.test)
+    assert parts.are_own
+    assert sorted(row["text"] for row in (*train, *test)) == sorted(texts)
+    assert Counter(row["label"] for row in test) == {
+        label: max(1, round(count / 10)) for label, count in Counter(labels).items()
+    }
+    random.Random(2).shuffle(rows)
+    corpus.write_text("label\ttext\n" + "".join(rows))
+    shuffled = _split(CLASSIFIER, corpus, tmp_path / "shuffled")
+    assert {row["text"] for row in _rows(*shuffled.test)} == {row["text"] for row in test}
+
+
+def test_columns_and_beginnings_are_of_the_corpus_and_not_of_its_parts(tmp_path: Path) -> None:
+    corpus, valid = tmp_path / "corpus.csv", tmp_path / "valid.csv"
+    for path, count in ((corpus, 120), (valid, 30)):
+        rows = [f"{index},{text},{index % 2}\n" for index, text in enumerate(_texts(count))]
+        path.write_text("number,words,mood\n" + "".join(rows))
+    options = {"label_column": "mood", "text_column": "words", "take": 100, "valid": valid}
+    parts = _split(CLASSIFIER, corpus, tmp_path / "parts", **options)
+    request: Any = parts.request
+    assert (request.take, request.label_column, request.text_column) == (None, None, None)
+    assert len(_rows(*request.corpus)) + len(_rows(*parts.test)) == 100
+    assert [row["text"] for row in _rows(*request.valid)] == _texts(30)
+
+
+def test_pairs_stay_together(tmp_path: Path) -> None:
+    texts = _texts(400)
+    source, target = tmp_path / "corpus.en", tmp_path / "corpus.de"
+    source.write_text("".join(f"{text}\n" for text in texts))
+    target.write_text("".join(f"{text.upper()}\n" for text in texts))
+    request = make_request(TRANSLATOR, [], {"source": source, "target": target})
+    parts = make_parts(TRANSLATOR, request, (), tmp_path / "parts", unwatched)
+    train, test = _rows(*parts.request.corpus), _rows(*parts.test)
+    assert (len(train), len(test)) == (380, 20)
+    assert all(row["target"] == row["source"].upper() for row in (*train, *test))
+    assert [row["source"] for row in train] == [text for text in texts if text in {row["source"] for row in train}]
+
+
+def test_the_end_of_a_text_is_held_out(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("".join(f"{text}\n" for text in _texts(900)))
+    parts = _split(LANGUAGE_MODEL, corpus, tmp_path / "parts")
+    train, test = Path(*parts.request.corpus).read_bytes(), Path(*parts.test).read_bytes()
+    assert train + test == corpus.read_bytes()
+    assert 0.08 < len(test) / len(train + test) < 0.12
+    assert train.endswith(b"\n")
+
+
+@pytest.mark.parametrize("task", [LANGUAGE_MODEL, CLASSIFIER, TRANSLATOR], ids=lambda task: task.command)
+def test_a_corpus_that_is_too_short_is_refused_with_a_way_out(task: Task, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.tsv"
+    corpus.write_text("".join(f"{'ab'[index % 2]}\t{text}\n" for index, text in enumerate(_texts(20))))
+    with pytest.raises(CorpusError, match="too short to spare a part") as refused:
+        _split(task, corpus, tmp_path / "parts")
+    assert refused.value.hint.startswith("--test FILE")
+
+
+def test_a_test_part_that_is_named_leaves_the_corpus_as_it_is(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("a text")
+    request = make_request(LANGUAGE_MODEL, [corpus], {})
+    parts = make_parts(LANGUAGE_MODEL, request, (str(corpus),), tmp_path / "parts", unwatched)
+    assert parts == (request, (str(corpus),), False)
+    assert not (tmp_path / "parts").exists()
+
+
+def test_what_can_be_read_only_once_or_is_not_there_is_refused(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("a text")
+    for names, test in (("-", ()), (corpus, ("-",)), (corpus, ("missing.txt",))):
+        request = make_request(LANGUAGE_MODEL, [names], {})
+        with pytest.raises(CorpusError):
+            make_parts(LANGUAGE_MODEL, request, test, tmp_path / "parts", unwatched)
+
+
+def test_one_text_is_no_test_part_of_a_translator() -> None:
+    for good in ((), ("pairs.tsv",), ("test.en", "test.de")):
+        refuse_test_without_pairs(good)
+    with pytest.raises(OptionError, match="two files"):
+        refuse_test_without_pairs(("test.en",))
