@@ -103,8 +103,15 @@ def open_session(
     if task not in (CLASSIFIER, LANGUAGE_MODEL):
         refuse_test_without_pairs(test)
 
+    told: set[str] = set()
+
+    def note_once(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            listener.note(text)
+
     def evaluate(folder: Path, parts: Parts) -> list[Score]:
-        return evaluate_run(task, request, folder, parts, listener.note)
+        return evaluate_run(task, request, folder, parts, note_once)
 
     clock = Clock(minutes, started, may_end_early=task is CLASSIFIER)
     return Session(task, request, test, clock, evaluate, listener, watch)

@@ -1,6 +1,7 @@
 """The n-grams of texts, as numbers that a linear model counts.
 
-    words        words and word pairs, and apart from them the characters of each word, 2 to 5 in a row
+    words        words and word pairs
+    parts        words and word pairs, and as a second group the characters of each word, 2 to 5 in a row
     characters   1 to 3 characters in a row, for scripts without spaces between words
 
 A word is a run of letters and digits, or one other character. Characters are counted within a word and the spaces
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-WORDS, CHARACTERS = "words", "characters"
+WORDS, PARTS, CHARACTERS = KINDS = ("words", "parts", "characters")
 PAIRS = 2  # words in a row, at most
 WITHIN_WORDS = (2, 3, 4, 5)
 IN_A_ROW = (1, 2, 3)  # of CHARACTERS
@@ -46,10 +47,10 @@ class NGrams(NamedTuple):
 
 def count_ngrams(texts: Sequence[str], kind: str) -> NGrams:
     """The n-grams of texts, which are in lower case or not, as a model was trained."""
-    spaced = [f" {' '.join(_WORD.findall(text) if kind == WORDS else text.split())} " for text in texts]
+    spaced = [f" {' '.join(text.split() if kind == CHARACTERS else _WORD.findall(text))} " for text in texts]
     codes = np.frombuffer("".join(spaced).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
     owner = np.repeat(np.arange(len(texts), dtype=np.uint64), [len(text) for text in spaced])
-    found = _word_keys(codes, owner) if kind == WORDS else _character_keys(codes, owner)
+    found = _character_keys(codes, owner) if kind == CHARACTERS else _word_keys(codes, owner, parts=kind == PARTS)
     cells = np.sort(np.concatenate([starts_owner << np.uint64(32) | keys for starts_owner, keys in found]))
     firsts = np.flatnonzero(np.append(True, cells[1:] != cells[:-1])[: len(cells)])
     counts = np.diff(firsts, append=len(cells))
@@ -99,8 +100,8 @@ def _keys(hashes: Hashes, order: int) -> Hashes:
     return mixed >> np.uint64(33)
 
 
-def _word_keys(codes: Hashes, owner: Hashes) -> Iterator[tuple[Hashes, Hashes]]:
-    """The texts and keys of words, word pairs, and the characters of words. Each text starts and ends with a space."""
+def _word_keys(codes: Hashes, owner: Hashes, *, parts: bool) -> Iterator[tuple[Hashes, Hashes]]:
+    """The texts and keys of words, word pairs and `parts` of words. Each text starts and ends with a space."""
     spans, is_space = _Spans(codes), codes == SPACE
     spaces = np.flatnonzero(is_space)
     starts, ends = spaces[:-1] + 1, spaces[1:]
@@ -111,6 +112,8 @@ def _word_keys(codes: Hashes, owner: Hashes) -> Iterator[tuple[Hashes, Hashes]]:
     pairs = word_owner[1:] == word_owner[:-1]
     joined = word_hashes[:-1] * np.uint64(_BASE) + word_hashes[1:]
     yield word_owner[1:][pairs], _keys(joined[pairs], 2)
+    if not parts:
+        return
     positions = np.arange(len(codes))
     next_space = np.append(spaces, len(codes))[np.searchsorted(spaces, positions, side="right")]
     next_space[spaces[:-1][~words]] = -1

@@ -120,7 +120,8 @@ def hub_rows(name: str, limit: int | None = None) -> Iterator[dict[str, Any]]:
 
             dataset = load_dataset(repository, configuration or None, split="train", streaming=True)
         features = dataset.features or {}
-        names = {column: feature.names for column, feature in features.items() if hasattr(feature, "names")}
+        kinds = {column: getattr(feature, "feature", feature) for column, feature in features.items()}
+        names = {column: kind.names for column, kind in kinds.items() if hasattr(kind, "names")}
         for row in islice(dataset, limit):
             count += 1
             yield with_label_names(row, names)
@@ -208,12 +209,14 @@ def _offline() -> Iterator[None]:
 
 
 def with_label_names(row: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """A row with names instead of numbered labels; -1, which means no label, becomes null."""
-    named = {
-        column: labels[row[column]] if row[column] >= 0 else None
-        for column, labels in names.items()
-        if isinstance(row.get(column), int)
-    }
+    """A row with names instead of numbered labels, also in lists; -1, which means no label, becomes null."""
+    named: dict[str, Any] = {}
+    for column, labels in names.items():
+        value = row.get(column)
+        if isinstance(value, int):
+            named[column] = labels[value] if value >= 0 else None
+        elif isinstance(value, list):
+            named[column] = [labels[number] if number >= 0 else None for number in value]
     return {**row, **named}
 
 

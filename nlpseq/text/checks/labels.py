@@ -21,8 +21,8 @@ from nlpseq.text.checks.finding import (
 )
 from nlpseq.text.checks.label_counts import LONG_TEXT, MOST_COUNTED, EqualTexts, LabelCounts, Places, compare
 from nlpseq.text.progress import Watch, unwatched
-from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.label_sets import counts_each
+from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.labelled import add_labelled, label_names
 
 UNBALANCED = 10  # ratio of the numbers of texts of the most frequent and the rarest label

@@ -38,7 +38,8 @@ def _label_names(metadata: bytes | None) -> dict[str, list[str]]:
     """The names of numbered labels by column, from the metadata of a data set."""
     try:
         features = json.loads(metadata or b"{}")["info"]["features"]
-        return {column: kind["names"] for column, kind in features.items() if isinstance(kind.get("names"), list)}
+        kinds = {column: kind.get("feature", kind) for column, kind in features.items()}  # of a list, its items'
+        return {column: kind["names"] for column, kind in kinds.items() if isinstance(kind.get("names"), list)}
     except (KeyError, TypeError, AttributeError, ValueError):
         return {}
 

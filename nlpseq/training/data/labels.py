@@ -113,11 +113,10 @@ def tokenise_labelled(
 ) -> LabelledCorpus:
     """Read, split and tokenise labelled texts into `folder`; training texts are cut to `longest` tokens.
 
-    Without `valid` some texts of each label are held out. A tokeniser is trained unless one is passed; without `labels`
-    they are those of the training texts, in order; without `several` the corpus tells if a text has any number of them.
-    `watch` is told how far it is; at most `processes` processes encode, by default one for each core. Raises
-    CorpusError if a source cannot be read, if too few texts are left for training, and for a label that is not known;
-    and RunError if a file cannot be written.
+    Without `valid` some texts are held out, without `tokeniser` one is trained, without `labels` they are those of the
+    training texts, in order, and without `several` the corpus tells if a text has any number of them. `watch` is told
+    how far it is; at most `processes` processes encode, by default one for each core. Raises CorpusError if a source
+    cannot be read, if too few texts are left, and for an unknown label; and RunError if a file cannot be written.
     """
     train, held_out = store_parts(names, valid, folder, columns, labels, watch, several=several)
     labels = label_names(train, names[0]) if labels is None else list(labels)

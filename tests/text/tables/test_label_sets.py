@@ -60,6 +60,15 @@ def test_numbers_in_a_list_are_labels_too(tmp_path: Path) -> None:
     assert _read(tmp_path / "a.jsonl") == [(["2", "true"], "x")]
 
 
+def test_numbered_labels_in_lists_have_their_names(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    label = datasets.ClassLabel(names=["joy", "grief"])
+    features = datasets.Features({"text": datasets.Value("string"), "labels": [label]})
+    rows = {"text": ["x", "y", "z"], "labels": [[1, 0], [1], []]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "a.parquet")
+    assert _read(tmp_path / "a.parquet") == [(["grief", "joy"], "x"), (["grief"], "y"), ([], "z")]
+
+
 def test_a_label_in_quotes_may_hold_the_separator(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "x", "label": 'sport, "news, local", say ""hi"", "a ""b"""'}))
     assert _read(tmp_path / "a.jsonl", COMMA) == [(['a "b"', "news, local", 'say ""hi""', "sport"], "x")]

@@ -51,6 +51,21 @@ def test_a_tenth_of_the_texts_of_each_label_is_held_out(tmp_path: Path) -> None:
     assert {row["text"] for row in _rows(*shuffled.test)} == {row["text"] for row in test}
 
 
+def test_texts_with_several_labels_keep_them_and_each_label_is_trained_on(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    labels = [["a"] * (index % 2 == 0) + ["b, c"] * (index % 3 == 0) + ["rare"] * (index < 2) for index in range(200)]
+    rows = [{"label": own, "text": text} for own, text in zip(labels, _texts(200), strict=True)]
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    parts = _split(CLASSIFIER, corpus, tmp_path / "parts")
+    train, test = _rows(*parts.request.corpus), _rows(*parts.test)
+    key = json.dumps
+    assert sorted(map(key, (*train, *test))) == sorted(map(key, rows))
+    assert {label for row in train for label in row["label"]} == {"a", "b, c", "rare"}
+    counts = Counter(label for row in test for label in row["label"] or [""])
+    assert {name: counts[name] for name in ("a", "b, c")} == {"a": 10, "b, c": 7}
+    assert 0 < counts[""] <= 7 and counts["rare"] <= 1
+
+
 def test_columns_and_beginnings_are_of_the_corpus_and_not_of_its_parts(tmp_path: Path) -> None:
     corpus, valid = tmp_path / "corpus.csv", tmp_path / "valid.csv"
     for path, count in ((corpus, 120), (valid, 30)):

@@ -1,0 +1,194 @@
+"""The linear model of a classifier's n-grams, fitted before the network is trained.
+
+It is a support vector machine for each label (LIBLINEAR, by scikit-learn), whose n-grams may be weighed by evidence, or
+on few texts a multinomial logistic regression; which, and how much errors cost, is chosen by the loss of the validation
+texts. Fitting takes seconds, and its result depends on the texts alone.
+
+The n-grams of the training texts are in memory while it is fitted, 12 bytes for each different one of a text. A corpus
+with more than MOST_NGRAMS of them is read without the parts of words, then one text in two, three and so on.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from nlpseq.files import replace_file
+from nlpseq.models.linear import LinearModel, Vocabulary
+from nlpseq.models.text_ngrams import PARTS, SECOND_GROUP, WORDS, NGrams, count_ngrams, portions
+
+FILE = "linear.safetensors"
+VALID = "valid"  # its tensor of logits
+MOST_NGRAMS = 16_000_000  # of all texts together, each counted once in a text
+MOST_PRODUCTS = 400_000_000  # n-grams times labels; fitting takes about a second for ten million
+CHEAP_PRODUCTS = 100_000_000  # with more, the costs of errors are not compared
+FEW_PRODUCTS = 20_000_000  # for which a logistic regression is fast, too
+MOST_WEIGHTS = 4_000_000  # n-grams in the vocabulary times labels
+LARGEST_VOCABULARY = 1 << 18
+SAMPLE = 2000  # texts
+COSTS, USUAL_COST = (0.03, 0.1, 0.3, 1.0), 0.3  # of errors of a support vector machine
+WEIGHED_COSTS = (0.1, 1.0)
+LOGISTIC_COST = 4.0
+ABSENT = -2.0  # margin of a label that none of the texts has
+
+Logits = NDArray[np.float32]
+Labels = NDArray[Any]  # [N] label numbers, or [N, C] flags
+Loss = Callable[[Logits], float]
+
+
+class Fitted(NamedTuple):
+    """A linear model, and its logits [N, C] of the validation texts."""
+
+    model: LinearModel
+    valid_logits: Logits
+
+    def write(self, folder: Path) -> None:
+        """Write it into a folder. Raises RunError as `replace_file`."""
+        tensors = {**self.model.weights(), VALID: self.valid_logits}
+        replace_file(folder / FILE, save({name: np.ascontiguousarray(value) for name, value in tensors.items()}))
+
+    @classmethod
+    def read(cls, folder: Path, kind: str) -> Fitted:
+        """What `write` wrote. Raises OSError or ValueError if it is gone or damaged."""
+        try:
+            tensors = load((folder / FILE).read_bytes())
+            model = LinearModel.of(tensors, kind)
+        except SafetensorError as error:
+            raise ValueError(f"{FILE}: {error}") from error
+        if model is None or VALID not in tensors:
+            raise ValueError(f"{FILE} has no linear model")
+        return cls(model, tensors[VALID])
+
+
+class Examples(NamedTuple):
+    """Texts, which can be read several times, and their labels."""
+
+    texts: Callable[[], Iterable[str]]
+    labels: Labels
+
+    def every(self, step: int) -> Examples:
+        """One text in `step`."""
+        return Examples(lambda: islice(self.texts(), 0, None, step), self.labels[::step])
+
+
+def fit_linear(train: Examples, valid: Sequence[str], count: int, kind: str, loss: Loss) -> Fitted:
+    """Fit a linear model to texts with `count` labels C; `loss` judges its logits [N, C] of the `valid` texts.
+
+    Of a large corpus only words are counted where `kind` is PARTS, and then only some of the texts.
+    """
+    kind, step = _affordable(train, kind, min(MOST_NGRAMS, MOST_PRODUCTS // count))
+    train = train.every(step)
+    vocabulary, matrix = _weighed(train, kind, count)
+    best, best_loss = None, math.inf
+    for estimator, weigh in _ways(matrix.nnz * count, several=train.labels.ndim == 2):
+        model = LinearModel(vocabulary, *_fit(estimator, matrix, train.labels, count, weigh=weigh))
+        fitted = Fitted(model, model.logits(valid))
+        fitted_loss = loss(fitted.valid_logits)
+        if best is None or fitted_loss < best_loss:
+            best, best_loss = fitted, fitted_loss
+    assert best is not None
+    return best
+
+
+def _affordable(train: Examples, kind: str, most: float) -> tuple[str, int]:
+    """The kind of n-grams, and the step between texts, for which there are `most` n-grams at most, by a sample."""
+    words, parts, texts = 0, 0, 0
+    for portion in portions(train.every(max(1, len(train.labels) // SAMPLE)).texts()):
+        keys = count_ngrams(portion, kind).keys
+        texts += len(portion)
+        parts += int((keys >= SECOND_GROUP).sum())
+        words += int((keys < SECOND_GROUP).sum())
+    scale = len(train.labels) / max(1, texts)
+    if (words + parts) * scale <= most:
+        return kind, 1
+    return (WORDS if kind == PARTS else kind), max(1, math.ceil(words * scale / most))
+
+
+def _weighed(train: Examples, kind: str, count: int) -> tuple[Vocabulary, Any]:
+    """The vocabulary of the texts, and their TF-IDF weights, a sparse matrix [N, F]."""
+    from scipy.sparse import csr_matrix
+
+    counted = [(count_ngrams(portion, kind), len(portion)) for portion in portions(train.texts())]
+    vocabulary = _vocabulary([found for found, _ in counted], len(train.labels), kind, count)
+    starts, indices, values = [np.zeros(1, np.int64)], [], []
+    for found, texts in counted:
+        owner, rows, weights = vocabulary.weigh(found, texts)
+        starts.append(starts[-1][-1] + np.bincount(owner, minlength=texts).cumsum())
+        indices.append(rows.astype(np.int32))
+        values.append(weights)
+    shape = (len(train.labels), len(vocabulary.keys))
+    return vocabulary, csr_matrix((np.concatenate(values), np.concatenate(indices), np.concatenate(starts)), shape)
+
+
+def _vocabulary(counted: Sequence[NGrams], texts: int, kind: str, count: int) -> Vocabulary:
+    """The n-grams of most texts, as many as there may be, of a number of texts."""
+    keys = np.sort(np.concatenate([found.keys for found in counted]))
+    firsts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    frequencies, keys = np.diff(firsts, append=len(keys)), keys[firsts]
+    most = min(LARGEST_VOCABULARY, MOST_WEIGHTS // count)
+    chosen = np.sort(np.argsort(-frequencies, kind="stable")[:most])
+    idf = np.log((1 + texts) / (1 + frequencies[chosen])) + 1
+    return Vocabulary(kind, keys[chosen], idf.astype(np.float32))
+
+
+def _ways(products: int, *, several: bool) -> Iterator[tuple[Any, bool]]:
+    """The scikit-learn estimators to compare, each with whether n-grams are weighed, for n-grams times labels."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
+
+    for cost in COSTS if products <= CHEAP_PRODUCTS else (USUAL_COST,):
+        yield LinearSVC(C=cost, random_state=1), False
+    if products <= FEW_PRODUCTS:
+        for cost in WEIGHED_COSTS:
+            yield LinearSVC(C=cost, random_state=1), True
+        if not several:
+            yield LogisticRegression(C=LOGISTIC_COST, max_iter=300), False
+
+
+def _fit(estimator: Any, matrix: Any, labels: Labels, count: int, *, weigh: bool) -> tuple[Logits, Logits]:
+    """The weights [F, C] and biases [C] of the labels; for two labels, one a text, of the second one alone [F, 1].
+
+    With `weigh`, the n-grams are multiplied by their weight of evidence for each label (Wang and Manning, 2012).
+    """
+    if labels.ndim == 1 and weigh and count > 2:
+        labels = labels[:, None] == np.arange(count)
+    if labels.ndim == 2:
+        columns = [_fit(estimator, matrix, own.astype(np.int64), 2, weigh=weigh) for own in labels.T]
+        return np.hstack([weight for weight, _ in columns]), np.hstack([bias for _, bias in columns])
+    present = np.unique(labels)
+    if len(present) == 1:
+        bias = np.full(count, ABSENT, np.float32)
+        bias[present] = -ABSENT
+        return np.zeros((matrix.shape[1], count if count > 2 else 1), np.float32), bias if count > 2 else bias[1:]
+    evidence = _evidence(matrix, labels == 1) if weigh else np.ones(1, np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the last digits, which the fit may not reach
+        estimator.fit(matrix.multiply(evidence).tocsr() if weigh else matrix, labels)
+    rows, biases = estimator.coef_ * evidence, estimator.intercept_
+    if count == 2:
+        return rows.T.astype(np.float32), biases.astype(np.float32)
+    if len(present) == 2:
+        rows, biases = np.concatenate([-rows, rows]) / 2, np.concatenate([-biases, biases]) / 2
+    weight, bias = np.zeros((matrix.shape[1], count), np.float32), np.full(count, ABSENT, np.float32)
+    weight[:, present], bias[present] = rows.T, biases
+    return weight, bias
+
+
+def _evidence(matrix: Any, own: NDArray[np.bool_]) -> Logits:
+    """How much more frequent each n-gram is in texts that have a label than expected, as a logarithm [F]."""
+    found = matrix.astype(bool).astype(np.float32)
+    total = np.asarray(found.sum(0), np.float64).ravel()
+    with_label = np.asarray(found[own].sum(0), np.float64).ravel()
+    fraction = own.mean()
+    evidence = np.log((with_label + 1) / (fraction * total + 1))
+    evidence -= np.log((total - with_label + 1) / ((1 - fraction) * total + 1))
+    return evidence.astype(np.float32)
