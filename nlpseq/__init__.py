@@ -27,7 +27,18 @@ if TYPE_CHECKING:
     from nlpseq.training.progress import Progress
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "LanguageModel", "NlpseqError", "Score", "Translator", "__version__", "load", "train", "tune"]
+__all__ = [
+    "Classifier",
+    "LanguageModel",
+    "NlpseqError",
+    "Score",
+    "Translator",
+    "__version__",
+    "distil",
+    "load",
+    "train",
+    "tune",
+]
 
 _MODULES = {
     "Classifier": "nlpseq.api.classifier",
@@ -104,6 +115,30 @@ def tune(
 
     said = note or (lambda text: None)
     return tuning.tune(task, *corpora, minutes=minutes, test=test, trial=trial, note=said, **options)
+
+
+def distil(
+    *arguments: str | bytes | Path,
+    corpus: str | bytes | Path | list[str | bytes | Path] | tuple[str | bytes | Path, ...] = (),
+    progress: Callable[[Progress], object] | None = None,
+    note: Callable[[str], object] | None = None,
+    **options: Any,
+) -> LanguageModel | Classifier | Translator:
+    """Train a small model from one or several large ones, and load it.
+
+    The arguments are models and then corpora, by default the training corpus of the first model; `corpus` is for a
+    corpus that has the name of a model. Options are those of `train`; without `hidden_size` the student has half the
+    units of its teacher. `soft` is the weight of the teachers' answers in the loss.
+
+    Raises OptionError for models that do not fit each other, and what `train` raises.
+    """
+    from nlpseq import process
+
+    process.wait_without_spinning()
+    from nlpseq.api import distillation
+
+    said = note or (lambda text: None)
+    return distillation.distil(*arguments, corpus=corpus, progress=progress, note=said, **options)
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from nlpseq.evaluation.classifier_report import ClassifierReport, classifier_rep
 from nlpseq.evaluation.scores import Note, Score, say_nothing
 from nlpseq.insight.words import WordWeights, explain
 from nlpseq.text.tables.label_tables import label_columns
-from nlpseq.training.requests import as_columns
+from nlpseq.training.columns import as_columns
 
 
 class Classifier(TrainedModel):

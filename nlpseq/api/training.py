@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from difflib import get_close_matches
 from typing import Any
 
@@ -17,8 +17,9 @@ from nlpseq.errors import Interrupted, OptionError, RunError
 from nlpseq.evaluation.scores import Note, say_nothing
 from nlpseq.tasks import COMMANDS, TASKS, Task
 from nlpseq.training.distribution.launch import follow, open_processes
+from nlpseq.training.parts import Part, training_parts
 from nlpseq.training.progress import Progress
-from nlpseq.training.requests import make_request
+from nlpseq.training.requests import Request, make_request
 from nlpseq.training.signals import stopping_on_signals
 
 
@@ -31,24 +32,44 @@ def train(
 ) -> LanguageModel | Classifier | Translator:
     """Train a model and load it; see `nlpseq.train`."""
     found = find_task(task)
+    check_callables(progress, note)
+    return train_request(found, make_request(found, corpora, options), progress, note)
+
+
+def check_callables(progress: object, note: object) -> None:
+    """Raises OptionError if what should be called cannot be."""
     for name, function in (("progress", progress), ("note", note)):
         if function is not None and not callable(function):
             raise OptionError(name, f"must be callable, was {function!r}", f"{name}=print")
-    request = make_request(found, corpora, options)
+
+
+def train_request(
+    task: Task, request: Request, progress: Callable[[Progress], object] | None, note: Note
+) -> LanguageModel | Classifier | Translator:
+    """Train the model of a request and load it. Raises RunError if there is not enough memory."""
     try:
-        with open_processes(found, request) as processes:
+        with open_processes(task, request) as processes:
             if processes.is_first:
-                run = found.load("run")(request, processes=processes)
-                for text in (run.summary(), run.chosen(), *run.notes):
-                    note(text)
-                _run(run, progress)
+                with closing(training_parts(task, request, processes=processes)) as parts:
+                    for part in parts:
+                        _run_part(part, progress, note)
             else:
-                follow(found, request, processes)
+                follow(task, request, processes)
                 processes.wait_for_end()
     except MemoryError:
         what = "there is not enough memory for this model and these batches"
         raise RunError(str(request.out), what, "a smaller hidden_size or batch_size, and overwrite=True") from None
     return load(request.out)
+
+
+def _run_part(part: Part, progress: Callable[[Progress], object] | None, note: Note) -> None:
+    """Create a run, say what it is, and run it to the end."""
+    if part.title:
+        note(part.title)
+    run = part.create()
+    for text in (run.summary(), run.chosen(), *run.notes):
+        note(text)
+    _run(run, progress)
 
 
 def _run(run: Any, progress: Callable[[Progress], object] | None) -> None:

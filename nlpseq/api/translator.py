@@ -25,7 +25,7 @@ from nlpseq.evaluation.scores import Note, Score, say_nothing
 from nlpseq.evaluation.translation_scores import BleuOptions, translator_scores
 from nlpseq.models import translator
 from nlpseq.models.attention import Alignment
-from nlpseq.training.requests import as_columns, read_pair_columns
+from nlpseq.training.columns import as_columns, read_pair_columns
 from nlpseq.workers import check_processes
 
 

@@ -27,7 +27,7 @@ from nlpseq.training.tuning.clock import DEFAULT_MINUTES, Clock
 from nlpseq.training.tuning.listener import Listener
 from nlpseq.training.tuning.parts import Parts, refuse_test_without_pairs
 from nlpseq.training.tuning.session import Session
-from nlpseq.training.tuning.spaces import NOT_TUNED
+from nlpseq.training.tuning.spaces import BEFORE, LENGTH
 from nlpseq.training.tuning.trial import Trial
 
 COLUMNS = ("label_column", "text_column", "label_separator")
@@ -72,7 +72,10 @@ def tune(
     """Search for better options; see `nlpseq.tune`."""
     started, found = time.monotonic(), find_task(task)
     for name in options:
-        if name in NOT_TUNED:
+        if name in BEFORE:
+            what = "is no option of a search, whose runs may start from a language model"
+            raise OptionError(name, what, "init_from=MODEL")
+        if name in LENGTH:
             raise OptionError(name, "is no option of a search, which chooses the length of its runs", "minutes=30")
     request = make_request(found, corpora, options)
     tests = as_names(test if isinstance(test, list | tuple) else [test])

@@ -40,6 +40,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # the disk is full or failing
 COMMANDS = {
     "train": "train a model of your own text",
     "tune": "search for better options under a clock",
+    "distil": "train a small model from large ones",
     "generate": "continue a text, or make one up",
     "score": "how likely each line of a text is",
     "translate": "translate each line of a text",
@@ -69,7 +70,9 @@ class Program(Group):
         if (threads := number_of_threads()) is not None:
             process.use_threads(threads)
         elif cmd_name != "bench":
-            process.leave_busy_cores(has_threads=cmd_name in ("classify", "embed", "nearest", "train", "tune"))
+            process.leave_busy_cores(
+                has_threads=cmd_name in ("classify", "distil", "embed", "nearest", "train", "tune")
+            )
         with process.ending_at_once():
             module = import_module(f"nlpseq.commands.{cmd_name}")
         return typer.main.get_command(module.app)

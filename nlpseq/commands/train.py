@@ -6,9 +6,10 @@ import time
 from typing import Annotated, Any
 
 from nlpseq.commands.flags import RARE, Json, Like, Quiet, application, command
-from nlpseq.commands.inputs import note_training_input
+from nlpseq.commands.inputs import note_training_input, note_typed_corpus
 from nlpseq.commands.training.display import show_training
 from nlpseq.tasks import TASKS, Task
+from nlpseq.text.compression import STANDARD_INPUT
 from nlpseq.training.distribution.launch import is_follower
 
 STARTED = time.monotonic()
@@ -28,10 +29,11 @@ def _add_command(task: Task) -> None:
     def run(
         *, request: Any, like: Like = None, quiet: Annotated[Quiet, RARE] = False, json: Annotated[Json, RARE] = False
     ) -> None:
-        files = request.files()
-        is_bundled = not (files or request.resume)
+        files, before = request.files(), request.files_before()
+        is_bundled = not (files or request.resume or STANDARD_INPUT in before)
         if not is_follower():
             note_training_input(task, (*files, *request.valid), is_bundled=is_bundled, quiet=quiet or json)
+            note_typed_corpus(before, quiet=quiet or json)
         show_training(task, request, STARTED, quiet=quiet, json=json)
 
     run.__annotations__["request"] = request_class

@@ -1,5 +1,7 @@
 """Texts to the probabilities of labels, on NumPy or on a device.
 
+The logits of a model's network and those of its linear model, which is always on NumPy, are added.
+
 Texts of similar length are read together, up to a budget of tokens, so memory does not depend on the number of texts.
 On NumPy each group has its own thread. On a device, larger groups run one after the other, and their logits come back
 together. Only the first LONGEST tokens of a text are read.
@@ -21,6 +23,7 @@ from nlpseq.device import on_device
 from nlpseq.errors import OptionError
 from nlpseq.models import classifier
 from nlpseq.models.classifier import ClassifierOptions
+from nlpseq.models.linear import LinearModel, network_weights
 from nlpseq.models.model_file import Model, Origin, load_again
 from nlpseq.native.layer import unroll, workers
 from nlpseq.native.matrix import PackedMatrix
@@ -183,7 +186,8 @@ class TextClassifier:
         """Raises BackendError if there is no such device."""
         self.model = model
         self.options = options
-        self._engine = _engine_on(device, model.weights, options)
+        self._engine = _engine_on(device, network_weights(model.weights), options)
+        self.linear = LinearModel.of(model.weights, options.linear)
         self.labels: list[str] = model.header["labels"]
         self.temperature = float(model.header.get("temperature", 1.0))
         self.several = bool(model.header.get("several_labels"))  # whether a text has any number of labels
@@ -198,33 +202,42 @@ class TextClassifier:
         """The tokens of a text."""
         return classifier.text_ids(self.model.tokeniser, text, lowercase=bool(self.options.lowercase))
 
-    def logits(self, texts: Sequence[Values]) -> Values:
-        """Unnormalised log-probabilities [N, C] of texts of ids, before the temperature is applied.
+    def logits(self, texts: Sequence[str]) -> Values:
+        """Unnormalised log-probabilities [N, C] of texts, before the temperature is applied.
 
         If a text may have several labels, they are the log-odds of each.
         """
-        return self._begin(texts)()
+        return self._logits_and_lengths(texts)[0]
 
-    def _begin(self, texts: Sequence[Values]) -> Callable[[], Values]:
-        """Start to compute the logits of texts; the returned function waits for them."""
-        return self._engine.begin([text[:LONGEST] for text in texts])
+    def _logits_and_lengths(self, texts: Sequence[str]) -> tuple[Values, list[int]]:
+        """The logits [N, C] of texts, and their numbers of tokens."""
+        lengths: list[int] = []
+        running = []
+        for start in range(0, len(texts), ENCODED_AT_ONCE):  # texts are encoded while earlier ones are read
+            ids = [self.ids(text) for text in texts[start : start + ENCODED_AT_ONCE]]
+            lengths += map(len, ids)
+            running.append(self._engine.begin([text[:LONGEST] for text in ids]))
+        linear = self.linear_logits(texts)
+        logits = np.concatenate([np.empty((0, len(self.labels)), np.float32), *(finish() for finish in running)])
+        return (logits if linear is None else logits + linear), lengths
+
+    def linear_logits(self, texts: Sequence[str]) -> Values | None:
+        """The logits [N, C] of texts by the linear model; None if the model has none."""
+        return None if self.linear is None else self.linear.logits([self.cased(text) for text in texts])
+
+    def cased(self, text: str) -> str:
+        """A text as the model reads it: in lower case, unless it was trained with capital letters."""
+        return text.lower() if self.options.lowercase else text
 
     def classify(self, texts: Sequence[str]) -> list[Decision]:
         """The decision on each text, also on a blank one."""
-        ids: list[Values] = []
-        running = []
-        for start in range(0, len(texts), ENCODED_AT_ONCE):  # texts are encoded while earlier ones are read
-            ids += map(self.ids, texts[start : start + ENCODED_AT_ONCE])
-            running.append(self._begin(ids[start:]))
-        logits = [finish() for finish in running] or [np.empty((0, len(self.labels)), np.float32)]
-        scaled = np.concatenate(logits) / self.temperature
+        logits, lengths = self._logits_and_lengths(texts)
+        scaled = logits / self.temperature
         probabilities = arrays.sigmoid(scaled) if self.several else arrays.softmax(scaled)
         order = np.argsort(-probabilities, axis=1, kind="stable")
         return [
-            Decision(
-                [self.labels[label] for label in labels], row[labels].tolist(), len(tokens) > LONGEST, self.threshold
-            )
-            for tokens, row, labels in zip(ids, probabilities, order, strict=True)
+            Decision([self.labels[label] for label in labels], row[labels].tolist(), length > LONGEST, self.threshold)
+            for length, row, labels in zip(lengths, probabilities, order, strict=True)
         ]
 
     def classify_lines(self, lines: Sequence[str | None]) -> list[Decision | None]:

@@ -5,8 +5,7 @@
              frequent it is in a label's texts (Wang and Manning, 2012)
 
 If a text may have several labels, there is a model of each label against the rest. Texts without spaces are counted in
-characters instead of words. The models are scikit-learn's, which is an optional
-dependency because nothing else needs it.
+characters instead of words. The models are scikit-learn's.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nlpseq.errors import OptionError
 from nlpseq.text.tables.labelled import has_no_spaces
 
 SMOOTHING = 1.0
@@ -75,10 +73,7 @@ BASELINES: dict[str, Predict] = {"tf-idf": _logistic, "nb-svm": _naive_bayes_svm
 def baseline_labels(
     texts: Sequence[str], labels: Sequence[str], others: Sequence[str], *, lowercase: bool = True
 ) -> dict[str, list[str]]:
-    """Train each baseline on texts and their labels: the labels that it predicts for `others`, by its name.
-
-    Raises OptionError if scikit-learn is not installed.
-    """
+    """Train each baseline on texts and their labels: the labels that it predicts for `others`, by its name."""
     train, new = _counts(texts, others, lowercase=lowercase)
     return {name: predict(train, np.array(labels), new).tolist() for name, predict in BASELINES.items()}
 
@@ -88,8 +83,7 @@ def baseline_probabilities(
 ) -> dict[str, NDArray[np.float64]]:
     """Train each baseline for each label against the rest: the labels' probabilities [N, C] for `others`, by its name.
 
-    `applies` [M, C] are the labels of `texts`. A margin is made a probability by the logistic function. Raises
-    OptionError if scikit-learn is not installed.
+    `applies` [M, C] are the labels of `texts`. A margin is made a probability by the logistic function.
     """
     train, new = _counts(texts, others, lowercase=lowercase)
     weighed, new_weighed = _weighed(train, new)
@@ -107,12 +101,8 @@ def baseline_probabilities(
 
 def _counts(texts: Sequence[str], others: Sequence[str], *, lowercase: bool) -> tuple[Any, Any]:
     """The numbers of words and word pairs in texts and in other texts."""
-    try:
-        from sklearn.feature_extraction.text import CountVectorizer
-    except ImportError:
-        raise OptionError(
-            "baseline", "needs scikit-learn, which is not installed", "pip install 'nlpseq[baseline]'"
-        ) from None
+    from sklearn.feature_extraction.text import CountVectorizer
+
     if has_no_spaces(texts):
         count = CountVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2, lowercase=lowercase)
     else:

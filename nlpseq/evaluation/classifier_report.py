@@ -79,14 +79,14 @@ def classifier_report(
 ) -> ClassifierReport:
     """Evaluate a classifier on labelled texts; without any, on the validation texts of its training.
 
-    Raises CorpusError if the texts cannot be read or have unknown labels, OptionError if scikit-learn is needed and not
-    installed, and ModelFileError if the training texts are needed and have changed.
+    Raises CorpusError if the texts cannot be read or have unknown labels, OptionError for a label separator that the
+    model has no use for, and ModelFileError if the training texts are needed and have changed.
     """
     splits = cache(partial(_splits, classifier.model))
     texts, source = _texts(classifier, splits, corpora, columns, note)
     names = classifier.labels
     check_known(texts, names)
-    logits = classifier.logits([classifier.ids(text) for text in texts.texts])
+    logits = classifier.logits(texts.texts)
     signature = f"texts:{len(texts)}|{source}#{texts.sha256[:8]}"
     train = _unchanged(classifier.model, splits()[0]) if baseline else None
     if classifier.threshold is not None:

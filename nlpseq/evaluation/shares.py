@@ -1,8 +1,8 @@
 """How much of two models' logits to add up, found on held-out texts.
 
 The sum `a * first + b * second` minimises the loss of the texts plus a penalty for shares far from what is expected:
-the second model, a linear one, alone with a little of the first. The penalty weighs as much as a few texts. So a handful
-of texts changes little, and a network that learned nothing keeps a small share.
+the second model, a linear one, with a little of the first, a network. The penalty weighs as much as a few texts. So a
+handful of texts changes little, and a network that learned nothing keeps a small share.
 """
 
 from __future__ import annotations
@@ -13,11 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq import arrays
+from nlpseq.evaluation.label_scores import fit_temperature, mean_loss
+from nlpseq.evaluation.label_set_scores import fit_set_temperature, set_loss
 
 EXPECTED = (0.2, 0.9)  # of the shares that would be best for each model alone
 PENALTY = 3.0  # nats, for a share that is wrong by a factor of e
 
 Values = NDArray[Any]  # floats
+
+
+def calibrated_loss(logits: Values, labels: Values) -> float:
+    """The loss per text in nats of logits [N, C] with the best temperature; labels as in `fit_shares`."""
+    if labels.ndim == 2:
+        return set_loss(logits / fit_set_temperature(logits, labels), labels)
+    return mean_loss(logits / fit_temperature(logits, labels), labels)
 
 
 def fit_shares(first: Values, second: Values, labels: Values) -> tuple[float, float]:

@@ -2,9 +2,12 @@
 
 A token's weight is the gradient of a label's log-odds with respect to the token's vector, times that vector. To first
 order, the log-odds would fall by this weight without the token (Simonyan et al., 2014; Shrikumar et al., 2017, compare
-variants). The weight of a word is the sum over its tokens. The gradient needs torch, which is imported only for it: a
-second implementation in NumPy would cost more than the wait. The weights of attention pooling, if a model has it, show
-how much a word was read, not for which label.
+variants). The weight of a word is the sum over its tokens, and what its characters add to the logits of the linear
+model, times the gradient of the log-odds with respect to the logits. That second sum is exact if there are two labels,
+or if a text may have several.
+
+The gradient needs torch, which is imported only for it: a second implementation in NumPy would cost more than the wait.
+The weights of attention pooling, if a model has it, show how much a word was read, not for which label.
 """
 
 from __future__ import annotations
@@ -17,10 +20,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nlpseq import arrays
 from nlpseq.decoding.classification import LONGEST, TextClassifier
 from nlpseq.errors import OptionError
+from nlpseq.insight.ngrams import weigh_characters
 from nlpseq.models import classifier, pooling
 from nlpseq.models.classifier import ClassifierOptions
+from nlpseq.models.linear import network_weights
 from nlpseq.text.tokenisers import Tokeniser
 
 FOR, AGAINST = (26, 127, 55), (207, 34, 46)  # colours, red green blue
@@ -69,23 +75,39 @@ def explain(classifier: TextClassifier, text: str, label: str | None = None) -> 
     (decision,) = classifier.classify([text])
     label = label or decision.labels[0]
     ids = classifier.ids(text)[:LONGEST]
-    model, target = classifier.model, classifier.labels.index(label)
-    weights = weigh_tokens(model.weights, classifier.options, ids, target, several=classifier.several)
-    probability = decision.probabilities[decision.labels.index(label)]
-    return WordWeights(label, probability, words_of(model.tokeniser, ids.tolist(), *weights))
+    model, logits = classifier.model, classifier.logits([text])[0]
+    slopes = odds_slopes(logits, classifier.labels.index(label), several=classifier.several)
+    weights = weigh_tokens(network_weights(model.weights), classifier.options, ids, slopes)
+    words = words_of(model.tokeniser, ids.tolist(), *weights)
+    if classifier.linear is not None:
+        cased = classifier.cased(text)
+        words = add_characters(words, cased, weigh_characters(classifier.linear, cased, slopes))
+    return WordWeights(label, decision.probabilities[decision.labels.index(label)], words)
+
+
+def odds_slopes(logits: np.ndarray, label: int, *, several: bool = False) -> np.ndarray:
+    """The gradient [C] of a label's log-odds with respect to the logits [C].
+
+    With `several` labels a text, the label's logit is its log-odds. Otherwise they are that logit less the logarithm of
+    the sum of the others' exponentials.
+    """
+    slopes = np.zeros(len(logits))
+    if not several:
+        others = np.arange(len(logits)) != label
+        slopes[others] = -arrays.softmax(logits[others].astype(np.float64))
+    slopes[label] = 1
+    return slopes
 
 
 def weigh_tokens(
     weights: dict[str, np.ndarray],
     options: ClassifierOptions,
     ids: np.ndarray,
-    label: int,
-    *,
-    several: bool = False,
+    slopes: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The weight [T] that each token of a text adds to a label's log-odds, and its attention weight [T], or None.
+    """The weight [T] that each token of a text adds to the logits times `slopes` [C], by the network's weights.
 
-    With `several` labels a text, the logits are the log-odds.
+    The second value is each token's attention weight [T], or None.
     """
     import torch
 
@@ -105,9 +127,7 @@ def weigh_tokens(
     leaves: dict[str, Any] = {name: leaf for name, (leaf, _) in inputs.items()}
     outputs = classifier.read(tensors, options, batch, lengths, run_layer=unroll, **leaves)
     logits = classifier.logits(tensors, options, outputs)[0]
-    others = torch.cat([logits[:label], logits[label + 1 :]])
-    odds = logits[label] if several else logits[label] - others.logsumexp(0)
-    gradients = torch.autograd.grad(odds, list(leaves.values()))
+    gradients = torch.autograd.grad(logits, list(leaves.values()), torch.from_numpy(slopes).to(logits.dtype))
     added = sum((slope * value).sum(-1)[:, 0] for slope, (_, value) in zip(gradients, inputs.values(), strict=True))
     attention = None
     if "attention" in options.poolings:
@@ -133,6 +153,25 @@ def words_of(tokeniser: Tokeniser, ids: Sequence[int], weights: np.ndarray, atte
         words.append(_joined(words.pop(), word) if words and _goes_on(words[-1].text, text) else word)
         pending, tokens = b"", []
     return words
+
+
+def add_characters(words: Sequence[Word], text: str, added: np.ndarray) -> list[Word]:
+    """Words with what their characters add to their weights; `added` [K] is by character of the text, without spaces.
+
+    A character that tokens do not spell (half of a pair of surrogates) counts for the one before it.
+    """
+    spelled = np.array([_is_spelled(character) for character in text if not character.isspace()], bool)
+    sums = np.bincount(np.maximum(spelled.cumsum() - 1, 0), added)
+    weighed, start = [], 0
+    for word in words:
+        end = start + sum(not character.isspace() and _is_spelled(character) for character in word.text)
+        weighed.append(word._replace(weight=word.weight + float(sums[start:end].sum())))
+        start = end
+    return weighed
+
+
+def _is_spelled(character: str) -> bool:
+    return character != "\ufffd" and not "\ud800" <= character <= "\udfff"
 
 
 def _joined(first: Word, second: Word) -> Word:

@@ -1,5 +1,7 @@
 """The classifier: embedding, recurrent stack in both directions, pooling, and one linear layer over the labels.
 
+That is the network; a linear model of the text's n-grams stands beside it, and their logits are added (`linear.py`).
+
 A text is read between two newlines, as a language model reads a line. So a language model's embedding and layers can be
 used unchanged (Dai and Le, 2015); such a classifier reads forwards only.
 
@@ -28,6 +30,7 @@ from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import CELL_CHOICES, RecurrentOptions
 from nlpseq.models.pooling import POOLINGS, Outputs
 from nlpseq.models.stack import Noise, initial_layer, read_layers, run_stack, start_state
+from nlpseq.models.text_ngrams import KINDS
 from nlpseq.options import option
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
@@ -67,6 +70,12 @@ class ClassifierOptions(RecurrentOptions):
         "[default: 2; 0 for more than 16 labels]",
         minimum=0,
         maximum=4,
+    )
+    linear: str | None = option(
+        None,
+        "n-grams of the linear model beside the network: none, words, parts (of words, too) or characters "
+        "[default: parts; characters without spaces]",
+        choices=("none", *KINDS),
     )
     lowercase: bool | None = option(
         None, "convert texts to lower case [default: yes, unless the model to start from knows capital letters]"

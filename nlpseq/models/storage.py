@@ -2,7 +2,8 @@
 
     fp32    as they are; rows of zeros of a large table are not stored, which loses nothing
     bf16    matrices rounded to 8 significant bits, the nearest, ties to even; half the size
-    int8    matrices as whole numbers from -127 to 127 with a scale for each row; a quarter of the size
+    int8    matrices as whole numbers from -127 to 127 with a scale for each row; a quarter of the size.
+            Those of fewer than 8 columns are rounded as in bf16: a scale of 32 bits for each row would cost too much
 
 Vectors, and the counted weights of evidence, stay fp32 in each format: they are small, or their rows are few. A row's
 scale has 16 significant bits, so its product with a whole number is exact in 32 bits: weights that were read from a
@@ -22,6 +23,7 @@ import numpy as np
 FORMATS = ("fp32", "bf16", "int8")
 EXACT = ("evidence.table",)  # matrices that stay fp32
 LEAST_SAVED = 4096  # bytes; rows of zeros that take less are stored
+LEAST_COLUMNS = 8  # of a matrix in int8
 LARGEST = 127
 SMALLEST = 1e-32  # scale in int8; a row with a smaller one is stored as zeros
 
@@ -35,7 +37,7 @@ def pack(weights: Mapping[str, np.ndarray], number_format: str) -> tuple[Tensors
         weight = np.ascontiguousarray(weight) if np.ndim(weight) == 2 else np.asarray(weight)
         rows = _rows_to_store(weight)
         kept = weight if rows is None else weight[rows]
-        chosen = number_format if _can_be_rounded(name, kept) else "fp32"
+        chosen = _format_of(name, kept, number_format)
         if rows is not None:
             tensors[f"{name}:rows"] = rows
         if rows is not None or chosen != "fp32":
@@ -84,9 +86,12 @@ def _rows_to_store(weight: np.ndarray) -> np.ndarray | None:
     return rows if saved >= LEAST_SAVED else None
 
 
-def _can_be_rounded(name: str, values: np.ndarray) -> bool:
+def _format_of(name: str, values: np.ndarray, number_format: str) -> str:
+    """The format in which a tensor's values are stored if `number_format` is asked for."""
     matrix = values.ndim == 2 and values.dtype == np.float32 and values.size > 0
-    return matrix and name not in EXACT and bool(np.isfinite(values).all())
+    if not matrix or name in EXACT or not np.isfinite(values).all():
+        return "fp32"
+    return "bf16" if number_format == "int8" and values.shape[1] < LEAST_COLUMNS else number_format
 
 
 def _to_bf16(values: np.ndarray) -> np.ndarray:

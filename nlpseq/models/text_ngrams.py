@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 WORDS, PARTS, CHARACTERS = KINDS = ("words", "parts", "characters")
-PAIRS = 2  # words in a row, at most
 WITHIN_WORDS = (2, 3, 4, 5)
 IN_A_ROW = (1, 2, 3)  # of CHARACTERS
 SECOND_GROUP = np.uint32(1 << 31)  # marks the characters of words
@@ -45,17 +44,40 @@ class NGrams(NamedTuple):
     counts: Numbers  # [M] how often the text has the n-gram
 
 
+class Spans(NamedTuple):
+    """Some of the n-grams of a string, each as often as it occurs."""
+
+    starts: Numbers  # [K] indices of characters
+    ends: Numbers  # [K] behind the last character
+    keys: NDArray[np.uint32]  # [K]
+
+
 def count_ngrams(texts: Sequence[str], kind: str) -> NGrams:
     """The n-grams of texts, which are in lower case or not, as a model was trained."""
-    spaced = [f" {' '.join(text.split() if kind == CHARACTERS else _WORD.findall(text))} " for text in texts]
-    codes = np.frombuffer("".join(spaced).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    owner = np.repeat(np.arange(len(texts), dtype=np.uint64), [len(text) for text in spaced])
-    found = _character_keys(codes, owner) if kind == CHARACTERS else _word_keys(codes, owner, parts=kind == PARTS)
-    cells = np.sort(np.concatenate([starts_owner << np.uint64(32) | keys for starts_owner, keys in found]))
+    spaced = [spaced_text(text, kind) for text in texts]
+    owner = np.repeat(np.arange(len(texts), dtype=np.uint64) << np.uint64(32), [len(text) for text in spaced])
+    found = [owner[spans.starts] | spans.keys for spans in _spans("".join(spaced), owner, kind)]
+    cells = np.sort(np.concatenate(found))
     firsts = np.flatnonzero(np.append(True, cells[1:] != cells[:-1])[: len(cells)])
     counts = np.diff(firsts, append=len(cells))
     cells = cells[firsts]
     return NGrams((cells >> np.uint64(32)).astype(np.int64), cells.astype(np.uint32), counts)
+
+
+def locate_ngrams(text: str, kind: str) -> Spans:
+    """Where the n-grams of a text are in `spaced_text`."""
+    spaced = spaced_text(text, kind)
+    found = _spans(spaced, np.zeros(len(spaced), np.uint64), kind)
+    return Spans(*(np.concatenate(values) for values in zip(*found, strict=True)))
+
+
+def spaced_text(text: str, kind: str) -> str:
+    """A text as its n-grams are taken from it: a space before each word and behind the last; nothing for a blank text.
+
+    With CHARACTERS, a word is all between two spaces.
+    """
+    words = text.split() if kind == CHARACTERS else _WORD.findall(text)
+    return f" {' '.join(words)} " if words else ""
 
 
 def portions(texts: Iterable[str], characters: int = CHARACTERS_AT_ONCE) -> Iterator[list[str]]:
@@ -72,17 +94,21 @@ def portions(texts: Iterable[str], characters: int = CHARACTERS_AT_ONCE) -> Iter
         yield portion
 
 
-class _Spans:
+class _Hashes:
     """The hash of any span of an array of codes, from sums of codes times powers of a base."""
 
     def __init__(self, codes: Hashes) -> None:
         self._inverses = _powers(_INVERSE, len(codes) + 1)
         self._sums = np.concatenate(([np.uint64(0)], np.cumsum((codes + np.uint64(1)) * _powers(_BASE, len(codes)))))
 
-    def hashes(self, starts: Numbers, ends: Numbers) -> Hashes:
-        """The hashes of the spans from `starts` [K] to before `ends` [K]."""
-        hashes: Hashes = (self._sums[ends] - self._sums[starts]) * self._inverses[starts]
-        return hashes
+    def keys(self, starts: Numbers, ends: Numbers, order: int) -> NDArray[np.uint32]:
+        """The keys of the spans from `starts` [K] to before `ends` [K]; those of different orders differ."""
+        return _mixed((self._sums[ends] - self._sums[starts]) * self._inverses[starts], order)
+
+    def keys_at(self, starts: Numbers, length: int, order: int) -> NDArray[np.uint32]:
+        """As `keys`, of many spans of one length; all spans are hashed, which is faster than choosing them first."""
+        behind = self._sums[length:]
+        return _mixed((behind - self._sums[: len(behind)]) * self._inverses[: len(behind)], order)[starts]
 
 
 def _powers(base: int, count: int) -> Hashes:
@@ -92,42 +118,44 @@ def _powers(base: int, count: int) -> Hashes:
     return products
 
 
-def _keys(hashes: Hashes, order: int) -> Hashes:
-    """Hashes as keys of 31 bits, different for n-grams of different orders; mixed as by SplitMix64 (Vigna, 2015)."""
-    mixed = hashes + np.uint64(order)
+def _mixed(hashes: Hashes, order: int) -> NDArray[np.uint32]:
+    """Hashes as keys of 31 bits, mixed as by SplitMix64 (Vigna, 2015); overwrites the hashes."""
+    hashes += np.uint64(order)
     for shift, factor in zip((30, 27), _MIXES, strict=True):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * factor
-    return mixed >> np.uint64(33)
+        hashes ^= hashes >> np.uint64(shift)
+        hashes *= factor
+    return (hashes >> np.uint64(33)).astype(np.uint32)
 
 
-def _word_keys(codes: Hashes, owner: Hashes, *, parts: bool) -> Iterator[tuple[Hashes, Hashes]]:
-    """The texts and keys of words, word pairs and `parts` of words. Each text starts and ends with a space."""
-    spans, is_space = _Spans(codes), codes == SPACE
+def _spans(spaced: str, owner: Hashes, kind: str) -> Iterator[Spans]:
+    """The n-grams of a portion, within each text; `owner` tells the texts of its characters apart."""
+    codes = np.frombuffer(spaced.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    if kind == CHARACTERS:
+        return _character_spans(_Hashes(codes), owner)
+    return _word_spans(_Hashes(codes), codes == SPACE, owner, parts=kind == PARTS)
+
+
+def _word_spans(hashes: _Hashes, is_space: NDArray[np.bool_], owner: Hashes, *, parts: bool) -> Iterator[Spans]:
+    """Words, word pairs and `parts` of words."""
     spaces = np.flatnonzero(is_space)
-    starts, ends = spaces[:-1] + 1, spaces[1:]
-    words = ends > starts  # not between one text and the next
-    starts, ends = starts[words], ends[words]
-    word_hashes, word_owner = spans.hashes(starts, ends), owner[starts]
-    yield word_owner, _keys(word_hashes, 1)
-    pairs = word_owner[1:] == word_owner[:-1]
-    joined = word_hashes[:-1] * np.uint64(_BASE) + word_hashes[1:]
-    yield word_owner[1:][pairs], _keys(joined[pairs], 2)
+    words = np.diff(spaces) > 1  # not between one text and the next
+    starts, ends = spaces[:-1][words] + 1, spaces[1:][words]
+    yield Spans(starts, ends, hashes.keys(starts, ends, 1))
+    pairs = owner[starts[1:]] == owner[starts[:-1]]
+    firsts, lasts = starts[:-1][pairs], ends[1:][pairs]
+    yield Spans(firsts, lasts, hashes.keys(firsts, lasts, 2))
     if not parts:
         return
-    positions = np.arange(len(codes))
-    next_space = np.append(spaces, len(codes))[np.searchsorted(spaces, positions, side="right")]
-    next_space[spaces[:-1][~words]] = -1
-    next_space[-1:] = -1
+    last = np.repeat(np.where(words, spaces[1:], -1), np.diff(spaces))  # the space that ends a word, of each character
+    positions = np.arange(len(last))
     for length in WITHIN_WORDS:
-        chosen = np.flatnonzero(positions + length - 1 <= next_space)
-        keys = _keys(spans.hashes(chosen, chosen + length), 2 + length)
-        yield owner[chosen], keys | np.uint64(SECOND_GROUP)
+        chosen = np.flatnonzero(positions + (length - 1) <= last)
+        yield Spans(chosen, chosen + length, hashes.keys_at(chosen, length, 2 + length) | SECOND_GROUP)
 
 
-def _character_keys(codes: Hashes, owner: Hashes) -> Iterator[tuple[Hashes, Hashes]]:
-    """The texts and keys of characters in a row."""
-    spans, positions = _Spans(codes), np.arange(len(codes))
+def _character_spans(hashes: _Hashes, owner: Hashes) -> Iterator[Spans]:
+    """Characters in a row."""
     for length in IN_A_ROW:
-        chosen = positions[: len(codes) - length + 1]
-        chosen = chosen[owner[chosen] == owner[chosen + length - 1]]
-        yield owner[chosen], _keys(spans.hashes(chosen, chosen + length), length)
+        behind = owner[length - 1 :]
+        chosen = np.flatnonzero(owner[: len(behind)] == behind)
+        yield Spans(chosen, chosen + length, hashes.keys_at(chosen, length, length))

@@ -82,7 +82,7 @@ def measure_decode(
     if cell in TORCH_LAYERS:
         steps.append(torch_step(weights, options))
     generator = np.random.default_rng(seed)
-    seconds = median_seconds([partial(_generate, step, length, generator) for step in steps], repeats)
+    seconds = median_seconds([partial(generate, step, length, generator) for step in steps], repeats)
     rates = [length / taken for taken in seconds]
     return DecodeTiming(
         cell=cell,
@@ -94,7 +94,8 @@ def measure_decode(
     )
 
 
-def _generate(step: Step, length: int, generator: np.random.Generator) -> None:
+def generate(step: Step, length: int, generator: np.random.Generator) -> None:
+    """Draw `length` tokens, one after the other."""
     token = NEWLINE
     for _ in range(length):
         cumulative = np.exp(step(token)).cumsum()

@@ -2,7 +2,8 @@
 
     translate   beside the same search with the model's weights as tensors
     score       beside training steps of the same model, forward and backward with the whole softmax
-    classify    beside the same model with its weights as tensors and its layers run by torch's operators
+    classify    beside the same network with its weights as tensors and its layers run by torch's operators;
+                a linear model of n-grams is computed alike on both sides, and timed on both
 
 Starting, reading and writing are not timed on either side. If no model is named, one with random weights and the usual
 sizes is timed: it is as fast as a trained model, except that it does not know when a translation ends.
@@ -32,6 +33,7 @@ from nlpseq.kernels.torch_layers import OPERATORS, TorchLayers
 from nlpseq.models import classifier, language_model, translator
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.language_model import LanguageModelOptions
+from nlpseq.models.linear import network_weights
 from nlpseq.models.model_file import Model
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.text.bundled import BUNDLED
@@ -82,7 +84,9 @@ def measure_classify(path: Path | None, lines: Sequence[str], repeats: int) -> T
     turns: list[Turn] = [partial(ours.classify, lines)]
     if options.cell in OPERATORS and not options.layer_normalisation and not options.zoneout:
         turns.append(partial(classify_on_torch, ours, tensors_of(model), lines))
-    return _throughput("classify", "texts", len(lines), "the same model on torch's operators", turns, repeats)
+    both = ", both with the linear model" if ours.linear is not None else ""
+    neighbour = f"the same model on torch's operators{both}"
+    return _throughput("classify", "texts", len(lines), neighbour, turns, repeats)
 
 
 class TimedFilter(NamedTuple):
@@ -111,8 +115,8 @@ def _throughput(what: str, unit: str, count: int, neighbour: str, turns: Sequenc
 
 
 def tensors_of(model: Model) -> dict[str, Tensor]:
-    """A model's weights as tensors, copied."""
-    return {name: torch.from_numpy(np.array(value)) for name, value in model.weights.items()}
+    """The weights of a model's network as tensors, copied."""
+    return {name: torch.from_numpy(np.array(value)) for name, value in network_weights(model.weights).items()}
 
 
 def _train(model: Model, options: LanguageModelOptions, tokens: np.ndarray, steps: int) -> None:
@@ -132,12 +136,16 @@ def _train(model: Model, options: LanguageModelOptions, tokens: np.ndarray, step
 
 @torch.inference_mode()
 def classify_on_torch(ours: TextClassifier, tensors: dict[str, Tensor], lines: Sequence[str]) -> None:
-    """Classify the lines with layers run by torch's operators."""
+    """Classify the lines with layers run by torch's operators; a linear model is run as ours."""
     ids = [ours.ids(line) for line in lines]
+    linear = ours.linear_logits(lines)
     for group in together(np.array([len(text) for text in ids], np.int64), TOKENS_AT_ONCE):
         padded, lengths = map(torch.from_numpy, side_by_side([ids[index] for index in group]))
         read = classifier.read(tensors, ours.options, padded, lengths, run_layer=TorchLayers(torch.float32))
-        classifier.logits(tensors, ours.options, read).softmax(-1)
+        logits = classifier.logits(tensors, ours.options, read)
+        if linear is not None:
+            logits = logits + torch.from_numpy(linear[group])
+        logits.softmax(-1)
 
 
 def _random_translator(lines: Sequence[str]) -> tuple[Model, TranslatorOptions]:

@@ -23,7 +23,8 @@ from nlpseq.training.requests import Request
 BUDGETS = ("epochs", "steps", "minutes")
 FURTHER_ANNEAL = 0.4  # the rate of a run that is trained on falls over this fraction of the further steps, or less
 LABELLED = ("label_column", "text_column", "label_separator")
-DATA = ("corpus", "take", "valid", "source", "target", "columns", "synthetic", *LABELLED)  # that name the corpus
+PAIRED = ("source", "target", "columns", "synthetic", "originals")
+DATA = ("corpus", "take", "valid", *PAIRED, *LABELLED)  # that name the corpus
 WHEREABOUTS = ("device", "backend", "save_every")  # may change without changing the run
 
 
@@ -47,8 +48,7 @@ def continued(config: Mapping[str, Any], request: Request) -> Continuation:
     _refuse(request, request.model, config["model"])
     tokens = {"tokens": config.get("tokeniser", {}).get("kind"), "vocab_size": config.get("tokeniser", {}).get("size")}
     _refuse(request, request.corpus_options, asked["corpus_options"], tokens)
-    if "init_from" in request.given and _plain(request.init_from) != asked["init_from"]:
-        raise OptionError("init_from", _changed(asked["init_from"], request.init_from), "leave out --init-from")
+    _refuse_other_models(request, asked)
     earlier = {name: value for name, value in config["training"].items() if value is not None}
     given = {name: getattr(request.training, name) for name in request.given if name in _names(request.training)}
     if "dropout" in given and given["dropout"] is not None:
@@ -72,6 +72,7 @@ def continued(config: Mapping[str, Any], request: Request) -> Continuation:
         request,
         **data,
         init_from=None if asked["init_from"] is None else Path(asked["init_from"]),
+        teacher=tuple(asked.get("teacher", ())),
         corpus_options=replace(request.corpus_options, **asked["corpus_options"]),
         model=replace(request.model, **config["model"]),
         training=training,
@@ -112,6 +113,15 @@ def _refuse(request: Request, options: Any, earlier: Mapping[str, Any], also: Ma
         value = getattr(options, name)
         if value not in (earlier.get(name), (also or {}).get(name)):
             raise OptionError(name, _changed(earlier.get(name), value), f"leave out {flag(name)}, or --out FOLDER")
+
+
+def _refuse_other_models(request: Request, asked: Mapping[str, Any]) -> None:
+    """Raises OptionError for another model to start from, or to learn from, than when the run was started."""
+    if "init_from" in request.given and _plain(request.init_from) != asked["init_from"]:
+        raise OptionError("init_from", _changed(asked["init_from"], request.init_from), "leave out --init-from")
+    teachers = asked.get("teacher", [])
+    if "teacher" in request.given and list(request.teacher) != teachers:
+        raise OptionError("teacher", _changed(teachers, list(request.teacher)), "leave out --teacher")
 
 
 def _restored(name: str, value: Any) -> Any:

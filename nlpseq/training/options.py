@@ -79,7 +79,19 @@ class TrainingOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageModelTraining(TrainingOptions):
+class SoftTargetTraining(TrainingOptions):
+    """The training options of models that learn the probabilities which a teacher gives."""
+
+    soft: float = option(
+        0.5, "weight in the loss of a --teacher's probabilities; the rest is that of the text", minimum=0, maximum=1
+    )
+    temperature: float = option(
+        1.0, "how much flatter the probabilities of a --teacher are made before they are learned", above=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelTraining(SoftTargetTraining):
     """The training options of a language model."""
 
     sequence_length: int | None = option(None, "steps of back-propagation through time [default: by corpus]", minimum=1)
@@ -125,7 +137,7 @@ class TranslationTraining(TrainingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierTraining(TrainingOptions):
+class ClassifierTraining(SoftTargetTraining):
     """The training options of a classifier."""
 
     embedding_dropout: float = option(0.2, "fraction of the vocabulary whose vectors are dropped", minimum=0, below=1)

@@ -16,6 +16,7 @@ from nlpseq.options import flag
 from nlpseq.tasks import TASKS, Task
 from nlpseq.training.continuing import DATA
 
+SHARED = ("cell", "hidden_size", "embedding_size")  # chosen for a language model that is trained first, too
 UNNAMED = ("device", "backend", "save_every")  # say where and how a run is computed, not what
 
 
@@ -26,8 +27,10 @@ def repeated(config: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: asked[name] for name in DATA if asked.get(name)}
     if "source" in values:
         values.pop("corpus", None)
-    if asked["init_from"] is not None:
-        values["init_from"] = asked["init_from"]
+    values |= {name: asked[name] for name in ("init_from", "teacher") if asked.get(name)}
+    if "pretraining" in config:
+        values.pop("init_from", None)
+        values |= config["pretraining"] | {name: config["model"][name] for name in SHARED}
     for options, chosen in (
         (plain.corpus_options, asked["corpus_options"]),
         (plain.model, config["model"]),

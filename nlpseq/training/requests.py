@@ -23,6 +23,7 @@ from nlpseq.models.translator import TranslatorOptions
 from nlpseq.options import check, option, refuse_unknown
 from nlpseq.text.beginnings import take
 from nlpseq.text.tables.label_tables import LabelColumns, label_columns
+from nlpseq.training.columns import as_columns, read_pair_columns
 from nlpseq.training.options import (
     ClassifierTraining,
     CorpusOptions,
@@ -30,6 +31,7 @@ from nlpseq.training.options import (
     TrainingOptions,
     TranslationTraining,
 )
+from nlpseq.training.pretraining.refusals import check_unlabelled
 
 Paths = tuple[str, ...]
 CORPUS = "a path or the name of a corpus"
@@ -46,6 +48,7 @@ class Request:
     resume: bool = option(False, "continue the run in the folder", switch=True, usual=True)
     overwrite: bool = option(False, "replace the run in the folder by a new one", switch=True)
     init_from: Path | None = option(None, "start from a model's weights and tokeniser", metavar="MODEL")
+    teacher: Paths = option((), "model whose answers are learned too, as by nlpseq distil", metavar="MODEL")
     processes: int = option(
         1, "number of processes on this machine that share each batch; on GPUs one for each", minimum=1, maximum=1024
     )
@@ -59,6 +62,8 @@ class Request:
         for name, names in (("CORPUS", self.corpus), ("valid", self.valid)):
             if "" in names:
                 raise OptionError(name, "must be a file or the name of a corpus, was empty", "nlpseq corpus list")
+        if "" in self.teacher:
+            raise OptionError("teacher", "must be a run folder or a model file, was empty", "nlpseq runs")
         _ = self.files()
 
     def files(self) -> Paths:
@@ -73,6 +78,10 @@ class Request:
         """All that is read: the corpora to train on and the validation text."""
         return *self.files(), *self.valid
 
+    def files_before(self) -> Paths:
+        """The texts of a model that is trained first."""
+        return ()
+
     def as_json(self) -> dict[str, Any]:
         """The parts of the request that make two runs the same run."""
         return {
@@ -80,6 +89,7 @@ class Request:
             "take": self.take,
             "valid": list(self.valid),
             "init_from": None if self.init_from is None else str(self.init_from),
+            **({"teacher": list(self.teacher)} if self.teacher else {}),
             "corpus_options": asdict(self.corpus_options),
             "model": asdict(self.model),
             "training": asdict(self.training),
@@ -114,7 +124,7 @@ class ClassifierRequest(Request):
     \b
       nlpseq train sentiment reviews.tsv --minutes 5
 
-    It is better if it starts from a language model of texts without labels: --init-from checkpoints/lm.
+    It is better if it starts from a language model of texts without labels: --unlabelled FILE trains one first.
     """
 
     corpus: Paths = option(
@@ -134,6 +144,12 @@ class ClassifierRequest(Request):
         None, "characters between the labels of a text, which may have any number of them", metavar="TEXT"
     )
     valid: Paths = option((), "validation texts [default: a tenth of each label]", metavar="FILE", usual=True)
+    unlabelled: Paths = option((), "texts without labels, to be learned first", metavar="FILE", usual=True)
+    unlabelled_steps: int | None = option(
+        None,
+        "steps of the language model that learns --unlabelled, with --steps or --epochs [default: one pass]",
+        minimum=1,
+    )
     out: Path = option(tasks.CLASSIFIER.folder, "run folder", metavar="DIR", usual=True)
     model: ClassifierOptions = field(default_factory=ClassifierOptions)
     training: ClassifierTraining = field(default_factory=ClassifierTraining)
@@ -141,6 +157,11 @@ class ClassifierRequest(Request):
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self.columns
+        check_unlabelled(self)
+
+    def files_before(self) -> Paths:
+        """The texts without labels."""
+        return self.unlabelled
 
     @property
     def columns(self) -> LabelColumns:
@@ -150,7 +171,9 @@ class ClassifierRequest(Request):
     def as_json(self) -> dict[str, Any]:
         """The parts of the request that make two runs the same run."""
         separator = {} if self.label_separator is None else {"label_separator": self.label_separator}
-        return {**super().as_json(), "label_column": self.label_column, "text_column": self.text_column, **separator}
+        before = {"unlabelled": list(self.unlabelled), "unlabelled_steps": self.unlabelled_steps}
+        columns = {"label_column": self.label_column, "text_column": self.text_column}
+        return {**super().as_json(), **columns, **separator, **(before if self.unlabelled else {})}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +212,7 @@ class TranslatorRequest(Request):
         "further pairs for training, of which a model has made one side; as for --valid",
         metavar="FILE",
     )
+    originals: bool = option(False, "learn a pair's own target too, besides that of a --teacher", switch=True)
     out: Path = option(tasks.TRANSLATOR.folder, "run folder", metavar="DIR", usual=True)
     model: TranslatorOptions = field(default_factory=TranslatorOptions)
     training: TranslationTraining = field(default_factory=TranslationTraining)
@@ -222,18 +246,8 @@ class TranslatorRequest(Request):
         """The parts of the request that make two runs the same run."""
         files = {name: value and str(value) for name, value in (("source", self.source), ("target", self.target))}
         columns = self.pair_columns and list(self.pair_columns)
-        return {**super().as_json(), **files, "columns": columns, "synthetic": list(self.synthetic)}
-
-
-def read_pair_columns(names: str | None) -> tuple[str, str] | None:
-    """The source's and the target's column of `SOURCE,TARGET`. Raises OptionError unless there are two names."""
-    if names is None:
-        return None
-    source, comma, target = names.partition(",")
-    if not (source and comma and target) or "," in target:
-        what = f"must be two names or numbers with a comma between them, was {names!r}"
-        raise OptionError("columns", what, "--columns en,de")
-    return source, target
+        originals = {"originals": True} if self.originals else {}
+        return {**super().as_json(), **files, "columns": columns, "synthetic": list(self.synthetic), **originals}
 
 
 def make_request(task: tasks.Task, corpora: Sequence[object], values: Mapping[str, Any]) -> Request:
@@ -281,10 +295,3 @@ def _as_path(name: str, value: Any, kind: Any) -> Any:
     if name in ("columns", "label_column", "text_column"):
         return as_columns(value)
     return value
-
-
-def as_columns(value: Any) -> Any:
-    """Names or numbers of columns as the command line spells them: `2` and `(2, 4)` as "2" and "2,4"."""
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value

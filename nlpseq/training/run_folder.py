@@ -6,6 +6,8 @@
     config.json          the requested options, the values chosen for those that were left open, and the result
     tokens/              the tokenised corpus, until the run is finished
     .previous/           the files of the run that a new one replaces, until that one is first saved
+    language-model/      the run folder of the language model that a classifier with --unlabelled starts from
+    .unlabelled/         its texts and what was asked for, until that classifier is first saved
 
 A new run leaves an older one in its folder unchanged until its own corpus is read: the new tokens are written beside
 the old ones and then renamed. The cost is that both are on disk for a moment.
@@ -38,6 +40,7 @@ except ImportError:  # on Windows
 RESUME, CONFIG, HISTORY, TOKENS = "resume.safetensors", "config.json", "history.jsonl", "tokens"
 CORPUS = "corpus.json"  # among the tokens
 PREVIOUS = ".previous"
+BEFORE, UNLABELLED = "language-model", ".unlabelled"
 NEW_RUN = "--overwrite in place of --resume starts a new run"
 
 
@@ -51,6 +54,7 @@ class RunFolder:
         self.tokens = path / TOKENS
         self.fresh = path / f".tokens-{os.getpid()}"  # the tokens of a run that has not started
         self.previous = path / PREVIOUS  # an earlier run's files, until a new run is first saved
+        self.unlabelled = path / UNLABELLED  # what a run in two parts needs, until its second part is first saved
         self.created: list[Path] = []  # folders
         self.was_put_back = False  # whether the run is one that a new run replaced, but was never saved
         self._unlock: Callable[[], object] = bool
@@ -59,7 +63,7 @@ class RunFolder:
         """Raises as `open` does, but for a folder that cannot be written; changes nothing."""
         if resume and overwrite:
             raise OptionError("resume and overwrite", "are opposites: use one of them")
-        has_state = any((folder / RESUME).exists() for folder in (self.path, self.previous))
+        has_state = self.unlabelled.exists() or any((folder / RESUME).exists() for folder in (self.path, self.previous))
         used = has_state or self.model.exists() or self._has_config()
         was_never_saved = self._has_config() and (self.tokens.exists() or not self.model.exists())
         if resume and not (has_state or was_never_saved):
@@ -211,7 +215,8 @@ class RunFolder:
     def save_resume(self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Write the resume file, replacing an older one."""
         write_tensors(self.resume, {"format": FORMAT, "version": __version__, **header}, arrays)
-        shutil.rmtree(self.previous, ignore_errors=True)
+        for folder in (self.previous, self.unlabelled):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def load_resume(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Read what `save_resume` wrote. Raises RunError if the file is damaged."""

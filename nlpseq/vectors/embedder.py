@@ -22,6 +22,7 @@ from nlpseq.decoding.statuses import BLANK, IN_PART
 from nlpseq.device import in_halves, on_device
 from nlpseq.errors import ModelFileError
 from nlpseq.kernels.running import run_layer_for
+from nlpseq.models.linear import network_weights
 from nlpseq.models.model_file import Model, Origin, load_again, load_model, task_of
 from nlpseq.models.pooling import Outputs, pool
 from nlpseq.native import layer
@@ -77,7 +78,7 @@ class TextEmbedder:
         """Raises BackendError if there is no such device."""
         self.model, self.options, self.vectors = model, options, vectors or VectorOptions()
         self.network = NETWORKS[model.task]
-        self.weights = on_device(model.weights, device)
+        self.weights = on_device(network_weights(model.weights), device)
         self._like = self.weights["embedding.weight"]
         self.on_host = arrays.is_numpy(self._like)
         self._run_layer: Unroll = layer.unroll

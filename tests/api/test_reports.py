@@ -48,7 +48,6 @@ def test_baselines_are_those_of_the_command(
 
 
 def test_linear_models_are_told_in_the_same_form(trained: dict[str, Path]) -> None:
-    pytest.importorskip("sklearn")
     told = json.loads(_evaluate("-m", trained["sentiment"], "--baseline", "--json"))
     values = nlpseq.Classifier.load(trained["sentiment"]).report(baseline=True).baselines
     found = {one["name"]: {score["name"]: score["value"] for score in one["scores"]} for one in told["baselines"]}

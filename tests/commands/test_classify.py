@@ -192,7 +192,6 @@ def test_scores_of_what_it_was_validated_on_are_those_reported(nlpseq: Run, trai
 
 
 def test_scores_of_given_texts_and_baselines_beside_them(nlpseq: Run, trained: Path, tmp_path: Path) -> None:
-    pytest.importorskip("sklearn")
     (tmp_path / "test.csv").write_text("mood,words\nup,a fine film\ndown,a fine song\ndown,a dull song\n")
     columns = ("--label-column", "mood", "--text-column", "words")
     done = nlpseq("evaluate", "-m", trained, tmp_path / "test.csv", *columns, "--baseline")

@@ -19,7 +19,9 @@ from typer.testing import Result
 from nlpseq.commands import filters
 from nlpseq.models import classifier, translator
 from nlpseq.models.classifier import ClassifierOptions
+from nlpseq.models.linear import LinearModel, Vocabulary
 from nlpseq.models.model_file import save_model
+from nlpseq.models.text_ngrams import count_ngrams
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.text import lines
 from nlpseq.text.tokenisers import train_tokeniser
@@ -44,14 +46,21 @@ def _translator(folder: Path, kind: str, seed: int) -> Path:
     return folder / f"{kind}{seed}.safetensors"
 
 
+def _linear_model() -> LinearModel:
+    """A linear model of the n-grams of some of the lines."""
+    keys = np.unique(count_ngrams(TEXT[:20], "parts").keys)
+    weight = np.random.default_rng(1).standard_normal((len(keys), 3)).astype(np.float32)
+    return LinearModel(Vocabulary("parts", keys, np.ones(len(keys), np.float32)), weight, np.zeros(3, np.float32))
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Small models of random weights by name."""
     folder = tmp_path_factory.mktemp("models")
     made = {f"{kind}{seed}": _translator(folder, kind, seed) for kind, seed in (("char", 1), ("char", 2), ("word", 1))}
-    options = ClassifierOptions(hidden_size=8, embedding_size=6, evidence=0)
+    options = ClassifierOptions(hidden_size=8, embedding_size=6, evidence=0, linear="parts")
     tokeniser = train_tokeniser("char", TEXT, 300)
-    weights = classifier.initial_weights(options, tokeniser.size, np.ones(3), 1)
+    weights = classifier.initial_weights(options, tokeniser.size, np.ones(3), 1) | _linear_model().weights()
     made["classifier"] = folder / "classifier.safetensors"
     header = {"labels": ["bad", "good", "odd"]}
     save_model(made["classifier"], classifier.TASK, asdict(options), weights, tokeniser, **header)

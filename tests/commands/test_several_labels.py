@@ -116,7 +116,6 @@ def test_scores_of_the_validation_texts_and_of_others(nlpseq: Run, trained: Path
 
 
 def test_baselines_are_one_against_the_rest(nlpseq: Run, trained: Path) -> None:
-    pytest.importorskip("sklearn")
     made = json.loads(nlpseq("evaluate", "-m", trained, "--baseline", "--json").stdout)
     found = {one["name"]: {score["name"]: score["value"] for score in one["scores"]} for one in made["baselines"]}
     assert list(found) == ["tf-idf", "tf-idf (best)", "nb-svm (best)"]

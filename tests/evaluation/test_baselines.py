@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
-from typing import Any
-
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
+from sklearn.svm import LinearSVC
 
-from nlpseq.errors import OptionError
 from nlpseq.evaluation.baselines import BASELINES, baseline_labels
 
 TEXTS = [f"{word} number {place}" for place in range(30) for word in ("fine film", "dull film", "odd film")]
@@ -17,14 +15,12 @@ LABELS = ["good", "bad", "neither"] * 30
 
 @pytest.mark.parametrize("labels", [LABELS, [label.replace("neither", "bad") for label in LABELS]])
 def test_they_learn_what_words_tell(labels: list[str]) -> None:
-    pytest.importorskip("sklearn")
     found = baseline_labels(TEXTS, labels, ["a fine one", "a dull one", "an odd one"])
     assert list(found) == list(BASELINES)
     assert all(given == [*labels[:3]] for given in found.values())
 
 
 def test_words_in_pairs_and_text_without_spaces() -> None:
-    pytest.importorskip("sklearn")
     negated = ["not good", "not bad", "very good", "very bad"] * 10
     assert baseline_labels(negated, ["-", "+", "+", "-"] * 10, negated[:4])["tf-idf"] == ["-", "+", "+", "-"]
     chinese = ["这个酒店的房间非常干净服务也很好", "这个酒店的房间非常肮脏服务也很差"] * 10
@@ -35,10 +31,6 @@ def test_words_in_pairs_and_text_without_spaces() -> None:
 
 
 def test_naive_bayes_weights_are_those_of_the_paper() -> None:
-    pytest.importorskip("sklearn")
-    from scipy.sparse import csr_matrix
-    from sklearn.svm import LinearSVC
-
     generator = np.random.default_rng(1)
     counts = (generator.random((60, 12)) < 0.3).astype(float)
     labels = np.where(
@@ -51,16 +43,3 @@ def test_naive_bayes_weights_are_those_of_the_paper() -> None:
     mixed = 0.75 * np.abs(model.coef_[0]).mean() + 0.25 * model.coef_[0]
     expected = np.where(counts @ (ratio * mixed) + model.intercept_[0] > 0, "b", "a")
     assert BASELINES["nb-svm"](csr_matrix(counts), labels, csr_matrix(counts)).tolist() == expected.tolist()
-
-
-def test_without_scikit_learn_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def lacking(name: str, *arguments: Any, **named: Any) -> Any:
-        if name.startswith("sklearn"):
-            raise ImportError(name)
-        return real(name, *arguments, **named)
-
-    monkeypatch.setattr(builtins, "__import__", lacking)
-    with pytest.raises(OptionError, match="needs scikit-learn"):
-        baseline_labels(TEXTS, LABELS, TEXTS[:1])

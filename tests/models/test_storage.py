@@ -21,7 +21,9 @@ def _weights() -> dict[str, np.ndarray]:
     return {
         "ngrams.weight": table,
         "evidence.table": generator.normal(size=(40, 3)).astype(np.float32),
-        "layers.0.weight_hh": generator.normal(size=(12, 3)).astype(np.float32),
+        "layers.0.weight_hh": generator.normal(size=(12, 9)).astype(np.float32),
+        "linear.weight": generator.normal(size=(50, 1)).astype(np.float32),
+        "linear.keys": np.arange(50, dtype=np.uint32) * 77_000_000,
         "output.bias": generator.normal(size=7).astype(np.float32),
         "empty": np.zeros((0, 3), np.float32),
         "counts": np.arange(12, dtype=np.int64).reshape(3, 4),
@@ -68,7 +70,19 @@ def test_bf16_rounds_matrices_as_torch_does() -> None:
     assert np.array_equal(found["vector"], values[0])
 
 
-@given(arrays.arrays(np.float32, (4, 5), elements=st.floats(-1e6, 1e6, width=32)))
+@pytest.mark.parametrize("columns", [1, 7, 8, 9])
+def test_narrow_matrices_are_rounded_to_bf16_in_int8(columns: int) -> None:
+    values = np.random.default_rng(1).normal(size=(40, columns)).astype(np.float32)
+    packed, entries = pack({"matrix": values}, "int8")
+    narrow = columns < 8
+    assert entries["matrix"]["format"] == ("bf16" if narrow else "int8")
+    assert ("matrix:scales" in packed) is not narrow
+    found = unpack(packed, entries)["matrix"]
+    assert np.array_equal(found, torch.from_numpy(values).bfloat16().float().numpy()) is narrow
+    assert sum(tensor.nbytes for tensor in packed.values()) <= values.nbytes / 2
+
+
+@given(arrays.arrays(np.float32, (4, 8), elements=st.floats(-1e6, 1e6, width=32)))
 def test_int8_is_off_by_half_a_unit_of_the_row_at_most(values: np.ndarray) -> None:
     packed, entries = pack({"matrix": values}, "int8")
     assert packed["matrix"].dtype == np.int8
@@ -80,7 +94,7 @@ def test_int8_is_off_by_half_a_unit_of_the_row_at_most(values: np.ndarray) -> No
     assert again["matrix:scales"].tobytes() == packed["matrix:scales"].tobytes()
 
 
-@pytest.mark.parametrize("name", ["evidence.table", "output.bias", "counts", "empty"])
+@pytest.mark.parametrize("name", ["evidence.table", "output.bias", "linear.keys", "counts", "empty"])
 def test_what_must_be_exact_is_exact_in_int8(name: str) -> None:
     weights = _weights()
     assert np.array_equal(unpack(*pack(weights, "int8"))[name], weights[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,10 @@ import pytest
 import torch
 
 from nlpseq.errors import CorpusError
+from nlpseq.models.classifier import ClassifierOptions
+from nlpseq.models.linear import LinearModel, Vocabulary
+from nlpseq.models.model_file import Model, save_model
+from nlpseq.models.text_ngrams import count_ngrams
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.timing import filters
 from nlpseq.timing.throughput import Throughput
@@ -53,22 +58,43 @@ def test_a_saved_model_is_scored(model_path: Path) -> None:
     assert found.ours_per_second == tokens / 0.5
 
 
-def test_both_sides_classify_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("linear", [False, True])
+def test_both_sides_classify_alike(linear: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     model, options = filters.random_classifier(LINES)
+    if linear:
+        model, options = with_linear_model(model, options)
     ours = filters.TextClassifier(model, options)
-    found: list[torch.Tensor] = []
-    logits = filters.classifier.logits
+    probabilities: list[torch.Tensor] = []
+    softmax = torch.Tensor.softmax
 
-    def kept(weights: object, *rest: object) -> object:
-        made = logits(weights, *rest)  # type: ignore[arg-type]
-        found.append(made)
-        return made
+    def kept(logits: torch.Tensor, *dimensions: int) -> torch.Tensor:
+        probabilities.append(softmax(logits, *dimensions))
+        return probabilities[-1]
 
-    expected = ours.logits([ours.ids(line) for line in LINES])
-    monkeypatch.setattr(filters.classifier, "logits", kept)
+    expected = torch.from_numpy(ours.logits(LINES)).softmax(-1).numpy()
+    monkeypatch.setattr(torch.Tensor, "softmax", kept)
     filters.classify_on_torch(ours, filters.tensors_of(model), LINES)
     order = np.argsort([len(ours.ids(line)) for line in LINES], kind="stable")
-    assert abs(torch.cat(found).numpy() - expected[order]).max() < 1e-5
+    assert abs(torch.cat(probabilities).numpy() - expected[order]).max() < 1e-5
+    if linear:
+        assert abs(ours.linear_logits(LINES)).max() > 0.1
+
+
+def with_linear_model(model: Model, options: ClassifierOptions) -> tuple[Model, ClassifierOptions]:
+    """A classifier with a linear model of the words of LINES."""
+    keys = np.unique(count_ngrams(LINES, "words").keys)
+    weight = np.random.default_rng(1).standard_normal((len(keys), 1)).astype(np.float32)
+    vocabulary = Vocabulary("words", keys, np.ones(len(keys), np.float32))
+    weights = model.weights | LinearModel(vocabulary, weight, np.array([0.5, -0.5], np.float32)).weights()
+    return replace(model, weights=weights), replace(options, linear="words")
+
+
+def test_it_is_said_that_both_sides_have_the_linear_model(tmp_path: Path) -> None:
+    model, options = with_linear_model(*filters.random_classifier(LINES))
+    path = tmp_path / "model.safetensors"
+    save_model(path, model.task, asdict(options), model.weights, model.tokeniser, labels=model.header["labels"])
+    assert filters.measure_classify(path, LINES, 1).neighbour.endswith("torch's operators, both with the linear model")
+    assert filters.measure_classify(None, LINES, 1).neighbour.endswith("torch's operators")
 
 
 @pytest.mark.parametrize(("name", "first"), [("translate", 0), ("score", None), ("classify", 1)])

@@ -3,6 +3,7 @@
 score_table     scores
 baseline_table  baselines beside scores
 facts_table     a model file
+model_table     models side by side
 trial_table     trials of a search
 decision_line   the labels of a text
 """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from types import FrameType
 from typing import Any
 
@@ -23,6 +23,7 @@ from nlpseq.text.formats import need_source
 from nlpseq.text.lines import ReaderGone
 from nlpseq.training.continuing import refuse_run_as_corpus
 from nlpseq.training.distribution.launch import follow, is_follower, open_processes
+from nlpseq.training.parts import Part, training_parts
 from nlpseq.training.requests import Request
 from nlpseq.training.run_folder import RunFolder
 from nlpseq.training.signals import stopping_on_signals
@@ -59,23 +60,20 @@ def show_training(task: Task, request: Request, started: float, *, quiet: bool =
     if is_follower():
         with open_processes(task, request) as processes:
             return follow(task, request, processes)
-    refuse_run_as_corpus(request)
-    for name in request.all_files():
-        need_source(name)
-    RunFolder(request.out).check(resume=request.resume, overwrite=request.overwrite)
-    screen, events, run = open_screen(quiet=quiet, json=json), Events(wanted=json), None
+    _check(request)
+    screen, events = open_screen(quiet=quiet, json=json), Events(wanted=json)
+    run, result = None, dict[str, Any]()
     try:
         screen.say(lines.reading(task, request))
         with ExitStack() as stack:
             with _stopping_at_once():
                 processes = stack.enter_context(open_processes(task, request))
-                run = task.load("run")(request, started, screen.read, processes)
-            screen.close()
-            _introduce(run, screen, events)
-            _train(run, screen, events)
-            screen.evaluate()
-            with _stopping_at_once():
-                result = run.finish()
+            parts = training_parts(task, request, started, screen.read, processes)
+            for part in _asked_for(stack.enter_context(closing(parts))):
+                _begin(part, result, screen, events)
+                with _stopping_at_once():
+                    run = part.create()
+                result = _run(run, screen, events)
     except (Interrupted, KeyboardInterrupt) as stop:
         screen.close()
         screen.say(lines.stopped(run, resumed=request.resume))
@@ -88,8 +86,48 @@ def show_training(task: Task, request: Request, started: float, *, quiet: bool =
     finally:
         screen.close()
     events.end(result) if json else output.write_text(lines.result_line(result) + "\n")
-    for line in run.endings():
+    for line in run.endings() if run is not None else ():
         screen.say(line)
+
+
+def _check(request: Request) -> None:
+    """Raises what can be found wrong with a request before torch is imported."""
+    refuse_run_as_corpus(request)
+    for name in (*request.all_files(), *request.files_before()):
+        need_source(name)
+    RunFolder(request.out).check(resume=request.resume, overwrite=request.overwrite)
+
+
+def _run(run: Any, screen: Screen, events: Events) -> dict[str, Any]:
+    """Train a run to the end: its result."""
+    screen.close()
+    _introduce(run, screen, events)
+    _train(run, screen, events)
+    screen.evaluate()
+    with _stopping_at_once():
+        result: dict[str, Any] = run.finish()
+    screen.close()
+    return result
+
+
+def _asked_for(parts: Iterator[Part]) -> Iterator[Part]:
+    """The parts of a training; a signal stops what is done to find the next one."""
+    while True:
+        with _stopping_at_once():
+            part = next(parts, None)
+        if part is None:
+            return
+        yield part
+
+
+def _begin(part: Part, result: dict[str, Any], screen: Screen, events: Events) -> None:
+    """Say which part begins, if there are several, and the `result` of the one before."""
+    screen.close()
+    for line in lines.result_line(result).splitlines() if result else ():
+        screen.say(line)
+    if part.title:
+        events.write("part", part=part.title)
+        screen.say(part.title)
 
 
 def _introduce(run: Any, screen: Screen, events: Events) -> None:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nlpseq.commands.output import printable
-from nlpseq.tasks import TASKS, Task
-from nlpseq.training.repeating import resuming
+from nlpseq.tasks import Task
 
 if TYPE_CHECKING:  # both import torch
     from nlpseq.training.progress import Progress
@@ -179,10 +178,8 @@ def result_line(result: Mapping[str, Any]) -> str:
 
 
 def continuing(run: TaskRun) -> str:
-    """The command that continues a stopped run, or "" if nothing was saved; a second signal may stop it before."""
-    if not run.folder.resume.exists():
-        return ""
-    return resuming(TASKS[run.name], run.folder.path, *run.as_many)
+    """The command that continues a stopped run, or "" if nothing was saved."""
+    return run.again if run.is_saved else ""
 
 
 def stopped(run: TaskRun | None, *, resumed: bool) -> str:

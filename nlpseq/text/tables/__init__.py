@@ -11,6 +11,7 @@ text_column.py      one column as plain text
 parallel.py         pairs of tables or of two files, in memory or in temporary files, and those held out
 labelled.py         labelled texts in memory
 labelled_parts.py   those to train on, and those held out
+unlabelled.py       plain text that a classifier labels
 stored_labelled.py  labelled texts in temporary files, split in the same way
 stored_rows.py      texts and numbers in temporary files
 notes.py            notes on how several tables were read

@@ -11,7 +11,7 @@ If a text may have several labels, they are kept beside it in one line, and a ha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import chain, compress
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from nlpseq.text.progress import Watch, unwatched
 from nlpseq.text.signature import rows_sha256
 from nlpseq.text.tables.label_sets import label_set
 from nlpseq.text.tables.label_tables import LabelColumns
-from nlpseq.text.tables.labelled import add_labelled, check_known, checked_labels
+from nlpseq.text.tables.labelled import Texts, add_labelled, check_known, checked_labels
 from nlpseq.text.tables.labelled_parts import candidates, held_out_count, text_rank, without_only_texts
 from nlpseq.text.tables.stored_rows import StoredNumbers, StoredTexts
 
@@ -233,19 +233,21 @@ def store_parts(
     watch: Watch = unwatched,
     *,
     several: bool | None = None,
+    read: Callable[[Texts, Sequence[str], LabelColumns | None, Watch], object] = add_labelled,
 ) -> tuple[LabelledPart, LabelledPart]:
     """The training and the validation texts as `labelled_parts.read_parts` reads them, in temporary files in `folder`.
 
-    Raises CorpusError as that function does, and RunError if the texts cannot be kept.
+    `read` adds the texts of tables that are named. Raises CorpusError as that function does, and RunError if the texts
+    cannot be kept.
     """
     texts, nothing = StoredLabelled(folder, several), np.empty(0, np.int64)
-    add_labelled(texts, names, columns, watch)
+    read(texts, names, columns, watch)
     labels = checked_labels(texts, names[0], known, held_out=not valid)
     if not valid:
         held_out = texts.held_out()
         return LabelledPart(texts, held_out, is_held_out=False), LabelledPart(texts, held_out, is_held_out=True)
     others = StoredLabelled(folder, texts.several)
-    add_labelled(others, valid, columns, watch)
+    read(others, valid, columns, watch)
     check_known(others, labels)
     return LabelledPart(texts, nothing, is_held_out=False), LabelledPart(others, nothing, is_held_out=False)
 

@@ -6,6 +6,7 @@ pairs.py       parallel text to batches
 mixture.py     pairs of a corpus and synthetic ones, for training
 labels.py      labelled texts to batches
 label_sets.py  the labels of texts that have any number of them
+soft_labels.py  a teacher's answers to labelled texts
 encoding.py    rows of texts to ids, by one process or by several
 sentences.py   texts as ids in files
 shuffled.py    the order in which training reads texts

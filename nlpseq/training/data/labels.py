@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,19 +20,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq.errors import RunError
+from nlpseq.evaluation.shares import calibrated_loss
 from nlpseq.files import replace_file
+from nlpseq.models.text_ngrams import CHARACTERS, PARTS
 from nlpseq.text.array_files import ArrayWriter, StoredArray
 from nlpseq.text.padding import Ids, together
 from nlpseq.text.progress import Watch, unwatched, watched_rows
 from nlpseq.text.tables.label_sets import counts_each
 from nlpseq.text.tables.label_tables import LabelColumns
-from nlpseq.text.tables.labelled import has_no_spaces, label_names
+from nlpseq.text.tables.labelled import add_labelled, has_no_spaces, label_names
 from nlpseq.text.tables.notes import joined
 from nlpseq.text.tables.stored_labelled import LabelledPart, count_repeats, store_parts
+from nlpseq.text.tables.unlabelled import LabelledByTeacher
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 from nlpseq.training.data.encoding import encode_texts
 from nlpseq.training.data.label_sets import LabelSets, write_label_sets
+from nlpseq.training.data.linear import Examples, Fitted, fit_linear
 from nlpseq.training.data.sentences import Sentences, SentenceWriter
+from nlpseq.training.data.soft_labels import SoftLabels, TextTeacher, open_soft_labels, write_soft_labels
 
 SHOWN_LABELS = 6
 VOCABULARY = {"word": 30_000, "bpe": 8192, "unigram": 8192, "byte": 256, "char": 16_384}
@@ -83,6 +88,8 @@ class LabelledCorpus:
     train: TokenisedTexts
     valid: TokenisedTexts
     facts: dict[str, Any]  # JSON: names, hashes, counts
+    linear: Fitted | None = None
+    soft: SoftLabels | None = None  # a teacher's answers to the training texts
 
     @property
     def several(self) -> bool:
@@ -106,6 +113,8 @@ def tokenise_labelled(
     tokeniser: Tokeniser | None = None,
     labels: Sequence[str] | None = None,
     several: bool | None = None,
+    linear: str | None = "none",
+    teacher: TextTeacher | None = None,
     lowercase: bool = True,
     longest: int = 1000,
     watch: Watch = unwatched,
@@ -114,27 +123,62 @@ def tokenise_labelled(
     """Read, split and tokenise labelled texts into `folder`; training texts are cut to `longest` tokens.
 
     Without `valid` some texts are held out, without `tokeniser` one is trained, without `labels` they are those of the
-    training texts, in order, and without `several` the corpus tells if a text has any number of them. `watch` is told
-    how far it is; at most `processes` processes encode, by default one for each core. Raises CorpusError if a source
-    cannot be read, if too few texts are left, and for an unknown label; and RunError if a file cannot be written.
+    training texts, in order, and without `several` the corpus tells if a text has any number of them. `linear` is the
+    kind of n-grams of a linear model, None the usual one. A `teacher` has all labels and labels texts without one, and
+    its answers are stored. `watch` is told how far it is; at most `processes` processes encode, by default one for each
+    core. Raises CorpusError if a source cannot be read, if too few texts are left, and for an unknown label; and
+    RunError if a file cannot be written.
     """
-    train, held_out = store_parts(names, valid, folder, columns, labels, watch, several=several)
+    read = add_labelled if teacher is None else LabelledByTeacher(teacher.label, teacher.labels)
+    train, held_out = store_parts(names, valid, folder, columns, labels, watch, several=several, read=read)
     labels = label_names(train, names[0]) if labels is None else list(labels)
     if tokeniser is None:
         tokeniser = _learn_tokeniser(train, tokens, vocabulary_size, lowercase=lowercase, watch=watch)
     write = partial(_write, folder, tokeniser, labels, lowercase=lowercase, watch=watch, processes=processes)
     cut, _ = write("train", train, longest=longest), write("valid", held_out, longest=None)
-    facts = {
-        "corpus": list(names),
-        "columns": None if columns is None else list(columns if columns.separator else columns[:2]),
-        **_facts(train, held_out, labels),
-        "valid": list(valid or names),
-        "valid_is": "given" if valid else "held out",
-        "cut": cut,
-    }
+    facts = {**_names(names, valid, columns), **_facts(train, held_out, labels), "cut": cut}
+    if teacher is not None:
+        write_soft_labels(folder, train, teacher, watch)
     replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
     replace_file(folder / "corpus.json", json.dumps(facts).encode())
-    return open_labelled(folder)
+    return _with_linear_model(open_labelled(folder), folder, linear, train, held_out, lowercase=lowercase, watch=watch)
+
+
+def _names(names: Sequence[str], valid: Sequence[str], columns: LabelColumns | None) -> dict[str, Any]:
+    """Where the texts come from, for the model file."""
+    return {
+        "corpus": list(names),
+        "columns": None if columns is None else list(columns if columns.separator else columns[:2]),
+        "valid": list(valid or names),
+        "valid_is": "given" if valid else "held out",
+    }
+
+
+def _with_linear_model(
+    corpus: LabelledCorpus,
+    folder: Path,
+    kind: str | None,
+    train: LabelledPart,
+    held_out: LabelledPart,
+    *,
+    lowercase: bool,
+    watch: Watch,
+) -> LabelledCorpus:
+    """The corpus with a linear model fitted to its texts, unless the kind is `none`; it is written into the folder."""
+    if kind == "none" or not len(held_out):
+        return corpus
+
+    def texts(part: LabelledPart) -> Iterator[str]:
+        rows = watched_rows(part.texts, watch, "fitting a linear model", len(part))
+        return (text.lower() for text in rows) if lowercase else rows
+
+    kind = kind or (CHARACTERS if has_no_spaces(train.texts) else PARTS)
+    examples, labels = Examples(lambda: texts(train), corpus.train.labels), corpus.valid.labels
+    fitted = fit_linear(
+        examples, list(texts(held_out)), len(corpus.labels), kind, lambda logits: calibrated_loss(logits, labels)
+    )
+    fitted.write(folder)
+    return replace(corpus, linear=fitted)
 
 
 def _facts(train: LabelledPart, held_out: LabelledPart, labels: Sequence[str]) -> dict[str, Any]:
@@ -213,7 +257,8 @@ def open_labelled(folder: Path) -> LabelledCorpus:
         tokeniser = load_tokeniser((folder / "tokeniser.json").read_bytes())
         count = len(facts["labels"]) if facts.get("several_labels") else None
         train, valid = (_open(folder, part, count) for part in ("train", "valid"))
-        return LabelledCorpus(tokeniser, facts["labels"], train, valid, facts)
+        soft = open_soft_labels(folder, len(facts["labels"]))
+        return LabelledCorpus(tokeniser, facts["labels"], train, valid, facts, Fitted.read(folder), soft)
     except (OSError, ValueError, KeyError) as error:
         raise RunError(str(folder), f"the run's tokens cannot be read: {error}", "add --overwrite") from error
 

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from nlpseq.files import replace_file
 from nlpseq.models.linear import LinearModel, Vocabulary
@@ -54,19 +54,29 @@ class Fitted(NamedTuple):
     def write(self, folder: Path) -> None:
         """Write it into a folder. Raises RunError as `replace_file`."""
         tensors = {**self.model.weights(), VALID: self.valid_logits}
-        replace_file(folder / FILE, save({name: np.ascontiguousarray(value) for name, value in tensors.items()}))
+        data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, {"kind": self.kind})
+        replace_file(folder / FILE, data)
 
     @classmethod
-    def read(cls, folder: Path, kind: str) -> Fitted:
-        """What `write` wrote. Raises OSError or ValueError if it is gone or damaged."""
+    def read(cls, folder: Path) -> Fitted | None:
+        """What `write` wrote, or None if it wrote nothing. Raises OSError or ValueError if it is damaged."""
+        path = folder / FILE
+        if not path.exists():
+            return None
         try:
-            tensors = load((folder / FILE).read_bytes())
-            model = LinearModel.of(tensors, kind)
-        except SafetensorError as error:
+            with safe_open(path, "numpy") as file:
+                tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+                model = LinearModel.of(tensors, file.metadata()["kind"])
+        except (SafetensorError, TypeError, KeyError) as error:
             raise ValueError(f"{FILE}: {error}") from error
         if model is None or VALID not in tensors:
             raise ValueError(f"{FILE} has no linear model")
         return cls(model, tensors[VALID])
+
+    @property
+    def kind(self) -> str:
+        """The kind of n-grams."""
+        return self.model.vocabulary.kind
 
 
 class Examples(NamedTuple):
@@ -155,32 +165,49 @@ def _ways(products: int, *, several: bool) -> Iterator[tuple[Any, bool]]:
 
 
 def _fit(estimator: Any, matrix: Any, labels: Labels, count: int, *, weigh: bool) -> tuple[Logits, Logits]:
-    """The weights [F, C] and biases [C] of the labels; for two labels, one a text, of the second one alone [F, 1].
+    """The weights [F, C], or [F, 1] for one of two labels a text, and the biases [C] of the labels.
 
     With `weigh`, the n-grams are multiplied by their weight of evidence for each label (Wang and Manning, 2012).
     """
-    if labels.ndim == 1 and weigh and count > 2:
-        labels = labels[:, None] == np.arange(count)
-    if labels.ndim == 2:
-        columns = [_fit(estimator, matrix, own.astype(np.int64), 2, weigh=weigh) for own in labels.T]
-        return np.hstack([weight for weight, _ in columns]), np.hstack([bias for _, bias in columns])
+    if labels.ndim == 1 and count == 2:
+        second, odds = _fit_label(estimator, matrix, labels == 1, weigh=weigh)
+        return second[:, None], np.array([-odds / 2, odds / 2], np.float32)
+    if labels.ndim == 2 or weigh:
+        flags = labels.T.astype(bool) if labels.ndim == 2 else np.arange(count)[:, None] == labels
+        columns = [_fit_label(estimator, matrix, own, weigh=weigh) for own in flags]
+        return np.stack([weight for weight, _ in columns], 1), np.array([bias for _, bias in columns], np.float32)
+    weight: Logits = np.zeros((matrix.shape[1], count), np.float32)
+    bias: Logits = np.full(count, ABSENT, np.float32)
     present = np.unique(labels)
     if len(present) == 1:
-        bias = np.full(count, ABSENT, np.float32)
         bias[present] = -ABSENT
-        return np.zeros((matrix.shape[1], count if count > 2 else 1), np.float32), bias if count > 2 else bias[1:]
-    evidence = _evidence(matrix, labels == 1) if weigh else np.ones(1, np.float32)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the last digits, which the fit may not reach
-        estimator.fit(matrix.multiply(evidence).tocsr() if weigh else matrix, labels)
-    rows, biases = estimator.coef_ * evidence, estimator.intercept_
-    if count == 2:
-        return rows.T.astype(np.float32), biases.astype(np.float32)
+        return weight, bias
+    rows, biases = _coefficients(estimator, matrix, labels)
     if len(present) == 2:
-        rows, biases = np.concatenate([-rows, rows]) / 2, np.concatenate([-biases, biases]) / 2
-    weight, bias = np.zeros((matrix.shape[1], count), np.float32), np.full(count, ABSENT, np.float32)
+        half = np.array([[-0.5], [0.5]], np.float32)
+        rows, biases = half * rows, half[:, 0] * biases
     weight[:, present], bias[present] = rows.T, biases
     return weight, bias
+
+
+def _fit_label(estimator: Any, matrix: Any, own: NDArray[np.bool_], *, weigh: bool) -> tuple[Logits, float]:
+    """The weights [F] and the bias of the texts that have a label against the others."""
+    if own.all() or not own.any():
+        return np.zeros(matrix.shape[1], np.float32), -ABSENT if own.any() else ABSENT
+    if not weigh:
+        rows, biases = _coefficients(estimator, matrix, own)
+        return rows[0], float(biases[0])
+    evidence = _evidence(matrix, own)
+    rows, biases = _coefficients(estimator, matrix.multiply(evidence).tocsr(), own)
+    return rows[0] * evidence, float(biases[0])
+
+
+def _coefficients(estimator: Any, matrix: Any, labels: Labels) -> tuple[Logits, Logits]:
+    """The weights [C, F] and biases [C] of a fitted estimator, or [1, F] and [1] for two labels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the last digits, which the fit may not reach
+        estimator.fit(matrix, labels)
+    return estimator.coef_.astype(np.float32), estimator.intercept_.astype(np.float32)
 
 
 def _evidence(matrix: Any, own: NDArray[np.bool_]) -> Logits:
@@ -191,4 +218,5 @@ def _evidence(matrix: Any, own: NDArray[np.bool_]) -> Logits:
     fraction = own.mean()
     evidence = np.log((with_label + 1) / (fraction * total + 1))
     evidence -= np.log((total - with_label + 1) / ((1 - fraction) * total + 1))
-    return evidence.astype(np.float32)
+    weights: Logits = evidence.astype(np.float32)
+    return weights

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,13 @@ class Batch(NamedTuple):
     inputs: Ids  # [T, B], of the decoder: a newline, then the target
     targets: Ids  # [T, B], to be predicted: the target, then a newline
     target_lengths: Ids  # [B]
+
+
+class PairTeacher(Protocol):
+    """Translators whose translations a student learns."""
+
+    def teach(self, pairs: Pairs, folder: Path, watch: Watch) -> Pairs:
+        """The pairs to learn instead of `pairs`, in temporary files in a folder."""
 
 
 class TokenisedPairs(NamedTuple):
@@ -101,6 +108,7 @@ def tokenise_pairs(
     tokens: str = "auto",
     vocabulary_size: int | None = None,
     tokeniser: Tokeniser | None = None,
+    teacher: PairTeacher | None = None,
     longest: int = 200,
     watch: Watch = unwatched,
     processes: int | None = None,
@@ -108,12 +116,13 @@ def tokenise_pairs(
     """Read, split and tokenise parallel text into `folder`; pairs of more than `longest` tokens are left out.
 
     Without `valid` the last pairs are held out. `synthetic` are further pairs for training: tables, or a source file
-    and a target file. A tokeniser is trained unless one is passed. `watch` is told how far it is. `processes` is the
-    largest number of processes that encode; None means one for each core. Raises CorpusError if a source cannot be read
-    or too few pairs are left for training, and RunError if a file cannot be written.
+    and a target file. A tokeniser is trained unless one is passed. A `teacher` makes the pairs to train on from those
+    of the corpus. `watch` is told how far it is. `processes` is the largest number of processes that encode; None means
+    one for each core. Raises CorpusError if a source cannot be read or too few pairs are left for training, and
+    RunError if a file cannot be written.
     """
     train, held_out = read_split(names, valid, two_files=two_files, columns=columns, watch=watch, folder=folder)
-    parts = {"train": train, "valid": held_out}
+    parts = {"train": train if teacher is None else teacher.teach(train, folder, watch), "valid": held_out}
     if synthetic:
         parts["synthetic"] = _read_synthetic(synthetic, folder, watch)
     if tokeniser is None:
@@ -123,7 +132,7 @@ def tokenise_pairs(
         part: _write_fitting(folder, part, tokeniser, pairs, files[part][0], longest, watch, processes)
         for part, pairs in parts.items()
     }
-    reading = {"two_files": two_files, "columns": None if columns is None else list(columns)}
+    reading = {"two_files": two_files, "columns": columns and list(columns), "sha256": train.sha256}
     facts = {**_facts(parts, files, counts), **reading, "valid_is": "given" if valid else "held out"}
     replace_file(folder / "tokeniser.json", tokeniser.to_bytes())
     replace_file(folder / "corpus.json", json.dumps(facts).encode())

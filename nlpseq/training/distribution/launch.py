@@ -27,6 +27,7 @@ from nlpseq.errors import Interrupted, OptionError, RunError
 from nlpseq.process import THREADS
 from nlpseq.tasks import LANGUAGE_MODEL, TASKS, Task
 from nlpseq.training.distribution.processes import ALONE, Processes, ProcessLost, too_few_streams
+from nlpseq.training.parts import followed
 from nlpseq.training.requests import Request
 from nlpseq.training.signals import stopping_on_signals
 from nlpseq.workers import available_cores, threads_each
@@ -150,8 +151,8 @@ def _difference(first: tuple[str, dict[str, object]], own: tuple[str, dict[str, 
             "CORPUS", f"differs between processes: {commands[0]} in the first, {commands[1]} in another", hint
         )
     for name, value in own[1].items():
-        if value != first[1][name]:
-            sides = ["not set" if side is None else str(side) for side in (first[1][name], value)]
+        if value != (theirs := first[1].get(name)):
+            sides = ["not set" if side is None else str(side) for side in (theirs, value)]
             what = f"differs between processes: {sides[0]} in the first, {sides[1]} in another"
             return OptionError(name, what, hint)
     return None
@@ -267,12 +268,13 @@ def follow(task: Task, request: Request, processes: Processes) -> None:
 
     Raises ProcessLost if another one has ended, and Interrupted after a signal.
     """
-    run = task.load("run")(request, processes=processes)
-    with stopping_on_signals(run.run):
-        for _ in run.progress():
-            pass
-    if run.run.signal_number is not None:
-        raise Interrupted(run.run.signal_number)
+    for part, asked in followed(task, request, processes):
+        run = part.load("run")(asked, processes=processes)
+        with stopping_on_signals(run.run):
+            for _ in run.progress():
+                pass
+        if run.run.signal_number is not None:
+            raise Interrupted(run.run.signal_number)
 
 
 def read_hello(stream: IO[bytes]) -> Hello:

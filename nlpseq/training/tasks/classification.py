@@ -18,6 +18,7 @@ from torch import Tensor
 from nlpseq import tasks
 from nlpseq.arrays import active_steps, to_numpy
 from nlpseq.evaluation.scores import Score
+from nlpseq.evaluation.shares import fit_shares
 from nlpseq.kernels.choice import Choice
 from nlpseq.models import classifier, language_model
 from nlpseq.models.classifier import TASK, ClassifierOptions, initial_weights
@@ -25,11 +26,13 @@ from nlpseq.models.model_file import Model, load_model, task_of
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.stack import Noise
 from nlpseq.text.signature import corpus_name
+from nlpseq.text.tables.unlabelled import is_plain_text
 from nlpseq.text.tokenisers import NUM_BYTES, Tokeniser
 from nlpseq.training.data.evidence import CrossFitted
 from nlpseq.training.data.labels import LabelledCorpus, open_labelled, text_notes, tokenise_labelled
 from nlpseq.training.data.shuffled import Shuffled
 from nlpseq.training.defaults import complete_classifier
+from nlpseq.training.distillation.labels import LabelTeachers
 from nlpseq.training.distribution.processes import ALONE, Processes
 from nlpseq.training.options import ClassifierTraining
 from nlpseq.training.requests import ClassifierRequest
@@ -74,6 +77,8 @@ class ClassificationTask(ModelTask):
         self.criterion = self.targets.criterion
         self.tokens = 0  # number of training tokens so far
         self._valid_logits: np.ndarray | None = None
+        self.linear_share = 1.0  # of the linear model's logits, for one of the network's
+        self.confidence = 1.0  # the factor of both that is right for the validation texts
         self.evidence = CrossFitted(corpus, options.evidence, self.feed.place) if options.evidence else None
         self.constants: dict[str, Tensor] = {}
         if self.evidence is not None:
@@ -81,8 +86,10 @@ class ClassificationTask(ModelTask):
         self.depths = {name: _depth(name, options.layers) for name in self.parameters}
 
     def weights(self) -> dict[str, np.ndarray]:
-        """The current parameters and the table of weights of evidence."""
-        return super().weights() | {name: to_numpy(value) for name, value in self.constants.items()}
+        """The current parameters, the table of weights of evidence, and the linear model."""
+        constants = {name: to_numpy(value) for name, value in self.constants.items()}
+        linear = self.corpus.linear
+        return super().weights() | constants | ({} if linear is None else linear.model.weights(self.linear_share))
 
     def rate_scales(self, fraction: float) -> list[float]:
         """The factor of the learning rate at each depth, after this fraction of the run.
@@ -109,7 +116,10 @@ class ClassificationTask(ModelTask):
         return len(self.corpus.valid) / (3 * texts_in_step)
 
     def next_batch(self) -> tuple[tuple[Tensor, ...], int]:
-        """The next batch's ids [T, B], lengths [B], labels and folds [B], and its texts in all processes."""
+        """The next batch's ids [T, B], lengths [B], labels and folds [B], and its texts in all processes.
+
+        A teacher's answers [C, B] follow the folds.
+        """
         chosen = self.batches.next()
         columns = self.share_of(len(chosen)).columns
         batch = self.corpus.train.batch(chosen)
@@ -117,11 +127,12 @@ class ClassificationTask(ModelTask):
         folds = np.zeros(len(chosen), np.int64) if self.evidence is None else self.evidence.folds[chosen]
         lengths, labels = self.feed.place(batch.lengths[columns]), self.targets.on_device(batch.labels[columns])
         own_folds = self.feed.place(folds[columns])
-        return (self.feed.token_ids(batch.ids[:, columns]), lengths, labels, own_folds), len(chosen)
+        soft = () if self.corpus.soft is None else (self.feed.place(self.corpus.soft[chosen[columns]].T),)
+        return (self.feed.token_ids(batch.ids[:, columns]), lengths, labels, own_folds, *soft), len(chosen)
 
     def batch_loss(self, *batch: Tensor) -> Tensor:
         """The loss of a batch in nats, a scalar tensor."""
-        ids, lengths, labels, folds = batch
+        ids, lengths, labels, folds, *soft = batch
         evidence = None if self.evidence is None else self.evidence.of(ids, folds)
         training = self.training
 
@@ -129,7 +140,7 @@ class ClassificationTask(ModelTask):
             return self._logits(ids, lengths, noise=self.noise, shift=shift, evidence=evidence)
 
         def loss(logits: Tensor) -> Tensor:
-            return self.targets.loss(logits, labels)
+            return self.targets.loss(logits, labels, *soft)
 
         embedding = self.parameters["embedding.weight"]
         shape = (*ids.shape, embedding.shape[1])
@@ -159,9 +170,19 @@ class ClassificationTask(ModelTask):
         logits: Tensor = classifier.logits(self.parameters, self.options, outputs, noise)
         return logits
 
-    @torch.no_grad()
     def valid_logits(self) -> np.ndarray:
-        """The logits [N, C] of the validation texts."""
+        """The logits [N, C] of the validation texts; the share of the linear model is fitted to them."""
+        network, linear = self.network_valid_logits(), self.corpus.linear
+        if linear is None or not np.isfinite(network).all():
+            return network
+        self.confidence, share = fit_shares(network, linear.valid_logits, self.corpus.valid.labels)
+        self.linear_share = share / self.confidence
+        logits: np.ndarray = network + np.float32(self.linear_share) * linear.valid_logits
+        return logits
+
+    @torch.no_grad()
+    def network_valid_logits(self) -> np.ndarray:
+        """The network's logits [N, C] of the validation texts."""
         all_logits = np.empty((len(self.corpus.valid), len(self.corpus.labels)), np.float32)
         by_batch = []
         for indices, batch in self.corpus.valid.in_order(VALIDATION_TOKENS):
@@ -173,7 +194,7 @@ class ClassificationTask(ModelTask):
     def validate(self) -> float:
         """The loss per validation text in nats, without label smoothing and class weights."""
         self._valid_logits = self.valid_logits()
-        return self.targets.valid_loss(self._valid_logits)
+        return self.targets.valid_loss(self._valid_logits * np.float32(self.confidence))
 
     def selection_score(self) -> float | None:
         """The criterion's score in the last validation, in per cent; None if the criterion is the loss."""
@@ -221,9 +242,13 @@ class ClassificationRun(TaskRun):
     task: ClassificationTask
 
     def open_earlier(self, path: Path) -> Model:
-        """Load a classifier, or the embedding and recurrent layers of a language model."""
+        """Load a classifier, or the embedding and recurrent layers of a language model.
+
+        The linear model is fitted anew, so the classifier's kind of n-grams is not taken over.
+        """
         if task_of(path) == TASK:
-            return load_model(path, TASK, "--init-from")
+            earlier = load_model(path, TASK, "--init-from")
+            return replace(earlier, options={**earlier.options, "linear": self.request.model.linear})
         earlier, options = language_model.load(path, flag="--init-from")
         shared = {field.name for field in fields(ClassifierOptions)} & {field.name for field in fields(options)}
         kept = {name: getattr(options, name) for name in shared}
@@ -236,6 +261,10 @@ class ClassificationRun(TaskRun):
         assert isinstance(model, ClassifierOptions)
         request, corpus_options = self.request, self.request.corpus_options
         lowercase = _lowercase(tokeniser) if model.lowercase is None else model.lowercase
+        teacher = LabelTeachers(self.teachers, self.choice.device.type) if self.teachers.models else None
+        self.note_teachers()
+        if plain := [name for name in request.all_files() if teacher is not None and is_plain_text(name)]:
+            self.notes.append(f"{' and '.join(plain)}: without labels, so they get the teacher's, in validation too")
         self.corpus = tokenise_labelled(
             request.files_or(tasks.CLASSIFIER.corpus),
             request.valid,
@@ -244,16 +273,19 @@ class ClassificationRun(TaskRun):
             tokens=corpus_options.tokens,
             vocabulary_size=corpus_options.vocab_size,
             tokeniser=tokeniser,
-            labels=self.labels,
-            several=self._several(),
+            labels=self.labels if teacher is None else teacher.labels,
+            several=self._several() if teacher is None else teacher.several,
+            teacher=teacher,
+            linear=model.linear,
             watch=self.watch,
             lowercase=lowercase,
             longest=request.training.longest,
         )
+        linear = self.corpus.linear
         self.note_vocabulary()
         self.notes += text_notes(self.corpus.facts, request.training.longest)
         self.model, self.training = complete_classifier(
-            replace(model, lowercase=lowercase),
+            replace(model, lowercase=lowercase, linear="none" if linear is None else linear.kind),
             request.training,
             len(self.corpus.train),
             tokens=len(self.corpus.train.texts.ids),
@@ -286,11 +318,14 @@ class ClassificationRun(TaskRun):
         model, tokeniser = self.model, self.corpus.tokeniser
         millions = sum(value.numel() for value in self.task.parameters.values()) / 1e6
         directions = "both directions" if model.bidirectional else "one direction"
+        fitted = self.corpus.linear
+        ngrams = "" if fitted is None else f"{len(fitted.model.vocabulary.keys):,} n-grams ({fitted.kind})"
         return (
             f"{model.cell} {model.layers}x{model.hidden_size} in {directions}, {model.pooling} pooling, "
             f"embedding {model.embedding_size} | "
             f"{millions:.2f} M parameters | {tokeniser.kind} vocabulary of {tokeniser.size:,} | "
             f"{len(self.corpus.labels)} labels{', any number a text' * self.corpus.several}"
+            f"{' | linear model of ' * bool(ngrams)}{ngrams}"
         )
 
     def finish(self) -> dict[str, Any]:

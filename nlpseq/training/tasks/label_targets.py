@@ -59,10 +59,26 @@ class LabelTargets:
         """The labels of a batch on the device."""
         return self.place(labels)
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of logits [B, C] in nats, summed over texts, with label smoothing and class weights."""
+    def loss(self, logits: Tensor, labels: Tensor, soft: Tensor | None = None) -> Tensor:
+        """The loss of logits [B, C] in nats, summed over texts, with class weights.
+
+        A fraction of it is against a teacher's answers `soft` [C, B], if there are any; their logarithms and the logits
+        are divided by the temperature, and that part is multiplied by its square (Hinton et al., 2015).
+        """
+        if soft is None:
+            return self.hard_loss(logits, labels)
+        share, temperature = self.training.soft, self.training.temperature
+        taught = self.soft_loss(logits / temperature, soft.T / temperature) * temperature**2
+        return (1 - share) * self.hard_loss(logits, labels) + share * taught
+
+    def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss against the labels, with label smoothing."""
         smoothing = self.training.label_smoothing
         return cross_entropy(logits, labels, self.weights, reduction="sum", label_smoothing=smoothing)
+
+    def soft_loss(self, logits: Tensor, answers: Tensor) -> Tensor:
+        """The loss against a teacher's answers [B, C]."""
+        return cross_entropy(logits, answers.softmax(-1), self.weights, reduction="sum")
 
     def divergence(self, logits: Tensor, others: Tensor) -> Tensor:
         """The Kullback-Leibler divergence of the prediction by `others` from that by `logits`, summed over texts."""
@@ -110,11 +126,15 @@ class LabelSetTargets(LabelTargets):
         """The labels [B, C] of a batch on the device, as [C, B]."""
         return self.place(labels.T)
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """As `LabelTargets.loss`, of labels [C, B]; the class weights are those of the texts with the label."""
+    def hard_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """As `LabelTargets.hard_loss`, of labels [C, B]; the class weights are those of the texts with the label."""
         smoothing = self.training.label_smoothing
         targets = labels.T.to(logits.dtype) * (1 - smoothing) + smoothing / 2
         return binary_cross_entropy_with_logits(logits, targets, pos_weight=self.weights, reduction="sum")
+
+    def soft_loss(self, logits: Tensor, answers: Tensor) -> Tensor:
+        """As `LabelTargets.soft_loss`, of log-odds."""
+        return binary_cross_entropy_with_logits(logits, answers.sigmoid(), pos_weight=self.weights, reduction="sum")
 
     def divergence(self, logits: Tensor, others: Tensor) -> Tensor:
         """As `LabelTargets.divergence`, summed over labels too."""

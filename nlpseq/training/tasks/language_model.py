@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +14,16 @@ from torch import Tensor
 
 from nlpseq import arrays, tasks
 from nlpseq.decoding.generation import sample_text
+from nlpseq.errors import OptionError
 from nlpseq.evaluation import perplexity
 from nlpseq.evaluation.reader import Reader
 from nlpseq.evaluation.scores import Score, language_model_scores
 from nlpseq.kernels.choice import Choice
 from nlpseq.kernels.loss import Candidates, linear_cross_entropy, sampled_cross_entropy
+from nlpseq.kernels.soft_loss import soft_cross_entropy
 from nlpseq.models import language_model
 from nlpseq.models.language_model import TASK, LanguageModelOptions, LanguageModelState, initial_weights
+from nlpseq.models.model_file import Model
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.native import extension
 from nlpseq.text.hub import keeping_texts
@@ -26,6 +31,7 @@ from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.data.batches import StreamBatches, fit_batch
 from nlpseq.training.data.corpus import TokenisedCorpus, open_tokenised, tokenise_corpus
 from nlpseq.training.defaults import DEFAULT_SECONDS, Circumstances, complete, free_memory, measure_speed
+from nlpseq.training.distillation.streams import TeacherStreams
 from nlpseq.training.distribution.processes import ALONE, Processes
 from nlpseq.training.options import LanguageModelTraining
 from nlpseq.training.requests import LanguageModelRequest
@@ -54,7 +60,9 @@ class LanguageModelTask(ModelTask):
         choice: Choice,
         weights: Mapping[str, np.ndarray],
         processes: Processes = ALONE,
+        teachers: Sequence[Model] = (),
     ) -> None:
+        """With `teachers`, which have the corpus' tokens, the loss is also that against their probabilities."""
         super().__init__(options, training, corpus, choice, weights, processes)
         batch_size, steps = fit_batch(len(corpus.train), training.batch_size or 64, training.sequence_length or 64)
         self.batches = StreamBatches(corpus.train, batch_size, steps, training.random_seed)
@@ -63,6 +71,7 @@ class LanguageModelTask(ModelTask):
         own = len(range(batch_size)[self.share.columns])
         self.state: LanguageModelState = language_model.begin(self.parameters, options, own)
         self._after = self.state
+        self.taught = TeacherStreams(teachers, training, choice, own) if teachers else None
         self.candidates = None
         if training.softmax == "sampled":
             self.candidates = Candidates(corpus.frequencies, device=choice.device)
@@ -104,7 +113,8 @@ class LanguageModelTask(ModelTask):
         held = self.state
         self.state = language_model.begin(self.parameters, self.options, count)
         try:
-            return super().loss_of_first(count, *batch)
+            with self.taught.held(count) if self.taught else nullcontext():
+                return super().loss_of_first(count, *batch)
         finally:
             self.state = held
 
@@ -122,6 +132,12 @@ class LanguageModelTask(ModelTask):
         self._after = language_model.map_state(Tensor.detach, state)
         weight, bias = language_model.output_layer(self.parameters)
         flat, wanted = features.flatten(0, 1), targets.flatten()
+        if self.taught is not None:
+            soft, temperature, operands = self.training.soft, self.training.temperature, self.choice.operands
+            known = self.taught.read(inputs)
+            return soft_cross_entropy(
+                flat, weight, bias, wanted, known, soft=soft, temperature=temperature, operands=operands
+            )
         if self.candidates is None:
             return linear_cross_entropy(flat, weight, bias, wanted, self.choice.operands)
         drawn = self.candidates.draw(drawn_for[0].flatten() if drawn_for else wanted, self.generator)
@@ -130,6 +146,8 @@ class LanguageModelTask(ModelTask):
     def settle(self) -> None:
         """Carry the state after this batch into the next one, in the same memory, as graphs need it."""
         self._carry(self._after)
+        if self.taught is not None:
+            self.taught.settle()
 
     @torch.no_grad()
     def _carry(self, state: LanguageModelState) -> None:
@@ -167,6 +185,8 @@ class LanguageModelTask(ModelTask):
         own = {k: arrays.to_numpy(v).copy() for k, v in language_model.flatten_state(self.state).items()}
         whole = self.processes.whole
         state = {f"state/{k}": whole(v, self.share, language_model.streams_axis(k)) for k, v in own.items()}
+        if self.taught is not None:
+            state |= self.taught.arrays(lambda value, axis: whole(value, self.share, axis))
         return {**state, "place": np.array([self.batches.passes, self.batches.position])}
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:
@@ -175,6 +195,8 @@ class LanguageModelTask(ModelTask):
         states = {k.removeprefix("state/"): v for k, v in saved.items() if k.startswith("state/")}
         named = {k: self.feed.place(self._columns(v, language_model.streams_axis(k))) for k, v in states.items()}
         self._carry(language_model.restore_state(named, self.state))
+        if self.taught is not None:
+            self.taught.restore(saved, self._columns)
 
     def _columns(self, whole: np.ndarray, axis: int) -> np.ndarray:
         """This process's streams of an array of all streams."""
@@ -206,11 +228,12 @@ class LanguageModelRun(TaskRun):
                 watch=self.watch,
             )
         self.note_vocabulary()
+        self.note_teachers()
         if self.corpus.facts["valid_is"] == "training text":
             self.notes.append("the corpus is too short to hold out a tenth: validation is on the training text")
         elif self.corpus.facts["valid_sha256"] == self.corpus.facts["sha256"]:
             self.notes.append("the validation text is the training text: its scores are too good")
-        training, device = request.training, self.choice.device
+        training, device = self._with_whole_softmax(request.training), self.choice.device
         timed = training.steps is None and training.epochs is None and not request.resume
         speed = measure_speed(self.choice) if timed else None
         work = None if speed is None else speed * self._seconds() * self.processes.count
@@ -229,7 +252,17 @@ class LanguageModelRun(TaskRun):
         if weights is None:
             seed, size = self.training.random_seed, self.corpus.tokeniser.size
             weights = initial_weights(self.model, size, seed, self.corpus.frequencies)
-        return LanguageModelTask(self.model, self.training, self.corpus, self.choice, weights, self.processes)
+        teachers = self.teachers.models
+        return LanguageModelTask(self.model, self.training, self.corpus, self.choice, weights, self.processes, teachers)
+
+    def _with_whole_softmax(self, training: LanguageModelTraining) -> LanguageModelTraining:
+        """The options for a student, which compares all probabilities. Raises OptionError if it may not."""
+        if not self.teachers.models:
+            return training
+        if training.softmax == "sampled":
+            what = "is for texts alone: a teacher's probabilities are compared over the whole vocabulary"
+            raise OptionError("softmax", what, "--softmax full; or leave out the teacher")
+        return replace(training, softmax="full")
 
     def _seconds(self) -> float:
         minutes = self.request.training.minutes

@@ -32,6 +32,7 @@ class ModelTask:
     criterion: str = ""  # name of the selection score
     most_passes: float | None = None  # over the corpus, with a budget in minutes
     loss_weight: float = 1.0  # of the batch: 0 in a process that has no text of its own in it
+    teachers: Sequence[Mapping[str, str]] = ()  # path and checksum of each model that the task learned from
     depths: dict[str, int] = {}  # noqa: RUF012  # of parameters below the output; empty if all have one rate
 
     def __init__(
@@ -131,5 +132,6 @@ class ModelTask:
             scores=[score.as_json() for score in scores or ()],
             data=self.corpus.facts,
             training={"step": step, "quick_valid_loss": loss if math.isfinite(loss) else None, **asdict(self.training)},
+            **({"teachers": list(self.teachers)} if self.teachers else {}),
             **self.details(),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 from nlpseq.errors import OptionError
 from nlpseq.kernels.choice import Choice, choose
@@ -39,6 +40,13 @@ def options_of(earlier: Model, requested: RecurrentOptions) -> RecurrentOptions:
         if value not in (None, field.default, old):
             raise OptionError(field.name, f"is {old} in {earlier.name}, was {value}", f"leave out {flag(field.name)}")
     return options
+
+
+def refuse_own_folder(name: str, model: Model, folder: Path) -> None:
+    """Raises OptionError if the run would replace a model that it needs; `name` is the option that named the model."""
+    if model.path.resolve().parent == folder.resolve():
+        what = f"is in {folder}, where --overwrite would replace it by the new model"
+        raise OptionError(name, what, f"--out {folder}-2")
 
 
 def refuse_other_tokens(earlier: Model, requested: CorpusOptions) -> None:

@@ -12,6 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,6 +30,7 @@ from nlpseq.text.progress import Watch, unwatched
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser
 from nlpseq.training.continuing import Continuation, continued, file_marks, refuse_run_as_corpus
 from nlpseq.training.device_faults import explained
+from nlpseq.training.distillation.teachers import Teachers
 from nlpseq.training.distribution.processes import ALONE, Processes
 from nlpseq.training.loop import Run
 from nlpseq.training.progress import Progress
@@ -37,7 +39,13 @@ from nlpseq.training.requests import Request
 from nlpseq.training.run_folder import FollowedFolder, RunFolder
 from nlpseq.training.run_state import Kept
 from nlpseq.training.tasks.report import chosen_values, run_result
-from nlpseq.training.tasks.starting import choose_kernel, options_of, precision_of, refuse_other_tokens
+from nlpseq.training.tasks.starting import (
+    choose_kernel,
+    options_of,
+    precision_of,
+    refuse_other_tokens,
+    refuse_own_folder,
+)
 
 
 class TaskRun(ABC):
@@ -83,18 +91,20 @@ class TaskRun(ABC):
         """Start a new run."""
         request = self.request
         earlier = None if request.init_from is None else self.open_earlier(request.init_from)
-        if earlier is not None and earlier.path.resolve().parent == request.out.resolve() and request.overwrite:
-            what = f"is in {request.out}, where --overwrite would replace it by the new model"
-            raise OptionError("init_from", what, f"--out {request.out}-2")
+        needed = [("init_from", earlier)] if earlier is not None else []
+        needed += [("teacher", model) for model in self.teachers.models]
+        for option, found in needed if request.overwrite else []:
+            refuse_own_folder(option, found, request.out)
         if earlier is not None:
             refuse_other_tokens(earlier, request.corpus_options)
+        taught = self.teachers.tokeniser(request.corpus_options, None if earlier is None else earlier.tokeniser)
         model = request.model if earlier is None else options_of(earlier, request.model)
         self.choice = choose_kernel(request.training, model)
         for name in request.all_files():
             need_source(name)  # before the folder, whose error may suggest --overwrite
         self.folder.open(resume=False, overwrite=request.overwrite)
         try:
-            self.config = self._prepared(model, None if earlier is None else earlier.tokeniser)
+            self.config = self._prepared(model, taught if earlier is None else earlier.tokeniser)
             self._make_run(None if earlier is None else earlier.weights)
             self.folder.begin(self.config)
         except BaseException:
@@ -123,6 +133,7 @@ class TaskRun(ABC):
             "data": {name: self.corpus.facts.get(name) for name in ("sha256", "valid_sha256", "labels")}
             | {name: value for name, value in self.corpus.facts.items() if name == "synthetic_sha256"},
             "files": file_marks(self.request.all_files()),
+            **({"teachers": self.teachers.facts} if self.teachers.models else {}),
             **chosen,
             "machine": {**chosen.get("machine", {}), **machine},
         }
@@ -130,9 +141,8 @@ class TaskRun(ABC):
     def _make_run(self, weights: Mapping[str, Any] | None) -> None:
         with explained(self.folder.path, self.training):
             self.task = self.make_task(weights)
-        task = TASKS[self.name]
-        again = resuming(task, self.folder.path, *self.as_many)
-        asked = as_asked(task, self.request.as_json(), self.request.given)
+        self.task.teachers = self.config.get("teachers", ())
+        asked = as_asked(TASKS[self.name], self.request.as_json(), self.request.given)
         anew = shlex.join([*asked, *self.as_many, "--overwrite", "--out", str(self.folder.path)])
         self.run = Run(
             self.task,
@@ -140,7 +150,7 @@ class TaskRun(ABC):
             self.folder,
             started=self.started,
             processes=self.processes,
-            again=again,
+            again=self.again,
             anew=anew,
         )
 
@@ -182,6 +192,7 @@ class TaskRun(ABC):
         if self.folder.was_put_back:
             self.notes.append("a new run was stopped before it was first saved: this is the run from before")
         self._refuse_other_task(earlier)
+        self.config = dict(earlier)
         asked = continued(earlier, self.request)
         if earlier.get("finished") and not asked.budget:
             raise RunError(str(self.folder.path), "its run is finished", self._further(earlier))
@@ -325,6 +336,11 @@ class TaskRun(ABC):
             what = f"holds a run of another task than train {own.command}"
             raise RunError(str(self.folder.path), what, f"nlpseq train {command} --resume --out {self.folder.path}")
 
+    @cached_property
+    def teachers(self) -> Teachers:
+        """The models to learn from. Raises RunError if one has changed since the run was started."""
+        return Teachers.load(self.request.teacher, self.name, self.config.get("teachers"))
+
     def open_earlier(self, path: Path) -> Model:
         """Load the model to start from. Raises ModelFileError if the task cannot use it."""
         return load_model(path, self.name, "--init-from")
@@ -357,6 +373,16 @@ class TaskRun(ABC):
         """The option that starts as many processes as this run has; nothing for one."""
         return ["--processes", str(self.processes.count)] if self.processes.count > 1 else []
 
+    @property
+    def again(self) -> str:
+        """The command that continues the run."""
+        return resuming(TASKS[self.name], self.folder.path, *self.as_many)
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether there is something to continue; a second signal may stop a run before."""
+        return self.folder.resume.exists()
+
     def endings(self) -> list[str]:
         """What to do with the model, and the command that repeats a run of minutes."""
         lines = [f"try: {TASKS[self.name].example} -m {shlex.quote(str(self.folder.path))}"]
@@ -375,6 +401,14 @@ class TaskRun(ABC):
         requested, size = self.request.corpus_options.vocab_size, self.corpus.tokeniser.size
         if requested is not None and size < requested:
             self.notes.append(f"the vocabulary has {size:,} tokens: the corpus does not yield {requested:,}")
+
+    def note_teachers(self) -> None:
+        """Add a note on the models to learn from. Raises OptionError if an option is for one and there is none."""
+        if self.teachers.paths:
+            self.notes.append(f"learns from {' and '.join(self.teachers.paths)}")
+        for name in ("soft", "temperature", "originals"):
+            if name in self.request.given and not self.teachers.paths:
+                raise OptionError(name, "is for a teacher, and there is none", "--teacher MODEL")
 
     def progress(self) -> Iterator[Progress]:
         """Train to the end of the budget."""

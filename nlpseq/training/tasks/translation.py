@@ -28,6 +28,7 @@ from nlpseq.training.data.mixture import Mixture, repeats
 from nlpseq.training.data.pairs import Batch, ParallelCorpus, open_pairs, tokenise_pairs
 from nlpseq.training.data.shuffled import Shuffled
 from nlpseq.training.defaults import complete_translator
+from nlpseq.training.distillation.translations import PairTeachers
 from nlpseq.training.distribution.processes import ALONE, Processes
 from nlpseq.training.options import TranslationTraining
 from nlpseq.training.requests import TranslatorRequest
@@ -214,6 +215,7 @@ class TranslationRun(TaskRun):
             tokens=corpus_options.tokens,
             vocabulary_size=corpus_options.vocab_size,
             tokeniser=tokeniser,
+            teacher=self._teacher(),
             watch=self.watch,
             longest=request.training.longest,
         )
@@ -222,6 +224,12 @@ class TranslationRun(TaskRun):
         pairs = len(self.corpus.train) + self._note_synthetic()
         self.model, self.training = complete_translator(model, request.training, pairs)
         return {}
+
+    def _teacher(self) -> PairTeachers | None:
+        self.note_teachers()
+        if not self.teachers.models:
+            return None
+        return PairTeachers(self.teachers, self.choice.device.type, originals=self.request.originals)
 
     def _note_synthetic(self) -> int:
         """Add a note on the synthetic pairs and their share; returns their number."""

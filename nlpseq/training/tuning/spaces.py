@@ -22,7 +22,9 @@ NESTED = ("corpus_options", "model", "training")
 OF_MODEL = ("corpus_options", "model")  # set by the model that a run starts from
 WIDE, MULTIPLE = 32, 8  # a size from WIDE on is rounded to a multiple
 LARGEST_FRACTION = 0.9
-NOT_TUNED = ("minutes", "steps", "epochs", "resume", "processes")  # options of a run that its search does not have
+LENGTH = ("minutes", "steps", "epochs", "resume", "processes")
+BEFORE = ("unlabelled", "unlabelled_steps")
+NOT_TUNED = (*LENGTH, *BEFORE)  # options of a run that its search does not have
 
 Values = dict[str, Any]  # by option; those that are left open are not among them
 

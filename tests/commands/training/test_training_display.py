@@ -23,6 +23,7 @@ from nlpseq.errors import Interrupted, RunError
 from nlpseq.tasks import TASKS
 from nlpseq.text.lines import ReaderGone
 from nlpseq.training.progress import Progress
+from nlpseq.training.repeating import resuming
 
 STEP = Progress(
     step=31,
@@ -76,7 +77,11 @@ class FakeRun:
     def __post_init__(self) -> None:
         self.notes = ["a note"]
         self.run = SimpleNamespace(step=31, signal_number=None)
-        self.as_many: list[str] = []
+        self.again = resuming(TASKS[self.name], self.folder.path)
+
+    @property
+    def is_saved(self) -> bool:
+        return bool(self.folder.resume.exists())
 
     def summary(self) -> str:
         return "a summary"
@@ -120,7 +125,14 @@ def show(tmp_path: Path) -> Show:
             return FakeRun(SimpleNamespace(path=folder, resume=folder / "resume.safetensors"), steps, task, **parts)
 
         request = SimpleNamespace(
-            resume=resume, overwrite=not resume, out=folder, valid=(), files=lambda: files, processes=1
+            resume=resume,
+            overwrite=not resume,
+            out=folder,
+            valid=(),
+            files=lambda: files,
+            all_files=lambda: files,
+            files_before=lambda: (),
+            processes=1,
         )
         fake: Any = SimpleNamespace(corpus="stories", load=lambda what: make)
         show_training(fake, request, 0.0, quiet=quiet, json=json)  # type: ignore[arg-type]
