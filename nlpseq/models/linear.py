@@ -84,14 +84,14 @@ class LinearModel:
         """The linear model among a classifier's weights, or None."""
         if kind in (None, "none") or PREFIX + "weight" not in weights:
             return None
-        keys, idf, weight, bias = (np.asarray(weights[PREFIX + name]) for name in ("keys", "idf", "weight", "bias"))
-        return cls(Vocabulary(kind, keys, idf), weight, bias)
+        names = ("keys", "idf", "weight", "bias", "share")
+        keys, idf, weight, bias, share = (np.asarray(weights[PREFIX + name]) for name in names)
+        return cls(Vocabulary(kind, keys, idf), weight * share, bias * share)
 
     def weights(self, share: float = 1.0) -> dict[str, np.ndarray]:
-        """The arrays that `of` reads; the logits are multiplied by `share`."""
-        arrays = {"keys": self.vocabulary.keys, "idf": self.vocabulary.idf}
-        arrays |= {"weight": self.weight * np.float32(share), "bias": self.bias * np.float32(share)}
-        return {PREFIX + name: value for name, value in arrays.items()}
+        """The arrays that `of` reads, which multiplies weights and bias by `share`."""
+        arrays = {"keys": self.vocabulary.keys, "idf": self.vocabulary.idf, "weight": self.weight, "bias": self.bias}
+        return {PREFIX + name: value for name, value in arrays.items()} | {PREFIX + "share": np.float32([share])}
 
     def logits(self, texts: Sequence[str]) -> Floats:
         """The logits [N, C] of texts."""

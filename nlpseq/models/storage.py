@@ -5,6 +5,7 @@
     int8    matrices as whole numbers from -127 to 127 with a scale for each row; a quarter of the size.
             Those of fewer than 8 columns are rounded as in bf16: a scale of 32 bits for each row would cost too much
 
+A matrix whose numbers have no more than 8 significant bits is stored in bf16 instead of fp32, which loses nothing.
 Vectors, and the counted weights of evidence, stay fp32 in each format: they are small, or their rows are few. A row's
 scale has 16 significant bits, so its product with a whole number is exact in 32 bits: weights that were read from a
 file are stored again to the same bits.
@@ -25,6 +26,7 @@ EXACT = ("evidence.table",)  # matrices that stay fp32
 LEAST_SAVED = 4096  # bytes; rows of zeros that take less are stored
 LEAST_COLUMNS = 8  # of a matrix in int8
 LARGEST = 127
+LOWER_HALF = np.uint32(0xFFFF)  # of a number's bits
 SMALLEST = 1e-32  # scale in int8; a row with a smaller one is stored as zeros
 
 Tensors = dict[str, np.ndarray]
@@ -91,6 +93,8 @@ def _format_of(name: str, values: np.ndarray, number_format: str) -> str:
     matrix = values.ndim == 2 and values.dtype == np.float32 and values.size > 0
     if not matrix or name in EXACT or not np.isfinite(values).all():
         return "fp32"
+    if number_format == "fp32" and not (values.view(np.uint32) & LOWER_HALF).any():
+        return "bf16"
     return "bf16" if number_format == "int8" and values.shape[1] < LEAST_COLUMNS else number_format
 
 

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define INTERFACE 13
+#define INTERFACE 14
 
 /* Functions of an OpenMP runtime; `parallel` is NULL if there is only one thread. */
 struct threads {
@@ -74,12 +74,21 @@ struct recurrence {
 
 /* ---- one step of one text ---- */
 
-/* A matrix [rows, columns]: 32-bit floats, or bf16 if `halved`. Each 32 columns of bf16 are in 16 words, the first 16
-   columns in the lower halves and the last 16 in the upper halves, so that a shift and a mask turn them into floats. The
-   remaining columns are one after another. */
+/* A matrix [rows, columns] of numbers of 32 bits (floats), 16 (bf16) or 8 (int8).
+
+   Each 32 columns of bf16 are in 16 words, the first 16 columns in the lower halves and the last 16 in the upper halves, so
+   that a shift and a mask turn them into floats. The remaining columns are one after another.
+
+   Rows of int8 are filled up with zeros to whole LINEs of columns. Each LINE is in 32 words of 16 bits, the first 32 columns
+   in the lower halves. A number of row r counts scales[r] times. It is multiplied with an input of 16 bits, for which
+   `rounded` has room: as many numbers as a row. */
+enum { LINE = 64 };
+
 struct matrix {
     const void *numbers;
-    int64_t rows, columns, halved;
+    int64_t rows, columns, bits;
+    const float *scales; /* [rows] */
+    int16_t *rounded;
 };
 
 /* One layer. Shapes as in torch.nn: weight_ih [G*H, I], weight_hh [G*H, H], the rest [G*H]; a gain may be NULL. A parallel

@@ -17,6 +17,7 @@
 #endif
 
 #if defined(__aarch64__)
+#include <arm_neon.h>
 #define PLAIN_REGISTERS 32
 #else
 #define PLAIN_REGISTERS 16

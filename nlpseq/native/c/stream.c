@@ -2,8 +2,9 @@
 
    A step reads every weight once and does two operations with each, so it runs at the speed of memory, and what is
    left to win is everything that is not reading weights: calls, temporary arrays, waiting for threads. Matrices are cut
-   into pieces of rows, which helpers share. A matrix may be given as bf16, the upper halves of 32-bit floats, which is half
-   as much to read; arithmetic is in 32 bits either way. */
+   into pieces of rows, which helpers share. A matrix may be given in fewer bits, which is less to read. bf16, the upper halves
+   of 32-bit floats, is multiplied in 32 bits. int8 is multiplied in whole numbers: a vector has twice as many of them, and
+   the input's rounding to 16 bits is 250 times finer than that of the weights. */
 
 #include <math.h>
 #include <stddef.h>
@@ -16,12 +17,19 @@
 enum {
     GROUP = 16,       /* columns that lie together: floats of a line of the cache, or half of a line's bf16 numbers */
     FAR_AHEAD = 2048, /* bytes from those in use to those asked for: left to itself a processor follows rows more slowly */
-    PIECE_BYTES = 1 << 16
+    PIECE_BYTES = 1 << 16,
+    MOST_INPUT = INT16_MAX, /* size of the largest number of an input of 16 bits */
+    MOST_SUMMED = 512       /* products of such a number and an int8 whose sum fits in 32 bits */
 };
 
+static inline int64_t row_bytes(const struct matrix *weight) {
+    return weight->bits == 8 ? (weight->columns + LINE - 1) / LINE * LINE : weight->columns * weight->bits / 8;
+}
+
+/* A number of floats or bf16. */
 static inline float number(const struct matrix *weight, int64_t row, int64_t column) {
     const int64_t start = row * weight->columns;
-    if (!weight->halved) return ((const float *)weight->numbers)[start + column];
+    if (weight->bits == 32) return ((const float *)weight->numbers)[start + column];
     const int64_t within = column % (2 * GROUP), group = column - within;
     const int64_t place = group + 2 * GROUP > weight->columns ? column : group + within % GROUP * 2 + within / GROUP;
     const uint32_t bits = (uint32_t)((const uint16_t *)weight->numbers)[start + place] << 16;

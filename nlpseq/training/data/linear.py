@@ -2,7 +2,8 @@
 
 It is a support vector machine for each label (LIBLINEAR, by scikit-learn), whose n-grams may be weighed by evidence, or
 on few texts a multinomial logistic regression; which, and how much errors cost, is chosen by the loss of the validation
-texts. Fitting takes seconds, and its result depends on the texts alone.
+texts. Fitting takes seconds, and its result depends on the texts alone. Weights are rounded to 8 significant bits, which
+changes no accuracy and halves the model file.
 
 The n-grams of the training texts are in memory while it is fitted, 12 bytes for each different one of a text. A corpus
 with more than MOST_NGRAMS of them is read without the parts of words, then one text in two, three and so on.
@@ -24,6 +25,7 @@ from safetensors.numpy import save
 
 from nlpseq.files import replace_file
 from nlpseq.models.linear import LinearModel, Vocabulary
+from nlpseq.models.storage import round_to_bf16
 from nlpseq.models.text_ngrams import PARTS, SECOND_GROUP, WORDS, NGrams, count_ngrams, portions
 
 FILE = "linear.safetensors"
@@ -100,7 +102,8 @@ def fit_linear(train: Examples, valid: Sequence[str], count: int, kind: str, los
     vocabulary, matrix = _weighed(train, kind, count)
     best, best_loss = None, math.inf
     for estimator, weigh in _ways(matrix.nnz * count, several=train.labels.ndim == 2):
-        model = LinearModel(vocabulary, *_fit(estimator, matrix, train.labels, count, weigh=weigh))
+        weight, bias = _fit(estimator, matrix, train.labels, count, weigh=weigh)
+        model = LinearModel(vocabulary, round_to_bf16(np.ascontiguousarray(weight)), bias)
         fitted = Fitted(model, model.logits(valid))
         fitted_loss = loss(fitted.valid_logits)
         if best is None or fitted_loss < best_loss:

@@ -19,6 +19,7 @@ from nlpseq.errors import RunError
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.text.progress import Watch
 from nlpseq.text.tokenisers import Tokeniser
+from nlpseq.training.continuing import WHEREABOUTS
 from nlpseq.training.defaults import LARGE_VOCABULARY
 from nlpseq.training.distribution.processes import ALONE, Processes
 from nlpseq.training.length import DEFAULT_MINUTES
@@ -107,7 +108,7 @@ class Pretraining:
             plan = self._plan()
             first = plan.language_model_request(self.request)
             if self._has_begun(first.as_json()["corpus"]):
-                first = replace(first, resume=True, overwrite=False)
+                first = replace(first, resume=True, overwrite=False, given=first.given.intersection(WHEREABOUTS))
             if not (first.resume and self.before.read_config().get("finished")):
                 yield Part(f"1 of 2: language model of {_texts(plan.texts)}", lambda: self._begin(first, plan))
             self.folder.release()

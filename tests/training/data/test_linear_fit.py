@@ -15,6 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from nlpseq.errors import RunError
+from nlpseq.models.linear import LinearModel
+from nlpseq.models.storage import pack, unpack
 from nlpseq.models.text_ngrams import PARTS, WORDS, count_ngrams
 from nlpseq.training.data import linear
 from nlpseq.training.data.labels import open_labelled, tokenise_labelled
@@ -59,7 +61,8 @@ def matrices(kind: str, train: Sequence[str], valid: Sequence[str]) -> list[Any]
 
 
 def first(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    """Let a way to fit be the first, which is kept if the losses of all are equal."""
+    """Let a way to fit be the first, which is kept if the losses of all are equal, and let its weights be exact."""
+    monkeypatch.setattr(linear, "round_to_bf16", np.asarray)
     monkeypatch.setattr(linear, "COSTS", (0.3,) if way == "machine" else ())
     monkeypatch.setattr(linear, "WEIGHED_COSTS", () if way == "logistic" else (0.3,))
 
@@ -132,6 +135,16 @@ def test_labels_without_texts_are_improbable(way: str, monkeypatch: pytest.Monke
         assert fitted.valid_logits.shape == (5, labels)
         assert set(fitted.valid_logits.argmax(1).tolist()) <= set(present.tolist())
         assert np.all(fitted.valid_logits[:, absent] < fitted.valid_logits[:, present].max(1, keepdims=True) - 0.9)
+
+
+def test_the_weights_fit_two_bytes_and_are_read_from_the_file_as_they_are() -> None:
+    texts, own = made(100, 4)
+    model = fit_linear(examples(texts, own), texts[:5], 4, PARTS, equal).model
+    tensors, entries = pack(model.weights(0.3), "fp32")
+    assert tensors["linear.weight"].dtype == np.uint16
+    again = LinearModel.of(unpack(tensors, entries), PARTS)
+    assert again is not None
+    assert np.array_equal(again.weight, model.weight * np.float32(0.3))
 
 
 def test_a_label_of_all_texts_or_none_has_no_weights() -> None:

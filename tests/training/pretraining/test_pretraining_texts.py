@@ -82,7 +82,7 @@ def test_an_unlabelled_text_that_is_for_validation_is_left_out(tmp_path: Path, g
 
 def test_long_texts_are_cut_after_sentences_and_at_line_breaks(tmp_path: Path) -> None:
     sentence = "This sentence has some words in it."
-    _, lines = _prepare(tmp_path, f"{' '.join([sentence] * 20)}<br /><br />{sentence}\nshort. text.")
+    _, lines = _prepare(tmp_path, f"short. text.\n{' '.join([sentence] * 20)}<br /><br />{sentence}\nlast")
     assert lines.count(sentence.lower()) == 21
     assert "short. text." in lines
 
