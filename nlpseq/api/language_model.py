@@ -26,7 +26,7 @@ class LanguageModel(TrainedModel):
     """A language model."""
 
     task = tasks.LANGUAGE_MODEL
-    precisions = ("fp32", "bf16")
+    precisions = ("fp32", "bf16", "int8")
 
     def __init__(self, path: str | bytes | Path, *, device: str = "cpu", precision: str = "fp32") -> None:
         """Raises ModelFileError if there is no such model, BackendError if there is no such device."""
@@ -37,7 +37,7 @@ class LanguageModel(TrainedModel):
 
     @classmethod
     def load(cls, path: str | bytes | Path, *, device: str = "cpu", precision: str = "fp32") -> LanguageModel:
-        """The language model in a file or run folder; `precision` is fp32 or bf16, of its matrices."""
+        """The language model in a file or run folder; `precision` is fp32, bf16 or int8, of its matrices."""
         return cls(path, device=device, precision=precision)
 
     @overload

@@ -23,7 +23,7 @@ def load(
 ) -> LanguageModel | Classifier | Translator:
     """A model from its file or run folder; see `nlpseq.load`."""
     check_choice("device", device, ("cpu", "cuda"))
-    check_choice("precision", precision, ("fp32", "bf16"))
+    check_choice("precision", precision, ("fp32", "bf16", "int8"))
     name = task_of(as_path(path))
     if name not in TASKS:
         model = load_model(as_path(path))  # raises for a file that is missing, damaged or foreign

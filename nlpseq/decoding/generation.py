@@ -193,7 +193,7 @@ class Generator:
         device: str = "cpu",
         precision: str = "fp32",
     ) -> Generator:
-        """Load a model file or run folder, and round the matrices to `precision`.
+        """Load a model file or run folder, and round the matrices to `precision`: fp32, bf16 or int8.
 
         Raises ModelFileError if there is no such model, BackendError if there is no such device.
         """

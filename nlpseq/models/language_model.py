@@ -20,11 +20,11 @@ from nlpseq.cells import Unroll, unroll
 from nlpseq.cells.cell import State
 from nlpseq.cells.initial import INITIAL_VALUES, log_frequencies
 from nlpseq.errors import OptionError
+from nlpseq.models import storage
 from nlpseq.models.embedding import MOST_BUCKETS, embed_for
 from nlpseq.models.model_file import Model, load_model, read_options
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.models.stack import Noise, StackState, initial_layer, read_layers, run_stack, start_state
-from nlpseq.models.storage import round_to_bf16
 from nlpseq.options import option
 from nlpseq.text.tokenisers import NEWLINE
 
@@ -234,20 +234,10 @@ def negative_log_likelihood(weights: Weights, features: Array, targets: Array, r
     return float(token_losses(weights, features, targets, rows).sum(dtype=np.float64))
 
 
-def rounded(weights: dict[str, np.ndarray], precision: str) -> dict[str, np.ndarray]:
-    """Weights whose matrices are rounded to `precision`: "fp32" (unchanged) or "bf16" (8 significant bits).
-
-    Rounding is to the nearest, ties to even. The values are still stored, and computed with, in 32 bits.
-    """
-    if precision == "fp32":
-        return weights
-    return {name: round_to_bf16(value) if value.ndim == 2 else value for name, value in weights.items()}
-
-
 def load(path: Path, precision: str = "fp32", flag: str = "-m") -> tuple[Model, LanguageModelOptions]:
-    """A language model from its file or run folder, with its weights `rounded` to `precision`.
+    """A language model from its file or run folder, its matrices rounded to `precision`, a number format of storage.py.
 
     `flag` is the option that named it. Raises ModelFileError as `load_model` does.
     """
     model = load_model(path, TASK, flag)
-    return replace(model, weights=rounded(model.weights, precision)), read_options(model, LanguageModelOptions)
+    return replace(model, weights=storage.rounded(model.weights, precision)), read_options(model, LanguageModelOptions)

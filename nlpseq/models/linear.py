@@ -91,7 +91,9 @@ class LinearModel:
     def weights(self, share: float = 1.0) -> dict[str, np.ndarray]:
         """The arrays that `of` reads, which multiplies weights and bias by `share`."""
         arrays = {"keys": self.vocabulary.keys, "idf": self.vocabulary.idf, "weight": self.weight, "bias": self.bias}
-        return {PREFIX + name: value for name, value in arrays.items()} | {PREFIX + "share": np.float32([share])}
+        return {PREFIX + name: value for name, value in arrays.items()} | {
+            PREFIX + "share": np.array([share], np.float32)
+        }
 
     def logits(self, texts: Sequence[str]) -> Floats:
         """The logits [N, C] of texts."""

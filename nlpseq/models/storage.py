@@ -73,6 +73,11 @@ def unpack(tensors: Mapping[str, np.ndarray], entries: Mapping[str, Any]) -> Ten
     return unpacked
 
 
+def rounded(weights: Mapping[str, np.ndarray], number_format: str) -> Tensors:
+    """Weights in fp32 with the values that a file in a number format would hold."""
+    return dict(weights) if number_format == "fp32" else unpack(*pack(weights, number_format))
+
+
 def round_to_bf16(values: np.ndarray) -> np.ndarray:
     """Values in fp32, rounded to the nearest number with 8 significant bits, ties to even."""
     bits = values.view(np.uint32)

@@ -4,14 +4,12 @@ The stack holds the state and changes it in place, so that a step creates no arr
 holds their addresses, and the arrays themselves to keep them alive. Asking an array for its address takes longer than
 a small product, so the inputs of each step are copied to an array whose address is known.
 
-If all numbers of a matrix are bf16, as `models.language_model.rounded` makes them, the matrix is kept in 16 bits.
-Nothing is lost, and there is half as much to read.
+A matrix that loses nothing by it is copied to fewer bits (compact.py).
 """
 
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,15 +18,8 @@ import numpy as np
 from nlpseq.cells import Cell, LayerWeights
 from nlpseq.cells.cell import State
 from nlpseq.native import extension, recurrence
+from nlpseq.native.compact import Matrix, address, describe_matrix
 from nlpseq.native.extension import Unavailable
-
-GROUP = 16  # columns that lie together, as in stream.c
-
-
-class _Matrix(ctypes.Structure):
-    """`struct matrix` of interface.h."""
-
-    _fields_ = (("numbers", ctypes.c_void_p), *((name, ctypes.c_int64) for name in ("rows", "columns", "halved")))
 
 
 class _Layer(ctypes.Structure):
@@ -36,7 +27,7 @@ class _Layer(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("cell", "gates", "hidden_size")),
-        *((name, _Matrix) for name in ("weight_ih", "weight_hh")),
+        *((name, Matrix) for name in ("weight_ih", "weight_hh")),
         *((name, ctypes.c_void_p) for name in ("bias_ih", "gain_ih", "bias_hh", "gain_hh")),
         *((name, ctypes.c_void_p) for name in ("from_input", "from_hidden", "reset", "hidden", "memory")),
         ("zoneout", ctypes.c_double),
@@ -88,11 +79,11 @@ class NativeStack:
         addresses = {name: None if value is None else self._address(value) for name, value in vectors.items()}
         return _Layer(cell=cell, gates=gates, hidden_size=size, zoneout=zoneout, **matrices, **addresses)
 
-    def _matrix(self, weight: np.ndarray | None) -> _Matrix:
+    def _matrix(self, weight: np.ndarray | None) -> Matrix:
         if weight is None:
-            return _Matrix()
+            return Matrix()
         kept, matrix = describe_matrix(weight)
-        self._arrays.append(kept)
+        self._arrays.extend(kept)
         return matrix
 
     def _address(self, array: np.ndarray) -> int:
@@ -129,7 +120,7 @@ class NativeLinear:
         self.outputs = np.empty((1, len(weight)), np.float32)  # the next call changes them
         kept, self._matrix = describe_matrix(weight)
         vectors = (bias, inputs, self.outputs)
-        self._arrays = (kept, *vectors)
+        self._arrays = (*kept, *vectors)
         self._arguments = [
             ctypes.addressof(self._matrix),
             *(None if vector is None else address(vector) for vector in vectors),
@@ -144,38 +135,3 @@ class NativeLinear:
         self.apply()
         self._library.nlpseq_log_softmax(self._kind, self._arguments[-1], len(self.outputs[0]))
         return self.outputs.copy()
-
-
-def describe_matrix(weight: np.ndarray) -> tuple[np.ndarray, _Matrix]:
-    """A matrix for the compiled step, and the array that must stay alive with it. Raises as `address` does."""
-    numbers = address(weight)
-    upper = upper_halves(weight)
-    if upper is None:
-        return weight, _Matrix(numbers, *weight.shape, False)
-    packed = pack(upper)
-    return packed, _Matrix(packed.ctypes.data, *weight.shape, True)
-
-
-def upper_halves(weight: np.ndarray) -> np.ndarray | None:
-    """32-bit floats as bf16, which is their upper 16 bits, if all lower bits are zero; else None."""
-    bits = weight.view(np.uint32)
-    if sys.byteorder != "little" or (bits[0] & 0xFFFF).any() or (bits & 0xFFFF).any():  # the first row mostly decides
-        return None
-    return (bits >> 16).astype(np.uint16)
-
-
-def pack(upper: np.ndarray) -> np.ndarray:
-    """bf16 [O, I] in the order of `struct matrix`: in each 32 columns the first 16 alternate with the last 16."""
-    rows, columns = upper.shape
-    packed = upper.copy()
-    whole = columns - columns % (2 * GROUP)
-    groups = upper[:, :whole].reshape(rows, -1, 2, GROUP)
-    packed[:, :whole] = groups.swapaxes(2, 3).reshape(rows, whole)
-    return packed
-
-
-def address(array: np.ndarray) -> int:
-    """The address of an array's first number. Raises Unavailable unless it holds contiguous 32-bit floats."""
-    if array.dtype != np.float32 or not array.flags.c_contiguous:
-        raise Unavailable("it reads 32-bit floats only")
-    return array.ctypes.data

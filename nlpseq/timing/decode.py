@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nlpseq.models import language_model
+from nlpseq.models import language_model, storage
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.model_file import load_model
 from nlpseq.models.stepper import Stepper
@@ -60,7 +60,7 @@ class DecodeTiming:
 
 
 def load_weights(path: Path | None, precision: str) -> tuple[dict[str, np.ndarray], LanguageModelOptions]:
-    """Weights in a precision, fp32 or bf16, and options: of the model at `path`, or of RANDOM_MODEL for None.
+    """Weights in a precision, a number format of storage.py, and options: of the model at `path`, or of RANDOM_MODEL for None.
 
     Random weights are as fast as trained ones. Raises ModelFileError as `load_model` does.
     """
@@ -70,7 +70,7 @@ def load_weights(path: Path | None, precision: str) -> tuple[dict[str, np.ndarra
     else:
         model = load_model(path, language_model.TASK)
         options, weights = LanguageModelOptions(**model.options), model.weights
-    return language_model.rounded(weights, precision), options
+    return storage.rounded(weights, precision), options
 
 
 def measure_decode(

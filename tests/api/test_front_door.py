@@ -131,7 +131,8 @@ def test_options_of_loading_are_for_the_right_task(trained: dict[str, Path]) -> 
         nlpseq.load(trained["lm"], trained["lm"])
     with pytest.raises(OptionError, match="precision: must be fp32 for a classifier"):
         nlpseq.load(trained["sentiment"], precision="bf16")
-    assert nlpseq.load(trained["lm"], precision="bf16").generate("a", length=3)  # type: ignore[union-attr]
+    for precision in ("bf16", "int8"):
+        assert nlpseq.load(trained["lm"], precision=precision).generate("a", length=3)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

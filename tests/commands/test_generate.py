@@ -143,13 +143,14 @@ def test_a_model_of_another_task_is_refused(nlpseq: Run, other_task: Path) -> No
     assert "is a classifier, a language model is needed" in done.stderr
 
 
-def test_the_precision_is_that_of_the_models_numbers(nlpseq: Run, model_path: Path) -> None:
+@pytest.mark.parametrize("narrow", ["bf16", "int8"])
+def test_the_precision_is_that_of_the_models_numbers(narrow: str, nlpseq: Run, model_path: Path) -> None:
     def log_probability(precision: str) -> float:
         flags = ["--length", "20", "--random-seed", "1", "--precision", precision, "--json"]
         done = nlpseq("generate", "-m", str(model_path), "--seed", "the cat", "--top-k", "1", *flags)
         assert done.exit_code == 0, done.stderr
         return float(json.loads(done.stdout)["log_probability"])
 
-    exact, rounded = log_probability("fp32"), log_probability("bf16")
+    exact, rounded = log_probability("fp32"), log_probability(narrow)
     assert rounded != exact
     assert rounded == pytest.approx(exact, rel=0.05)

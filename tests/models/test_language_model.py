@@ -136,17 +136,6 @@ def test_a_stepper_can_go_on_with_some_of_its_texts(form: str, kept: list[int], 
     assert_close(stepper.predict(), _predict(weights, options, chosen)[0][-1], "float32")
 
 
-def test_weights_are_rounded_as_torch_rounds_them() -> None:
-    generator = np.random.default_rng(5)
-    matrix = (generator.normal(size=(50, 40)) * 10.0 ** generator.integers(-30, 30, (50, 40))).astype(np.float32)
-    matrix[0, :4] = [1 + 2.0**-8, 1 + 3 * 2.0**-8, 0.0, -1 - 2.0**-8]  # ties, which go to the even one
-    weights = {"matrix": matrix, "bias": matrix[1]}
-    found = lm.rounded(weights, "bf16")
-    assert (found["matrix"] == torch.from_numpy(matrix).bfloat16().float().numpy()).all()
-    assert (found["bias"] == weights["bias"]).all()
-    assert lm.rounded(weights, "fp32") is weights
-
-
 @pytest.mark.parametrize("kind", [np.int32, np.uint16])
 def test_the_type_of_the_ids_does_not_matter(kind: type, assert_close: Close) -> None:
     options = _options(ngrams=4, ngram_buckets=5000)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from nlpseq.models.storage import FORMATS, pack, unpack
+from nlpseq.models.storage import FORMATS, pack, rounded, unpack
 
 
 def _weights() -> dict[str, np.ndarray]:
@@ -68,6 +68,24 @@ def test_bf16_rounds_matrices_as_torch_does() -> None:
     found = unpack(*pack({"matrix": values, "vector": values[0]}, "bf16"))
     assert np.array_equal(found["matrix"], torch.from_numpy(values).bfloat16().float().numpy())
     assert np.array_equal(found["vector"], values[0])
+
+
+def test_weights_are_rounded_as_torch_rounds_them() -> None:
+    generator = np.random.default_rng(5)
+    matrix = (generator.normal(size=(50, 40)) * 10.0 ** generator.integers(-30, 30, (50, 40))).astype(np.float32)
+    matrix[0, :4] = [1 + 2.0**-8, 1 + 3 * 2.0**-8, 0.0, -1 - 2.0**-8]  # ties, which go to the even one
+    weights = {"matrix": matrix, "bias": matrix[1]}
+    found = rounded(weights, "bf16")
+    assert (found["matrix"] == torch.from_numpy(matrix).bfloat16().float().numpy()).all()
+    assert (found["bias"] == weights["bias"]).all()
+    assert (rounded(weights, "fp32")["matrix"] == matrix).all()
+
+
+def test_rounding_twice_is_rounding_once() -> None:
+    for number_format in FORMATS:
+        once = rounded(_weights(), number_format)
+        for name, values in rounded(once, number_format).items():
+            assert values.tobytes() == once[name].tobytes(), (number_format, name)
 
 
 @pytest.mark.parametrize("columns", [1, 7, 8, 9])

@@ -12,12 +12,13 @@ import pytest
 
 from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.cells.unroll import advance, project_inputs, zero_state
-from nlpseq.models import language_model
+from nlpseq.models import language_model, storage
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.stepper import Stepper
 from nlpseq.native import extension, recurrence
+from nlpseq.native.compact import describe_matrix, upper_halves, whole_numbers
 from nlpseq.native.extension import Unavailable
-from nlpseq.native.stack import NativeLinear, NativeStack, upper_halves
+from nlpseq.native.stack import NativeLinear, NativeStack
 
 Close = Callable[..., None]
 
@@ -49,7 +50,7 @@ def _layers(cell: Any, normalised: bool, depth: int = 2) -> list[LayerWeights]:
 
 def _rounded(weights: LayerWeights, precision: str) -> LayerWeights:
     named = {name: value for name, value in weights._asdict().items() if value is not None}
-    return weights._replace(**language_model.rounded(named, precision))
+    return weights._replace(**storage.rounded(named, precision))
 
 
 # A normalised product is not the sum of two, so nothing asks for both there.
@@ -57,7 +58,7 @@ FIRST_LAYERS = [(False, "product"), (False, "inputs"), (False, "both"), (True, "
 
 
 @pytest.mark.parametrize(("normalised", "given"), FIRST_LAYERS)
-@pytest.mark.parametrize(("zoneout", "precision"), [(0.0, "fp32"), (0.3, "fp32"), (0.3, "bf16")])
+@pytest.mark.parametrize(("zoneout", "precision"), [(0.0, "fp32"), (0.3, "fp32"), (0.3, "bf16"), (0.3, "int8")])
 @pytest.mark.parametrize("name", recurrence.CELLS)
 def test_the_step_is_the_cells(
     name: str, zoneout: float, precision: str, normalised: bool, given: str, assert_close: Close
@@ -82,21 +83,99 @@ def test_the_step_is_the_cells(
             states[depth] = advance(cell, weights, product, states[depth], zoneout)
     for found, expected in zip(native.states, states, strict=True):
         for field in expected._fields:
-            assert_close(getattr(found, field), getattr(expected, field), "float32", field)
+            if precision == "int8":  # the step rounds what it multiplies to 16 bits
+                np.testing.assert_allclose(getattr(found, field), getattr(expected, field), atol=4e-4)
+            else:
+                assert_close(getattr(found, field), getattr(expected, field), "float32", field)
     assert (native.hidden == native.states[-1].hidden).all()
 
 
+SHAPES = [(1, 1), (3, 5), (7, 16), (6, 65), (1030, 517), (9, 2049), (5, 40_000), (33_001, 64)]
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (7, 16), (1030, 517), (5, 40_000), (33_001, 64)])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_a_product_is_that_of_float64(shape: tuple[int, int], precision: str) -> None:
     generator = np.random.default_rng(3)
     drawn = {"weight": shape, "bias": shape[:1], "inputs": (1, shape[1])}
     arrays = {name: generator.normal(size=size).astype(np.float32) for name, size in drawn.items()}
-    arrays["weight"] = language_model.rounded({"weight": arrays["weight"]}, precision)["weight"]
+    arrays["weight"] = storage.rounded({"weight": arrays["weight"]}, precision)["weight"]
     linear = NativeLinear(**arrays)
     linear.apply()
     weight, bias, inputs = (array.astype(np.float64) for array in arrays.values())
     assert abs(linear.outputs - (inputs @ weight.T + bias)).max() < 1e-5 * shape[1] ** 0.5
+
+
+def _int8_matrix(*shape: int) -> np.ndarray:
+    drawn = np.random.default_rng(5).normal(size=shape).astype(np.float32)
+    return storage.rounded({"weight": drawn}, "int8")["weight"]
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape[1] >= 8])
+def test_a_product_of_int8_is_off_by_the_rounding_of_its_input_at_most(shape: tuple[int, int]) -> None:
+    generator = np.random.default_rng(3)
+    weight, bias, inputs = _int8_matrix(*shape), generator.normal(size=shape[0]), generator.normal(size=(1, shape[1]))
+    linear = NativeLinear(weight, bias.astype(np.float32), inputs.astype(np.float32))
+    linear.apply()
+    unit = abs(inputs).max() / 32767
+    most = abs(weight).sum(1, dtype=np.float64) * unit / 2
+    expected = inputs @ weight.T.astype(np.float64) + bias
+    error = abs(linear.outputs - expected)[0]
+    assert (error <= 1.001 * most + 1e-6 * (1 + abs(expected[0]))).all()
+    assert np.sqrt((error**2).mean()) < unit * shape[1] ** 0.5  # errors of single numbers cancel out
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (6, 65), (103, 517), (9, 2049), (5, 40_000), (3, 70_000)])
+@pytest.mark.parametrize("extreme", [False, True])
+def test_a_product_of_int8_with_whole_numbers_is_exact(shape: tuple[int, int], extreme: bool) -> None:
+    """Sums of the largest numbers do not overflow, and no column is left out."""
+    generator = np.random.default_rng(6)
+    whole, inputs = generator.integers(-127, 128, shape), generator.integers(-32767, 32768, (1, shape[1]))
+    if extreme:
+        whole[:], inputs[:] = np.where(np.arange(shape[0]) % 2, 127, -127)[:, None], 32767
+    whole[:, 0], inputs[0, -1] = 127, 32767
+    scales = 2.0 ** generator.integers(-9, 3, (shape[0], 1)) * 1.5
+    linear = NativeLinear((whole * scales).astype(np.float32), None, inputs.astype(np.float32))
+    linear.apply()
+    expected = (whole @ inputs[0]) * scales[:, 0]
+    assert (abs(linear.outputs[0] - expected) <= 3e-7 * abs(expected)).all()
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (4, 300)])
+def test_inputs_of_int8_that_are_not_finite_or_tiny(shape: tuple[int, int]) -> None:
+    bias = np.arange(shape[0], dtype=np.float32)
+    for value in (np.nan, np.inf, -np.inf):
+        inputs = np.ones((1, shape[1]), np.float32)
+        inputs[0, -1] = value
+        linear = NativeLinear(_int8_matrix(*shape), bias, inputs)
+        linear.apply()
+        assert np.isnan(linear.outputs).all()
+    for value in (0.0, 1e-40, -1e-38):
+        linear = NativeLinear(_int8_matrix(*shape), bias, np.full((1, shape[1]), value, np.float32))
+        linear.apply()
+        assert abs(linear.outputs - bias).max() < 1e-30
+
+
+def test_numbers_of_int8_are_found_in_floats() -> None:
+    weight = _int8_matrix(40, 33)
+    weight[7] = 0  # a row that a file does not hold
+    found = whole_numbers(weight)
+    assert found is not None
+    whole, scales = found
+    assert whole.dtype == np.int8
+    assert (whole * scales[:, None].astype(np.float64) == weight).all()
+    for row, column, value in ((39, 32, weight[39, 32] * 1.001), (0, 0, np.nan), (3, 1, np.inf)):
+        changed = weight.copy()
+        changed[row, column] = value
+        assert whole_numbers(changed) is None
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("fp32", 32), ("bf16", 16), ("int8", 8)])
+def test_a_matrix_is_kept_in_the_bits_that_it_needs(precision: str, bits: int) -> None:
+    drawn = np.random.default_rng(5).normal(size=(30, 20)).astype(np.float32)
+    kept, matrix = describe_matrix(storage.rounded({"weight": drawn}, precision)["weight"])
+    assert (matrix.rows, matrix.columns, matrix.bits) == (30, 20, bits)
+    assert kept[0].itemsize == bits // 8
 
 
 def test_only_what_loses_nothing_is_kept_in_16_bits() -> None:
@@ -138,8 +217,9 @@ def _weights() -> tuple[dict[str, np.ndarray], LanguageModelOptions]:
     return language_model.initial_weights(options, 256, 1), options
 
 
-def _follow(tokens: list[int]) -> np.ndarray:
-    stepper = Stepper(*_weights())
+def _follow(tokens: list[int], precision: str = "fp32") -> np.ndarray:
+    weights, options = _weights()
+    stepper = Stepper(storage.rounded(weights, precision), options)
     for token in tokens:
         stepper.advance([token])
     return stepper.predict()
@@ -163,8 +243,11 @@ def test_a_forked_process_works_without_the_helpers() -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_without_the_library_numpy_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    native = _follow([5, 6, 5])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 1e-5), ("int8", 1e-3)])
+def test_without_the_library_numpy_does_the_work(
+    precision: str, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native = _follow([5, 6, 5], precision)
 
     def missing() -> Any:
         raise Unavailable("it was not compiled")
@@ -172,7 +255,7 @@ def test_without_the_library_numpy_does_the_work(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv(extension.SETTING)
     monkeypatch.setattr(extension, "load_library", missing)
     monkeypatch.setattr(extension, "available_sets", missing)
-    assert abs(_follow([5, 6, 5]) - native).max() < 1e-5
+    assert abs(_follow([5, 6, 5], precision) - native).max() < tolerance
     assert extension.describe() == "NumPy (it was not compiled)"
 
 

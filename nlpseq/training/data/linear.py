@@ -2,8 +2,8 @@
 
 It is a support vector machine for each label (LIBLINEAR, by scikit-learn), whose n-grams may be weighed by evidence, or
 on few texts a multinomial logistic regression; which, and how much errors cost, is chosen by the loss of the validation
-texts. Fitting takes seconds, and its result depends on the texts alone. Weights are rounded to 8 significant bits, which
-changes no accuracy and halves the model file.
+texts. Fitting takes seconds, and its result depends on the texts alone. Weights are rounded to 8 significant bits,
+which changes no accuracy and halves them in the model file.
 
 The n-grams of the training texts are in memory while it is fitted, 12 bytes for each different one of a text. A corpus
 with more than MOST_NGRAMS of them is read without the parts of words, then one text in two, three and so on.
