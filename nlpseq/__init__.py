@@ -54,8 +54,8 @@ def load(
 ) -> LanguageModel | Classifier | Translator:
     """Load a model from its run folder or model file, or a bundled model by its name, such as `stories`.
 
-    Several paths are translators that translate together. `device` is `cpu` or `cuda`; with `precision="bf16"` a
-    language model's matrices are rounded, which halves the bytes that each token reads.
+    Several paths are translators that translate together. `device` is `cpu` or `cuda`; with `precision="bf16"` or
+    "int8" a language model's matrices are rounded, which halves or quarters the bytes that each token reads.
 
     Raises ModelFileError if the file is missing, damaged, foreign or newer, BackendError if there is no such device,
     and OptionError for options that are not for the model's task.

@@ -31,7 +31,7 @@ class Vocabulary:
         """`keys` [F] ascend; `idf` [F] are their weights."""
         self.kind, self.keys, self.idf = kind, keys, idf
 
-    def weigh(self, found: NGrams, texts: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    def weigh(self, found: NGrams, texts: int) -> tuple[NDArray[np.int32], NDArray[np.int64], Floats]:
         """The known n-grams of a number of texts: the text, the index in the vocabulary, and the TF-IDF weight."""
         known, indices = self.look_up(found.keys)
         owner, counts = found.texts[known], found.counts[known]

@@ -39,9 +39,9 @@ Numbers = NDArray[np.int64]
 class NGrams(NamedTuple):
     """The different n-grams of some texts."""
 
-    texts: Numbers  # [M] index of the text, ascending
+    texts: NDArray[np.int32]  # [M] index of the text, ascending
     keys: NDArray[np.uint32]  # [M] ascending within a text
-    counts: Numbers  # [M] how often the text has the n-gram
+    counts: NDArray[np.int32]  # [M] how often the text has the n-gram
 
 
 class Spans(NamedTuple):
@@ -61,7 +61,7 @@ def count_ngrams(texts: Sequence[str], kind: str) -> NGrams:
     firsts = np.flatnonzero(np.append(True, cells[1:] != cells[:-1])[: len(cells)])
     counts = np.diff(firsts, append=len(cells))
     cells = cells[firsts]
-    return NGrams((cells >> np.uint64(32)).astype(np.int64), cells.astype(np.uint32), counts)
+    return NGrams((cells >> np.uint64(32)).astype(np.int32), cells.astype(np.uint32), counts.astype(np.int32))
 
 
 def locate_ngrams(text: str, kind: str) -> Spans:

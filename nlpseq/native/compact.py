@@ -84,7 +84,11 @@ def pack_whole_numbers(whole: np.ndarray) -> np.ndarray:
     lines = -(-columns // LINE)
     filled = np.zeros((rows, lines * LINE), np.int8)
     filled[:, :columns] = whole
-    return np.ascontiguousarray(filled.reshape(rows, lines, 2, LINE // 2).swapaxes(2, 3)).reshape(rows, -1)
+    halves = filled.view(np.uint8).reshape(rows, lines, 2, LINE // 2)
+    words = halves[:, :, 1].astype(np.uint16)
+    words <<= 8
+    words |= halves[:, :, 0]
+    return words.reshape(rows, -1).view(np.int8)
 
 
 def address(array: np.ndarray) -> int:

@@ -60,9 +60,10 @@ class DecodeTiming:
 
 
 def load_weights(path: Path | None, precision: str) -> tuple[dict[str, np.ndarray], LanguageModelOptions]:
-    """Weights in a precision, a number format of storage.py, and options: of the model at `path`, or of RANDOM_MODEL for None.
+    """Weights and options of the model at `path`, or of RANDOM_MODEL for None.
 
-    Random weights are as fast as trained ones. Raises ModelFileError as `load_model` does.
+    Matrices are rounded to `precision`, a number format of storage.py. Random weights are as fast as trained ones.
+    Raises ModelFileError as `load_model` does.
     """
     if path is None:
         options = RANDOM_MODEL

@@ -93,6 +93,7 @@ FLAGS = _table(
         "cpu no-gpu no-cuda": ("--device cpu",),
         "fp16 half amp mixed-precision": ("--precision fp16", "--precision bf16"),
         "bf16": ("--precision bf16",),
+        "int8 quantise quantize quantisation quantization": ("--precision int8", "--store int8"),
         "fp32": ("--precision fp32",),
         "j jobs n-jobs thread threads num-threads workers num-workers": ("NLPSEQ_THREADS=",),
         "s silent no-progress": ("--quiet",),

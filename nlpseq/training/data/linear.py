@@ -133,7 +133,9 @@ def _weighed(train: Examples, kind: str, count: int) -> tuple[Vocabulary, Any]:
     counted = [(count_ngrams(portion, kind), len(portion)) for portion in portions(train.texts())]
     vocabulary = _vocabulary([found for found, _ in counted], len(train.labels), kind, count)
     starts, indices, values = [np.zeros(1, np.int64)], [], []
-    for found, texts in counted:
+    counted.reverse()
+    while counted:
+        found, texts = counted.pop()
         owner, rows, weights = vocabulary.weigh(found, texts)
         starts.append(starts[-1][-1] + np.bincount(owner, minlength=texts).cumsum())
         indices.append(rows.astype(np.int32))
