@@ -30,7 +30,7 @@ models: $(INSTALLED)
 		--out $(RUNS)/stories --overwrite
 	$(BIN)/nlpseq train translation english-german --steps 1500 --hidden-size 192 --vocab-size 1024 --store int8 \
 		--out $(RUNS)/english-german --overwrite
-	$(BIN)/nlpseq train sentiment reviews --steps 1000 --store int8 --out $(RUNS)/reviews --overwrite
+	$(BIN)/nlpseq train sentiment reviews --steps 1000 --linear none --store int8 --out $(RUNS)/reviews --overwrite
 	mkdir -p $(BUNDLED)
 	for model in stories english-german reviews; do \
 		cp $(RUNS)/$$model/model.safetensors $(BUNDLED)/$$model.safetensors || exit 1; done

@@ -17,7 +17,7 @@ from nlpseq.evaluation.label_scores import fit_temperature, mean_loss
 from nlpseq.evaluation.label_set_scores import fit_set_temperature, set_loss
 
 EXPECTED = (0.2, 0.9)  # of the shares that would be best for each model alone
-PENALTY = 3.0  # nats, for a share that is wrong by a factor of e
+PENALTY = 1.0  # nats, for a share that is wrong by a factor of e
 
 Values = NDArray[Any]  # floats
 

@@ -139,7 +139,7 @@ def complete_translator(
     _refuse_useless_drop(model, training)
     dropout = 0.3 if training.dropout is None else training.dropout
     batch = training.batch_size or max(1, min(64, pairs // 20), min(128, pairs // 200))
-    rate = 2e-3 * max(1.0, batch / 64) ** 0.5
+    rate = 3e-3 * max(1.0, batch / 64) ** 0.5
     hidden = model.hidden_size or TranslatorOptions.hidden_size or 0
     model = replace(model, hidden_size=hidden, embedding_size=model.embedding_size or min(hidden, LARGEST_EMBEDDING))
     training = replace(

@@ -106,6 +106,8 @@ class LanguageModelTraining(SoftTargetTraining):
 class TranslationTraining(TrainingOptions):
     """The training options of a translator."""
 
+    anneal: float = option(0.5, "fraction of the run over which the learning rate falls to zero", minimum=0, maximum=1)
+
     label_smoothing: float = option(
         0.1, "probability of each target that is spread over the vocabulary", minimum=0, below=1
     )
