@@ -127,4 +127,4 @@ def _check_limits(name: str, value: Any, limits: dict[str, float | None]) -> Non
 
 def _as_fraction(name: str, value: float, limit: float) -> str:
     """A hint with a fraction if its limit is 1 and the value looks like a percentage, or an empty one."""
-    return f"{flag(name)} {value / 100:g}" if limit == 1 and 2 <= value <= 100 else ""
+    return f"{flag(name)} {value / 100:g}" if limit == 1 and 5 <= value <= 100 else ""

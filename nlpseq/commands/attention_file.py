@@ -33,7 +33,7 @@ class AttentionFile:
         self.lines = self.aligned = 0  # the number of lines, and of those with an alignment
         self.drawn: list[Alignment] = []
         if path is not None:
-            output.check_target(path, "--attention", (".jsonl", ".json", ".svg"))
+            output.check_target(path, "--attention", (".jsonl", ".json", ".svg"), "attention")
             self.temporary = path.with_name(f".{path.name}.{os.getpid()}")
             self.file: IO[str] | None = None
 

@@ -118,7 +118,7 @@ def cells(
     CUDA graphs.
     """
     if plot is not None:
-        output.check_target(plot, "--plot", (".svg",))
+        output.check_target(plot, "--plot", (".svg",), "times")
     plan = Plan(
         cells=cell or DEFAULT_CELLS,
         shapes=[parse_shape(text) for text in shape] if shape else default_shapes(device),

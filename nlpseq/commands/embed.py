@@ -62,14 +62,15 @@ def embed(
     with ArrayWriter(output_file, np.float32, embedder.size, "--output") as file:
         rows = replace(answers, as_line=_no_line, seen=lambda found: file.append(embedder.rows(found)))
         filter_texts(rows, source, lines, quiet=quiet, processes=processes, silent=True)
-    output.note(f"note: {output_file} has {file.count:,} vectors of {embedder.size:,} values", quiet=quiet)
+    vectors_in_words = "1 vector" if file.count == 1 else f"{file.count:,} vectors"
+    output.note(f"note: {output_file} has {vectors_in_words} of {embedder.size:,} values", quiet=quiet)
 
 
 def _check_output(path: Path, lines: LineOptions) -> None:
     """Raises OptionError or RunError if the vectors cannot be written to a file."""
     if lines.objects_out:
         raise OptionError("output and json", "exclude each other: a .npy file has no objects", "--output FILE.npy")
-    output.check_target(path, "--output", (".npy",))
+    output.check_target(path, "--output", (".npy",), "vectors")
 
 
 def _no_line(number: int, vector: TextVector | None) -> str:

@@ -49,10 +49,11 @@ from nlpseq.tasks import CLASSIFIER, COMMANDS, LANGUAGE_MODEL, TRANSLATOR, Task
 from nlpseq.text import beginnings
 from nlpseq.text.checks.corpus import corpus_kind
 from nlpseq.text.compression import format_suffix
+from nlpseq.text.display import display_width, shortened
 from nlpseq.text.readers import FORMATS
 
 MOST_MISTAKES = 12  # that are listed if the table of all of them is too wide
-LONGEST_SHOWN = 32  # characters of a label
+LONGEST_SHOWN = 32  # columns that a label takes on the screen
 
 app = application("How good a model is on a text.")
 
@@ -212,7 +213,7 @@ def _write_lines(path: Path, report: Report | ClassifierReport, *, baseline: boo
         tables.append(baseline_lines(report.scores, _baselines(report)))
     if isinstance(report, ClassifierReport):
         confusions = _set_lines(report) if report.several else output.table_lines(_by_label(report, confusions=True))
-        if report.several or max(map(len, confusions)) <= WIDTH:
+        if report.several or max(map(display_width, confusions)) <= WIDTH:
             tables.append(confusions)
         else:
             tables += [output.table_lines(_by_label(report, confusions=False)), _mistakes(report)]
@@ -256,4 +257,4 @@ def _mistakes(report: ClassifierReport) -> list[str]:
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= LONGEST_SHOWN else label[: LONGEST_SHOWN - 2] + ".."
+    return shortened(label, LONGEST_SHOWN)

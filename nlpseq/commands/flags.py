@@ -32,6 +32,7 @@ from nlpseq.commands.settings.declared import declare
 from nlpseq.commands.settings.defaults import CONFIG, naming_places
 from nlpseq.errors import OptionError
 from nlpseq.options import flag
+from nlpseq.text.display import quoted
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -119,7 +120,7 @@ def read_columns(text: str | None) -> tuple[str, str] | None:
     first, comma, second = text.partition(",")
     if not (first and comma and second) or "," in second:
         raise OptionError(
-            "--columns", f"must be two names or numbers with a comma between them, was {text!r}", "--columns 1,2"
+            "--columns", f"must be two names or numbers with a comma between them, was {quoted(text)}", "--columns 1,2"
         )
     return first, second
 

@@ -28,6 +28,7 @@ from nlpseq.models import translator
 from nlpseq.models.model_file import load_model
 from nlpseq.models.model_path import BUNDLED
 from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TRANSLATOR
+from nlpseq.text.display import quoted
 
 
 class InspectGroup(Group):
@@ -133,19 +134,19 @@ def words(
       nlpseq inspect words review.txt
     """
     if page is not None:
-        output.check_target(page, "--html", (".html", ".htm"))
+        output.check_target(page, "--html", (".html", ".htm"), "words")
     text = one_text(text, "nlpseq inspect words", "a dull film")
     explained = explain(TextClassifier.load(chosen_model(model, CLASSIFIER, quiet=False)), text, label)
     if page is not None:
         replace_file(page, to_html(explained.words, explained.label, explained.probability).encode("utf-8", "replace"))
-        output.note(f"note: {page} shows the words for the label {explained.label!r}")
+        output.note(f"note: {page} shows the words for the label {quoted(explained.label)}")
     if json:
         output.write_json({**explained._asdict(), "words": words_to_json(explained.words)})
     elif output.shows_colour(sys.stdout):
         output.write_text(f"{explained.label} {explained.probability:.1%}\n{colour(explained.words)}\n")
     elif page is None:
         output.note(
-            f"note: weights for the label {explained.label!r}, which has a probability of {explained.probability:.1%}"
+            f"note: weights for the label {quoted(explained.label)}, which has a probability of {explained.probability:.1%}"
         )
         rows = (
             (word.text.strip(), f"{word.weight:+.4f}", word.attention) for word in explained.words if word.text.strip()

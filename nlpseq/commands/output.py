@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from codecs import getincrementaldecoder
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from time import monotonic
 from typing import Any
 
 from nlpseq.errors import OptionError, RunError
+from nlpseq.text.display import display_width, padded, quoted
+from nlpseq.text.display import printable as printable
 from nlpseq.text.lines import write_bytes
 
 RED, BOLD = "31", "1"
@@ -64,8 +67,8 @@ def write_table(rows: Sequence[Sequence[object]]) -> None:
 def table_lines(rows: Sequence[Sequence[object]]) -> list[str]:
     """The lines of a table: rows in columns, two spaces apart."""
     cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column), default=0) for column in zip(*cells, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+    widths = [max(map(display_width, column), default=0) for column in zip(*cells, strict=True)]
+    return ["  ".join(map(padded, row, widths)).rstrip() for row in cells]
 
 
 def write_lines(lines: Sequence[str]) -> None:
@@ -127,17 +130,20 @@ def keep_standard_error_open() -> None:
             os.close(null)
 
 
-def check_target(path: Path, flag: str, suffixes: tuple[str, ...]) -> None:
-    """Raises OptionError or RunError if no file can be written to `path`; writes none."""
+def check_target(path: Path, flag: str, suffixes: tuple[str, ...], usual: str = "new") -> None:
+    """Raises OptionError or RunError if no file can be written to `path`; writes none.
+
+    `usual` is the name in hints, without its suffix, if `path` is not a name: a folder, or `-`.
+    """
     import tempfile
 
     names = " or ".join(suffixes)
     if path.suffix.lower() not in suffixes:
-        raise OptionError(
-            flag, f"must be a name that ends in {names}, was {str(path)!r}", f"{flag} {path.stem}{suffixes[0]}"
-        )
+        is_name = any(map(str.isalnum, path.stem)) and not path.stem.startswith("-")
+        hint = f"{flag} {shlex.quote((path.stem if is_name else usual) + suffixes[0])}"
+        raise OptionError(flag, f"must be a name that ends in {names}, was {quoted(str(path))}", hint)
     if path.is_dir():
-        raise RunError(str(path), "is a folder, not a file", f"{flag} {path / ('new' + suffixes[0])}")
+        raise RunError(str(path), "is a folder, not a file", f"{flag} {shlex.quote(str(path / (usual + suffixes[0])))}")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -166,15 +172,6 @@ def shows_colour(stream: Any) -> bool:
 def heading(text: str) -> str:
     """A heading of a help text on standard output."""
     return styled(text, BOLD, sys.stdout)
-
-
-def printable(text: str) -> str:
-    """The text in one line, with control characters escaped."""
-    return "".join(character if character.isprintable() else _escaped(character) for character in text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def _say(line: str) -> None:

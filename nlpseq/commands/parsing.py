@@ -22,6 +22,7 @@ from nlpseq.commands.help.usage import UsageError, check_dashes, did_you_mean, e
 from nlpseq.commands.settings.declared import Declared
 from nlpseq.commands.settings.defaults import set_arguments, set_defaults
 from nlpseq.errors import OptionError
+from nlpseq.text.display import quoted
 
 WHOLE = re.compile(r"([+-]?\d+)(?:\.(\d*))?[eE]\+?(\d{1,2})")  # 1e3, 1.5e3
 
@@ -56,15 +57,17 @@ class ValueParser:
             converted = whole_number(value) if kind is int else kind(value)
         except ValueError:
             name = {int: "a whole number", float: "a number"}.get(kind, f"a {kind.__name__}")
-            raise OptionError(label(param), f"must be {name}, was {value!r}") from None
+            raise OptionError(label(param), f"must be {name}, was {quoted(value)}") from None
         if param.min is not None and converted < param.min:
             raise OptionError(label(param), f"must be at least {param.min}, was {value}")
+        if param.max is not None and converted > param.max:
+            raise OptionError(label(param), f"must be at most {param.max}, was {value}", f"{label(param)} {param.max}")
         return converted
 
     def _choose(self, choices: tuple[str, ...], value: str, param: Any) -> str:
         if value in choices:
             return value
-        what = f"must be one of {', '.join(choices)}, was {value!r}"
+        what = f"must be one of {', '.join(choices)}, was {quoted(value)}"
         raise OptionError(label(param), what, did_you_mean(value, choices))
 
 

@@ -75,7 +75,7 @@ def _row(run: RunFacts) -> tuple[str, ...]:
     size = "-" if run.size is None else _bytes(run.size)
     score = run.fault if run.state == DAMAGED else _score(run)
     cells = (shlex.quote(str(run.path)), run.task or "-", " ".join(run.corpus) or "-", _steps(run), score, size, date)
-    return tuple("".join(letter if letter.isprintable() else "?" for letter in cell) for cell in cells)
+    return tuple("".join(letter if is_shown(letter) else "?" for letter in cell) for cell in cells)
 
 
 def _steps(run: RunFacts) -> str:

@@ -28,6 +28,7 @@ from nlpseq.models.model_file import Model, Origin, load_again
 from nlpseq.native.layer import unroll, workers
 from nlpseq.native.matrix import PackedMatrix
 from nlpseq.options import check, option
+from nlpseq.text.display import quoted
 from nlpseq.text.lines import OK
 from nlpseq.text.padding import Ids, side_by_side, together
 from nlpseq.workers import in_order
@@ -61,7 +62,7 @@ class AbstentionOptions:
     def __post_init__(self) -> None:
         check(self)
         if self.abstain is not None and (not self.abstain.strip() or "\t" in self.abstain or "\n" in self.abstain):
-            raise OptionError("abstain", f"must be a word without tabs, was {self.abstain!r}", "--abstain unsure")
+            raise OptionError("abstain", f"must be a word without tabs, was {quoted(self.abstain)}", "--abstain unsure")
 
     def check_labels(self, labels: Sequence[str], *, several: bool = False) -> None:
         """Raises OptionError if the word for abstaining is itself a label, or has no effect.
@@ -74,7 +75,7 @@ class AbstentionOptions:
         word = self.abstain if several else (self.abstain or UNSURE) if self.threshold else None
         if word in labels:
             other = next(word for word in (UNSURE, "abstained", "?") if word not in labels)
-            raise OptionError("abstain", f"must not be a label of the model, was {word!r}", f"--abstain {other!r}")
+            raise OptionError("abstain", f"must not be a label of the model, was {quoted(word)}", f"--abstain {quoted(other)}")
 
 
 class Decision(NamedTuple):

@@ -26,6 +26,14 @@ from nlpseq.text.tables.labelled import has_no_spaces
 from nlpseq.text.tables.parallel import Pairs
 
 LONG = 500  # sentences: a note says how many are translated
+UNSPACED = (  # first and last characters of scripts without spaces between words
+    ("\u0e00", "\u0eff"),  # Thai, Lao
+    ("\u0f00", "\u109f"),  # Tibetan, Burmese
+    ("\u1780", "\u17ff"),  # Khmer
+    ("\u3040", "\u30ff"),  # kana
+    ("\u3400", "\u9fff"),  # Chinese
+    ("\U00020000", "\U0003ffff"),  # rare characters of Chinese
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +81,13 @@ def suited_tokens(references: Sequence[str]) -> str:
         return "zh"
     short = sum(len(reference.split()) < 4 for reference in references)
     return "char" if kana or has_no_spaces(references) or 2 * short >= len(references) else "13a"
+
+
+def is_unspaced(references: Sequence[str]) -> bool:
+    """Whether most letters of texts are of a script without spaces between words."""
+    letters = [character for reference in references for character in reference if character.isalpha()]
+    unspaced = sum(any(first <= character <= last for first, last in UNSPACED) for character in letters)
+    return 2 * unspaced > len(letters)
 
 
 def reference_scores(
@@ -151,7 +166,7 @@ def translator_scores(
         note(f"{missing} of {len(translations):,} sources are too long and have no translation")
     texts = [best[0].text if best else "" for best in translations]
     suited = suited_tokens(pairs[0].targets)
-    if bleu.bleu_tokens == BleuOptions().bleu_tokens != suited:
+    if bleu.bleu_tokens == BleuOptions().bleu_tokens != suited and is_unspaced(pairs[0].targets):
         note(f"BLEU of such texts is usually counted with --bleu-tokens {suited}, here with {bleu.bleu_tokens}")
     scores = reference_scores(texts, [reference.targets for reference in pairs], bleu)
     if len(models) > 1:

@@ -27,6 +27,7 @@ from nlpseq.insight.ngrams import weigh_characters
 from nlpseq.models import classifier, pooling
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.linear import network_weights
+from nlpseq.text.display import quoted
 from nlpseq.text.tokenisers import Tokeniser
 
 FOR, AGAINST = (26, 127, 55), (207, 34, 46)  # colours, red green blue
@@ -69,7 +70,7 @@ def explain(classifier: TextClassifier, text: str, label: str | None = None) -> 
     if label is not None and label not in classifier.labels:
         known = ", ".join(classifier.labels)
         near = get_close_matches(label, classifier.labels, 1) or classifier.labels
-        raise OptionError("label", f"must be one of {known}, was {label!r}", f"--label {near[0]}")
+        raise OptionError("label", f"must be one of {known}, was {quoted(label)}", f"--label {near[0]}")
     if not text.strip():
         raise OptionError("TEXT", "must not be blank", 'nlpseq inspect words "some words"')
     (decision,) = classifier.classify([text])

@@ -45,7 +45,7 @@ class ClassifierOptions(RecurrentOptions):
     """The options of a classifier."""
 
     cell: str = option("gru", "recurrent cell", choices=CELL_CHOICES)
-    hidden_size: int | None = option(64, "units in each layer, for any corpus", minimum=1, usual=True)
+    hidden_size: int | None = option(64, "units in each layer", minimum=1, usual=True)
     embedding_size: int | None = option(128, "size of a token's vector", minimum=1)
     bidirectional: bool | None = option(
         None, "read in both directions [default: yes, unless it starts from a language model]"

@@ -47,7 +47,7 @@ class TranslatorOptions(RecurrentOptions):
     """The options of a translator."""
 
     cell: str = option("gru", "recurrent cell", choices=CELL_CHOICES)
-    hidden_size: int | None = option(256, "units in each layer, for any corpus", minimum=1, usual=True)
+    hidden_size: int | None = option(256, "units in each layer", minimum=1, usual=True)
     embedding_size: int | None = option(
         None, "size of a token's vector [default: --hidden-size, at most 256]", minimum=1
     )

@@ -1,4 +1,4 @@
-"""The progress of a run, as its caller sees it: a record for each step. torch is not imported here."""
+"""The progress of a run, as its caller sees it: a record for each step; and times in words. torch is not imported here."""
 
 from __future__ import annotations
 
@@ -33,3 +33,10 @@ class Progress:
             "gradient_norm": self.gradient_norm,
             f"{self.unit}s_per_second": round(self.tokens_per_second, 1),
         }
+
+
+def duration(minutes: float) -> str:
+    """A time in words, in seconds if it is less than a minute: `4.7 seconds`, `1 minute`."""
+    number, unit = (minutes, "minute") if minutes >= 1 else (60 * minutes, "second")
+    shown = f"{round(number, 1):g}"
+    return f"{shown} {unit}" if shown == "1" else f"{shown} {unit}s"

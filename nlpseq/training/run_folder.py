@@ -59,8 +59,11 @@ class RunFolder:
         self.was_put_back = False  # whether the run is one that a new run replaced, but was never saved
         self._unlock: Callable[[], object] = bool
 
-    def check(self, *, resume: bool, overwrite: bool) -> None:
-        """Raises as `open` does, but for a folder that cannot be written; changes nothing."""
+    def check(self, *, resume: bool, overwrite: bool, resumable: bool = True) -> None:
+        """Raises as `open` does, but for a folder that cannot be written; changes nothing.
+
+        `resumable` says whether the command that fills the folder has --resume, which the hint then names.
+        """
         if resume and overwrite:
             raise OptionError("resume and overwrite", "are opposites: use one of them")
         has_state = self.unlabelled.exists() or any((folder / RESUME).exists() for folder in (self.path, self.previous))
@@ -73,7 +76,7 @@ class RunFolder:
                 reason, hint = "its state is gone", f"--init-from {self.path} --out FOLDER starts from its model"
             raise RunError(str(self.path), f"cannot be resumed: {reason}", hint)
         if used and not (resume or overwrite):
-            resuming = "--resume, " if has_state or was_never_saved else ""
+            resuming = "--resume, " if resumable and (has_state or was_never_saved) else ""
             raise RunError(str(self.path), "holds a run already", f"add {resuming}--overwrite or --out FOLDER")
         foreign = [name for name in (CONFIG, HISTORY, TOKENS) if (self.path / name).exists()]
         if foreign and not used:

@@ -12,6 +12,7 @@ import typer
 
 from nlpseq.errors import NlpseqError
 from nlpseq.tasks import TASKS
+from nlpseq.text.display import quoted
 from nlpseq.text.lines import has_unread
 
 UsageError: Any = typer.BadParameter.__base__  # Typer carries Click's under a private name
@@ -115,7 +116,7 @@ def no_command(context: Any, names: Iterable[str], args: Sequence[str]) -> Wrong
     """There is no command `args[0]` among the `names` of the group of `context`."""
     from nlpseq.commands.help.corrections import correct_command
 
-    path, what = context.command_path, f"there is no command {args[0]!r}"
+    path, what = context.command_path, f"there is no command {quoted(args[0])}"
     correction = correct_command(args, context)
     if correction is not None:
         return WrongUsage(path, f"{what}: {correction.words}", correction.line)

@@ -12,6 +12,7 @@ from nlpseq.commands.settings.declared import Declared
 from nlpseq.commands.settings.layers import Layer, Value, merged, placed, without_corpus
 from nlpseq.commands.settings.variables import misspelled, read_variables
 from nlpseq.errors import NlpseqError, OptionError
+from nlpseq.options import flag
 
 CONFIG, LIKE = "config", "like"  # the parameters that name a run file and a run
 KEY = "nlpseq.defaults"  # in the context of a command: its Layer
@@ -72,12 +73,22 @@ def set_arguments(context: Any, command: Declared, given: Collection[str]) -> No
 
 @contextmanager
 def naming_places(context: Any) -> Iterator[None]:
-    """Inside, an error about an option that a file or a variable set names that file or variable."""
+    """Inside, an error about an option names the file or variable that set it, or the flag that turned it off."""
     values: Mapping[str, Value] = context.meta.get(KEY, {})
     try:
         yield
     except NlpseqError as error:
-        told = placed(error, values)
+        told = placed(_as_turned_off(error, context), values)
         if told is error:
             raise
         raise told from error
+
+
+def _as_turned_off(error: NlpseqError, context: Any) -> NlpseqError:
+    """An error about an option that the command line turned off, with `--no-OPTION` as its place."""
+    source = context.get_parameter_source(error.where)
+    if not isinstance(error, OptionError) or source is None or source.name != "COMMANDLINE":
+        return error
+    if context.params.get(error.where) is not False:
+        return error
+    return OptionError(flag(error.where).replace("--", "--no-", 1), error.what, error.hint)

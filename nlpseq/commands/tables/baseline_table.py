@@ -12,6 +12,7 @@ from nlpseq.commands import output
 from nlpseq.commands.tables.score_table import WIDTH, broken
 from nlpseq.evaluation.floors.baseline import Baseline
 from nlpseq.evaluation.scores import Score
+from nlpseq.text.display import display_width
 
 
 def baseline_lines(scores: Sequence[Score], baselines: Sequence[Baseline]) -> list[str]:
@@ -24,7 +25,7 @@ def baseline_lines(scores: Sequence[Score], baselines: Sequence[Baseline]) -> li
     ]
     rows.insert(0, ("score", "unit", "model", *(baseline.name for baseline in baselines)))
     lines = output.table_lines(rows)
-    if max(map(len, lines)) > WIDTH:
+    if max(map(display_width, lines)) > WIDTH:
         lines = output.table_lines([(name, *others) for name, _, *others in rows])
     if signatures := [baseline.signature for baseline in baselines if baseline.signature]:
         lines += ["", "signatures of the baselines:" if len(signatures) > 1 else "signature of the baseline:"]

@@ -12,9 +12,11 @@ from typing import Any
 from nlpseq.commands.output import printable
 from nlpseq.commands.tables.score_table import INDENT, WIDTH, score_lines
 from nlpseq.evaluation.scores import Score
+from nlpseq.text.display import quoted
 
 TYPED = ("options", "training")  # sections whose values can be typed after a flag
 BUDGETS = ("epochs", "steps", "minutes")  # a run has one of them
+OF_LABELS = ("label", "text", "separator")  # what the columns of labelled texts are, if they have a separator
 UNSET = {  # by option: the words for a value that was left open
     "batch_size": "by batch_tokens",
     "columns": "by header",
@@ -66,8 +68,13 @@ def _rows(values: Mapping[str, str]) -> list[str]:
 
 def _spelled(name: str, value: Any, number: str) -> str:
     """A value in words; `number` is the format of whole numbers."""
-    if value is None or value == [None, None]:
+    if value is None or (isinstance(value, list) and value and not any(item is not None for item in value)):
         return UNSET.get(name, "not set")
+    if name == "columns" and len(value) == len(OF_LABELS):
+        return ", ".join(
+            f"{words} {UNSET[name] if item is None else quoted(item)}"
+            for words, item in zip(OF_LABELS, value, strict=True)
+        )
     if isinstance(value, list):
         return ", ".join(_spelled(name, item, number) for item in value)
     if isinstance(value, dict):

@@ -66,11 +66,14 @@ def evaluation_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _doubt(score: Mapping[str, Any]) -> list[str]:
-    """How far the accuracy would change with other texts."""
+    """How far the accuracy would change with other texts.
+
+    The standard error is that at Laplace's estimate (k + 1) / (n + 2), which is neither 0 nor 1 for any k of n texts.
+    """
     texts = score["parts"].get("texts")
     if score["name"] != "accuracy" or not texts:
         return []
-    fraction = score["value"] / 100
+    fraction = (score["value"] / 100 * texts + 1) / (texts + 2)
     error = 100 * math.sqrt(fraction * (1 - fraction) / texts)
     return [f"{texts:,.0f} texts: the standard error of an accuracy is {error:.1f} points"]
 

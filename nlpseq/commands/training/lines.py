@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlpseq.commands.output import printable
 from nlpseq.tasks import Task
+from nlpseq.text.display import quoted
 
 if TYPE_CHECKING:  # both import torch
     from nlpseq.training.progress import Progress
@@ -29,6 +30,7 @@ SCORES = (  # of a run, in its last line: the name, the words and the format
     ("perplexity", "perplexity", ".2f"),
     ("bits_per_byte", "bits per byte", ".4f"),
 )
+CRITERIA = {"micro-f1": "micro-F1", "macro-f1": "macro-F1"}  # values of --criterion whose names differ in messages
 MOST_NAMES = 3  # of corpora in the first line
 LONGEST_REASON = 120  # characters
 NOTHING_TRAINED = "stopped before the first step: nothing was trained"
@@ -58,7 +60,7 @@ class Sample:
 
     def line(self) -> str:
         """The sample in one line, control characters escaped."""
-        return f"  sample: none ({self.fault})" if self.text is None else f"  sample: {self.text!r}"
+        return f"  sample: none ({self.fault})" if self.text is None else f"  sample: {quoted(self.text)}"
 
 
 def draw_sample(run: TaskRun) -> Sample | None:
@@ -107,7 +109,7 @@ def training_loss(progress: Progress) -> str:
 def best_result(progress: Progress) -> str:
     """The result of a validation as the best so far: the score that the best model is chosen by."""
     if progress.score is not None:
-        return f"best {progress.criterion} {progress.score:.2f}"
+        return f"best {_criterion(progress)} {progress.score:.2f}"
     return f"best validation {progress.validation:.4f}"
 
 
@@ -126,8 +128,13 @@ def time_left(progress: Progress | None) -> str:
 
 
 def _validation(progress: Progress) -> str:
-    score = "" if progress.score is None else f"  {progress.criterion} {progress.score:.2f}"
+    score = "" if progress.score is None else f"  {_criterion(progress)} {progress.score:.2f}"
     return f"validation (quick) {progress.validation:.4f}{score}{' (best)' if progress.best else ''}"
+
+
+def _criterion(progress: Progress) -> str:
+    name = progress.criterion or ""
+    return CRITERIA.get(name, name)
 
 
 def _perplexity(loss: float) -> str:

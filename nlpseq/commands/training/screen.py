@@ -35,6 +35,10 @@ class Moments:
         self._last = now
         return True
 
+    def restart(self) -> None:
+        """Wait ten seconds from now."""
+        self._last = time.monotonic()
+
 
 class Screen:
     """Shows what is said, unless it is `quiet`, and no step."""
@@ -68,11 +72,16 @@ class Lines(Screen):
     def __init__(self) -> None:
         super().__init__(quiet=False)
         self._moments = Moments()
-        self._moments.passed()  # the first line of a run says what it reads
+        self._moments.restart()
+
+    def say(self, line: str) -> None:
+        """Write a line that stays; the next one about reading comes ten seconds later."""
+        super().say(line)
+        self._moments.restart()
 
     def read(self, work: str, done: int, total: int | None) -> None:
-        """A line every ten seconds."""
-        if self._moments.passed():
+        """A line after ten seconds without one, once something is read."""
+        if done and self._moments.passed():
             self.say(f"{output.printable(work)}: {lines.share_read(done, total)}")
 
     def train(self, progress: Progress, sample: lines.Sample | None, *, due: bool) -> None:

@@ -20,8 +20,9 @@ from nlpseq.text.checks.finding import (
     reading_notes,
 )
 from nlpseq.text.checks.label_counts import LONG_TEXT, MOST_COUNTED, EqualTexts, LabelCounts, Places, compare
+from nlpseq.text.display import quoted
 from nlpseq.text.progress import Watch, unwatched
-from nlpseq.text.tables.label_sets import counts_each
+from nlpseq.text.tables.label_sets import counts_each, several_in_one
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.labelled import add_labelled, label_names
 
@@ -60,7 +61,7 @@ def check_labelled(
 
 def _summary(texts: LabelCounts) -> Finding:
     counts = texts.counts.most_common()
-    shown = ", ".join(f"{label!r} {count:,} ({percentage(count, len(texts))})" for label, count in counts[:SHOWN])
+    shown = ", ".join(f"{quoted(label)} {count:,} ({percentage(count, len(texts))})" for label, count in counts[:SHOWN])
     more = f", and {len(counts) - SHOWN:,} more labels" if len(counts) > SHOWN else ""
     each = f", {counts_each(sum(texts.counts.values()), len(texts))}" if texts.several else ""
     return Finding("note", 0, f"{len(texts):,} texts, {texts.characters:,} characters{each}: {shown}{more}")
@@ -77,27 +78,29 @@ def _labels(texts: LabelCounts, name: str) -> Iterator[Finding]:
         yield Finding("note", 0, what)
     if texts.several:
         yield from _label_sets(texts)
+    elif told := several_in_one(counts):
+        yield Finding("note", 0, *told)
     if not counts:
         return
     (most, many), (rarest, few) = counts.most_common()[0], counts.most_common()[-1]
     if many > UNBALANCED * few > UNBALANCED:
-        what = f"there are {many / few:.0f} times as many texts of {most!r} as of {rarest!r}"
+        what = f"there are {many / few:.0f} times as many texts of {quoted(most)} as of {quoted(rarest)}"
         yield Finding("note", 0, what, "--class-weights balanced, and --criterion macro-f1")
     for label in [label for label, count in counts.items() if count == 1][:SHOWN]:
-        what = f"the label {label!r} is seen once and cannot be learned"
+        what = f"the label {quoted(label)} is seen once and cannot be learned"
         yield Finding("note", texts.first_line(label), what)
     alike: dict[str, str] = {}
     for label in counts:
         other = alike.setdefault(" ".join(label.lower().split()), label)
         if other != label:
-            yield Finding("note", texts.first_line(label), f"{other!r} and {label!r} are two labels")
+            yield Finding("note", texts.first_line(label), f"{quoted(other)} and {quoted(label)} are two labels")
 
 
 def _label_sets(texts: LabelCounts) -> Iterator[Finding]:
     """What only texts with several labels have."""
     yield from _tally("note", texts.unlabelled, texts, "have no label: training learns that no label applies to them")
     for label in [label for label, count in texts.counts.items() if count == len(texts)]:
-        yield Finding("note", 0, f"all texts have the label {label!r}: there is nothing to learn about it")
+        yield Finding("note", 0, f"all texts have the label {quoted(label)}: there is nothing to learn about it")
     if sum(texts.counts.values()) == len(texts) - texts.unlabelled.count:
         hint = "one label a text in place of a list, or no --label-separator, if a text never has several"
         yield Finding("note", 0, "no text has more than one label, but each label is learned by itself", hint)

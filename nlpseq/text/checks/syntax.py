@@ -10,6 +10,7 @@ from nlpseq.text.beginnings import whole_name
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.collection import Kind
 from nlpseq.text.compression import STANDARD_INPUT, format_suffix, new_name
+from nlpseq.text.display import quoted
 from nlpseq.text.formats import collection_files, document_noun, is_collection, open_corpus
 from nlpseq.text.hub import HUB
 from nlpseq.text.readers import FORMATS
@@ -59,7 +60,7 @@ def syntax_note(name: str) -> tuple[str, str] | None:
     try:
         refuse_markup(name, first)
     except CorpusError as error:
-        return f"its markup will be learned as text: {first.strip()[:40]!r}", error.hint
+        return f"its markup will be learned as text: {quoted(first.strip()[:40])}", error.hint
     return (f"its {suffix} markup will be learned as text", "") if suffix in MARKUP else None
 
 

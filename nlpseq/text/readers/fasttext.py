@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.compression import show_line
+from nlpseq.text.display import quoted
 from nlpseq.text.formats import read_text
 from nlpseq.text.readers.table import Row, Rows
 
@@ -38,7 +39,7 @@ def fasttext_rows(name: str, lines: Iterable[str]) -> Rows:
 
 
 def _without_label(name: str, number: int, line: str) -> CorpusError:
-    what = f"it must start with a label, as in `{PREFIX}good`, but starts with {line[:30]!r}"
+    what = f"it must start with a label, as in `{PREFIX}good`, but starts with {quoted(line[:30])}"
     return CorpusError(f"{name}:{number}", what, show_line(name, number))
 
 

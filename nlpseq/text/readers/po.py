@@ -14,6 +14,7 @@ from itertools import chain, islice
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.compression import read_blocks, show_line
+from nlpseq.text.display import quoted
 from nlpseq.text.encodings import decode_declared
 from nlpseq.text.formats import need_path, split_lines
 from nlpseq.text.readers.table import Notes, Row, Rows, TableFormat, clean_lines
@@ -71,7 +72,7 @@ def _messages(name: str, lines: Iterable[str]) -> Iterator[_Message]:
                 message.line = number
             message.texts[keyword] = ""
         elif not keyword or not line.startswith('"'):
-            what = f"it is not a PO file: {line[:40]!r} is not part of a message"
+            what = f"it is not a PO file: {quoted(line[:40])} is not part of a message"
             raise CorpusError(f"{name}:{number}", what, show_line(name, number))
         message.texts[keyword] += _unquoted(name, number, line)
     if message.texts:
@@ -82,7 +83,7 @@ def _unquoted(name: str, number: int, line: str) -> str:
     """The text between a line's quotation marks. Raises CorpusError if they are not closed."""
     inner = re.fullmatch(r'"((?:[^"\\]|\\.)*)"', line)
     if inner is None:
-        what = f"it is not a PO file: a text must be between quotation marks, but is {line[:40]!r}"
+        what = f"it is not a PO file: a text must be between quotation marks, but is {quoted(line[:40])}"
         raise CorpusError(f"{name}:{number}", what, 'close it with ", and write a quotation mark inside as \\"')
     return _ESCAPE.sub(_character, inner[1])
 

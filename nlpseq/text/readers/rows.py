@@ -25,6 +25,7 @@ from nlpseq.errors import CorpusError
 from nlpseq.text.beginnings import beginning, whole_name
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.compression import format_suffix, new_name, shell_input
+from nlpseq.text.display import quoted
 from nlpseq.text.formats import document_noun, need_path, split_lines
 from nlpseq.text.hub import HUB, hub_rows
 from nlpseq.text.readers import FORMATS
@@ -40,8 +41,10 @@ _SEGMENTS = r"""sed -n 's/.*<seg[^>]*>\(.*\)<\/seg>.*/\1/p'"""
 _UNESCAPED = 'python -c "import html, sys; sys.stdout.writelines(map(html.unescape, sys.stdin))"'
 
 
-def open_table(name: str, advice: str = "") -> Table:
+def open_table(name: str, advice: str = "", *, labels: bool = False) -> Table:
     """The rows of a table, by its name; `advice` is the hint if it is a text and not a table.
+
+    `labels` says whether the rows should have labels: an error then names the other form of a line with one.
 
     Raises CorpusError, at once or while reading, if it does not exist, cannot be read or is not a table.
     """
@@ -59,7 +62,7 @@ def open_table(name: str, advice: str = "") -> Table:
     if table_format is None:
         need_path(name)
         refuse_document(name, "a table", advice)
-        return Table(name, _other_rows(name, notes, advice), notes=notes, remedy=TSV.remedy, limit=limit)
+        return Table(name, _other_rows(name, notes, advice, labels=labels), notes=notes, remedy=TSV.remedy, limit=limit)
     return Table(name, table_format.read(name, notes), table_format.languages, notes, table_format.remedy, limit)
 
 
@@ -70,7 +73,7 @@ def is_table(name: str) -> bool:
     return format_suffix(name) in FORMATS or name.startswith(HUB) or bundled
 
 
-def _other_rows(name: str, notes: list[str], advice: str) -> Rows:
+def _other_rows(name: str, notes: list[str], advice: str, *, labels: bool) -> Rows:
     """The rows of a text file with another suffix. Raises CorpusError if its first line is not that of a table."""
     lines = text_lines(name)
     first = next(lines, "")
@@ -81,7 +84,8 @@ def _other_rows(name: str, notes: list[str], advice: str) -> Rows:
         notes.append("it is read as a .tsv, because its first line has tabs")
         yield from tsv_rows(name, whole, notes)
     else:
-        what = f"it is not a table: its first line has no tab and no `{PREFIX}`: {first[:30]!r}"
+        missing = f"no tab and no `{PREFIX}`" if labels else "no tab"
+        what = f"it is not a table: its first line has {missing}: {quoted(first[:30])}"
         raise CorpusError(f"{name}:1", what, advice)
 
 
@@ -109,4 +113,4 @@ def refuse_markup(name: str, first: str) -> None:
         hint = "convert it to text first, one text in each line"
         if match[1].lower() in ("srcset", "refset", "tstset", "mteval", "!doctype"):
             hint = f"{shell_input(name, _SEGMENTS)} | {_UNESCAPED} > {new_name(name, '.txt')}"
-        raise CorpusError(f"{name}:1", f"it is markup, not one text in each line: {first.strip()[:40]!r}", hint)
+        raise CorpusError(f"{name}:1", f"it is markup, not one text in each line: {quoted(first.strip()[:40])}", hint)

@@ -7,12 +7,17 @@ sets are equal texts, which are hashed, kept and compared as a single label is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import shlex
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 
 from nlpseq.errors import CorpusError, OptionError
+from nlpseq.text.display import quoted
 
 BETWEEN = "\t"
 COMMA = ","
+SEPARATORS = (COMMA, ";", "|")  # that are usual between labels
+IN_SEVERAL = 0.75  # fraction of the parts of labels that are also found elsewhere, if the parts are labels themselves
 
 
 def label_set(labels: str) -> list[str]:
@@ -28,7 +33,7 @@ def joined_labels(where: str, labels: Iterable[str]) -> str:
     found = sorted({label.strip() for label in labels} - {""})
     for label in found:
         if BETWEEN in label:
-            what = f"its label {label[:40]!r} has a tab, which separates the columns that `classify` writes"
+            what = f"its label {quoted(label[:40])} has a tab, which separates the columns that `classify` writes"
             raise CorpusError(where, what, "write a space instead")
     return BETWEEN.join(found)
 
@@ -37,7 +42,7 @@ def check_separator(separator: str) -> None:
     """Raises OptionError for a separator that cannot separate labels."""
     if not separator or '"' in separator or "\n" in separator or separator.isalnum():
         what = "must be one or more characters other than letters, digits, quotes and line ends"
-        raise OptionError("label_separator", f"{what}, was {separator!r}", "--label-separator ,")
+        raise OptionError("label_separator", f"{what}, was {quoted(separator)}", "--label-separator ,")
 
 
 def split_labels(text: str, separator: str) -> list[str]:
@@ -53,6 +58,29 @@ def split_labels(text: str, separator: str) -> list[str]:
             label, _, text = text.partition(separator)
             labels.append(label)
     return labels
+
+
+def likely_separator(labels: Collection[str]) -> str | None:
+    """The separator of labels that look like several labels in one, because they are made of the same parts."""
+    for separator in SEPARATORS:
+        split = [[part for part in map(str.strip, label.split(separator)) if part] for label in labels]
+        labels_with = Counter(part for parts in split for part in set(parts))
+        joined = [part for parts in split if len(parts) > 1 for part in parts]
+        if joined and sum(labels_with[part] > 1 for part in joined) >= IN_SEVERAL * len(joined):
+            return separator
+    return None
+
+
+def several_in_one(labels: Collection[str]) -> tuple[str, str] | None:
+    """What to say about labels that look like several labels in one, and a hint; None for other labels."""
+    separator = likely_separator(labels)
+    if separator is None:
+        return None
+    count = sum(separator in label for label in labels)
+    example = quoted(next(label for label in labels if separator in label)[:40])
+    looks = f"1 label looks like several: {example}"
+    many = f"{count:,} of {len(labels):,} labels look like several, such as {example}"
+    return looks if count == 1 else many, f"--label-separator {shlex.quote(separator)}"
 
 
 def comma_separated(labels: Sequence[str]) -> str:

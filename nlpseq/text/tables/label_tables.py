@@ -17,6 +17,7 @@ from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from nlpseq.errors import CorpusError
+from nlpseq.text.display import quoted
 from nlpseq.text.readers.fasttext import PREFIX
 from nlpseq.text.readers.rows import open_table
 from nlpseq.text.readers.table import Table
@@ -72,13 +73,30 @@ def read_labelled_table(
     CorpusError, at once or while reading, if the table cannot be read, is not a table, or does not have the columns.
     """
     advice = f"for a text without labels: nlpseq train lm {shlex.quote(name)}"
-    table = open_table(name, f"{advice}; with labels: .tsv, .csv, .jsonl, .parquet, or lines `{PREFIX}good the text`")
+    forms = f"with labels: .tsv, .csv, .jsonl, .parquet, or lines `{PREFIX}good the text`"
+    table = open_table(name, f"{advice}; {forms}", labels=True)
     values = read_columns(table, columns[:2], LABELS)
     if several is None:
         first, values = _peeked(values)
         several = columns.separator is not None or any(isinstance(label, list) for _, label, _ in first)
     spell = partial(_set_spelled, separator=columns.separator) if several else partial(_spelled, hint=hint)
-    return LabelledRows(_labelled(table, values, spell, notes), several)
+    separator = columns.separator if several else None
+    return LabelledRows(_labelled(table, _watching(table, values, separator), spell, notes), several)
+
+
+def _watching(table: Table, values: Values, separator: str | None) -> Values:
+    """The same values; after the last one, the table gets a note if no label had the separator in it."""
+    found = separator is None
+    for where, label, text in values:
+        found = found or separator in _cells(label)
+        yield where, label, text
+    if not found:
+        table.notes.append(f"no row has several labels with {quoted(str(separator))} between them")
+
+
+def _cells(label: Any) -> str:
+    """The text of a label, or of a list of labels, as far as a separator may be in it."""
+    return "\n".join(item for item in (label if isinstance(label, list) else [label]) if isinstance(item, str))
 
 
 def _peeked(values: Values) -> tuple[list[tuple[str, Any, Any]], Values]:
@@ -145,7 +163,7 @@ def _guess(where: str, rows: Sequence[Sequence[str]], filled: Sequence[int]) -> 
     """The indices of the label, with fewer different values, and of the text. Raises CorpusError if this is unclear."""
     if len(filled) < 2:
         hint = "two columns, or `__label__good the text` in a file named .txt"
-        raise CorpusError(where, f"it must have a label and a text, but has one column: {rows[0][0][:40]!r}", hint)
+        raise CorpusError(where, f"it must have a label and a text, but has one column: {quoted(rows[0][0][:40])}", hint)
     label, text = _likely(rows, filled)
     num_labels, num_texts = (len({row[index] for row in rows}) for index in (label, text))
     flags = _flags(str(label + 1), str(text + 1))

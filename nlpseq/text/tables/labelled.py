@@ -15,6 +15,7 @@ from unicodedata import category
 
 from nlpseq.errors import CorpusError
 from nlpseq.text.beginnings import beginning
+from nlpseq.text.display import quoted
 from nlpseq.text.progress import Watch, unwatched, watched_rows
 from nlpseq.text.signature import rows_sha256
 from nlpseq.text.tables.label_sets import label_set
@@ -151,13 +152,13 @@ def add_labelled(read: Texts, names: Sequence[str], columns: LabelColumns | None
 
 def _check_label(label: str, where: str) -> None:
     if "\t" in label or "\n" in label:
-        what = f"its label {label[:40]!r} has a tab or a line end, which separates the columns that `classify` writes"
+        what = f"its label {quoted(label[:40])} has a tab or a line end, which separates the columns that `classify` writes"
         raise CorpusError(where, what, "write a space instead")
     if any(category(character) in ("Cc", "Cs") for character in label):
-        what = f"its label {label[:40]!r} has a control character or half of a character, which cannot be shown"
+        what = f"its label {quoted(label[:40])} has a control character or half of a character, which cannot be shown"
         raise CorpusError(where, what, "leave such characters out")
     if len(label) > LONGEST_LABEL:
-        what = f"its label has {len(label):,} characters, but may have {LONGEST_LABEL}: {label[:40]!r}.."
+        what = f"its label has {len(label):,} characters, but may have {LONGEST_LABEL}: {quoted(label[:40])}.."
         raise CorpusError(where, what, "--label-column NAME --text-column NAME, if the two are confused")
 
 
@@ -165,17 +166,17 @@ def label_names(texts: Counted, name: str) -> list[str]:
     """All labels, sorted. Raises CorpusError if there are too few or too many, or too few texts."""
     counts = texts.counts
     if not texts.several and len(counts) < 2:
-        what = f"it needs texts of at least two labels, but all {len(texts):,} are {next(iter(counts))!r}"
+        what = f"it needs texts of at least two labels, but all {len(texts):,} are {quoted(next(iter(counts)))}"
         sorted_rows = "a larger --take, if the rows are sorted by label; " * (beginning(name).limit is not None)
         raise CorpusError(name, what, f"{sorted_rows}--label-column NAME, if that is not the label")
     if texts.several and not any(0 < count < len(texts) for count in counts.values()):
-        labels = f"all {len(texts):,} have {', '.join(map(repr, counts))[:100]}" if counts else "none has a label"
+        labels = f"all {len(texts):,} have {', '.join(map(quoted, counts))[:100]}" if counts else "none has a label"
         what = f"it needs texts with a label and texts without it, but {labels}"
         raise CorpusError(name, what, "--label-column NAME, if those are not the labels; or texts without the label")
     if len(texts) < FEWEST:
         what = f"it needs at least {FEWEST} texts with labels, but has {len(texts)}"
         raise CorpusError(name, what, "more texts; for a first try the bundled ones: nlpseq train sentiment reviews")
-    some = f"{len(counts):,} different labels for {len(texts):,} texts, such as {next(iter(counts))[:40]!r}"
+    some = f"{len(counts):,} different labels for {len(texts):,} texts, such as {quoted(next(iter(counts))[:40])}"
     if 2 * len(counts) > (sum(counts.values()) if texts.several else len(texts)):
         hint = f"--label-column NAME --text-column NAME; for pairs: nlpseq train translation {shlex.quote(name)}"
         raise CorpusError(name, f"it has {some}", hint)
@@ -202,12 +203,12 @@ def check_known(texts: Texts, known: Sequence[str], hint: str = NOT_THE_LABEL) -
     """Raises CorpusError for a text whose label is not known."""
     unknown = {label: count for label, count in texts.counts.items() if label not in known}
     if unknown:
-        what = f"training had no such labels: {_listed(unknown)}; known are {', '.join(map(repr, known))[:200]}"
+        what = f"training had no such labels: {_listed(unknown)}; known are {', '.join(map(quoted, known))[:200]}"
         raise CorpusError(texts.origin(unknown), what, hint)
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    shown = [f"{label!r} ({count:,} texts)" for label, count in list(counts.items())[:SHOWN]]
+    shown = [f"{quoted(label)} ({'1 text' if count == 1 else f'{count:,} texts'})" for label, count in list(counts.items())[:SHOWN]]
     return ", ".join(shown) + (f" and {len(counts) - SHOWN:,} more" if len(counts) > SHOWN else "")
 
 

@@ -24,9 +24,10 @@ from nlpseq.evaluation.shares import calibrated_loss
 from nlpseq.files import replace_file
 from nlpseq.models.text_ngrams import CHARACTERS, PARTS
 from nlpseq.text.array_files import ArrayWriter, StoredArray
+from nlpseq.text.display import quoted
 from nlpseq.text.padding import Ids, together
 from nlpseq.text.progress import Watch, unwatched, watched_rows
-from nlpseq.text.tables.label_sets import counts_each
+from nlpseq.text.tables.label_sets import counts_each, several_in_one
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.labelled import add_labelled, has_no_spaces, label_names
 from nlpseq.text.tables.notes import joined
@@ -276,7 +277,7 @@ def _open(folder: Path, part: str, count: int | None) -> TokenisedTexts:
 def text_notes(facts: Mapping[str, Any], longest: int) -> list[str]:
     """Notes for the user: the labels, and the numbers of texts left out, repeated, contradicting or cut."""
     counted = sorted(zip(facts["label_counts"], facts["labels"], strict=True), reverse=True)
-    shown = ", ".join(f"{label!r} {count:,}" for count, label in counted[:SHOWN_LABELS])
+    shown = ", ".join(f"{quoted(label)} {count:,}" for count, label in counted[:SHOWN_LABELS])
     rest = f" and {len(counted) - SHOWN_LABELS:,} more labels" if len(counted) > SHOWN_LABELS else ""
     valid = f"{facts['valid_texts']:,} {'given' if facts['valid_is'] == 'given' else 'held out'} for validation"
     several = bool(facts.get("several_labels"))
@@ -292,8 +293,10 @@ def text_notes(facts: Mapping[str, Any], longest: int) -> list[str]:
     ):
         if facts.get(fact):
             notes.append(f"{_texts(facts[fact])} {what}")
+    if not several and (told := several_in_one(facts["labels"])):
+        notes.append(": ".join(told))
     if rare := [label for count, label in counted if count == 1]:
-        notes.append(f"labels with a single text: {', '.join(map(repr, rare[:SHOWN_LABELS]))}")
+        notes.append(f"labels with a single text: {', '.join(map(quoted, rare[:SHOWN_LABELS]))}")
     return notes
 
 

@@ -123,7 +123,7 @@ class Pretraining:
             plan.refuse_changes(self.request)
             return plan
         try:
-            self.before.check(resume=False, overwrite=self.request.overwrite)
+            self.before.check(resume=False, overwrite=self.request.overwrite, resumable=False)
             return self._make_plan()
         except BaseException:
             self.folder.abandon()

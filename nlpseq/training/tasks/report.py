@@ -10,6 +10,7 @@ from nlpseq.evaluation.scores import Score
 from nlpseq.training.length import DEFAULT_MINUTES, Length
 from nlpseq.training.loop import Run
 from nlpseq.training.options import TrainingOptions
+from nlpseq.training.progress import duration
 
 
 def chosen_values(training: TrainingOptions, length: Length) -> str:
@@ -19,7 +20,7 @@ def chosen_values(training: TrainingOptions, length: Length) -> str:
     batch = training.batch_size or f"{getattr(training, 'batch_tokens', None)} tokens"
     minutes = training.minutes or DEFAULT_MINUTES
     parts = [
-        f"{minutes:g} {'minute' if minutes == 1 else 'minutes'}" if total is None else f"{total:,} steps",
+        duration(minutes) if total is None else f"{total:,} steps",
         f"batch {batch}" + (f"x{sequence}" if sequence else ""),
         *([f"{training.accumulate} batches a step"] if training.accumulate > 1 else []),
         f"rate {training.learning_rate:g} ({training.optimiser})",

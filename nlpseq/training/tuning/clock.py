@@ -35,6 +35,7 @@ class Clock:
     ) -> None:
         """`may_end_early` says that a run may end by itself before its budget is spent."""
         self.first = FIRST_COMPLETE if may_end_early else FIRST
+        self.minutes = minutes
         self.seconds = 60 * minutes
         self.started = started
         self.now = now

@@ -18,16 +18,16 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nlpseq.errors import CorpusError, OptionError, RunError
+from nlpseq.errors import CorpusError, RunError
 from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, Task
 from nlpseq.text.compression import STANDARD_INPUT
 from nlpseq.text.encodings import to_utf8
 from nlpseq.text.formats import need_source
 from nlpseq.text.progress import Watch
-from nlpseq.text.readers.rows import is_table
 from nlpseq.text.splits import CorpusSpan, measure, split
 from nlpseq.text.tables import labelled, parallel
 from nlpseq.training.requests import Request
+from nlpseq.training.tuning.named_part import check_test
 
 HELD_OUT = 0.1  # fraction of each label's texts
 MOST_HELD_OUT = 5000  # texts
@@ -47,7 +47,7 @@ class Parts(NamedTuple):
 def make_parts(task: Task, request: Request, test: Sequence[str], folder: Path, watch: Watch) -> Parts:
     """Split a part off the corpus and write both into `folder`, unless there is a `test` part.
 
-    Raises CorpusError if a file cannot be read, or the corpus is too short.
+    Raises CorpusError if a file cannot be read, if the corpus is too short, or if the test part does not go with it.
     """
     names = request.files_or(task.corpus)
     if STANDARD_INPUT in (*names, *request.valid, *test):
@@ -56,6 +56,7 @@ def make_parts(task: Task, request: Request, test: Sequence[str], folder: Path, 
     for name in (*names, *request.valid, *test):
         need_source(name)
     if test:
+        check_test(task, request, test, watch)
         return Parts(request, tuple(test), are_own=False)
     folder.mkdir(parents=True, exist_ok=True)
     write = {LANGUAGE_MODEL.name: _text_parts, CLASSIFIER.name: _labelled_parts}.get(task.name, _pair_parts)
@@ -164,9 +165,3 @@ def _write(path: Path, pieces: Iterable[str]) -> None:
 def _too_short(request: Request, names: Sequence[str], size: str) -> CorpusError:
     what = f"is too short to spare a part for validation and one for the last evaluation: it has {size}"
     return CorpusError(" ".join(map(shlex.quote, names)), what, "--test FILE names such a part; or a longer corpus")
-
-
-def refuse_test_without_pairs(test: Sequence[str]) -> None:
-    """Raises OptionError for one text file as the test part of a translator, which needs a source and a target."""
-    if len(test) == 1 and not is_table(test[0]):
-        raise OptionError("test", "must be a table of pairs, or two files", "--test SOURCE --test TARGET")

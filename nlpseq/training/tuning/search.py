@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nlpseq.errors import Interrupted, NlpseqError
-from nlpseq.training.progress import Progress
+from nlpseq.training.progress import Progress, duration
 from nlpseq.training.requests import Request
 from nlpseq.training.tuning.clock import Clock
 from nlpseq.training.tuning.listener import Listener
@@ -81,7 +81,7 @@ class Search:
         space = Space(self.dimensions, self.request, defaults)
         if self.clock.is_short:
             self.clock.evaluated(seconds, further=0)
-            self.listener.note(f"{self.clock.seconds:.0f} seconds are enough for the defaults alone")
+            self.listener.note(f"{duration(self.clock.minutes)} are only enough for the defaults")
         elif not space.dimensions:
             self.listener.note("every option of the search is set: there is nothing to tune")
         else:

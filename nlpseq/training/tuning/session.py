@@ -70,7 +70,7 @@ class Session:
         self.listener = listener
         self.watch = watch
         self.folder = RunFolder(request.out)
-        self.folder.check(resume=False, overwrite=request.overwrite)
+        self.folder.check(resume=False, overwrite=request.overwrite, resumable=False)
         self._evaluated: dict[int, list[Score]] = {}  # by trial
 
     def run(self) -> dict[str, Any]:
@@ -149,13 +149,13 @@ class Session:
     def _report(
         self, search: Search, best: Trial, parts: Parts, config: Mapping[str, Any], fault: BaseException | None
     ) -> dict[str, Any]:
-        again = shlex.join(["--out", f"{self.folder.path}-again"])
+        again, whole = (shlex.join(["--out", f"{self.folder.path}-{name}"]) for name in ("again", "whole"))
         passes = round(search.outcomes[best.number].passes, 2)
         stopped = getattr(fault, "signal_number", signal.SIGINT) if fault is not None else None
         return {
             "model": str(self.folder.model),
             "task": self.task.name,
-            "minutes": self.clock.seconds / 60,
+            "minutes": self.clock.minutes,
             "seconds": round(self.clock.elapsed(), 2),
             "stopped": None if stopped is None else int(stopped),
             "best": best.number,
@@ -164,7 +164,7 @@ class Session:
             "test": self._test_rows(search, best),
             "test_part": list(parts.test),
             "command": f"{command(config)} {again}",
-            "command_for_whole": f"{command(self._on_whole(config, passes))} {again}" if parts.are_own else None,
+            "command_for_whole": f"{command(self._on_whole(config, passes))} {whole}" if parts.are_own else None,
         }
 
     def _test_rows(self, search: Search, best: Trial) -> list[dict[str, Any]]:
