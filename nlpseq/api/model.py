@@ -56,7 +56,8 @@ class TrainedModel:
         return vectors[0] if isinstance(texts, str) else vectors
 
     def nearest(self, text: str, lines: Texts, top: int = 10, *, pooling: str | None = None) -> list[Neighbour]:
-        """The `top` lines most like a text: each with its cosine similarity and its number, from 1. Blank ones never.
+        """The `top` lines most like a text: each with its cosine similarity and its number, from 1. Blank ones never,
+        and of equal lines the first.
 
         For many texts and the same lines, multiply the arrays that `embed` returns.
         """

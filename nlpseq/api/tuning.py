@@ -21,13 +21,15 @@ from nlpseq.evaluation.scores import Note, Score, say_nothing
 from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, Task
 from nlpseq.text.progress import Watch, unwatched
 from nlpseq.text.tables.parallel import are_two_files
+from nlpseq.training.pretraining.refusals import BEFORE
 from nlpseq.training.requests import Request, make_request
 from nlpseq.training.run_folder import CONFIG
 from nlpseq.training.tuning.clock import DEFAULT_MINUTES, Clock
 from nlpseq.training.tuning.listener import Listener
-from nlpseq.training.tuning.parts import Parts, refuse_test_without_pairs
+from nlpseq.training.tuning.named_part import refuse_test_without_pairs
+from nlpseq.training.tuning.parts import Parts
 from nlpseq.training.tuning.session import Session
-from nlpseq.training.tuning.spaces import BEFORE, LENGTH
+from nlpseq.training.tuning.spaces import LENGTH
 from nlpseq.training.tuning.trial import Trial
 
 COLUMNS = ("label_column", "text_column", "label_separator")

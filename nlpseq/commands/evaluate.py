@@ -257,4 +257,4 @@ def _mistakes(report: ClassifierReport) -> list[str]:
 
 
 def _short(label: str) -> str:
-    return shortened(label, LONGEST_SHOWN)
+    return shortened(output.printable(label), LONGEST_SHOWN)

@@ -145,9 +145,8 @@ def words(
     elif output.shows_colour(sys.stdout):
         output.write_text(f"{explained.label} {explained.probability:.1%}\n{colour(explained.words)}\n")
     elif page is None:
-        output.note(
-            f"note: weights for the label {quoted(explained.label)}, which has a probability of {explained.probability:.1%}"
-        )
+        label, probability = quoted(explained.label), f"{explained.probability:.1%}"
+        output.note(f"note: weights for the label {label}, which has a probability of {probability}")
         rows = (
             (word.text.strip(), f"{word.weight:+.4f}", word.attention) for word in explained.words if word.text.strip()
         )

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +19,9 @@ from nlpseq.commands.inputs import Input, find_input
 from nlpseq.errors import CorpusError, OptionError
 from nlpseq.models.model_file import load_model
 from nlpseq.text.compression import STANDARD_INPUT
+from nlpseq.text.display import quoted
 from nlpseq.text.lines import BYTE_ORDER_MARK, portions
+from nlpseq.text.tokenisers import to_utf8
 from nlpseq.vectors.embedder import TextEmbedder, VectorOptions
 from nlpseq.vectors.neighbours import Neighbour, Neighbours
 from nlpseq.vectors.vector_files import VectorFile
@@ -29,6 +31,8 @@ app = application("The lines, or the words, that are most like a text.")
 
 COMMAND = "nlpseq nearest"
 MOST_TEXTS = 10_000  # that are looked for at once
+NO_TEXT = "note: there is no text to look for"
+WITH_LINES = f"{COMMAND} TEXT --in FILE"
 
 Found = Neighbour | SimilarWord
 
@@ -66,8 +70,8 @@ def nearest(
       similarity <TAB> line
 
     The similarity is the cosine of the vectors, from -1 to 1: those of nlpseq embed, and for words those of the
-    model's embedding. Blank lines are not looked at. If there are several texts, or they come from a file or from
-    standard input, each line starts with the number of its text and a tab.
+    model's embedding. Blank lines are not looked at, and a repeated line is written once. If there are several texts,
+    or they come from a file or from standard input, each line starts with the number of its text and a tab.
 
     \b
       nlpseq nearest "where is my card?" --in questions.txt --top 3
@@ -75,11 +79,12 @@ def nearest(
       nlpseq nearest --json --in questions.txt < asked.txt
     """
     arguments = texts or []
-    _check(arguments, lines, vector_file)
+    _check(arguments, lines, vector_file, vectors.pooling)
     source, faults = find_input(arguments, COMMAND, quiet=quiet), LineFaults(quiet=quiet)
     alone = len(arguments) == 1 and "\n" not in arguments[0] and is_text(arguments[0], COMMAND)
     path, asked = any_model(model, quiet=quiet), _read(source, faults)
     if lines is None:
+        _note_files(arguments, quiet=quiet)
         found = _words(Vocabulary(load_model(path)), asked, top, alone=alone, quiet=quiet)
     else:
         embedder = TextEmbedder.load(path, vectors, device)
@@ -89,11 +94,13 @@ def nearest(
     faults.report()
 
 
-def _check(texts: Sequence[str], lines: str | None, vector_file: Path | None) -> None:
+def _check(texts: Sequence[str], lines: str | None, vector_file: Path | None, pooling: str | None) -> None:
     """Raises OptionError for options that contradict each other, CorpusError for lines that cannot be read."""
     if lines is None:
         if vector_file is not None:
             raise OptionError("vectors", "are of the lines of a file", f"--in FILE --vectors {vector_file}")
+        if pooling is not None:
+            raise OptionError("pooling", "is for the lines of a file", f"--in FILE --pooling {pooling}")
         return
     if lines == STANDARD_INPUT:
         if not texts or STANDARD_INPUT in texts:
@@ -102,8 +109,16 @@ def _check(texts: Sequence[str], lines: str | None, vector_file: Path | None) ->
     if os.path.isdir(lines):
         raise CorpusError(lines, "this is a folder, not a file", f"cat {shlex.quote(lines)}/* | {COMMAND} TEXT --in -")
     if not os.path.exists(lines):
-        raise CorpusError(lines, "there is no such file", f"{COMMAND} TEXT --in FILE")
+        raise CorpusError(lines, "there is no such file", WITH_LINES)
     is_text(lines, f"{COMMAND} TEXT --in -")
+
+
+def _note_files(arguments: Sequence[str], *, quiet: bool) -> None:
+    """Say that an argument is a file of texts to look for, in case its lines are what should be looked in."""
+    for name in [argument for argument in arguments if os.path.isfile(argument)][:1]:
+        texts = [argument for argument in arguments if argument != name] or ["TEXT"]
+        hint = f"{COMMAND} {shlex.join(texts)} --in {shlex.quote(name)} looks in it"
+        output.note(f"note: {name} is a file of words to look for; {hint}", quiet=quiet)
 
 
 def _portions(source: Input, faults: LineFaults) -> Iterator[list[str | None]]:
@@ -136,7 +151,12 @@ def _gathered(texts: Iterable[str]) -> list[str]:
 def _search(
     embedder: TextEmbedder, texts: Sequence[str], lines: str, top: int, rows: VectorFile | None, faults: LineFaults
 ) -> Iterator[tuple[str, Sequence[Found]]]:
-    """Each text with the lines of a file that are most like it; none for a blank text."""
+    """Each text with the lines of a file that are most like it; none for a blank text.
+
+    A note says if there is no text or no line.
+    """
+    if not any(texts):
+        output.note("note: there is no text to look for, only blank ones" if texts else NO_TEXT, quiet=faults.quiet)
     neighbours = Neighbours(embedder.embed(texts), top)
     for portion in _portions(find_input([lines], COMMAND, quiet=faults.quiet), faults):
         if portion:
@@ -144,6 +164,11 @@ def _search(
             neighbours.add(portion, found)
     if rows is not None:
         rows.finish()
+    if not neighbours.found:
+        name = "standard input" if lines == STANDARD_INPUT else lines
+        output.note(
+            f"note: {name} has no line to look in{', only blank ones' * (neighbours.count > 0)}", quiet=faults.quiet
+        )
     for text, best in zip(texts, neighbours.best(), strict=True):
         yield text, best if text else []
 
@@ -153,25 +178,45 @@ def _words(
 ) -> Iterator[tuple[str, Sequence[Found]]]:
     """Each word with the words most like it.
 
-    Raises OptionError if a word is `alone` and not known; if there are several, a note says so.
+    Raises OptionError if a word is `alone` and not known; if there are several, a note says so. Another note says what
+    the tokens are if they are not words.
     """
+    noted = vocabulary.tokens == "words"
     for word in words:
         found: Sequence[Found] = []
         try:
             found = vocabulary.nearest(word, top)
+            if not noted:
+                output.note(f"note: {_tokens_told(vocabulary, word, alone=alone)}", quiet=quiet)
+                noted = True
         except OptionError as error:
             if alone:
-                raise
+                raise OptionError("WORD", error.what, error.hint or WITH_LINES) from None
             if word:
-                output.note(f"note: {error.where} {error.what}", quiet=quiet)
+                output.note(f"note: WORD {error.what}", quiet=quiet)
         yield word, found
+
+
+def _tokens_told(vocabulary: Vocabulary, word: str, *, alone: bool) -> str:
+    """What is compared if the model's tokens are not words."""
+    told = f"this model's tokens are {vocabulary.tokens}, and these are compared"
+    count = vocabulary.count(word)
+    if not alone:
+        return f"{told}; a word of several has the mean of their vectors"
+    return told if count == 1 else f"{told}; {quoted(word)} is {count} of them, and has the mean of their vectors"
 
 
 def _write(answers: Iterable[tuple[str, Sequence[Found]]], *, alone: bool, json: bool) -> None:
     """Write what was found for each text."""
     for number, (text, found) in enumerate(answers, 1):
         if json:
-            output.write_json({"text": text, "nearest": [each._asdict() for each in found]})
+            nearest = [{name: _readable(value) for name, value in each._asdict().items()} for each in found]
+            output.write_json({"text": _readable(text), "nearest": nearest})
             continue
         start = "" if alone else f"{number}\t"
         output.write_lines([f"{start}{each.similarity:.6f}\t{each.shown}" for each in found])
+
+
+def _readable(value: Any) -> Any:
+    """A text for JSON, in which a byte that is not UTF-8 is U+FFFD; any other value as it is."""
+    return to_utf8(value).decode("utf-8", "replace") if isinstance(value, str) else value

@@ -19,6 +19,7 @@ import typer
 
 from nlpseq.commands import output
 from nlpseq.commands.flags import Json, application, command
+from nlpseq.text.display import display_width, is_shown, shortened
 from nlpseq.training.run_list import DAMAGED, FINISHED, RunFacts, list_runs
 
 USUAL = Path("checkpoints")
@@ -107,7 +108,7 @@ def _narrowed(rows: Sequence[tuple[str, ...]], width: int) -> list[tuple[str, ..
     table = list(rows)
     for index, shortest in SHORTEST.items():
         if (excess := _width(table) - width) > 0:
-            most = max(shortest, max(len(row[index]) for row in table) - excess)
+            most = max(shortest, max(display_width(row[index]) for row in table) - excess)
             cut = _cut if index == CORPUS else _cut_end
             table = [(*row[:index], cut(row[index], most), *row[index + 1 :]) for row in table]
     for heading in LEFT_OUT:
@@ -118,14 +119,14 @@ def _narrowed(rows: Sequence[tuple[str, ...]], width: int) -> list[tuple[str, ..
 
 
 def _width(table: Sequence[tuple[str, ...]]) -> int:
-    widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
+    widths = [max(map(display_width, cells)) for cells in zip(*table, strict=True)]
     return sum(widths) + GAP * (len(widths) - 1)
 
 
 def _cut_end(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return shortened(text, width, "…")
 
 
 def _cut(text: str, width: int) -> str:
     """The text with its end kept, which is the file's name in a path."""
-    return text if len(text) <= width else "…" + text[len(text) - width + 1 :]
+    return shortened(text[::-1], width, "…")[::-1]

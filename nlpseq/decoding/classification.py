@@ -73,9 +73,11 @@ class AbstentionOptions:
             hint = f"--threshold 0.8 --abstain {self.abstain}"
             raise OptionError("abstain", "has no effect without a threshold", hint)
         word = self.abstain if several else (self.abstain or UNSURE) if self.threshold else None
-        if word in labels:
+        if word is not None and word in labels:
             other = next(word for word in (UNSURE, "abstained", "?") if word not in labels)
-            raise OptionError("abstain", f"must not be a label of the model, was {quoted(word)}", f"--abstain {quoted(other)}")
+            raise OptionError(
+                "abstain", f"must not be a label of the model, was {quoted(word)}", f"--abstain {quoted(other)}"
+            )
 
 
 class Decision(NamedTuple):

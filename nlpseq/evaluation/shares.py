@@ -7,7 +7,7 @@ handful of texts changes little, and a network that learned nothing keeps a smal
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,18 @@ PENALTY = 1.0  # nats, for a share that is wrong by a factor of e
 Values = NDArray[Any]  # floats
 
 
-def calibrated_loss(logits: Values, labels: Values) -> float:
-    """The loss per text in nats of logits [N, C] with the best temperature; labels as in `fit_shares`."""
-    if labels.ndim == 2:
-        return set_loss(logits / fit_set_temperature(logits, labels), labels)
-    return mean_loss(logits / fit_temperature(logits, labels), labels)
+class Calibration(NamedTuple):
+    """How good logits are with the temperature that suits them best."""
+
+    loss: float  # nats per text
+    temperature: float
+
+
+def calibrate(logits: Values, labels: Values) -> Calibration:
+    """The calibration of logits [N, C]; labels as in `fit_shares`."""
+    fit, loss = (fit_set_temperature, set_loss) if labels.ndim == 2 else (fit_temperature, mean_loss)
+    temperature = fit(logits, labels)
+    return Calibration(loss(logits / temperature, labels), temperature)
 
 
 def fit_shares(first: Values, second: Values, labels: Values) -> tuple[float, float]:

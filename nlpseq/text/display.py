@@ -51,14 +51,15 @@ def padded(text: str, width: int) -> str:
     return text + " " * (width - display_width(text))
 
 
-def shortened(text: str, width: int) -> str:
-    """The text, or as much of its beginning as fits in a width with two dots after it."""
+def shortened(text: str, width: int, ending: str = "..") -> str:
+    """The text, or as much of its beginning as fits in a width with an ending after it."""
     if display_width(text) <= width:
         return text
-    kept = text[: width - 2]
-    while display_width(kept) > width - 2:
+    most = width - display_width(ending)
+    kept = text[:most]
+    while display_width(kept) > most:
         kept = kept[:-1]
-    return kept + ".."
+    return kept + ending
 
 
 def _escaped(character: str) -> str:

@@ -72,7 +72,7 @@ def open_corpus(name: str, meter: Meter | None = None) -> Iterator[str]:
     if limit is not None and not name.startswith(HUB):
         return first_lines(open_corpus(whole, meter), limit)
     if name == STANDARD_INPUT:
-        return decode_utf8(name, input_blocks())
+        return _named_in_words(decode_utf8(name, input_blocks()))
     if os.path.isfile(name):
         if format_suffix(name) in COLUMNS:
             raise _has_columns(name)
@@ -84,6 +84,15 @@ def open_corpus(name: str, meter: Meter | None = None) -> Iterator[str]:
     if is_collection(name):
         return regular_pieces(_read_entries(name, _entries(name), meter=meter))
     return read_text(name)
+
+
+def _named_in_words(pieces: Iterator[str]) -> Iterator[str]:
+    """The text of standard input, which errors then call by its name and not `-`."""
+    try:
+        yield from pieces
+    except CorpusError as error:
+        where = f"standard input{error.where.removeprefix(STANDARD_INPUT)}"
+        raise CorpusError(where, error.what.removeprefix("standard input "), error.hint) from None
 
 
 def corpus_bytes(name: str) -> int | None:

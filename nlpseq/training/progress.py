@@ -1,4 +1,4 @@
-"""The progress of a run, as its caller sees it: a record for each step; and times in words. torch is not imported here."""
+"""The progress of a run, as its caller sees it: a record for each step. torch is not imported here."""
 
 from __future__ import annotations
 

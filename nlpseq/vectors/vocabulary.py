@@ -1,7 +1,7 @@
 """The words, or tokens, whose vectors in a model's embedding are most like a word's, by cosine.
 
 A word that is several tokens has the mean of their vectors. The vectors of n-grams, if the model has them, are not
-looked at.
+looked at. Bytes that are no characters are never found.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import numpy as np
 
 from nlpseq.errors import OptionError
 from nlpseq.models.model_file import Model
+from nlpseq.text.display import quoted
 from nlpseq.text.tokenisers import NUM_BYTES, Tokeniser
 from nlpseq.vectors.embedder import unit_length
 
 OF_CHARACTERS = ("byte", "char")  # kinds of tokens of which the bytes are among the words
+OF_WORDS = "word"
+BYTE = "<0x"  # starts the spelling of a byte that is no character
 
 
 class SimilarWord(NamedTuple):
@@ -40,6 +43,17 @@ class Vocabulary:
         self.embedding = model.weights["embedding.weight"]
         self._first = 0 if self.tokeniser.kind in OF_CHARACTERS else NUM_BYTES
         self._units = unit_length(self.embedding[self._first : self.tokeniser.size])
+        self._bytes = [token for token in range(self._first, NUM_BYTES) if self.tokeniser.spell(token).startswith(BYTE)]
+
+    @property
+    def tokens(self) -> str:
+        """What the tokens are: words, characters, bytes, or pieces of words."""
+        names = {OF_WORDS: "words", "char": "characters", "byte": "bytes"}
+        return names.get(self.tokeniser.kind, "pieces of words")
+
+    def count(self, word: str) -> int:
+        """The number of different tokens of a word. Raises OptionError for a word that is not known."""
+        return len(self._ids(word))
 
     def nearest(self, word: str, top: int) -> list[SimilarWord]:
         """The `top` tokens most like a word, without its own. Raises OptionError for a word that is not known."""
@@ -47,7 +61,8 @@ class Vocabulary:
         (vector,) = unit_length(self.embedding[ids].mean(0, keepdims=True))
         similarities = self._units @ vector
         similarities[ids - self._first] = -np.inf
-        order = np.argsort(-similarities, kind="stable")[: min(top, len(similarities) - len(ids))]
+        similarities[np.array(self._bytes, np.int64) - self._first] = -np.inf
+        order = np.argsort(-similarities, kind="stable")[: min(top, int(np.isfinite(similarities).sum()))]
         return [
             SimilarWord(float(similarities[index]), self.tokeniser.spell(int(index) + self._first)) for index in order
         ]
@@ -57,12 +72,12 @@ class Vocabulary:
         word = word.strip()
         text = word.lower() if self.lowercase else word
         if not text:
-            raise OptionError("WORD", "must not be blank", "nlpseq nearest film")
+            raise OptionError("word", "must not be blank")
         ids = self.tokeniser.encode(text, exact=False)
         if self._first:  # a word of pieces may have a piece that starts with a space
             ids = min(self.tokeniser.encode(" " + text, exact=False), ids, key=len)
         if ids.min() < self._first:
             near = get_close_matches(text, [unit.strip() for unit in self.tokeniser.units], 1)
-            hint = f"did you mean {near[0]}?" if near else "nlpseq nearest TEXT --in FILE"
-            raise OptionError("WORD", f"must be in the model's vocabulary, was {word!r}", hint)
+            hint = f"did you mean {near[0]}?" if near else ""
+            raise OptionError("word", f"must be in the model's vocabulary, was {quoted(word)}", hint)
         return np.unique(ids)

@@ -98,3 +98,10 @@ def test_python_has_the_same(teacher: Path) -> None:
     student = package.distil("t", out="s", steps=4, device="cpu", note=notes.append)
     assert student.options.hidden_size == 8
     assert "learns from t" in notes
+
+
+def test_the_help_does_not_speak_of_options_that_are_arguments_here(nlpseq: Run) -> None:
+    whole = nlpseq("distil", "--help-all").stdout
+    assert "--soft" in whole and "--originals" in whole
+    assert "--teacher" not in whole and "--unlabelled" not in whole
+    assert nlpseq("distil", "reviews", "--unlabelled", "x.txt").exit_code == 2

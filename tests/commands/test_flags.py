@@ -139,3 +139,45 @@ def test_the_function_keeps_its_name_and_help() -> None:
 
     made: Callable[..., Any] = expanded(serve)
     assert (made.__name__, made.__doc__) == ("serve", "Serve a soup.")
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"), [(2, ""), (4.5, ""), (5, "--share 0.05"), (30, "--share 0.3"), (100, "--share 1"), (101, "")]
+)
+def test_only_what_looks_like_a_percentage_is_read_as_one(value: float, hint: str) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Part:
+        share: float = option(0.5, "how much of it", minimum=0, maximum=1)
+
+        def __post_init__(self) -> None:
+            check(self)
+
+    with pytest.raises(OptionError, match="share: must be at most 1") as refused:
+        Part(share=value)
+    assert refused.value.hint == hint
+
+
+def test_an_option_that_was_turned_off_is_named_so() -> None:
+    app = application("A kitchen.")
+
+    @command(app)
+    def serve(*, soup: Soup) -> None:
+        """Serve a soup."""
+        raise OptionError("hot", "is for soups, and there are none", "--soup")
+
+    for arguments, where in ((["--no-hot"], "--no-hot"), (["--hot"], "hot"), ([], "hot")):
+        error = CliRunner().invoke(app, arguments).exception
+        assert isinstance(error, OptionError) and error.where == where
+
+
+def test_a_number_above_the_largest_is_refused() -> None:
+    app = application("A kitchen.")
+
+    @command(app)
+    def serve(count: Annotated[int, typer.Option("--count", min=1, max=5)] = 1) -> None:
+        """Serve soups."""
+
+    assert CliRunner().invoke(app, ["--count", "5"]).exit_code == 0
+    error = CliRunner().invoke(app, ["--count", "6"]).exception
+    assert isinstance(error, OptionError)
+    assert (error.what, error.hint) == ("must be at most 5, was 6", "--count 5")

@@ -54,3 +54,13 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("NO_COLOR", "1")
     assert output.styled("x", output.RED, Terminal()) == "x"
     assert output.styled("x", output.RED, None) == "x"
+
+
+def test_a_table_is_padded_by_width() -> None:
+    rows = [("label", "texts"), ("正面的", "1"), ("\U0001f468\u200d\U0001f469", "2"), ("cafe\u0301", "3")]
+    assert output.table_lines(rows) == [
+        "label   texts",
+        "正面的  1",
+        "\U0001f468\u200d\U0001f469      2",
+        "cafe\u0301    3",
+    ]

@@ -27,7 +27,7 @@ def _write_run(folder: Path, task: str, *scores: tuple[str, float], corpus: tupl
     (folder / "config.json").write_text(json.dumps(config))
     if scores:
         values = [{"name": name, "value": value, "unit": "u", "signature": "s", "parts": {}} for name, value in scores]
-        weights = {"weight": np.ones((500, 500), np.float32)}
+        weights = {"weight": np.random.default_rng(0).random((500, 500), np.float32)}
         path = folder / "model.safetensors"
         save_model(path, task, {}, weights, ByteTokeniser(()), scores=values, training={"step": 1234})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -166,7 +167,7 @@ def test_options_of_training_work(option: tuple[Any, ...], nlpseq: Run, table: P
     command = ("train", "sentiment", table, "--label-separator", ";", "--out", tmp_path / "run", *SIZES)
     done = nlpseq(*command, "--steps", 6, "--criterion", "macro-f1", "--label-smoothing", 0.1, *option)
     assert done.exit_code == 0, done.stderr
-    assert "macro-f1" in done.stderr and "labels each" in done.stderr
+    assert re.search(r"validation \(quick\) [\d.]+  macro-F1 [\d.]+", done.stderr) and "labels each" in done.stderr
 
 
 def test_a_check_counts_labels(nlpseq: Run, table: Path, tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ TRIALS = [
 
 
 def test_a_trial_is_one_line() -> None:
-    assert trial_line(TRIALS[0]) == "trial 0: complete  value 1.000  accuracy 80  loss 0.5  12 s  defaults"
-    assert trial_line(TRIALS[2]) == "trial 2: pruned (behind at validation 4)  3 s  --ngrams 4"
-    assert "\x1b" not in trial_line(Trial(3, {}, "failed", None, {}, None, 1.0, 1, "a\x1b[2Jname"))
+    assert trial_line(TRIALS[0]) == ["trial 0: complete  value 1.000  accuracy 80  loss 0.5  12 s  defaults"]
+    assert trial_line(TRIALS[2]) == ["trial 2: pruned (behind at validation 4)  3 s  --ngrams 4"]
+    assert "\x1b" not in trial_line(Trial(3, {}, "failed", None, {}, None, 1.0, 1, "a\x1b[2Jname"))[0]
 
 
 def test_the_table_marks_the_best_trial() -> None:
@@ -34,6 +34,30 @@ def test_the_table_marks_the_best_trial() -> None:
     assert [line.split()[0] for line in lines] == ["trial", "0", "1*", "2"]
     assert lines[2].endswith("--dropout 0.4 --tokens word")
     assert lines[3].endswith("--ngrams 4  (behind at validation 4)")
+
+
+@pytest.mark.parametrize("width", [72, 80, 100])
+def test_options_that_do_not_fit_on_a_terminal_are_below_their_trial(width: int) -> None:
+    options = {"learning_rate": 0.0042, "dropout": 0.4, "label_smoothing": 0.05, "hidden_size": 128, "tokens": "word"}
+    trials = [TRIALS[0], Trial(1, options, "complete", 0.9, {"accuracy": 81.0, "loss": 0.4}, 90, 11.0, 1, "0 again")]
+    table = trial_lines([trial.as_json() for trial in trials], best=1, width=width)
+    line = trial_line(trials[1], width)
+    assert max(map(len, [*table, *line])) <= width
+    assert table[1].split()[-1] == "defaults", "what fits stays in its line"
+    whole = trial_lines([trial.as_json() for trial in trials], best=1)
+    assert len(whole) == 3
+    assert " ".join(table).split() == " ".join(whole).split()
+    assert sorted(" ".join(line).split()) == sorted(trial_line(trials[1])[0].split())
+
+
+@pytest.mark.parametrize(("value", "texts"), [(100.0, 40), (0.0, 40), (100.0, 1)])
+def test_the_standard_error_of_an_accuracy_never_vanishes(value: float, texts: int) -> None:
+    score = {"name": "accuracy", "value": value, "signature": "accuracy|labels:2", "parts": {"texts": float(texts)}}
+    lines = evaluation_lines([{"run": "kept", "trial": 0, "steps": 1, "seconds": 1.0, "scores": [score]}])
+    points = float(lines[2].split()[-2])
+    rare = 1 / (texts + 2)
+    assert points == pytest.approx(100 * (rare * (1 - rare) / texts) ** 0.5, abs=0.051)
+    assert points > 1
 
 
 def test_scores_on_the_test_part_have_a_line_for_each_model_and_a_signature() -> None:
@@ -45,7 +69,8 @@ def test_scores_on_the_test_part_have_a_line_for_each_model_and_a_signature() ->
     lines = evaluation_lines([row("defaults", 80.0), row("kept", 90.0)])
     assert lines[1].split() == ["defaults", "0", "100", "12", "80", "%"]
     assert lines[2].split() == ["kept", "0", "100", "12", "90", "%"]
-    assert lines[3] == "400 texts: the standard error of an accuracy is 1.5 points"  # the root of 0.9 * 0.1 / 400
+    # 361 / 402 = 0.898, and the root of 0.898 * 0.102 / 400 is 0.0151
+    assert lines[3] == "400 texts: the standard error of an accuracy is 1.5 points"
     assert lines[-1].strip() == "accuracy|labels:2"
     assert evaluation_lines([]) == []
 
@@ -72,6 +97,7 @@ def test_a_search_has_no_steps_and_is_not_resumed(nlpseq: Run, tmp_path: Path) -
     for flag in ("--steps=5", "--epochs=2", "--resume", "--processes=2"):
         done = nlpseq("tune", "sentiment", "reviews", flag)
         assert done.exit_code == 2
+        assert ("hint:  nlpseq tune sentiment reviews --minutes 30" in done.stderr) == (flag[2] in "se")
         assert f"there is no option {flag.partition('=')[0]}" in done.stderr
     done = nlpseq("tune", "sentiment", "reviews", "--minutes", "0")
     assert done.exit_code == 2 and "minutes" in done.stderr
@@ -92,7 +118,22 @@ def test_a_few_seconds_are_for_the_defaults_and_json_is_one_object(nlpseq: Run, 
     report = json.loads(done.stdout)
     assert report == json.loads((out / "tuning.json").read_text())
     assert len(report["trials"]) == 1 and report["defaults_are_best"]
-    assert "seconds are enough for the defaults alone" in done.stderr
+    assert "0.6 seconds are only enough for the defaults" in done.stderr
+    assert report["minutes"] == 0.01
     assert "no other options were better than the defaults" in done.stderr
     assert f"the same model again: {report['command']}" in done.stderr
     assert nlpseq("evaluate", test, "-m", out).exit_code == 0
+    again = nlpseq("tune", "lm", path, "--test", test, "--out", out)
+    assert again.exit_code == 1 and again.stderr.endswith("hint:  add --overwrite or --out FOLDER\n")
+
+
+def test_the_printed_commands_have_folders_of_their_own(nlpseq: Run, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    path, out = tmp_path / "corpus.txt", tmp_path / "run"
+    path.write_text("the cat sat on the mat\n" * 1500)
+    small = ("--hidden-size", "8", "--embedding-size", "8", "--device", "cpu", "--minutes", "0.01")
+    done = nlpseq("tune", "lm", path, "--out", out, "--json", *small)
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(done.stdout)
+    folders = [report[name].split("--out ")[1] for name in ("command", "command_for_whole")]
+    assert folders == [f"{out}-again", f"{out}-whole"]

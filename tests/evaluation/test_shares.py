@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from nlpseq.evaluation.shares import EXPECTED, PENALTY, calibrated_loss, fit_shares
+from nlpseq.evaluation.shares import EXPECTED, PENALTY, calibrate, fit_shares
 
 
 def drawn(logits: np.ndarray, *, several: bool) -> np.ndarray:
@@ -101,4 +101,4 @@ def test_the_calibrated_loss_is_that_of_the_best_temperature(several: bool) -> N
         float(summed([logits.double()], torch.tensor([-np.log(temperature)]), labels)) / 300
         for temperature in np.geomspace(0.5, 32, 400)
     ]
-    assert calibrated_loss(4 * first, labels) == pytest.approx(min(losses), rel=1e-3)
+    assert calibrate(4 * first, labels).loss == pytest.approx(min(losses), rel=1e-3)

@@ -273,7 +273,9 @@ def test_closed_standard_input_is_one_sentence_and_no_file_is_left(tmp_path: Pat
     command = f'"{sys.executable}" -c "{program}"'
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(f"{command} <&-", shell=True, env=environment, capture_output=True, text=True)
-    assert "CorpusError: -: standard input is closed" in done.stderr
+    assert "CorpusError: standard input: is closed" in done.stderr
+    done = subprocess.run(f"{command}", shell=True, env=environment, input="", capture_output=True, text=True)
+    assert "CorpusError: standard input: it is empty" in done.stderr
     done = subprocess.run(f"{command}", shell=True, env=environment, input="kept", capture_output=True, text=True)
     assert done.stdout == "kept\n" and not list(tmp_path.iterdir())
 

@@ -73,3 +73,35 @@ def test_what_holds_no_vectors_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(CorpusError, match=what):
             VectorFile(tmp_path / name, 3)
+
+
+@pytest.mark.parametrize("portion", [1, 3, 12])
+def test_of_equal_lines_the_first_is_found(portion: int) -> None:
+    generator = np.random.default_rng(5)
+    lines = [f"line {number % 4}" for number in range(12)]
+    vectors = generator.normal(size=(4, 3)).astype(np.float32)[[number % 4 for number in range(12)]]
+    texts = generator.normal(size=(2, 3)).astype(np.float32)
+    neighbours = Neighbours(texts, 3)
+    for start in range(0, 12, portion):
+        neighbours.add(lines[start : start + portion], vectors[start : start + portion])
+    for text, found in zip(texts, neighbours.best(), strict=True):
+        cosines = vectors[:4] @ text / np.linalg.norm(vectors[:4], axis=1)
+        best = np.argsort(-cosines)[:3]
+        assert [(each.number, each.line) for each in found] == [(index + 1, f"line {index}") for index in best]
+
+
+def test_vectors_of_other_types_are_read_and_what_is_not_finite_is_refused(tmp_path: Path) -> None:
+    rows = np.array([[1.5, -2], [0, 3]])
+    np.save(tmp_path / "double.npy", rows)
+    assert np.array_equal(VectorFile(tmp_path / "double.npy", 2).take(2), rows)
+    for value in (np.nan, 1e300):
+        np.save(tmp_path / "wrong.npy", np.array([[1, 2], [3, value]]))
+        with pytest.raises(CorpusError, match=r"wrong\.npy: its vector 2 has a value that is not a finite number"):
+            VectorFile(tmp_path / "wrong.npy", 2).take(2)
+
+
+def test_the_hint_names_a_file_that_vectors_can_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "known text.txt").write_text("no array")
+    with pytest.raises(CorpusError) as refused:
+        VectorFile(tmp_path / "known text.txt", 3)
+    assert refused.value.hint.startswith(f"nlpseq embed --output '{tmp_path / 'known text.npy'}' FILE")

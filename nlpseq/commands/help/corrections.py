@@ -83,7 +83,12 @@ class _Typed:
             return Correction(f"use {flag}", self._line([flag, value]))
         if choices and fixed not in choices:
             return None
-        fits = self.value is not None and (self.value in choices or (_is_number(fixed) and _is_number(self.value)))
+        is_open, fixed = not fixed.startswith("="), fixed.removeprefix("=")
+        fits = (
+            is_open
+            and self.value is not None
+            and (self.value in choices or (_is_number(fixed) and _is_number(self.value)))
+        )
         used = self.value if fits and self.value is not None else fixed
         keeps_value = not fits and not self._is_switch_value()
         return Correction(f"use {flag} {used}", self._line([flag, used], keeps_value=keeps_value))

@@ -5,6 +5,7 @@ stands, or it is one of these:
 
     --flag          takes the value of the guess
     --flag VALUE    takes VALUE, unless the guess has a value of the same kind
+    --flag =VALUE   takes VALUE in any case
     ARGUMENT        the value without a flag, if the command has an argument
     < or >          the value as standard input, if the command is a filter, or as standard output
     NAME=           the value as a variable of the environment
@@ -31,8 +32,12 @@ FLAGS = _table(
     {
         # the budget and the optimiser
         "lr learningrate lrate eta step-size": ("--learning-rate",),
-        "epoch num-epochs n-epochs nepochs max-epochs num-train-epochs passes": ("--epochs",),
-        "max-steps num-steps n-steps train-steps iterations iters max-iters max-iter updates": ("--steps",),
+        "epoch num-epochs n-epochs nepochs max-epochs num-train-epochs passes": ("--epochs", "--minutes =30"),
+        "max-steps num-steps n-steps train-steps iterations iters max-iters max-iter updates": (
+            "--steps",
+            "--minutes =30",
+        ),
+        "steps epochs": ("--minutes =30",),
         "time timeout time-limit max-time max-minutes autotune-duration": ("--minutes",),
         "batch bs batchsize train-batch-size per-device-train-batch-size": ("--batch-size",),
         "optimizer optim opt": ("--optimiser",),

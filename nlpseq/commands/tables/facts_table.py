@@ -71,10 +71,8 @@ def _spelled(name: str, value: Any, number: str) -> str:
     if value is None or (isinstance(value, list) and value and not any(item is not None for item in value)):
         return UNSET.get(name, "not set")
     if name == "columns" and len(value) == len(OF_LABELS):
-        return ", ".join(
-            f"{words} {UNSET[name] if item is None else quoted(item)}"
-            for words, item in zip(OF_LABELS, value, strict=True)
-        )
+        *columns, separator = ["by header" if item is None else item for item in value]
+        return ", ".join(map(" ".join, zip(OF_LABELS, [*columns, quoted(separator)], strict=True)))
     if isinstance(value, list):
         return ", ".join(_spelled(name, item, number) for item in value)
     if isinstance(value, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,26 +16,33 @@ from nlpseq.training.tuning.trial import Trial
 SHOWN = ("accuracy", "micro_f1", "bleu", "loss", "perplexity")  # of a trial: the first two that it has
 MOST = 2
 OF_TEST = ("accuracy", "micro_f1", "macro_f1", "bleu", "chrf", "loss", "perplexity", "bits_per_byte")
-HEADINGS = ("trial", "state", "value", "score", "steps", "seconds", "options")
+HEADINGS, OPTIONS = ("trial", "state", "value", "score", "steps", "seconds"), "options"
+INDENT = "      "  # before options that are below their trial
 BEST = "*"
 
+_BETWEEN = re.compile(r" +(?=--|\()")  # options, and the reason behind them
 
-def trial_line(trial: Trial) -> str:
-    """A trial that has ended, in one line."""
+
+def trial_line(trial: Trial, width: int | None = None) -> list[str]:
+    """A trial that has ended, in one line; its options and its reason are below it if that is longer than `width`."""
     why = f" ({trial.reason})" if trial.reason else ""
     value = "" if trial.value is None else f"value {trial.value:.3f}"
-    parts = (
-        f"trial {trial.number}: {trial.state}{why}",
-        value,
-        _scores(trial.scores),
-        f"{trial.seconds:.0f} s",
-        options_text(trial.options),
-    )
+    state, *others = f"trial {trial.number}: {trial.state}", value, _scores(trial.scores), f"{trial.seconds:.0f} s"
+    whole = _joined(f"{state}{why}", *others, options_text(trial.options))
+    if width is None or len(whole) <= width:
+        return [whole]
+    return _with_options(_joined(state, *others), _all_options(trial.as_json()), width)
+
+
+def _joined(*parts: str) -> str:
     return "  ".join(output.printable(part) for part in parts if part)
 
 
-def trial_lines(trials: Sequence[Mapping[str, Any]], best: int) -> list[str]:
-    """The table of all trials, as JSON objects; the best is marked."""
+def trial_lines(trials: Sequence[Mapping[str, Any]], best: int, width: int | None = None) -> list[str]:
+    """The table of all trials, as JSON objects; the best is marked.
+
+    Options are in the last column, or below the row that would be longer than `width` with them.
+    """
     rows = [
         (
             f"{trial['number']}{BEST if trial['number'] == best else ''}",
@@ -43,11 +51,27 @@ def trial_lines(trials: Sequence[Mapping[str, Any]], best: int) -> list[str]:
             _scores(trial["scores"]) or "-",
             "-" if trial["steps"] is None else str(trial["steps"]),
             f"{trial['seconds']:.0f}",
-            _all_options(trial),
         )
         for trial in trials
     ]
-    return output.table_lines([HEADINGS, *rows])
+    lines = output.table_lines([HEADINGS, *rows])
+    longest = max(map(len, lines))
+    options = [OPTIONS, *map(_all_options, trials)]
+    pairs = zip(lines, options, strict=True)
+    return [piece for line, text in pairs for piece in _with_options(line.ljust(longest), text, width)]
+
+
+def _with_options(line: str, options: str, width: int | None) -> list[str]:
+    """A line with options at its end, or if that is longer than `width`, in indented lines below it."""
+    whole = f"{line}  {options}"
+    if width is None or len(whole) <= width:
+        return [whole]
+    found = [line.rstrip(), INDENT]
+    for piece in _BETWEEN.split(options):
+        if found[-1] != INDENT and len(found[-1]) + 1 + len(piece) > width:
+            found.append(INDENT)
+        found[-1] += f"{' ' * (found[-1] != INDENT)}{piece}"
+    return found
 
 
 def evaluation_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:

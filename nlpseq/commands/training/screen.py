@@ -46,6 +46,11 @@ class Screen:
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
 
+    @property
+    def width(self) -> int | None:
+        """The characters of a line on the terminal; None if it is no terminal."""
+        return None
+
     def say(self, line: str) -> None:
         """Write a line that stays."""
         output.note(line, quiet=self.quiet)
@@ -99,6 +104,14 @@ class Live(Screen):
         super().__init__(quiet=False)
         self._stream = sys.stderr
         self._bar: ReadingBar | TrainingBar | None = None
+
+    @property
+    def width(self) -> int | None:
+        """As `Screen.width`, as wide as the terminal is now."""
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or None
+        except (OSError, ValueError):  # it was closed
+            return None
 
     def say(self, line: str) -> None:
         """Write a line that stays, above the bar."""

@@ -60,7 +60,8 @@ class ShownTrials(Listener):
     def end(self, trial: Trial) -> None:
         """A line that stays."""
         self.screen.close()
-        self.screen.say(trial_line(trial))
+        for line in trial_line(trial, self.screen.width):
+            self.screen.say(line)
 
 
 def show_tuning(
@@ -97,7 +98,7 @@ def show_tuning(
 
 def _show(report: Mapping[str, Any], screen: Screen, *, json: bool) -> None:
     """The table, the result, and what to do with it."""
-    for line in ["", *trial_lines(report["trials"], report["best"]), ""]:
+    for line in ["", *trial_lines(report["trials"], report["best"], screen.width), ""]:
         screen.say(line)
     if json:
         output.write_json(report)

@@ -17,7 +17,7 @@ from nlpseq.text.display import quoted
 BETWEEN = "\t"
 COMMA = ","
 SEPARATORS = (COMMA, ";", "|")  # that are usual between labels
-IN_SEVERAL = 0.75  # fraction of the parts of labels that are also found elsewhere, if the parts are labels themselves
+IN_SEVERAL = 0.75  # fraction of the parts of joined labels that occur in other labels too
 
 
 def label_set(labels: str) -> list[str]:

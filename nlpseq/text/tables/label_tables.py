@@ -86,12 +86,15 @@ def read_labelled_table(
 
 def _watching(table: Table, values: Values, separator: str | None) -> Values:
     """The same values; after the last one, the table gets a note if no label had the separator in it."""
-    found = separator is None
+    if separator is None:
+        yield from values
+        return
+    found = False
     for where, label, text in values:
         found = found or separator in _cells(label)
         yield where, label, text
     if not found:
-        table.notes.append(f"no row has several labels with {quoted(str(separator))} between them")
+        table.notes.append(f"no row has several labels with {quoted(separator)} between them")
 
 
 def _cells(label: Any) -> str:
@@ -163,7 +166,9 @@ def _guess(where: str, rows: Sequence[Sequence[str]], filled: Sequence[int]) -> 
     """The indices of the label, with fewer different values, and of the text. Raises CorpusError if this is unclear."""
     if len(filled) < 2:
         hint = "two columns, or `__label__good the text` in a file named .txt"
-        raise CorpusError(where, f"it must have a label and a text, but has one column: {quoted(rows[0][0][:40])}", hint)
+        raise CorpusError(
+            where, f"it must have a label and a text, but has one column: {quoted(rows[0][0][:40])}", hint
+        )
     label, text = _likely(rows, filled)
     num_labels, num_texts = (len({row[index] for row in rows}) for index in (label, text))
     flags = _flags(str(label + 1), str(text + 1))

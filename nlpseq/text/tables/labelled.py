@@ -152,7 +152,7 @@ def add_labelled(read: Texts, names: Sequence[str], columns: LabelColumns | None
 
 def _check_label(label: str, where: str) -> None:
     if "\t" in label or "\n" in label:
-        what = f"its label {quoted(label[:40])} has a tab or a line end, which separates the columns that `classify` writes"
+        what = f"its label {quoted(label[:40])} has a tab or a line end, which end the columns of `classify`"
         raise CorpusError(where, what, "write a space instead")
     if any(category(character) in ("Cc", "Cs") for character in label):
         what = f"its label {quoted(label[:40])} has a control character or half of a character, which cannot be shown"
@@ -208,7 +208,10 @@ def check_known(texts: Texts, known: Sequence[str], hint: str = NOT_THE_LABEL) -
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    shown = [f"{quoted(label)} ({'1 text' if count == 1 else f'{count:,} texts'})" for label, count in list(counts.items())[:SHOWN]]
+    shown = [
+        f"{quoted(label)} ({'1 text' if count == 1 else f'{count:,} texts'})"
+        for label, count in list(counts.items())[:SHOWN]
+    ]
     return ", ".join(shown) + (f" and {len(counts) - SHOWN:,} more" if len(counts) > SHOWN else "")
 
 

@@ -70,7 +70,9 @@ def _likely(rows: Sequence[Sequence[str]], filled: Sequence[int]) -> Two:
 def _guess(where: str, rows: Sequence[Sequence[str]], filled: Sequence[int]) -> Two:
     """The first two columns. Raises CorpusError if one of them holds numbers, though two or more others hold texts."""
     if len(filled) < 2:
-        raise CorpusError(where, f"it must have a source, a tab and a target, but has one column: {quoted(rows[0][0][:40])}")
+        raise CorpusError(
+            where, f"it must have a source, a tab and a target, but has one column: {quoted(rows[0][0][:40])}"
+        )
     numbers = [index for index in filled if all(is_number(row[index]) for row in rows if row[index].strip())]
     texts = [index for index in filled if index not in numbers]
     if len(filled) > 2 and len(texts) > 1 and set(filled[:2]) & set(numbers):

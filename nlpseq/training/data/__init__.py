@@ -5,6 +5,7 @@ batches.py     batches of a token stream
 pairs.py       parallel text to batches
 mixture.py     pairs of a corpus and synthetic ones, for training
 labels.py      labelled texts to batches
+label_notes.py  what a run says about its labelled texts
 label_sets.py  the labels of texts that have any number of them
 soft_labels.py  a teacher's answers to labelled texts
 encoding.py    rows of texts to ids, by one process or by several

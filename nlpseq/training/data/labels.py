@@ -10,7 +10,7 @@ a label after that.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,14 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq.errors import RunError
-from nlpseq.evaluation.shares import calibrated_loss
+from nlpseq.evaluation.shares import calibrate
 from nlpseq.files import replace_file
 from nlpseq.models.text_ngrams import CHARACTERS, PARTS
 from nlpseq.text.array_files import ArrayWriter, StoredArray
-from nlpseq.text.display import quoted
 from nlpseq.text.padding import Ids, together
 from nlpseq.text.progress import Watch, unwatched, watched_rows
-from nlpseq.text.tables.label_sets import counts_each, several_in_one
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.labelled import add_labelled, has_no_spaces, label_names
 from nlpseq.text.tables.notes import joined
@@ -35,12 +33,12 @@ from nlpseq.text.tables.stored_labelled import LabelledPart, count_repeats, stor
 from nlpseq.text.tables.unlabelled import LabelledByTeacher
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 from nlpseq.training.data.encoding import encode_texts
+from nlpseq.training.data.label_notes import text_notes as text_notes
 from nlpseq.training.data.label_sets import LabelSets, write_label_sets
 from nlpseq.training.data.linear import Examples, Fitted, fit_linear
 from nlpseq.training.data.sentences import Sentences, SentenceWriter
 from nlpseq.training.data.soft_labels import SoftLabels, TextTeacher, open_soft_labels, write_soft_labels
 
-SHOWN_LABELS = 6
 VOCABULARY = {"word": 30_000, "bpe": 8192, "unigram": 8192, "byte": 256, "char": 16_384}
 
 
@@ -176,7 +174,7 @@ def _with_linear_model(
     kind = kind or (CHARACTERS if has_no_spaces(train.texts) else PARTS)
     examples, labels = Examples(lambda: texts(train), corpus.train.labels), corpus.valid.labels
     fitted = fit_linear(
-        examples, list(texts(held_out)), len(corpus.labels), kind, lambda logits: calibrated_loss(logits, labels)
+        examples, list(texts(held_out)), len(corpus.labels), kind, lambda logits: calibrate(logits, labels)
     )
     fitted.write(folder)
     return replace(corpus, linear=fitted)
@@ -272,33 +270,3 @@ def _open(folder: Path, part: str, count: int | None) -> TokenisedTexts:
     if len(labels) != len(texts.lengths):
         raise ValueError(f"the files of {part}.texts and {part}.labels do not belong together")
     return TokenisedTexts(texts, labels)
-
-
-def text_notes(facts: Mapping[str, Any], longest: int) -> list[str]:
-    """Notes for the user: the labels, and the numbers of texts left out, repeated, contradicting or cut."""
-    counted = sorted(zip(facts["label_counts"], facts["labels"], strict=True), reverse=True)
-    shown = ", ".join(f"{quoted(label)} {count:,}" for count, label in counted[:SHOWN_LABELS])
-    rest = f" and {len(counted) - SHOWN_LABELS:,} more labels" if len(counted) > SHOWN_LABELS else ""
-    valid = f"{facts['valid_texts']:,} {'given' if facts['valid_is'] == 'given' else 'held out'} for validation"
-    several = bool(facts.get("several_labels"))
-    each = f", {counts_each(sum(facts['label_counts']), facts['texts'])}" if several else ""
-    notes = [f"{_texts(facts['texts'])} to train on{each}: {shown}{rest}; {valid}"]
-    for fact, what in (
-        ("blank", f"left out, because the {'' if several else 'label or the '}text is blank"),
-        ("unlabelled", "without a label: no label applies to them"),
-        ("repeated", f"repeated with the same label{'s' * several}"),
-        ("contradicting", f"repeated with {'other labels' if several else 'another label'}"),
-        ("in_both_parts", "also in the validation part: its scores are too good"),
-        ("cut", f"of more than {longest:,} tokens, whose middle is left out (--longest)"),
-    ):
-        if facts.get(fact):
-            notes.append(f"{_texts(facts[fact])} {what}")
-    if not several and (told := several_in_one(facts["labels"])):
-        notes.append(": ".join(told))
-    if rare := [label for count, label in counted if count == 1]:
-        notes.append(f"labels with a single text: {', '.join(map(quoted, rare[:SHOWN_LABELS]))}")
-    return notes
-
-
-def _texts(count: int) -> str:
-    return "1 text" if count == 1 else f"{count:,} texts"

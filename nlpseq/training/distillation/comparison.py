@@ -56,7 +56,7 @@ def compared(teachers: Sequence[str], student: Path, note: Note) -> list[Compare
     own = [Score(**score) for score in last.header.get("scores") or []]
     rows = []
     for role, path in (*(("teacher", Path(name)) for name in teachers), ("student", student)):
-        loaded = load_model(path, last.task, "--teacher")
+        loaded = load_model(path, last.task, "nlpseq distil")
         model = replace(loaded, header={**loaded.header, "data": facts})
         options: Any = read_options(model, OPTIONS.get(model.task, TranslatorOptions))
         scores = own if role == "student" else []

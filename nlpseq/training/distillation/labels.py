@@ -8,30 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq.decoding.classification import TextClassifier
-from nlpseq.errors import OptionError
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.model_file import read_options
 from nlpseq.text.tables.label_sets import joined_labels
 from nlpseq.training.distillation.teachers import Teachers
 
 LEAST = 1e-7  # probability, so that its logarithm is finite
-SHOWN = 5  # labels in a message
 
 
 class LabelTeachers:
     """Classifiers with the same labels, whose calibrated probabilities are averaged: a `TextTeacher`."""
 
     def __init__(self, teachers: Teachers, device: str = "cpu") -> None:
-        """Raises OptionError if they do not have the same labels."""
         self.classifiers = [
             TextClassifier(model, read_options(model, ClassifierOptions), device) for model in teachers.models
         ]
         first = self.classifiers[0]
         self.labels, self.several, self.threshold = first.labels, first.several, first.threshold
-        for path, other in zip(teachers.paths[1:], self.classifiers[1:], strict=True):
-            if set(other.labels) != set(self.labels) or other.several != self.several:
-                what = f"{path} has other labels than {teachers.paths[0]}: {_difference(other, first)}"
-                raise OptionError("teacher", what, f"leave out --teacher {path}")
 
     def label(self, texts: Sequence[str]) -> list[str]:
         """As `TextTeacher.label`: the most probable label, or those above the first teacher's threshold."""
@@ -57,11 +50,3 @@ class LabelTeachers:
                 of_label = decision.by_label()
                 row += [of_label[label] for label in self.labels]
         return total / len(self.classifiers)
-
-
-def _difference(one: TextClassifier, other: TextClassifier) -> str:
-    if one.several != other.several:
-        return "only one of them is for several labels a text"
-    different = sorted(set(one.labels) ^ set(other.labels))
-    more = f" and {len(different) - SHOWN:,} more" if len(different) > SHOWN else ""
-    return f"{', '.join(map(repr, different[:SHOWN]))}{more} in one of them only"

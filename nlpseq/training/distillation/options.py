@@ -13,11 +13,17 @@ from typing import Any
 
 from nlpseq.options import option
 from nlpseq.tasks import TASKS
+from nlpseq.training.pretraining.refusals import BEFORE
 
 NESTED = ("corpus_options", "model", "training")
-NOT_A_STUDENTS = ("corpus", "teacher")  # arguments of the command
+NOT_A_STUDENTS = ("corpus", "teacher", *BEFORE)  # arguments of the command; texts without labels are CORPUS
 USUAL = frozenset(("hidden_size", "soft", "temperature", "minutes", "steps", "out", "resume", "overwrite", "store"))
-OUT = "run folder [default: checkpoints/lm-small, or as the task is called]"
+HELP = {  # in place of that of a request, whose teachers are options
+    "out": f"run folder [default: {', '.join(f'{task.folder}-small' for task in TASKS.values())}]",
+    "soft": "weight of the probabilities of MODEL in the loss; the rest is that of the text or its label",
+    "temperature": "how much flatter the probabilities of MODEL are made before they are learned",
+    "originals": "learn a pair's own target too, besides the translation by MODEL",
+}
 
 
 def _merged(name: str, kinds: Sequence[Any]) -> Any:
@@ -34,6 +40,7 @@ def _merged(name: str, kinds: Sequence[Any]) -> Any:
                 merged = dict(fields[field.name][2].metadata)
                 merged["choices"] = _all_choices(merged["choices"], field.metadata["choices"])
             merged["usual"] = field.name in USUAL
+            merged["help"] = HELP.get(field.name, merged["help"])
             same = {str(each[field.name]) for each in defaults if field.name in each}
             if len(same) == 1 and "[default" not in merged["help"] and isinstance(field.default, int | float | str):
                 merged["help"] += f" [default: {field.default}]" * (not isinstance(field.default, bool))
@@ -64,8 +71,7 @@ def _student_options() -> Any:
     corpus: Any = option((), "corpus, if its name is that of a model", metavar="CORPUS", usual=True)
     fields: list[tuple[str, Any, Any]] = [("corpus", tuple[str, ...], corpus)]
     for field in own:
-        metadata = {**field.metadata, "help": OUT} if field.name == "out" else field.metadata
-        fields.append((field.name, field.type, dataclasses.field(default=field.default, metadata=metadata)))
+        fields.append((field.name, field.type, dataclasses.field(default=field.default, metadata=field.metadata)))
     given: Any = dataclasses.field(default=frozenset())
     fields += [*nested, ("given", frozenset[str], given)]
     return dataclasses.make_dataclass("StudentOptions", fields, frozen=True, kw_only=True)

@@ -6,21 +6,25 @@ sizes are smaller. torch is not imported here.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nlpseq.errors import OptionError
+from nlpseq.errors import CorpusError, ModelFileError, OptionError
 from nlpseq.evaluation.training_text import facts_of
 from nlpseq.models.model_file import Model, load_model, task_of
 from nlpseq.models.model_path import BUNDLED, argument, is_run
 from nlpseq.tasks import CLASSIFIER, TASKS, Task
 from nlpseq.text.compression import STANDARD_INPUT
+from nlpseq.text.formats import need_source
+from nlpseq.training.distillation.teachers import Teachers
 from nlpseq.training.requests import Request, make_request
 from nlpseq.training.run_list import find_run, read_config
 
 SMALLER = 2  # times fewer units in each layer
 KEPT = ("cell", "activation", "reset_before", "layers", "encoder_layers", "attention")  # options of the teacher
+NGRAMS = ("ngrams", "ngram_buckets")  # as the teacher has them, if the tokens are the teacher's
 WIDE, MULTIPLE = 16, 8  # a size from WIDE on is rounded to a multiple
 
 
@@ -52,8 +56,9 @@ def _is_model(name: str) -> bool:
 def lesson(models: Sequence[str], corpora: Sequence[str], values: Mapping[str, Any]) -> Lesson:
     """The request to train a student of models on corpora, with options by their flat names.
 
-    Raises ModelFileError if the first model cannot be read, and OptionError for an option that its task does not have
-    or if there is no corpus; and RunError if a run is to be continued and is not there.
+    Raises ModelFileError if a model cannot be read or its corpus is gone, and OptionError for an option that its task
+    does not have, if there is no corpus, or for models that cannot teach one student; and RunError if a run is to be
+    continued and is not there.
     """
     if values.get("resume"):
         return _continued(models, corpora, values)
@@ -66,11 +71,25 @@ def lesson(models: Sequence[str], corpora: Sequence[str], values: Mapping[str, A
     task = TASKS[first.task]
     chosen = {**_sizes(first, values), "out": Path(f"{task.folder}-small"), **values, "teacher": tuple(models)}
     if not corpora and "source" not in values:
-        corpus = _corpus(first)
+        corpus = _corpus(first, values)
         corpora = corpus.pop("corpus", [])
         chosen = {**corpus, **chosen}
     request = make_request(task, corpora, chosen)
+    _check_teachers(models, task, request)
     return Lesson(task, request.teacher, request, _notes(first, request))
+
+
+def _check_teachers(models: Sequence[str], task: Task, request: Request) -> None:
+    """Raises OptionError for models that cannot teach one student, or that the student would replace."""
+    for path in models[1:]:
+        if (other := task_of(Path(path))) not in (None, task.name):
+            noun = TASKS[other].noun if other in TASKS else other
+            what = f"{path} is a {noun}, and {models[0]} a {task.noun}"
+            raise OptionError("MODEL", what, f"leave out {shlex.quote(path)}")
+    for path, model in zip(models, Teachers.load(models, task.name, flag="").models, strict=True):
+        if request.overwrite and model.path.resolve().parent == request.out.resolve():
+            what = f"is the folder of {path}, which --overwrite would replace by the student"
+            raise OptionError("out", what, f"--out {shlex.quote(f'{request.out}-small')}")
 
 
 def _continued(models: Sequence[str], corpora: Sequence[str], values: Mapping[str, Any]) -> Lesson:
@@ -85,8 +104,10 @@ def _continued(models: Sequence[str], corpora: Sequence[str], values: Mapping[st
     if not teachers:
         hint = f"nlpseq train {task.command} --resume --out {folder}"
         raise OptionError("resume", f"{folder} holds a run without a teacher", hint)
-    named = {"teacher": tuple(models)} if models else {}
-    request = make_request(task, corpora, {**values, **named, "out": folder})
+    if other := [path for path in models if path not in teachers]:
+        what = f"{other[0]} is no teacher of the run in {folder}, which learns from {', '.join(teachers)}"
+        raise OptionError("MODEL", what, f"leave out {shlex.quote(other[0])}")
+    request = make_request(task, corpora, {**values, "out": folder})
     return Lesson(task, tuple(teachers), request, [])
 
 
@@ -95,30 +116,45 @@ def _sizes(teacher: Model, values: Mapping[str, Any]) -> dict[str, Any]:
 
     Half the units, and as small a part of the embedding; a classifier's vectors of tokens and n-grams are nearly all
     of its file, so of those only the square of that part is left. A classifier with weights of evidence does without
-    a linear model: that takes most of its time, and the teacher's answers contain what it knows.
+    a linear model: that takes most of its time, and the teacher's answers contain what it knows. A student that starts
+    from a model has that model's network.
     """
     own = teacher.options
-    kept = {name: own[name] for name in KEPT if own.get(name) is not None}
+    linear = {"linear": "none"} if own.get("evidence") else {}
+    stored = (teacher.header.get("training") or {}).get("store")
+    others = linear | ({} if stored is None else {"store": stored})
+    if values.get("init_from") is not None:
+        return others
+    taken_over = KEPT if values.keys() & {"ngrams", "tokens", "vocab_size"} else (*KEPT, *NGRAMS)
+    kept = {name: own[name] for name in taken_over if own.get(name) is not None}
+    if kept.get("ngrams") == 1:
+        kept.pop("ngram_buckets", None)
     hidden = values.get("hidden_size") or _rounded(own["hidden_size"] / SMALLER)
     part = min(1.0, hidden / own["hidden_size"])
     embedding = _rounded(own["embedding_size"] * part ** (2 if teacher.task == CLASSIFIER.name else 1))
-    linear = {"linear": "none"} if own.get("evidence") else {}
-    stored = (teacher.header.get("training") or {}).get("store")
-    store = {} if stored is None else {"store": stored}
-    return {**kept, **linear, **store, "hidden_size": hidden, "embedding_size": embedding}
+    return {**kept, **others, "hidden_size": hidden, "embedding_size": embedding}
 
 
 def _rounded(size: float) -> int:
     return max(1, round(size)) if size < WIDE else MULTIPLE * round(size / MULTIPLE)
 
 
-def _corpus(teacher: Model) -> dict[str, Any]:
-    """The options that name the training corpus of a model. Raises OptionError if it does not name it."""
-    facts, model = facts_of(teacher), argument(teacher.path)
+def _corpus(teacher: Model, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that name the training corpus of a model; the user's own are `values`.
+
+    Raises OptionError if the model does not name its corpus, and ModelFileError if the corpus is gone.
+    """
+    facts, hint = facts_of(teacher), f"nlpseq distil {argument(teacher.path)} FILE"
     names = facts.get("corpus") or []
     if not names or STANDARD_INPUT in names:
         what = "is needed: the teacher " + ("was trained on standard input" if names else "does not name its own")
-        raise OptionError("CORPUS", what, f"nlpseq distil {model} FILE")
+        raise OptionError("CORPUS", what, hint)
+    try:
+        for name in (*names, *(facts["valid"] if facts.get("valid_is") == "given" and "valid" not in values else ())):
+            need_source(name)
+    except CorpusError as error:
+        what = f"the text that it was trained with cannot be read: {error}"
+        raise ModelFileError(teacher.name, what, f"{hint}; or change to the folder it was trained in") from None
     options: dict[str, Any] = {"corpus": names}
     if facts.get("valid_is") == "given":
         options["valid"] = tuple(facts["valid"])
@@ -135,9 +171,13 @@ def _corpus(teacher: Model) -> dict[str, Any]:
 
 def _notes(teacher: Model, request: Request) -> list[str]:
     """What the user should know: sizes that are not smaller than the teacher's."""
-    sizes = ("hidden_size", "embedding_size")
-    if any((getattr(request.model, name) or 0) < teacher.options[name] for name in sizes):
+    sizes, own = ("hidden_size", "embedding_size"), teacher.options
+    start = None if request.init_from is None else load_model(request.init_from, None, "--init-from")
+    student = {name: getattr(request.model, name) for name in sizes} if start is None else start.options
+    if any((student[name] or 0) < own[name] for name in sizes):
         return []
-    units = f"{teacher.options['hidden_size']} units, embedding {teacher.options['embedding_size']}"
-    smaller = teacher.options["hidden_size"] // SMALLER
-    return [f"the student is no smaller than its teacher ({units}): --hidden-size {smaller} is half of it"]
+    units = f"{own['hidden_size']} units, embedding {own['embedding_size']}"
+    remedy = f"--hidden-size {own['hidden_size'] // SMALLER} is half of it"
+    if start is not None:
+        remedy = "it has the size of --init-from"
+    return [f"the student is no smaller than its teacher ({units}): {remedy}"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nlpseq import tasks
 from nlpseq.errors import OptionError, RunError
@@ -13,6 +15,7 @@ from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.options import CorpusOptions
 
 PATH = "path"
+SHOWN = 5  # labels in a message
 REASON = "the probabilities of a teacher are those of its own tokens"
 FREE = (tasks.CLASSIFIER.name, tasks.TRANSLATOR.name)  # tasks whose answers are not about tokens
 
@@ -24,16 +27,24 @@ class Teachers:
     task: str
     models: tuple[Model, ...] = ()
     paths: tuple[str, ...] = ()  # as they were named
+    flag: str = "--teacher"  # that named them; empty for arguments of a command
 
     @classmethod
-    def load(cls, paths: Sequence[str], task: str, known: Sequence[Mapping[str, str]] | None = None) -> Teachers:
-        """Load models of a task; `known` are their facts when the run was started.
+    def load(
+        cls,
+        paths: Sequence[str],
+        task: str,
+        known: Sequence[Mapping[str, str]] | None = None,
+        flag: str = "--teacher",
+    ) -> Teachers:
+        """Load models of a task; `known` are their facts when the run was started. `flag` is for messages.
 
-        Raises ModelFileError if one cannot be used, OptionError if one is named twice or if language models have
-        different tokens, and RunError if one is not the same file as when the run was started.
+        Raises ModelFileError if one cannot be used, OptionError if one is named twice, if language models have
+        different tokens or classifiers different labels, and RunError if one is not the same file as when the run was
+        started.
         """
-        models = tuple(load_model(Path(path), task, "--teacher") for path in paths)
-        teachers = cls(task, models, tuple(paths))
+        models = tuple(load_model(Path(path), task, flag or "nlpseq distil") for path in paths)
+        teachers = cls(task, models, tuple(paths), flag)
         for fact, before in zip(teachers.facts, known or teachers.facts, strict=True):
             if fact != before:
                 what = "is another model than when the run was started: it cannot go on as it began"
@@ -41,6 +52,8 @@ class Teachers:
         teachers._refuse_twins()
         if task not in FREE:
             teachers._refuse_different_tokens()
+        if task == tasks.CLASSIFIER.name:
+            teachers._refuse_different_labels()
         return teachers
 
     @property
@@ -78,7 +91,7 @@ class Teachers:
             if fact[CHECKSUM] in seen:
                 other = seen[fact[CHECKSUM]]
                 what = f"{fact[PATH]} is named twice" if fact[PATH] == other else f"{fact[PATH]} is the model {other}"
-                raise OptionError("teacher", what, "name each teacher once")
+                raise OptionError(self._where, what, "name each teacher once")
             seen[fact[CHECKSUM]] = fact[PATH]
 
     def _refuse_different_tokens(self) -> None:
@@ -87,4 +100,27 @@ class Teachers:
             if model.tokeniser.to_bytes() != first.to_bytes():
                 kinds = [f"{each.kind} vocabulary of {each.size:,}" for each in (model.tokeniser, first)]
                 what = f"{path} has other tokens than {self.paths[0]} ({kinds[0]}, {kinds[1]}): {REASON}"
-                raise OptionError("teacher", what, f"leave out --teacher {path}")
+                raise OptionError(self._where, what, self._without(path))
+
+    def _refuse_different_labels(self) -> None:
+        for path, model in zip(self.paths[1:], self.models[1:], strict=True):
+            if difference := _difference(model.header, self.models[0].header):
+                what = f"{path} has other labels than {self.paths[0]}: {difference}"
+                raise OptionError(self._where, what, self._without(path))
+
+    @property
+    def _where(self) -> str:
+        return "teacher" if self.flag else "MODEL"
+
+    def _without(self, path: str) -> str:
+        """The hint to leave one of them out."""
+        return " ".join(["leave out", *([self.flag] if self.flag else []), shlex.quote(path)])
+
+
+def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """How the labels of two classifiers differ, by the headers of their files; empty if they do not."""
+    if bool(one.get("several_labels")) != bool(other.get("several_labels")):
+        return "only one of them is for several labels a text"
+    different = sorted(set(one["labels"]) ^ set(other["labels"]))
+    more = f" and {len(different) - SHOWN:,} more" if len(different) > SHOWN else ""
+    return f"{', '.join(map(repr, different[:SHOWN]))}{more} in one of them only" if different else ""

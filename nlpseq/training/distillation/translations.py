@@ -16,7 +16,7 @@ from pathlib import Path
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.ensemble import Ensemble
 from nlpseq.decoding.translation import Ranked, Translations
-from nlpseq.errors import OptionError
+from nlpseq.errors import ModelFileError
 from nlpseq.models.model_file import read_options
 from nlpseq.models.translator import TranslatorOptions
 from nlpseq.text.progress import Watch, watched_rows
@@ -38,12 +38,13 @@ class PairTeachers:
         self.translations = Translations(Ensemble.of(loaded, device), BeamOptions())
         self.processes = 1 if device != "cpu" else usual_processes()
         self.originals = originals
+        self.paths = teachers.paths
 
     def teach(self, pairs: Pairs, folder: Path, watch: Watch) -> Pairs:
         """Pairs of each source and its translation, in temporary files in a folder.
 
-        A source that is too long to be translated is left out. Raises OptionError if none is left, and RunError if the
-        pairs cannot be kept.
+        A source that is too long to be translated is left out. Raises ModelFileError if none is left, and RunError if
+        the pairs cannot be kept.
         """
         sources, targets = StoredTexts(folder), StoredTexts(folder)
         translated = self._translated(pairs.sources, watch)
@@ -54,7 +55,7 @@ class PairTeachers:
                     targets.append(text)
         if not sources:
             what = "translates none of the sources: a student can learn nothing from it"
-            raise OptionError("teacher", what, "train it longer, or take another")
+            raise ModelFileError(" and ".join(self.paths), what, "train it longer, or take another")
         return Pairs(sources, targets, pairs.blank, pairs.notes)
 
     def _translated(self, sources: Sequence[str], watch: Watch) -> Iterator[str]:

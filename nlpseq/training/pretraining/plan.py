@@ -7,6 +7,7 @@ So a run that was stopped, or killed, in its first part is known by it, and cont
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from nlpseq.training.requests import Request, make_request
 from nlpseq.training.run_folder import BEFORE, UNLABELLED
 
 PLAN = "plan.json"
+LONGEST_NAME = 60  # characters of the user's files' names in that of another file; a character may have four bytes
+_UNUSUAL = re.compile(r"[^\w.+-]+")
 OF_COMMAND = ("resume", "overwrite", "out", "processes", "corpus", "given")  # not part of what a run is asked for
 
 
@@ -38,6 +41,7 @@ class Plan:
     mark: str  # of the language model's texts and options, which tells runs apart
     holds_out: bool  # whether there is text for the language model's validation
     notes: list[str]
+    source: str = ""  # the names of the files without labels, for a signature
 
     def write(self, folder: Path) -> None:
         """Write the plan into a folder."""
@@ -54,7 +58,12 @@ class Plan:
             raise RunError(str(path), f"is damaged: {error}", hint) from error
 
     def file_name(self, kind: str) -> str:
-        """The name of the file of the language model's texts of a kind, beside the plan."""
+        """The name of the file of the language model's texts of a kind, beside the plan.
+
+        That of the validation text is in the signature of the language model's scores, so it names the user's files.
+        """
+        if kind == VALID and self.source:
+            return f"held-out-of-{_UNUSUAL.sub('-', self.source.removesuffix('.txt'))[:LONGEST_NAME]}.txt"
         return f"{kind}-{self.mark}.txt"
 
     def language_model_request(self, request: Request) -> Request:

@@ -6,6 +6,8 @@ from typing import Any
 
 from nlpseq.errors import OptionError
 
+BEFORE = ("unlabelled", "unlabelled_steps")  # options of a language model that is trained first
+
 
 def check_unlabelled(request: Any) -> None:
     """Raises OptionError for options of a classifier that do not go with texts without labels, or need them."""

@@ -18,6 +18,7 @@ from nlpseq import tasks
 from nlpseq.errors import RunError
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.text.progress import Watch
+from nlpseq.text.signature import short_names
 from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.continuing import WHEREABOUTS
 from nlpseq.training.defaults import LARGE_VOCABULARY
@@ -146,6 +147,7 @@ class Pretraining:
             mark=mark[:8],
             holds_out=texts.holds_out,
             notes=_notes(texts),
+            source=short_names(request.unlabelled),
         )
         for name in (TRAIN, VALID):
             (scratch / name).rename(scratch / plan.file_name(name))
@@ -204,7 +206,7 @@ class Pretraining:
 def _notes(texts: Prepared) -> list[str]:
     """What the user should know of the language model's texts."""
     times = "once" if texts.copies == 1 else f"{texts.copies} times"
-    notes = [f"the {_texts(texts.own_texts)} to train on are among them {times}, without their labels"]
+    notes = [*texts.notes, f"the {_texts(texts.own_texts)} to train on are among them {times}, without their labels"]
     if texts.left_out:
         notes.append(f"{_texts(texts.left_out)} without a label left out: they are for validation")
     return notes

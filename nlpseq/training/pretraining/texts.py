@@ -16,13 +16,13 @@ from pathlib import Path
 
 from nlpseq.errors import CorpusError, RunError
 from nlpseq.text.encodings import to_utf8
-from nlpseq.text.formats import open_corpus, split_lines
 from nlpseq.text.progress import Watch, unwatched, watched_rows
 from nlpseq.text.signature import TextHash
 from nlpseq.text.tables.labelled import has_no_spaces
 from nlpseq.text.tables.labelled_parts import text_rank
 from nlpseq.text.tables.stored_labelled import LabelledPart, store_parts
 from nlpseq.text.tables.stored_rows import StoredTexts
+from nlpseq.training.pretraining.sources import unlabelled_texts
 from nlpseq.training.pretraining.spelling import Spelling, spelling_of
 from nlpseq.training.requests import ClassifierRequest
 
@@ -51,6 +51,7 @@ class Prepared:
     own_characters: int
     no_spaces: bool  # whether the labelled texts are in a script without spaces
     sha256: str
+    notes: tuple[str, ...]  # on tables among the files
 
 
 class Pieces:
@@ -68,13 +69,12 @@ class Pieces:
         self.least = PIECE * mean_length
         self.texts = self.left_out = 0
 
-    def of(self, names: Sequence[str]) -> Iterator[str]:
-        """The pieces of the texts of files. Raises CorpusError if one cannot be read."""
-        for name in names:
-            for line in split_lines(open_corpus(name)):
-                if line.strip():
-                    self.texts += 1
-                    yield from self._of_text(line.strip())
+    def of(self, texts: Iterable[str]) -> Iterator[str]:
+        """The pieces of texts, without blank ones."""
+        for text in texts:
+            if text.strip():
+                self.texts += 1
+                yield from self._of_text(text.strip())
 
     def _of_text(self, text: str) -> Iterator[str]:
         if len(text) <= 2 * self.longest_held_out and _rank(self.spelling.write(text)) in self.held_out:
@@ -116,7 +116,9 @@ def prepare_texts(
     spelling, mean = spelling_of(train.texts), own_characters / len(train)
     pieces = Pieces(spelling, mean, held_out.texts, lowercase=request.model.lowercase is not False)
     stored = StoredTexts(folder)
-    for piece in watched_rows(pieces.of(request.unlabelled), watch, "reading texts without labels"):
+    notes: list[str] = []
+    unlabelled = pieces.of(unlabelled_texts(request, notes))
+    for piece in watched_rows(unlabelled, watch, "reading texts without labels"):
         stored.append(piece)
     if not len(stored):
         hint = "name a file with a text in each line"
@@ -139,6 +141,7 @@ def prepare_texts(
         own_characters=own_characters,
         no_spaces=has_no_spaces(train.texts),
         sha256=sha256,
+        notes=tuple(notes),
     )
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from nlpseq.decoding.classification import TextClassifier
 from nlpseq.errors import CorpusError, OptionError
-from nlpseq.models.classifier import ClassifierOptions
-from nlpseq.models.model_file import load_model, read_options
-from nlpseq.models.model_path import as_path
+from nlpseq.models.model_file import load_model
 from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, Task
 from nlpseq.text.progress import Watch
 from nlpseq.text.readers.rows import is_table
 from nlpseq.text.splits import CorpusSpan, measure
 from nlpseq.text.tables import labelled, parallel
-from nlpseq.training.requests import Request
+
+OTHER_TEST = "take such texts out; or --label-column NAME, if that is not the label"
 
 
 def refuse_test_without_pairs(test: Sequence[str]) -> None:
@@ -33,14 +32,19 @@ def check_test(task: Task, request: Any, test: Sequence[str], watch: Watch) -> N
         if not measure(CorpusSpan(tuple(test)), watch).characters:
             raise CorpusError(" ".join(test), "is empty: there is no text to evaluate", "--test FILE with a text in it")
     elif task is CLASSIFIER:
-        labels, several = _labels(task, request, watch)
+        labels, several = _labels(request, watch)
         texts = labelled.read_labelled(test, request.columns, watch, several=several)
-        labelled.check_known(texts, labels)
+        labelled.check_known(texts, labels, OTHER_TEST)
     else:
         two_files = parallel.are_two_files(test)
         columns = None if two_files else request.pair_columns
         parallel.read_parallel(test, two_files=two_files, columns=columns, keep_blank=True, watch=watch)
 
 
-def _labels(task: Task, request: Request, watch: Watch) -> tuple[list[str], bool | None]:
-    """The labels that a classifier will have, and whether a text may have several: the teacher's, or the corpus'."""
+def _labels(request: Any, watch: Watch) -> tuple[Sequence[str], bool]:
+    """The labels that a classifier will have, and whether a text may have several: a teacher's, or the corpus' own."""
+    if request.teacher:
+        header = load_model(Path(request.teacher[0]), CLASSIFIER.name, "--teacher").header
+        return header["labels"], bool(header.get("several_labels"))
+    texts = labelled.read_labelled(request.files_or(CLASSIFIER.corpus), request.columns, watch)
+    return list(texts.counts), bool(texts.several)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nlpseq import tasks
+from nlpseq.training.pretraining.refusals import BEFORE
 from nlpseq.training.requests import Request
 
 IS, TIMES, PLUS = "is", "times", "plus"
@@ -23,7 +24,6 @@ OF_MODEL = ("corpus_options", "model")  # set by the model that a run starts fro
 WIDE, MULTIPLE = 32, 8  # a size from WIDE on is rounded to a multiple
 LARGEST_FRACTION = 0.9
 LENGTH = ("minutes", "steps", "epochs", "resume", "processes")
-BEFORE = ("unlabelled", "unlabelled_steps")
 NOT_TUNED = (*LENGTH, *BEFORE)  # options of a run that its search does not have
 
 Values = dict[str, Any]  # by option; those that are left open are not among them

@@ -108,3 +108,17 @@ def test_values_that_were_left_open_are_told_in_words_and_other_budgets_not_at_a
     assert _value(lines, "hidden_size") == "not set"
     unbounded = facts_lines({"training": {"epochs": None, "steps": None, "minutes": None}})
     assert unbounded == ["training", "  minutes  5 (default)"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (None, "by header"),
+        ([None, None], "by header"),
+        (["1", "2"], "1, 2"),
+        ([None, None, ","], "label by header, text by header, separator ','"),
+        (["topic", "body", "; "], "label topic, text body, separator '; '"),
+    ],
+)
+def test_columns_of_a_table_are_told_in_words(columns: list[str | None] | None, shown: str) -> None:
+    assert facts_lines({"data": {"columns": columns}}) == ["data", f"  columns  {shown}"]

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from nlpseq.commands.training.display import show_training
+from nlpseq.commands.training.lines import as_event, best_result, describe, describe_validation
 from nlpseq.errors import Interrupted, RunError
 from nlpseq.tasks import TASKS
 from nlpseq.text.lines import ReaderGone
@@ -432,3 +433,12 @@ def test_a_signal_that_is_ignored_stays_so_while_reading(show: Show, monkeypatch
         show([STEP], prepare=_kill(signal.SIGINT), quiet=True)
     finally:
         signal.signal(signal.SIGINT, held)
+
+
+@pytest.mark.parametrize(("criterion", "shown"), [("micro-f1", "micro-F1"), ("macro-f1", "macro-F1"), ("bleu", "bleu")])
+def test_a_score_has_one_name_in_all_lines(criterion: str, shown: str) -> None:
+    progress = replace(VALIDATION, score=12.5, criterion=criterion)
+    assert best_result(progress) == f"best {shown} 12.50"
+    for line in (describe(progress), describe_validation(progress)):
+        assert f"  {shown} 12.50 (best)" in line
+    assert as_event(progress, None)["criterion"] == criterion

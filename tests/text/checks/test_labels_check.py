@@ -71,3 +71,16 @@ def test_labels_without_end_are_counted_up_to_a_number(tmp_path: Path, monkeypat
     what = [finding.what for finding in _check(tmp_path, rows, rows[50:70])]
     assert "only the first 60 different labels are counted; 40 texts have others" in what
     assert not any("labels that are not here" in each for each in what)
+
+
+def test_labels_that_look_like_several_are_noted(tmp_path: Path) -> None:
+    names = ["sea,cats", "cats", "sea", "dogs,sea", "dogs"]
+    found = _check(tmp_path, [(names[place % 5], f"text number {place}") for place in range(100)])
+    (note,) = [each for each in found if each.hint == "--label-separator ,"]
+    assert (note.level, note.what) == ("note", "2 of 5 labels look like several, such as 'sea,cats'")
+
+
+def test_an_emoji_of_several_characters_is_shown(tmp_path: Path) -> None:
+    family = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+    found = _check(tmp_path, [((family, "\u202eb")[place % 2], f"text number {place}") for place in range(100)])
+    assert f"'{family}' 50 (50.0%), '\\u202eb' 50 (50.0%)" in found[0].what

@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 
 from nlpseq.errors import CorpusError, OptionError
 from nlpseq.text.tables import labelled_parts, stored_labelled, stored_rows
-from nlpseq.text.tables.label_sets import comma_separated, joined_labels, label_set, split_labels
+from nlpseq.text.tables.label_sets import (
+    comma_separated,
+    joined_labels,
+    label_set,
+    likely_separator,
+    several_in_one,
+    split_labels,
+)
 from nlpseq.text.tables.label_tables import LabelColumns, label_columns
 from nlpseq.text.tables.labelled import LabelledTexts, label_names, read_labelled, repeated, shared
 from nlpseq.text.tables.labelled_parts import split
@@ -232,3 +239,40 @@ def test_validation_texts_may_have_one_label_each(tmp_path: Path) -> None:
     (tmp_path / "b.tsv").write_text("label\ttext\na\tx\n\ty\n")
     _, valid = store_parts([str(tmp_path / "a.jsonl")], [str(tmp_path / "b.tsv")], tmp_path, None)
     assert list(valid.labels) == ["a", ""]
+
+
+@pytest.mark.parametrize(
+    ("labels", "separator"),
+    [
+        (["sea,cats", "sea", "cats"], ","),
+        (["sea; cats", "dogs; sea", "cats; dogs"], ";"),
+        (["a|b", "b|c", "a|c", "c|d", "d|a"], "|"),
+        (["good", "bad"], None),
+        (["Bosnia, Herzegovina", "Trinidad, Tobago", "France"], None),
+        (["Seattle, WA", "Tacoma, WA", "Spokane, WA"], None),
+        ([",", ",,"], None),
+        ([], None),
+    ],
+)
+def test_labels_of_the_same_parts_look_like_several(labels: list[str], separator: str | None) -> None:
+    assert likely_separator(labels) == separator
+
+
+def test_labels_that_look_like_several_are_told() -> None:
+    labels = ["sea,cats", "sea", "cats", "sea,dogs", "cats,dogs"]
+    told = ("3 of 5 labels look like several, such as 'sea,cats'", "--label-separator ,")
+    assert several_in_one(labels) == told
+    assert several_in_one(["sea|cats", "sea", "cats"]) == (
+        "1 label looks like several: 'sea|cats'",
+        "--label-separator '|'",
+    )
+    assert several_in_one(["a", "b"]) is None
+
+
+def test_a_separator_that_is_nowhere_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("label\ttext\nsea;cats\tone\ncats\ttwo\n")
+    (tmp_path / "b.tsv").write_text("label\ttext\nsea,cats\tone\ncats\ttwo\n")
+    said = "no row has several labels with ',' between them"
+    assert any(said in note for note in read_labelled([str(tmp_path / "a.tsv")], COMMA).notes)
+    assert not any(said in note for note in read_labelled([str(tmp_path / "b.tsv")], COMMA).notes)
+    assert not any("no row" in note for note in read_labelled([str(tmp_path / "b.tsv")]).notes)

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from nlpseq.errors import RunError
+from nlpseq.evaluation.shares import Calibration
 from nlpseq.models.linear import LinearModel
 from nlpseq.models.storage import pack, unpack
 from nlpseq.models.text_ngrams import PARTS, WORDS, count_ngrams
@@ -63,13 +64,14 @@ def matrices(kind: str, train: Sequence[str], valid: Sequence[str]) -> list[Any]
 def first(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """Let a way to fit be the first, which is kept if the losses of all are equal, and let its weights be exact."""
     monkeypatch.setattr(linear, "round_to_bf16", np.asarray)
+    monkeypatch.setattr(linear, "AVERAGED", 1)
     monkeypatch.setattr(linear, "COSTS", (0.3,) if way == "machine" else ())
     monkeypatch.setattr(linear, "WEIGHED_COSTS", () if way == "logistic" else (0.3,))
 
 
-def equal(_: np.ndarray) -> float:
+def equal(_: np.ndarray) -> Calibration:
     """The same loss for all logits."""
-    return 0.0
+    return Calibration(0.0, 1.0)
 
 
 def margins(train: Any, own: np.ndarray, valid: Any, *, weigh: bool) -> np.ndarray:
@@ -155,17 +157,18 @@ def test_a_label_of_all_texts_or_none_has_no_weights() -> None:
     assert fitted.model.bias[0] > 0 > fitted.model.bias[1]
 
 
-def test_the_model_with_the_smallest_loss_is_kept() -> None:
+def test_the_models_with_the_smallest_losses_are_averaged_each_with_its_temperature() -> None:
     texts, own = made(200, 2)
     tried: list[np.ndarray] = []
 
-    def loss(logits: np.ndarray) -> float:
+    def judge(logits: np.ndarray) -> Calibration:
         tried.append(logits)
-        return float(len(tried) != 3)
+        return Calibration({3: 0.2, 5: 0.1, 6: 0.3}.get(len(tried), 1.0), float(len(tried)))
 
-    fitted = fit_linear(examples(texts[:-VALID], own[:-VALID]), texts[-VALID:], 2, WORDS, loss)
+    fitted = fit_linear(examples(texts[:-VALID], own[:-VALID]), texts[-VALID:], 2, WORDS, judge)
     assert len(tried) == len(linear.COSTS) + len(linear.WEIGHED_COSTS) + 1
-    assert np.array_equal(fitted.valid_logits, tried[2])
+    expected = sum(tried[number - 1] / (3 * number) for number in (3, 5, 6))
+    assert np.allclose(fitted.valid_logits, expected, atol=2e-3)  # weights are rounded to 8 bits
     assert len({logits.tobytes() for logits in tried}) == len(tried)
 
 
@@ -174,7 +177,12 @@ def test_large_corpora_are_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "CHEAP_PRODUCTS", 0)
     monkeypatch.setattr(linear, "FEW_PRODUCTS", 0)
     tried: list[np.ndarray] = []
-    fit_linear(examples(texts, own), texts[:5], 2, WORDS, lambda logits: tried.append(logits) or 0.0)  # type: ignore[func-returns-value]
+
+    def judge(logits: np.ndarray) -> Calibration:
+        tried.append(logits)
+        return equal(logits)
+
+    fit_linear(examples(texts, own), texts[:5], 2, WORDS, judge)
     assert len(tried) == 1
 
 

@@ -198,7 +198,7 @@ def test_a_translator_that_translates_nothing_teaches_nothing(folder: Path, tmp_
     weights = {**model.weights, "output.bias": bias}
     save_model(tmp_path / "silent.safetensors", model.task, model.options, weights, model.tokeniser)
     silent = {"hidden_size": 6, "teacher": [str(tmp_path / "silent.safetensors")]}
-    assert "none of the sources" in refused(OptionError, TRANSLATOR, folder, tmp_path / "s", **silent).what
+    assert "none of the sources" in refused(ModelFileError, TRANSLATOR, folder, tmp_path / "s", **silent).what
 
 
 def test_two_teachers_with_other_cells_teach_one_language_model(folder: Path, tmp_path: Path) -> None:

@@ -87,3 +87,67 @@ def test_a_run_without_a_teacher_is_not_continued(folder: Path, tmp_path: Path) 
         lesson([], [], {"resume": True, "out": tmp_path / "missing"})
     with pytest.raises(OptionError, match="must name the folder"):
         lesson([], [], {"resume": True})
+
+
+def test_a_student_has_no_more_ngrams_than_its_teacher(folder: Path, tmp_path: Path) -> None:
+    small: dict[str, Any] = {"hidden_size": 12, "embedding_size": 8, "steps": 2, "sequence_length": 8, "device": "cpu"}
+    for ngrams in (1, 3):
+        nlpseq.train("lm", folder / "text.txt", out=tmp_path / f"n{ngrams}", ngrams=ngrams, **small)
+        own = load_model(tmp_path / f"n{ngrams}").options
+        student: Any = lesson([str(tmp_path / f"n{ngrams}")], [], {}).request.model
+        assert student.ngrams == ngrams
+        assert student.ngram_buckets == (own["ngram_buckets"] if ngrams > 1 else None)
+    assert lesson([str(tmp_path / "n1")], [], {"ngrams": 2}).request.model.ngrams == 2
+    up_down: Any = lesson([str(folder / "up-down")], [], {}).request.model
+    assert up_down.ngrams == load_model(folder / "up-down").options["ngrams"]
+
+
+def test_a_student_that_starts_from_a_model_has_its_sizes(folder: Path, tmp_path: Path) -> None:
+    path = str(folder / "up-down")
+    found = lesson([path], [], {"init_from": path, "steps": 2, "out": tmp_path / "s", "device": "cpu"})
+    assert "size of --init-from" in found.notes[0]
+    run = found.task.load("run")(found.request)
+    list(run.progress())
+    run.finish()
+    assert load_model(tmp_path / "s").options["hidden_size"] == load_model(folder / "up-down").options["hidden_size"]
+
+
+@pytest.mark.parametrize(
+    ("names", "what", "hint"),
+    [
+        (("lm", "lm-bytes"), "other tokens", "leave out {1}"),
+        (("up-down", "other-labels"), "other labels", "leave out {1}"),
+        (("lm", "up-down"), "is a classifier, and {0} a language model", "leave out {1}"),
+        (("lm", "lm"), "named twice", "name each teacher once"),
+    ],
+)
+def test_models_that_cannot_teach_together_are_named_as_they_were_typed(
+    folder: Path, names: tuple[str, str], what: str, hint: str
+) -> None:
+    paths = [str(folder / name) for name in names]
+    with pytest.raises(OptionError) as caught:
+        lesson(paths, [], {})
+    assert caught.value.where == "MODEL"
+    assert what.format(*paths) in caught.value.what
+    assert caught.value.hint == hint.format(*paths)
+
+
+def test_a_corpus_that_is_gone_is_told_to_be_that_of_the_teacher(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    shutil.copy(folder / "texts.tsv", tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "home")
+    nlpseq.train("sentiment", "texts.tsv", out="t", steps=2, hidden_size=6, device="cpu")
+    assert lesson(["t"], [], {}).request.corpus == ("texts.tsv",)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelFileError, match=r"trained with cannot be read: texts.tsv") as caught:
+        lesson(["home/t"], [], {})
+    assert caught.value.hint.startswith("nlpseq distil home/t FILE; or change to the folder")
+    assert lesson(["home/t"], ["home/texts.tsv"], {}).request.corpus == ("home/texts.tsv",)
+
+
+def test_a_student_does_not_replace_its_teacher(folder: Path) -> None:
+    path = folder / "up-down"
+    with pytest.raises(OptionError, match="--overwrite would replace"):
+        lesson([str(path)], [], {"out": path, "overwrite": True})

@@ -100,6 +100,7 @@ def test_a_language_model_is_trained_first_and_the_classifier_starts_from_it(cor
     )
     assert (first["task"], first["result"]["steps"]) == (LANGUAGE_MODEL.name, 6)
     assert (second["task"], second["result"]["steps"]) == (CLASSIFIER.name, 8)
+    assert "|text:held-out-of-unlabelled.txt#" in first["result"]["valid"]["signature"]
     assert first["tokeniser"] == second["tokeniser"]
     assert first["model"]["hidden_size"] == second["model"]["hidden_size"] == 12
     assert sorted(path.name for path in Path("run").iterdir()) == [

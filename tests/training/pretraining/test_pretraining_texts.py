@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -96,3 +97,52 @@ def test_capitals_are_kept_for_a_classifier_that_reads_them(tmp_path: Path) -> N
 def test_texts_without_a_character_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"unlabelled0.txt.gz: it (has no text|is empty)"):
         _prepare(tmp_path, "  \n\n \n")
+
+
+def _table(folder: Path, suffix: str, rows: list[tuple[str, str]]) -> Path:
+    """Rows of a label and a text in a file of a format; `.txt` has fastText's lines."""
+    path = folder / f"table{suffix}"
+    if suffix == ".jsonl":
+        path.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for label, text in rows))
+    elif suffix == ".csv":
+        path.write_text("number,label,text\n" + "".join(f'7,{label},"{text}"\n' for label, text in rows))
+    elif suffix == ".txt":
+        path.write_text("".join(f"__label__{label} {text}\n" for label, text in rows))
+    elif suffix == ".dat":
+        path.write_text("".join(f"{label}\t{text}\n" for label, text in rows))
+    else:
+        _write_labelled(path, rows)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".csv", ".jsonl", ".txt", ".dat"])
+@pytest.mark.parametrize("is_the_corpus", [False, True], ids=["other table", "the labelled table"])
+def test_of_a_table_only_the_texts_are_learned(tmp_path: Path, suffix: str, is_the_corpus: bool) -> None:
+    rows = [(f"mood{number % 2}", f"Text {number}, and it is long enough") for number in range(60)]
+    table = _table(tmp_path, suffix, rows)
+    corpus = table if is_the_corpus else _write_labelled(tmp_path / "own.tsv", rows)
+    _, held_out = read_parts([str(corpus)], (), None)
+    request: Any = make_request(CLASSIFIER, [corpus], {"unlabelled": [table]})
+    found = prepare_texts(request, request.files(), tmp_path)
+    written = (tmp_path / TRAIN).read_text() + (tmp_path / VALID).read_text()
+    train = {text.lower() for _, text in rows} - {text.lower() for text in held_out.texts}
+    assert {*written.splitlines()} == train
+    assert (found.texts, found.left_out) == (60, len(held_out))
+    assert len(found.notes) == 1 and str(table) in found.notes[0]
+
+
+def test_tabs_in_some_lines_of_plain_text_are_text(tmp_path: Path) -> None:
+    found, lines = _prepare(tmp_path, "a line\twith a tab\nand a line without")
+    assert found.notes == ()
+    assert "a line\twith a tab" in lines
+
+
+def test_the_column_that_the_user_named_is_read(tmp_path: Path) -> None:
+    corpus, table = tmp_path / "corpus.csv", tmp_path / "table.csv"
+    corpus.write_text("mood,title\n" + "".join(f"m{number % 2},title {number}\n" for number in range(60)))
+    table.write_text("title,summary\n" + "".join(f"name {number},a long summary of it\n" for number in range(9)))
+    options = {"label_column": "mood", "text_column": "title", "unlabelled": [table]}
+    request: Any = make_request(CLASSIFIER, [corpus], options)
+    prepare_texts(request, request.files(), tmp_path)
+    written = (tmp_path / TRAIN).read_text() + (tmp_path / VALID).read_text()
+    assert "name 3" in written and "summary" not in written

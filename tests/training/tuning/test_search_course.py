@@ -245,7 +245,7 @@ def test_a_budget_of_seconds_is_for_the_defaults_alone() -> None:
     search = _search(world)
     search.listener = Noting()
     _run(search, world, seconds=0.5)
-    assert said == [f"{LEAST_SECONDS - 5:.0f} seconds are enough for the defaults alone"]
+    assert said == [f"{LEAST_SECONDS - 5:.0f} seconds are only enough for the defaults"]
     assert len(search.trials) == 1
     assert search.best is search.trials[0]
 

@@ -14,7 +14,8 @@ from nlpseq.errors import CorpusError, OptionError
 from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TRANSLATOR, Task
 from nlpseq.text.progress import unwatched
 from nlpseq.training.requests import make_request
-from nlpseq.training.tuning.parts import Parts, make_parts, refuse_test_without_pairs
+from nlpseq.training.tuning.named_part import refuse_test_without_pairs
+from nlpseq.training.tuning.parts import Parts, make_parts
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "with", "odd", "red", "hats", "and", "猫", "où", "öl"]
 
@@ -134,3 +135,44 @@ def test_one_text_is_no_test_part_of_a_translator() -> None:
         refuse_test_without_pairs(good)
     with pytest.raises(OptionError, match="two files"):
         refuse_test_without_pairs(("test.en",))
+
+
+TABLE = "label\ttext\n" + "".join(f"{'ab'[index % 2]}\tthe text {index}\n" for index in range(30))
+PAIRS = "source\ttarget\n" + "".join(f"say {index}\tsag {index}\n" for index in range(30))
+
+
+@pytest.mark.parametrize(
+    ("task", "corpus", "test", "said"),
+    [
+        (LANGUAGE_MODEL, "a text\n" * 50, "", "empty"),
+        (CLASSIFIER, TABLE, "", "empty"),
+        (CLASSIFIER, TABLE, "label\ttext\nc\tthe text\n", "'c'"),
+        (CLASSIFIER, TABLE, "x\ty\tz\n1\t2\t3\n", "columns"),
+        (TRANSLATOR, PAIRS, "", "empty"),
+        (TRANSLATOR, PAIRS, TABLE, "a label and a text"),
+    ],
+)
+def test_a_faulty_test_part_is_refused_before_anything_is_trained(
+    tmp_path: Path, task: Task, corpus: str, test: str, said: str
+) -> None:
+    paths = tmp_path / "corpus.tsv", tmp_path / "test.tsv"
+    for path, text in zip(paths, (corpus, test), strict=True):
+        path.write_text(text)
+    request = make_request(task, [paths[0]], {})
+    with pytest.raises(CorpusError, match=said) as refused:
+        make_parts(task, request, (str(paths[1]),), tmp_path / "parts", unwatched)
+    assert refused.value.where.startswith(str(paths[1]))
+    paths[1].write_text(corpus)
+    assert make_parts(task, request, (str(paths[1]),), tmp_path / "parts", unwatched).test == (str(paths[1]),)
+
+
+def test_labels_of_a_test_part_may_be_those_of_a_list(tmp_path: Path) -> None:
+    corpus, test = tmp_path / "corpus.jsonl", tmp_path / "test.jsonl"
+    rows = [{"label": ["a", "b"][: index % 3], "text": f"text {index}"} for index in range(30)]
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    test.write_text(json.dumps({"label": ["b"], "text": "one"}) + "\n")
+    request = make_request(CLASSIFIER, [corpus], {})
+    assert make_parts(CLASSIFIER, request, (str(test),), tmp_path / "parts", unwatched).test == (str(test),)
+    test.write_text(json.dumps({"label": ["b", "c"], "text": "one"}) + "\n")
+    with pytest.raises(CorpusError, match="'c'"):
+        make_parts(CLASSIFIER, request, (str(test),), tmp_path / "parts", unwatched)
