@@ -33,7 +33,6 @@ from nlpseq.text.tables.stored_labelled import LabelledPart, count_repeats, stor
 from nlpseq.text.tables.unlabelled import LabelledByTeacher
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 from nlpseq.training.data.encoding import encode_texts
-from nlpseq.training.data.label_notes import text_notes as text_notes
 from nlpseq.training.data.label_sets import LabelSets, write_label_sets
 from nlpseq.training.data.linear import Examples, Fitted, fit_linear
 from nlpseq.training.data.sentences import Sentences, SentenceWriter

@@ -11,6 +11,7 @@ from typing import Any
 from nlpseq import tasks
 from nlpseq.errors import OptionError, RunError
 from nlpseq.models.model_file import CHECKSUM, Model, load_model
+from nlpseq.text.display import quoted
 from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.options import CorpusOptions
 
@@ -123,4 +124,4 @@ def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
         return "only one of them is for several labels a text"
     different = sorted(set(one["labels"]) ^ set(other["labels"]))
     more = f" and {len(different) - SHOWN:,} more" if len(different) > SHOWN else ""
-    return f"{', '.join(map(repr, different[:SHOWN]))}{more} in one of them only" if different else ""
+    return f"{', '.join(map(quoted, different[:SHOWN]))}{more} in one of them only" if different else ""

@@ -29,7 +29,8 @@ from nlpseq.text.signature import corpus_name
 from nlpseq.text.tables.unlabelled import is_plain_text
 from nlpseq.text.tokenisers import NUM_BYTES, Tokeniser
 from nlpseq.training.data.evidence import CrossFitted
-from nlpseq.training.data.labels import LabelledCorpus, open_labelled, text_notes, tokenise_labelled
+from nlpseq.training.data.label_notes import text_notes
+from nlpseq.training.data.labels import LabelledCorpus, open_labelled, tokenise_labelled
 from nlpseq.training.data.shuffled import Shuffled
 from nlpseq.training.defaults import complete_classifier
 from nlpseq.training.distillation.labels import LabelTeachers
@@ -320,11 +321,12 @@ class ClassificationRun(TaskRun):
         directions = "both directions" if model.bidirectional else "one direction"
         fitted = self.corpus.linear
         ngrams = "" if fitted is None else f"{len(fitted.model.vocabulary.keys):,} n-grams ({fitted.kind})"
+        labels = "1 label" if len(self.corpus.labels) == 1 else f"{len(self.corpus.labels)} labels"
         return (
             f"{model.cell} {model.layers}x{model.hidden_size} in {directions}, {model.pooling} pooling, "
             f"embedding {model.embedding_size} | "
             f"{millions:.2f} M parameters | {tokeniser.kind} vocabulary of {tokeniser.size:,} | "
-            f"{len(self.corpus.labels)} labels{', any number a text' * self.corpus.several}"
+            f"{labels}{', any number a text' * self.corpus.several}"
             f"{' | linear model of ' * bool(ngrams)}{ngrams}"
         )
 
