@@ -28,9 +28,9 @@ from nlpseq.training.tuning.clock import DEFAULT_MINUTES, Clock
 from nlpseq.training.tuning.listener import Listener
 from nlpseq.training.tuning.named_part import refuse_test_without_pairs
 from nlpseq.training.tuning.parts import Parts
-from nlpseq.training.tuning.session import Session
 from nlpseq.training.tuning.spaces import LENGTH
 from nlpseq.training.tuning.trial import Trial
+from nlpseq.training.tuning.tuning_run import TuningRun
 
 COLUMNS = ("label_column", "text_column", "label_separator")
 
@@ -81,8 +81,8 @@ def tune(
             raise OptionError(name, "is no option of a search, which chooses the length of its runs", "minutes=30")
     request = make_request(found, corpora, options)
     tests = as_names(test if isinstance(test, list | tuple) else [test])
-    session = open_session(found, request, tests, minutes, started, _Told(trial, note))
-    report = session.run()
+    tuning = open_tuning(found, request, tests, minutes, started, _Told(trial, note))
+    report = tuning.run()
     if (stopped := report["stopped"]) is not None:
         if stopped == signal.SIGINT:
             raise KeyboardInterrupt
@@ -90,7 +90,7 @@ def tune(
     return Tuned(load(request.out), report)
 
 
-def open_session(
+def open_tuning(
     task: Task,
     request: Request,
     test: Sequence[str],
@@ -98,7 +98,7 @@ def open_session(
     started: float,
     listener: Listener,
     watch: Watch = unwatched,
-) -> Session:
+) -> TuningRun:
     """A search that is ready to run; `started` is the time at which its minutes began.
 
     Raises OptionError for options that make no sense, or without Optuna, and RunError if the run folder is used.
@@ -119,7 +119,7 @@ def open_session(
         return evaluate_run(task, request, folder, parts, note_once)
 
     clock = Clock(minutes, started, may_end_early=task is CLASSIFIER)
-    return Session(task, request, test, clock, evaluate, listener, watch)
+    return TuningRun(task, request, test, clock, evaluate, listener, watch)
 
 
 def evaluate_run(task: Task, request: Any, folder: Path, parts: Parts, note: Note) -> list[Score]:

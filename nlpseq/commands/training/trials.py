@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from nlpseq.api.tuning import open_session
+from nlpseq.api.tuning import open_tuning
 from nlpseq.commands import output
 from nlpseq.commands.tables.trial_table import evaluation_lines, options_text, trial_line, trial_lines
 from nlpseq.commands.training import lines
@@ -82,9 +82,9 @@ def show_tuning(
     screen = open_screen(quiet=quiet, json=json)
     try:
         shown = ShownTrials(screen)
-        session = open_session(task, request, test, minutes, started, shown, shown.read)
+        tuning = open_tuning(task, request, test, minutes, started, shown, shown.read)
         screen.say(lines.reading(task, request))
-        report = session.run()
+        report = tuning.run()
     except (Interrupted, KeyboardInterrupt):
         screen.close()
         screen.say("stopped before the first trial had ended: nothing was kept")

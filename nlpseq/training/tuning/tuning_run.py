@@ -46,7 +46,7 @@ DEFAULTS, EQUAL, KEPT = "defaults", "best of equal time", "kept"  # the models t
 Evaluate = Callable[[Path, Parts], list[Score]]  # a model on the test part
 
 
-class Session:
+class TuningRun:
     """One search, and the run folder that it fills. Call `run` once."""
 
     def __init__(
