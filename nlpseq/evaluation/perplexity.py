@@ -109,7 +109,7 @@ def text_features(
 ) -> Iterator[tuple[Array, np.ndarray]]:
     """The features [N, E or H] from which each token is predicted, and the tokens [N], in the order of the text.
 
-    A text comes in sections of so many tokens, by default SECTION. The state is carried as in `text_loss`.
+    A text comes in sections of this number of tokens, by default SECTION. The state is carried as in `text_loss`.
     """
     chain = _Chain(weights, options, tokens, run_layer, lambda features, targets: features, {})
     state, section = language_model.begin(weights, options, 1), section or SECTION

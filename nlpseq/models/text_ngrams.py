@@ -8,14 +8,14 @@ A word is a run of letters and digits, or one other character. Characters are co
 around it, so they are stems and endings, which short texts share more often than whole words.
 
 An n-gram is a hash of 31 bits, computed for all texts of a portion at once from running sums (Karp and Rabin, 1987).
-Two of a hundred thousand n-grams hardly ever have one hash. The cost is that nobody can read an n-gram in the model.
+Two of a hundred thousand n-grams hardly ever have one hash. The cost is that the n-grams of a model cannot be read.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,7 @@ def count_ngrams(texts: Sequence[str], kind: str) -> NGrams:
     owner = np.repeat(np.arange(len(texts), dtype=np.uint64) << np.uint64(32), [len(text) for text in spaced])
     found = [owner[spans.starts] | spans.keys for spans in _spans("".join(spaced), owner, kind)]
     cells = np.sort(np.concatenate(found))
-    firsts = np.flatnonzero(np.append(True, cells[1:] != cells[:-1])[: len(cells)])
+    firsts = run_starts(cells)
     counts = np.diff(firsts, append=len(cells))
     cells = cells[firsts]
     return NGrams((cells >> np.uint64(32)).astype(np.int32), cells.astype(np.uint32), counts.astype(np.int32))
@@ -78,6 +78,11 @@ def spaced_text(text: str, kind: str) -> str:
     """
     words = text.split() if kind == CHARACTERS else _WORD.findall(text)
     return f" {' '.join(words)} " if words else ""
+
+
+def run_starts(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Where each value starts in a sorted array; `np.unique` is thirty times slower, because its hashes collide."""
+    return np.flatnonzero(np.append(True, values[1:] != values[:-1])[: len(values)])
 
 
 def portions(texts: Iterable[str], characters: int = CHARACTERS_AT_ONCE) -> Iterator[list[str]]:

@@ -28,7 +28,7 @@ from nlpseq.evaluation.shares import Calibration
 from nlpseq.files import replace_file
 from nlpseq.models.linear import LinearModel, Vocabulary
 from nlpseq.models.storage import round_to_bf16
-from nlpseq.models.text_ngrams import PARTS, SECOND_GROUP, WORDS, NGrams, count_ngrams, portions
+from nlpseq.models.text_ngrams import PARTS, SECOND_GROUP, WORDS, NGrams, count_ngrams, portions, run_starts
 
 FILE = "linear.safetensors"
 VALID = "valid"  # its tensor of logits
@@ -150,7 +150,7 @@ def _weighed(train: Examples, kind: str, count: int) -> tuple[Vocabulary, Any]:
 def _vocabulary(counted: Sequence[NGrams], texts: int, kind: str, count: int) -> Vocabulary:
     """The n-grams of most texts, as many as there may be, of a number of texts."""
     keys = np.sort(np.concatenate([found.keys for found in counted]))
-    firsts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    firsts = run_starts(keys)
     frequencies, keys = np.diff(firsts, append=len(keys)), keys[firsts]
     most = min(LARGEST_VOCABULARY, MOST_WEIGHTS // count)
     chosen = np.sort(np.argsort(-frequencies, kind="stable")[:most])

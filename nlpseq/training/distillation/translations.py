@@ -69,6 +69,6 @@ class PairTeachers:
 
 
 def _best(answers: Iterable[list[Ranked]]) -> Iterator[str]:
-    """The best translation of each source, portion by portion; empty if there is none."""
+    """The best translation of each source, portion by portion; empty for a source without one."""
     for ranked in chain.from_iterable(answers):
         yield ranked[0].text if ranked else ""

@@ -403,7 +403,7 @@ class TaskRun(ABC):
             self.notes.append(f"the vocabulary has {size:,} tokens: the corpus does not yield {requested:,}")
 
     def note_teachers(self) -> None:
-        """Add a note on the models to learn from. Raises OptionError if an option is for one and there is none."""
+        """Add a note on the models to learn from. Raises OptionError for an option that needs one, without one."""
         if self.teachers.paths:
             self.notes.append(f"learns from {' and '.join(self.teachers.paths)}")
         for name in ("soft", "temperature", "originals"):
