@@ -178,11 +178,11 @@ def _fit(estimator: Any, matrix: Any, labels: Labels, count: int, *, weigh: bool
     With `weigh`, the n-grams are multiplied by their weight of evidence for each label (Wang and Manning, 2012).
     """
     if labels.ndim == 1 and count == 2:
-        second, odds = _fit_label(estimator, matrix, labels == 1, weigh=weigh)
+        ((second, odds),) = _fit_labels(estimator, matrix, labels[None] == 1, weigh=weigh)
         return second[:, None], np.array([-odds / 2, odds / 2], np.float32)
     if labels.ndim == 2 or weigh:
         flags = labels.T.astype(bool) if labels.ndim == 2 else np.arange(count)[:, None] == labels
-        columns = [_fit_label(estimator, matrix, own, weigh=weigh) for own in flags]
+        columns = list(_fit_labels(estimator, matrix, flags, weigh=weigh))
         return np.stack([weight for weight, _ in columns], 1), np.array([bias for _, bias in columns], np.float32)
     weight: Logits = np.zeros((matrix.shape[1], count), np.float32)
     bias: Logits = np.full(count, ABSENT, np.float32)
@@ -198,16 +198,21 @@ def _fit(estimator: Any, matrix: Any, labels: Labels, count: int, *, weigh: bool
     return weight, bias
 
 
-def _fit_label(estimator: Any, matrix: Any, own: NDArray[np.bool_], *, weigh: bool) -> tuple[Logits, float]:
-    """The weights [F] and the bias of the texts that have a label against the others."""
-    if own.all() or not own.any():
-        return np.zeros(matrix.shape[1], np.float32), -ABSENT if own.any() else ABSENT
-    if not weigh:
-        rows, biases = _coefficients(estimator, matrix, own)
-        return rows[0], float(biases[0])
-    evidence = _evidence(matrix, own)
-    rows, biases = _coefficients(estimator, matrix.multiply(evidence).tocsr(), own)
-    return rows[0] * evidence, float(biases[0])
+def _fit_labels(
+    estimator: Any, matrix: Any, flags: NDArray[np.bool_], *, weigh: bool
+) -> Iterator[tuple[Logits, float]]:
+    """For each label the weights [F] and the bias of the texts that have it against the others; `flags` are [C, N]."""
+    present = matrix.astype(bool).astype(np.float32) if weigh else None
+    for own in flags:
+        if own.all() or not own.any():
+            yield np.zeros(matrix.shape[1], np.float32), -ABSENT if own.any() else ABSENT
+        elif present is None:
+            rows, biases = _coefficients(estimator, matrix, own)
+            yield rows[0], float(biases[0])
+        else:
+            evidence = _evidence(present, own)
+            rows, biases = _coefficients(estimator, matrix.multiply(evidence).tocsr(), own)
+            yield rows[0] * evidence, float(biases[0])
 
 
 def _coefficients(estimator: Any, matrix: Any, labels: Labels) -> tuple[Logits, Logits]:
@@ -218,11 +223,13 @@ def _coefficients(estimator: Any, matrix: Any, labels: Labels) -> tuple[Logits, 
     return estimator.coef_.astype(np.float32), estimator.intercept_.astype(np.float32)
 
 
-def _evidence(matrix: Any, own: NDArray[np.bool_]) -> Logits:
-    """How much more frequent each n-gram is in texts that have a label than expected, as a logarithm [F]."""
-    found = matrix.astype(bool).astype(np.float32)
-    total = np.asarray(found.sum(0), np.float64).ravel()
-    with_label = np.asarray(found[own].sum(0), np.float64).ravel()
+def _evidence(present: Any, own: NDArray[np.bool_]) -> Logits:
+    """How much more frequent each n-gram is in texts that have a label than expected, as a logarithm [F].
+
+    `present` [N, F] is 1 where a text has an n-gram.
+    """
+    total = np.asarray(present.sum(0), np.float64).ravel()
+    with_label = np.asarray(present[own].sum(0), np.float64).ravel()
     fraction = own.mean()
     evidence = np.log((with_label + 1) / (fraction * total + 1))
     evidence -= np.log((total - with_label + 1) / ((1 - fraction) * total + 1))
