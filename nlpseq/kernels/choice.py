@@ -3,7 +3,7 @@
 Only this file decides the device: parameters are created on it, and everything computed from them stays there. An
 explicit request is met or refused with the reason. `auto` chooses, and the choice is shown. It chooses a GPU if there
 is one that can run our kernels. It chooses bf16 only on hardware that multiplies it, which GPUs and processors with AMX
-do; elsewhere bf16 products are computed in 32 bits, at the speed of fp32.
+or AVX512-BF16 do; elsewhere bf16 products are computed in 32 bits, at the speed of fp32.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nlpseq.kernels.gpu import parallel as gpu_parallel
 from nlpseq.kernels.gpu import recurrence as gpu_recurrence
 from nlpseq.kernels.gpu.cache import ensure_cache
 from nlpseq.native.extension import Unavailable
-from nlpseq.native.recurrence import CELLS, has_tiles
+from nlpseq.native.recurrence import CELLS, ROUNDED, bf16_products
 
 CPU = torch.device("cpu")
 ON_GPU = ("auto", "triton", "torch")  # backends
@@ -65,10 +65,10 @@ def has_fast_bf16() -> bool:
 
     Raises BackendError if NLPSEQ_INSTRUCTIONS asks for instructions that this processor does not have.
     """
-    if not torch.cpu._is_amx_tile_supported():
+    if not (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()):
         return False
     try:
-        return has_tiles()
+        return bf16_products() != ROUNDED
     except Unavailable:
         return True
 
@@ -130,7 +130,7 @@ def _choose_on_cpu(backend: str, precision: str, cell: str | None) -> Choice:
         return _choose_plain(precision, reason, CPU)
     fast = has_fast_bf16()
     operands = torch.bfloat16 if precision == "bf16" or (precision == "auto" and fast) else torch.float32
-    why = "as asked" if precision != "auto" else "AMX" if fast else "no AMX"
+    why = "as asked" if precision != "auto" else "in hardware" if fast else "no bf16 in hardware"
     name = "bf16" if operands == torch.bfloat16 else "fp32"
     if backend == "torch":
         exact = torch_layers.TorchLayers(torch.float32)

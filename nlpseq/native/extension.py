@@ -16,10 +16,10 @@ from importlib.util import find_spec
 from nlpseq.errors import BackendError
 
 MODULE = "nlpseq.native._compiled"
-INTERFACE = 14  # the version in interface.h
+INTERFACE = 15  # the version in interface.h
 MOST_THREADS = 16  # more threads do not read memory any faster
 SETTING = "NLPSEQ_INSTRUCTIONS"
-INSTRUCTIONS = ("sse2", "avx2", "avx512", "amx", "neon")  # the values of SETTING
+INSTRUCTIONS = ("sse2", "avx2", "avx512", "avx512bf16", "amx", "neon")  # the values of SETTING
 
 
 class Unavailable(Exception):

@@ -15,7 +15,7 @@ from nlpseq.native import extension
 # in the order of EACH_CELL in interface.h
 CELLS = ("rnn", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before", "mingru", "minlstm")
 AUTOMATIC, UNITS, SEQUENCES = range(3)  # how threads divide the work: `enum share` of interface.h
-FULL, ROUNDED, TILES_IN_HARDWARE, TILES_IMITATED = range(4)  # the numbers that products multiply: `enum half`
+FULL, ROUNDED, TILES_IN_HARDWARE, TILES_IMITATED, PAIRS = range(5)  # how products multiply: `enum half`
 
 INTEGERS = ("cell", "gates", "steps", "batch", "size", "reverse", "training", "half", "share", "want_first")
 ADDRESSES = (
@@ -41,9 +41,12 @@ class Threads(ctypes.Structure):
     _fields_ = (*((name, ctypes.c_void_p) for name in ("parallel", "number", "count")), ("wanted", ctypes.c_int64))
 
 
-def has_tiles() -> bool:
-    """Whether bf16 products run on matrix tiles (AMX), which gave right results in a trial. Raises Unavailable."""
-    return extension.instructions() == "amx"
+def bf16_products() -> int:
+    """How numbers rounded to bf16 are multiplied here: on matrix tiles, in pairs, or in fp32. Raises Unavailable.
+
+    Tiles (AMX) gave right results in a trial.
+    """
+    return {"amx": TILES_IN_HARDWARE, "avx512bf16": PAIRS}.get(extension.instructions(), ROUNDED)
 
 
 @cache

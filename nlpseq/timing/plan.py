@@ -89,8 +89,8 @@ def why_dtypes(plan: Plan) -> str:
     if plan.backend == "plain":
         return "the plain loop runs in fp32 only"
     if _has_fast_bf16():
-        return "bf16 products in hardware (AMX)"
-    return "no AMX: bf16 products are emulated" if "bf16" in plan.dtypes else "fp32 only: no AMX for bf16 products"
+        return "bf16 products in hardware"
+    return "no bf16 in hardware: emulated" if "bf16" in plan.dtypes else "fp32 only: no bf16 products in hardware"
 
 
 def _has_fast_bf16() -> bool:

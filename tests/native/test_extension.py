@@ -25,13 +25,14 @@ def test_without_a_setting_the_best_set_is_used(instructions: str, monkeypatch: 
     assert extension.kind() == len(extension.available_sets()) - 1
 
 
-def test_tiles_are_for_amx_alone(instructions: str) -> None:
-    assert recurrence.has_tiles() == (instructions == "amx")
+def test_bf16_is_multiplied_by_the_best_instructions_for_it(instructions: str) -> None:
+    best = {"amx": recurrence.TILES_IN_HARDWARE, "avx512bf16": recurrence.PAIRS}
+    assert recurrence.bf16_products() == best.get(instructions, recurrence.ROUNDED)
 
 
 def test_a_misspelt_set_is_refused_with_all_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SETTING, "avx3")
-    with pytest.raises(BackendError, match="must be one of sse2, avx2, avx512, amx, neon, was 'avx3'") as caught:
+    with pytest.raises(BackendError, match="must be one of sse2, avx2, avx512, avx512bf16, amx, neon, was 'avx3'") as caught:
         extension.kind()
     assert caught.value.hint == f"export {SETTING}=avx2"
     monkeypatch.setenv(SETTING, "quick")

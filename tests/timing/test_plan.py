@@ -94,9 +94,9 @@ def test_bf16_is_timed_by_default_if_the_hardware_multiplies_it(
 @pytest.mark.parametrize(
     ("fast", "backend", "dtype", "reason"),
     [
-        (True, "auto", "fp32", "bf16 products in hardware (AMX)"),
-        (False, "auto", "bf16", "no AMX: bf16 products are emulated"),
-        (False, "auto", "fp32", "fp32 only: no AMX for bf16 products"),
+        (True, "auto", "fp32", "bf16 products in hardware"),
+        (False, "auto", "bf16", "no bf16 in hardware: emulated"),
+        (False, "auto", "fp32", "fp32 only: no bf16 products in hardware"),
         (True, "plain", "fp32", "the plain loop runs in fp32 only"),
     ],
 )

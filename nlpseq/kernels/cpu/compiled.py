@@ -6,9 +6,9 @@ spent on calls of torch, temporary arrays and waiting for threads, and the recur
 steps. Sequences of unequal length are sorted and their real steps packed, so nothing is computed for padding. The price
 is a second definition of each cell, in C; the tests compare it with `nlpseq.cells`.
 
-In bf16 the products' operands are rounded, and the state stays in fp32. Without matrix tiles (AMX) in the processor,
-products are computed in fp32 of rounded numbers, which is four times faster than torch's emulation of bf16; gradients
-are then not rounded.
+In bf16 the products' operands are rounded, and the state stays in fp32. A processor without instructions for bf16 (AMX
+or AVX512-BF16) multiplies the rounded numbers in fp32, which is four times faster than torch's emulation of bf16;
+gradients are then not rounded.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ def unroll(
     """
     if half is None:
         is_rounded = operands not in (None, state.hidden.dtype)
-        half = native.FULL if not is_rounded else native.TILES_IN_HARDWARE if native.has_tiles() else native.ROUNDED
+        half = native.bf16_products() if is_rounded else native.FULL
     steps, batch = inputs.shape[:2]
     packing = packing_of(steps, batch, lengths)
     from_input = project_inputs(weights, packing.gather(inputs), _multiply(half, inputs.dtype))

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define INTERFACE 14
+#define INTERFACE 15
 
 /* Functions of an OpenMP runtime; `parallel` is NULL if there is only one thread. */
 struct threads {
@@ -42,9 +42,10 @@ enum cell { EACH_CELL(CELL_NUMBER) };
    waiting, and otherwise the units, which needs a barrier in every step. */
 enum share { AUTOMATIC, UNITS, SEQUENCES };
 
-/* Operands of the products: unchanged; rounded to bf16 and multiplied in 32 bits; multiplied on the processor's tiles; or
-   on imitated tiles. The last two need AVX-512 and 32-bit floats. */
-enum half { FULL, ROUNDED, TILES_IN_HARDWARE, TILES_IMITATED };
+/* Operands of the products: unchanged; rounded to bf16 and multiplied in 32 bits; multiplied on the processor's tiles; on
+   imitated tiles; or in pairs, by an instruction that adds two products to each sum. The last three need AVX-512 and 32-bit
+   floats, and their operands have 16 bits. */
+enum half { FULL, ROUNDED, TILES_IN_HARDWARE, TILES_IMITATED, PAIRS };
 
 struct recurrence {
     int64_t cell, gates, steps, batch, size;

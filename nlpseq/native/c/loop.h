@@ -81,8 +81,11 @@ static void NAME(pack_panel)(const struct NAME(worker) *worker, const struct NAM
                 if (worker->layer->half) values = NAME(rounded)(values);
 #if WITH_TILES
                 if (worker->operand_bytes == 2) { /* pairs of rows in the halves of a word */
-                    uint16_t *place = (uint16_t *)panel + (k / TILE_DEPTH * columns + one) * TILE_DEPTH * LANES;
-                    place += k % TILE_DEPTH / 2 * 2 * LANES + k % 2;
+                    uint16_t *place = (uint16_t *)panel + k % 2;
+                    if (worker->layer->half == PAIRS)
+                        place += (k / 2 * columns + one) * 2 * LANES;
+                    else
+                        place += ((k / TILE_DEPTH * columns + one) * TILE_DEPTH + k % TILE_DEPTH / 2 * 2) * LANES;
                     for (int64_t lane = 0; lane < LANES; lane++) place[2 * lane] = (uint16_t)(((ints)values)[lane] >> 16);
                     continue;
                 }
@@ -119,9 +122,23 @@ static void NAME(pass_on)(const struct NAME(worker) *worker, const struct NAME(p
         }
 }
 
+/* The most rows of a tile of sums. */
+INLINE int64_t NAME(most_at_once)(const struct NAME(worker) *worker, int64_t strip) {
+    const int on_tiles = worker->operand_bytes == 2 && worker->layer->half != PAIRS;
+    return on_tiles ? TILE_ROWS : NAME(most_rows)(strip);
+}
+
 /* Some rows of a product with a section of a strip, from its row k on. */
 INLINE void NAME(multiply_part)(const struct NAME(worker) *worker, int64_t rows, int64_t strip, int64_t k,
                                 struct NAME(operands) *operands, real *out) {
+#if WITH_PAIRS
+    if (worker->layer->half == PAIRS) {
+        struct NAME(operands) words = *operands; /* each a pair */
+        words.depth /= 2, words.stride /= 2, words.hurry *= 2, words.add = k > 0;
+        NAME(multiply_pairs)((int)rows, (int)strip, &words, out);
+        return;
+    }
+#endif
 #if WITH_TILES
     if (worker->operand_bytes == 2) {
         const struct tile_operands tiles = {operands->depth, operands->stride, (const uint16_t *)operands->left,
@@ -141,7 +158,7 @@ static void NAME(multiply_panel)(const struct NAME(worker) *worker, const struct
                                  const struct NAME(step) *step, NAME(finish) finish) {
     real made[AT_ONCE * 4 * LANES] __attribute__((aligned(64)));
     const int64_t size = worker->layer->size, columns = product->gates * taken, bytes = worker->operand_bytes;
-    const int64_t strip = NAME(strip)(columns), most = bytes == 2 ? TILE_ROWS : NAME(most_rows)(strip);
+    const int64_t strip = NAME(strip)(columns), most = NAME(most_at_once)(worker, strip);
     const int64_t tiles = (last - first + most - 1) / most, line = strip * LANES * bytes;
     const char *panel = NAME(panel)(worker, product, vector), *end = NAME(panel)(worker, product, worker->part.last_vector);
     struct NAME(tile) tile = {.first = vector * LANES, .row_stride = columns * LANES, .gate_stride = LANES};

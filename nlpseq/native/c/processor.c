@@ -8,7 +8,7 @@ int nlpseq_recurrence_has_tiles(void);
 
 static const char *const NAMES[] =
 #if HAS_LEVELS
-    {"sse2", "avx2", "avx512", "amx"};
+    {"sse2", "avx2", "avx512", "avx512bf16", "amx"};
 #elif defined(__aarch64__)
     {"neon"};
 #else
@@ -25,7 +25,10 @@ int nlpseq_best_kind(void) {
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512cd") ||
         !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
         return 1;
-    return nlpseq_recurrence_has_tiles() ? 3 : 2;
+#if HAS_PAIRS
+    if (__builtin_cpu_supports("avx512bf16")) return nlpseq_recurrence_has_tiles() ? 4 : 3;
+#endif
+    return 2;
 #else
     return 0;
 #endif

@@ -31,15 +31,21 @@
 #define PAUSE() ((void)0)
 #endif
 
+#if HAS_LEVELS && !defined(__clang__) && __GNUC__ >= 10
+#define HAS_PAIRS 1 /* AVX512-BF16 */
+#else
+#define HAS_PAIRS 0
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 #define LOCAL static __attribute__((unused)) /* in a header whose functions are not all used by every file */
 #define JOIN(name, variant) name##_##variant
 #define EXPAND(name, variant) JOIN(name, variant)
 #define NAME(name) EXPAND(name, VARIANT)
 
-/* The functions of all kinds, in order; the last two kinds have the same function. */
+/* The functions of all kinds, in order; the last three kinds have the same function. */
 #if HAS_LEVELS
-#define OF_EACH_KIND(name) {name##_plain, name##_v3, name##_v4, name##_v4}
+#define OF_EACH_KIND(name) {name##_plain, name##_v3, name##_v4, name##_v4, name##_v4}
 #else
 #define OF_EACH_KIND(name) {name##_plain}
 #endif

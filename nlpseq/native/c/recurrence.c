@@ -235,6 +235,7 @@ static const variant RUN[][2] = {
     {run_float_v3, run_double_v3},
     {run_float_v4, run_double_v4},
     {run_float_v4, run_double_v4},
+    {run_float_v4, run_double_v4},
 #else
     {run_float_plain, run_double_plain},
 #endif

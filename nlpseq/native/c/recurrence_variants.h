@@ -5,6 +5,7 @@
 #include "type.h"
 #include "vectors.h"
 #include "multiply.h"
+#include "pairs.h"
 #include "cells.h"
 #include "loop.h"
 #undef VARIANT

@@ -13,6 +13,7 @@
 #undef MANTISSA
 #undef COEFFICIENTS
 #undef WITH_TILES
+#undef WITH_PAIRS
 
 #if DOUBLES
 #define real double

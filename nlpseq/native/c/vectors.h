@@ -112,6 +112,7 @@ INLINE vec NAME(rounded)(vec x) {
 
 #if VECTOR_BYTES == 64 && MANTISSA == 23
 #define WITH_TILES 1
+#define WITH_PAIRS HAS_PAIRS
 /* The same, as 16 bits each. */
 INLINE void NAME(store_short)(uint16_t *place, vec values, lanes used) {
     const ints bits = (ints)NAME(rounded)(values);
@@ -119,6 +120,7 @@ INLINE void NAME(store_short)(uint16_t *place, vec values, lanes used) {
 }
 #else
 #define WITH_TILES 0
+#define WITH_PAIRS 0
 #endif
 
 /* Turn rows into columns, by exchanging ever larger blocks. */
