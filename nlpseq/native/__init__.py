@@ -18,9 +18,11 @@ The C files are in c/. processor.h says which kinds of processor there are, and 
     interface.h    the arguments that Python passes
     processor.c    which kinds this processor supports
     helpers.c      threads for very short jobs
-    type.h vectors.h multiply.h   a type; its vectors and their functions; a few rows times a panel
+    type.h vectors.h   a type; its vectors and their functions
+    multiply.h sums.h  a few rows times a panel
     cells.h        the arithmetic of each cell between two products
-    recurrence.c loop.h tiles.h recurrence_variants.h   a layer over time; on matrix tiles (AMX)
+    recurrence.c loop.h recurrence_variants.h   a layer over time
+    tiles.h pairs.h    its products in bf16, on matrix tiles (AMX) and in pairs (AVX512-BF16)
     stream.c stream.h      one step of one text
     products.c products.h  products of matrices, and sums over their columns
 """
