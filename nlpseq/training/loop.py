@@ -81,10 +81,10 @@ class Run:
             task.depths,
             late=late,
         )
-        self.state = RunState(task, self.updates, average=bool(options.average))
+        self.state = RunState(task, self.updates, average=bool(options.average or options.average_after))
         self.counters = self.state.counters
         self.length = Length(task, options, self.counters, time.monotonic() if started is None else started)
-        self.validation = Validation(task, self.state, folder)
+        self.validation = Validation(task, self.state, folder, average_after=options.average_after)
         self.step_taker = self._step_taker(recorder)
         self.signal_number: int | None = None
         self.moment = Moment()
@@ -170,12 +170,15 @@ class Run:
                 yield self._recover(failed.step - 1)
             if newest is None:
                 continue
+            averaged_from = self.counters.averaged_from
             result = self._validate() if self.length.validates(self.step) else None
             if result is not None and not result.loss <= self.task.worst_loss:
                 finite = math.isfinite(result.loss)
                 yield self._recover(self.step, f"the validation loss was {result.loss:.4g}" if finite else NOT_FINITE)
                 continue
             yield self._record(newest, result)
+            if self.counters.averaged_from != averaged_from:
+                yield self._note("validations bring no better model: the weights are averaged from now on")
             self._save(now=self._has_ended(), validated=result is not None)
 
     def _has_ended(self) -> bool:
@@ -267,10 +270,21 @@ class Run:
     def _take_step(self) -> Outcome | None:
         """Take one step; None, with nothing updated, if a signal came between two accumulated batches."""
         fraction, scales = self.length.fraction(self.step), self.length.scales(self.step)
-        decay = min(self.options.average, (self.step + 1) / (self.step + 11))
-        outcome = self.step_taker.take(Plan(self.step, fraction, scales, decay), lambda: self.signal_number is not None)
+        plan = Plan(self.step, fraction, scales, self._decay())
+        outcome = self.step_taker.take(plan, lambda: self.signal_number is not None)
         self.counters.step += outcome is not None
         return outcome
+
+    def _decay(self) -> float:
+        """The decay of the average in the next step: 0 before averaging begins, and then that of the mean of all steps.
+
+        That is NT-AvSGD of Merity et al. (2018), with any optimiser.
+        """
+        if not self.options.average_after:
+            return min(self.options.average, (self.step + 1) / (self.step + 11))
+        begun = self.counters.averaged_from
+        averaged = 0 if begun is None else self.step - begun
+        return averaged / (averaged + 1)
 
     def _record(self, outcome: Outcome, result: ValidationResult | None = None) -> Progress:
         counters = self.counters

@@ -47,6 +47,11 @@ class TrainingOptions:
         0.0, "fraction of recurrent weights that are set to 0 in each batch", minimum=0, below=1
     )
     average: float = option(0.0, "decay of a moving average of the weights, such as 0.999; 0: none", minimum=0, below=1)
+    average_after: int = option(
+        0,
+        "average the weights of all steps from when this number of validations brought no better model; 0: never",
+        minimum=0,
+    )
     validations: int | None = option(None, "number of validations in a run [default: up to 8, by budget]", minimum=1)
     patience: int = option(0, "stop after this number of validations without a better model; 0: never", minimum=0)
     precision: str = option(
@@ -76,6 +81,8 @@ class TrainingOptions:
         budgets = [name for name in ("epochs", "steps", "minutes") if getattr(self, name) is not None]
         if len(budgets) > 1:
             raise OptionError(" and ".join(budgets), "are different budgets: use one of them")
+        if self.average and self.average_after and self.average != type(self).average:
+            raise OptionError("average and average_after", "are different averages: use one of them")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,6 +44,7 @@ class Counters:
     best_loss: float = math.inf  # loss of the best model
     best_step: int = 0  # number of steps of the best model
     without_progress: int = 0  # validations since the best model
+    averaged_from: int | None = None  # number of steps when the weights began to be averaged, with average_after
     rate_scale: float = 1.0  # halved each time the loss becomes non-finite
     retries: int = 0
     tokens: int = 0

@@ -36,10 +36,12 @@ class ValidationResult(NamedTuple):
 class Validation:
     """Validates a run's model with its averaged parameters, and saves the best one in the run folder."""
 
-    def __init__(self, task: ValidatedTask, state: RunState, folder: RunFolder) -> None:
+    def __init__(self, task: ValidatedTask, state: RunState, folder: RunFolder, *, average_after: int = 0) -> None:
+        """After `average_after` validations without a better model, the weights are averaged; 0: never."""
         self.task = task
         self.state = state
         self.folder = folder
+        self.average_after = average_after
         self.has_model = False  # whether the folder's model is this run's
 
     def save_first(self) -> None:
@@ -66,6 +68,8 @@ class Validation:
                 self.has_model = True
         counters.best = min(counters.best, rank)
         counters.without_progress = 0 if best else counters.without_progress + 1
+        if counters.averaged_from is None and 0 < self.average_after <= counters.without_progress:
+            counters.averaged_from = counters.step
         record = {
             "step": counters.step,
             "valid_loss": loss,

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nlpseq.errors import Interrupted, RunError
+from nlpseq.errors import Interrupted, OptionError, RunError
 from nlpseq.training.loop import Run
 from nlpseq.training.options import TrainingOptions
 from nlpseq.training.progress import Progress
@@ -182,6 +182,32 @@ def test_validation_sees_the_average_and_training_the_weights(tmp_path: Path) ->
         average = decay * average + (1 - decay) * task.parameters["weight"].detach()
         assert task.validations[-1] == pytest.approx(float((average - 3).square().sum()), rel=1e-5)
     assert not torch.allclose(average, task.parameters["weight"])
+
+
+def test_weights_are_averaged_once_validations_bring_no_better_model(tmp_path: Path) -> None:
+    task, losses = Bowl(), iter([5.0, 3.0, 4.0, 4.0, 3.5, 3.4, 2.0, 1.0])
+    seen: list[Tensor] = []
+    task.validate = lambda: seen.append(task.parameters["weight"].detach().clone()) or next(losses)  # type: ignore[func-returns-value, method-assign]
+    run = _run(task, tmp_path, steps=8, validations=8, average_after=2, anneal=0.0)
+    weights, notes = [], []
+    for record in run.progress():
+        if record.note:
+            notes.append((record.step, record.note))
+            continue
+        weights.append(task.parameters["weight"].detach().clone())
+        averaged = weights[4:] or weights[-1:]
+        assert torch.allclose(seen[-1], torch.stack(averaged).mean(0), rtol=1e-5)
+    assert notes == [(4, "validations bring no better model: the weights are averaged from now on")]
+    assert not torch.allclose(seen[-1], weights[-1])
+    run.folder.release()
+    again = _run(Bowl(), tmp_path, resume=True, steps=8, validations=8, average_after=2, anneal=0.0)
+    assert again.counters.averaged_from == 4
+    assert torch.equal(again.state.averages["weight"], run.state.averages["weight"])
+
+
+def test_a_moving_average_and_one_of_all_steps_exclude_each_other() -> None:
+    with pytest.raises(OptionError, match="average and average_after"):
+        TrainingOptions(average=0.9, average_after=3)
 
 
 def test_the_best_model_is_kept(tmp_path: Path) -> None:
