@@ -48,12 +48,15 @@ class Choice:
 
 @contextmanager
 def rounded_products(choice: Choice) -> Iterator[None]:
-    """Inside, torch's own fp32 products on a GPU round their operands to tf32, if layers round theirs further."""
-    if choice.device.type != "cuda" or choice.operands == torch.float32:
+    """Inside, torch may round the operands of its own fp32 products as far as the fastest instructions for them do.
+
+    That is tf32 on a GPU, and bf16 on a CPU. Without effect if layers do not round theirs.
+    """
+    if choice.operands == torch.float32:
         yield
         return
     previous = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
+    torch.set_float32_matmul_precision("high" if choice.device.type == "cuda" else "medium")
     try:
         yield
     finally:

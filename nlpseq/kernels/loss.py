@@ -43,6 +43,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         rows = max(1, min(hidden.shape[0], values // weight.shape[0]))
         training = gradients and any(ctx.needs_input_grad)
         matrix, offset = weight.to(operands), bias.to(operands)
+        total_type = bias.dtype if operands == torch.float16 else None  # the sum of many rows may not fit fp16
+        middle, level = weight.mean(0), bias.mean()  # of all words: for the mean of a row's logits
         grad_hidden = torch.empty_like(hidden) if training else hidden
         grad_weight, grad_bias = (torch.zeros_like(value) if training else value for value in (weight, bias))
         buffer = hidden.new_empty(rows, weight.shape[0], dtype=operands)
@@ -56,7 +58,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if not training:
                 total += ((_precise(logits).logsumexp(1, keepdim=True) - chosen) * counts).sum()
                 continue
-            log_likelihood = _differentiate(logits, target, chosen, smoothing)
+            mean = (hidden[start : start + rows] @ middle + level)[:, None].double()
+            log_likelihood = _differentiate(logits, target, chosen, mean, smoothing)
             total -= (log_likelihood * counts).sum()
             if real is not None:
                 logits *= counts
@@ -65,7 +68,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 grad_weight.addmm_(logits.t(), features)
             else:
                 grad_weight.add_(logits.t() @ features)
-            grad_bias += logits.sum(0, dtype=grad_bias.dtype)
+            grad_bias += logits.sum(0, dtype=total_type)
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         return total.to(hidden.dtype)
 
@@ -76,12 +79,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return grad_hidden * grad, grad_weight * grad, grad_bias * grad, None, None, None, None, None
 
 
-def _differentiate(logits: Tensor, target: Tensor, chosen: Tensor, smoothing: float) -> Tensor:
+def _differentiate(logits: Tensor, target: Tensor, chosen: Tensor, mean: Tensor, smoothing: float) -> Tensor:
     """The smoothed log-likelihood of targets [N, 1] as float64; replaces `logits` [N, V] by the gradient of the loss.
 
-    `chosen` [N, 1] are the targets' logits.
+    `chosen` [N, 1] are the targets' logits, `mean` [N, 1] the means of each row's.
     """
-    mean = _precise(logits).mean(1, keepdim=True).double() if smoothing else chosen
     floor = chosen - logits.amax(1, keepdim=True).double() if logits.dtype == torch.float16 else None
     probability = torch.softmax(logits, 1, out=logits)
     likelihood = probability.gather(1, target).double()

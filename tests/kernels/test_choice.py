@@ -9,7 +9,7 @@ from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.cells import unroll as plain_unroll
 from nlpseq.errors import BackendError
 from nlpseq.kernels import choice
-from nlpseq.kernels.choice import choose, refuse
+from nlpseq.kernels.choice import choose, refuse, rounded_products
 from nlpseq.kernels.cpu import compiled as native_recurrence
 from nlpseq.kernels.cpu import eager, recurrence
 from nlpseq.kernels.gpu import recurrence as gpu_recurrence
@@ -54,6 +54,14 @@ def test_a_precision_that_was_asked_for_is_used(
     assert made.operands == operands
     assert asked in made.reason
     assert "as asked" in made.reason
+
+
+@pytest.mark.parametrize(("asked", "inside"), [("bf16", "medium"), ("fp32", "highest")])
+def test_torch_rounds_its_own_products_as_far_as_layers_do(asked: str, inside: str) -> None:
+    torch.set_float32_matmul_precision("highest")
+    with rounded_products(choose("auto", asked, "cpu")):
+        assert torch.get_float32_matmul_precision() == inside
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_the_plain_loop_can_be_asked_for() -> None:
