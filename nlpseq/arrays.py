@@ -84,12 +84,18 @@ def _is_large(table: Array) -> bool:
     return bool(table.shape[0] >= 8192 and table.device.type == "cpu")
 
 
-def embed_sum(table: Array, ids: Array) -> Array:
-    """Rows of `table` [V, E] for `ids` [K, ..], summed over the first axis -> [.., E]."""
+def embed_sum(table: Array, ids: Array, factors: Array | None = None) -> Array:
+    """Rows of `table` [V, E] for `ids` [K, ..], summed over the first axis -> [.., E].
+
+    Each row counts as often as `factors` [K, ..] say, in torch only.
+    """
     if library(table) is np:
         return table[ids].sum(0)
-    bags = ids.reshape(ids.shape[0], -1).T.contiguous()
-    summed = library(table).nn.functional.embedding_bag(bags, table, mode="sum", sparse=_is_large(table))
+    bags, weights = (
+        None if value is None else value.reshape(ids.shape[0], -1).T.contiguous() for value in (ids, factors)
+    )
+    bag = library(table).nn.functional.embedding_bag
+    summed = bag(bags, table, mode="sum", sparse=_is_large(table), per_sample_weights=weights)
     return summed.reshape(*ids.shape[1:], -1)
 
 

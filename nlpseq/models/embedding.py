@@ -77,11 +77,11 @@ def embed_tokens(weights: Weights, ids: Array, recent: Array, noise: Noise | Non
     """The vectors [T, B, E] of tokens [T, B]; `recent` [n - 1, B] are the tokens before them."""
     inputs = arrays.embed(weights["embedding.weight"], ids)
     if "ngrams.weight" in weights:
-        inputs = inputs + _embed_ngrams(weights["ngrams.weight"], ids, recent)
+        inputs = inputs + _embed_ngrams(weights["ngrams.weight"], ids, recent, noise)
     return noise.inputs(inputs, ids) if noise is not None and noise.drops_inputs else inputs
 
 
-def _embed_ngrams(table: Array, ids: Array, recent: Array) -> Array:
+def _embed_ngrams(table: Array, ids: Array, recent: Array, noise: Noise | None) -> Array:
     """The summed vectors [T, B, E] of the n-grams of 2, 3, .. tokens that end in each of `ids` [T, B].
 
     `recent` [n - 1, B] are the tokens before them.
@@ -89,7 +89,8 @@ def _embed_ngrams(table: Array, ids: Array, recent: Array) -> Array:
     orders, steps = recent.shape[0], ids.shape[0]
     tokens = arrays.concatenate([recent, ids], 0)
     backwards = [tokens[orders - order : orders - order + steps] for order in range(orders + 1)]
-    return arrays.embed_sum(table, arrays.stack(ngram_rows(backwards, table.shape[0] // orders)))
+    rows = arrays.stack(ngram_rows(backwards, table.shape[0] // orders))
+    return arrays.embed_sum(table, rows, None if noise is None else noise.ngrams(table, rows.shape))
 
 
 def suited_ngrams(tokens: int) -> tuple[int, int]:

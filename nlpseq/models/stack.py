@@ -35,6 +35,9 @@ class Noise(Protocol):
     def inputs(self, embedded: Array, ids: Array) -> Array:
         """Dropout of embedded tokens [T, B, E]: of whole tokens, and of units."""
 
+    def ngrams(self, table: Array, shape: tuple[int, int, int]) -> Array | None:
+        """Factors [K, T, B] of the vectors of K n-grams that end in each token, or None if none is dropped."""
+
     def between(self, outputs: Array) -> Array:
         """Locked dropout of a layer's outputs [T, B, H]: one mask [B, H] for all steps (Gal and Ghahramani, 2016)."""
 

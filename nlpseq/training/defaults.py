@@ -116,8 +116,11 @@ def complete(
     )
     if ngrams == 1 and model.ngram_buckets not in (None, MOST_BUCKETS):  # which earlier versions recorded
         raise OptionError("ngram_buckets", "is an option of n-grams, which are off", "--ngrams 4")
+    if ngrams == 1 and training.ngram_dropout:
+        raise OptionError("ngram_dropout", "drops n-grams, which are off", "--ngrams 4")
     _refuse_useless_drop(model, training)
     dropout = training.dropout if training.dropout is not None else _dropout(passes, large)
+    ngram_dropout = 0.0 if ngrams == 1 else _ngram_dropout(passes)
     while streams > 1 and _bytes(facts, model, streams * steps) > MEMORY_FRACTION * facts.memory:
         streams //= 2
     batch, steps = fit_batch(facts.tokens, training.batch_size or streams, steps)
@@ -127,6 +130,7 @@ def complete(
         sequence_length=steps,
         dropout=dropout,
         input_dropout=dropout / 2 if training.input_dropout is None else training.input_dropout,
+        ngram_dropout=ngram_dropout if training.ngram_dropout is None else training.ngram_dropout,
         softmax=_softmax(facts, large) if training.softmax == "auto" else training.softmax,
     )
     return model, training
@@ -263,3 +267,8 @@ def _dropout(passes: float, large: bool) -> float:
     """Zero for characters that are read a few times, up to a half for a corpus that is read many times."""
     dropout = 0.15 * math.log2(1 + passes) if large else 0.15 * math.log2(max(1.0, passes / 2.5))
     return round(min(0.5, dropout), 2)
+
+
+def _ngram_dropout(passes: float) -> float:
+    """Zero for a text that is read a few times, up to a half for one that is read ten times."""
+    return round(min(0.5, 0.25 * math.log2(max(1.0, passes / 2.5))), 2)

@@ -35,6 +35,7 @@ class Dropouts:
         self.vocabulary_size = vocabulary_size
         self.device = device
         self.word_dropout: float = getattr(options, "word_dropout", 0.0)  # of a translator
+        self.ngram_dropout: float = getattr(options, "ngram_dropout", None) or 0.0  # of a language model
         self.drops_inputs = bool(self.embedding_dropout or self.word_dropout or self.input_dropout)
         self.share: Share | None = None  # of the batch, if other processes train on other columns of it
 
@@ -70,6 +71,10 @@ class Dropouts:
         if self.input_dropout:
             embedded = embedded * self._mask(tuple(embedded.shape[1:]), self.input_dropout, embedded, 0)
         return embedded
+
+    def ngrams(self, table: Tensor, shape: tuple[int, int, int]) -> Tensor | None:
+        """Factors that drop single n-grams [K, T, B], so that a text that is read often is not learned by heart."""
+        return self._mask(shape, self.ngram_dropout, table, 2) if self.ngram_dropout else None
 
     def between(self, outputs: Tensor) -> Tensor:
         """Drop units of outputs [T, B, H] by one mask [B, H] for all steps."""

@@ -101,6 +101,9 @@ class SoftTargetTraining(TrainingOptions):
 class LanguageModelTraining(SoftTargetTraining):
     """The training options of a language model."""
 
+    ngram_dropout: float | None = option(
+        None, "fraction of n-grams whose vectors are dropped [default: by corpus]", minimum=0, below=1
+    )
     sequence_length: int | None = option(None, "steps of back-propagation through time [default: by corpus]", minimum=1)
     softmax: str = option(
         "auto",

@@ -102,6 +102,9 @@ class _Doubling:
     def inputs(self, embedded: Any, ids: Any) -> Any:
         raise AssertionError("inputs are not dropped")
 
+    def ngrams(self, table: Any, shape: Any) -> Any:
+        raise AssertionError("a stack has no n-grams")
+
     def between(self, outputs: Any) -> Any:
         self.shapes.append(outputs.shape)
         return outputs * 2

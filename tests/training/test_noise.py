@@ -9,17 +9,23 @@ import torch
 
 from nlpseq.cells import CELLS, LayerWeights
 from nlpseq.kernels.cpu.recurrence import unroll
+from nlpseq.models.embedding import embed_tokens
 from nlpseq.models.stack import run_stack, start_state
 from nlpseq.training.distribution.processes import Share
 from nlpseq.training.noise import Dropouts
-from nlpseq.training.options import TranslationTraining
+from nlpseq.training.options import LanguageModelTraining, TranslationTraining
 
 STEPS, BATCH, SIZE, WORDS = 6, 40, 30, 50
+PARTS = {  # rows of a table of two times 40 n-grams
+    "none": torch.zeros(80, 1),
+    "pairs": torch.cat([torch.ones(40, 1), torch.zeros(40, 1)]),
+    "triples": torch.cat([torch.zeros(40, 1), torch.ones(40, 1)]),
+}
 
 
 def _dropouts(zoneout: float = 0.0, seed: int = 1, **rates: Any) -> Dropouts:
     generator = torch.Generator().manual_seed(seed)
-    options = TranslationTraining(**rates)
+    options = (LanguageModelTraining if "ngram_dropout" in rates else TranslationTraining)(**rates)
     return Dropouts(options, zoneout, generator, vocabulary_size=WORDS, device=torch.device("cpu"))
 
 
@@ -107,12 +113,41 @@ def test_zoneout_masks_are_ones_in_the_share_asked_for() -> None:
     assert not torch.equal(masks[0], masks[1]), "drawn for each step"
 
 
+def test_single_ngrams_are_dropped() -> None:
+    table = torch.ones(90, SIZE)
+    factors = _dropouts(ngram_dropout=0.25).ngrams(table, (3, STEPS, BATCH))
+    assert factors is not None
+    assert factors.shape == (3, STEPS, BATCH)
+    assert factors.unique().tolist() == pytest.approx([0, 1 / 0.75])
+    assert float(factors.mean()) == pytest.approx(1, abs=0.09)  # 720 draws: four standard errors
+    for axis in range(3):
+        assert not (factors == factors.select(axis, 0).unsqueeze(axis)).all(), "each has its own"
+
+
+def test_dropped_ngrams_are_left_out_of_the_embedding() -> None:
+    ids = torch.randint(97, (STEPS, BATCH), generator=torch.Generator().manual_seed(0))
+    recent = torch.randint(97, (2, BATCH), generator=torch.Generator().manual_seed(1))
+    weights = {"embedding.weight": torch.randn(97, SIZE), "ngrams.weight": torch.randn(80, SIZE)}
+    tables = {name: {**weights, "ngrams.weight": weights["ngrams.weight"] * kept} for name, kept in PARTS.items()}
+    parts = {
+        name: embed_tokens(tables[name], ids, recent) - embed_tokens(tables["none"], ids, recent) for name in PARTS
+    }
+    factors = _dropouts(ngram_dropout=0.5).ngrams(weights["ngrams.weight"], (2, STEPS, BATCH))
+    assert factors is not None
+    found = embed_tokens(weights, ids, recent, _dropouts(ngram_dropout=0.5))
+    expected = embed_tokens(tables["none"], ids, recent) + sum(
+        factor[..., None] * parts[name] for factor, name in zip(factors, ("pairs", "triples"), strict=True)
+    )
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
 def test_nothing_is_drawn_where_nothing_is_dropped() -> None:
     noise = _dropouts()
     before = noise.generator.get_state()
     assert noise.between(values := _ones()) is values
     assert noise.recurrent(values) is values
     assert noise.zoneout_masks((1, 1, 1)) is None
+    assert noise.ngrams(values, (1, 1, 1)) is None
     assert not noise.drops_inputs
     assert torch.equal(noise.generator.get_state(), before)
 

@@ -125,6 +125,24 @@ def test_what_was_set_stays(facts: Circumstances) -> None:
     assert {name: getattr(training, name) for name in settings} == settings
 
 
+def test_ngrams_of_a_text_that_is_read_often_are_dropped() -> None:
+    few, many = (
+        complete(LanguageModelOptions(), LanguageModelTraining(epochs=passes), Circumstances(1_000_000, 257))[1]
+        for passes in (2.0, 20.0)
+    )
+    assert few.ngram_dropout == 0
+    assert many.ngram_dropout == 0.5
+    words = complete(LanguageModelOptions(), LanguageModelTraining(epochs=20.0), Circumstances(1_000_000, 50_000))[1]
+    assert words.ngram_dropout == 0, "there are none"
+
+
+def test_dropped_ngrams_without_ngrams_are_refused() -> None:
+    with pytest.raises(OptionError, match="ngram_dropout: drops n-grams, which are off"):
+        complete(
+            LanguageModelOptions(ngrams=1), LanguageModelTraining(ngram_dropout=0.2), Circumstances(1_000_000, 257)
+        )
+
+
 @pytest.mark.parametrize(("given", "vocabulary"), [({"ngrams": 1}, 257), ({}, 50_000)])
 def test_buckets_without_ngrams_are_refused(given: dict[str, Any], vocabulary: int) -> None:
     model = LanguageModelOptions(ngram_buckets=50, **given)

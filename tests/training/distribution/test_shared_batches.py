@@ -35,6 +35,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "embedding_dropout": 0.1,
             "input_dropout": 0.1,
             "weight_drop": 0.2,
+            "ngram_dropout": 0.3,
             "zoneout": 0.1,
             "accumulate": 2,
             "average": 0.9,
@@ -145,7 +146,7 @@ def _train(
 ) -> Losses:
     task = COMMANDS[command]
     corpora = () if "resume" in options else (out.parent / f"{command}.tsv",)
-    request = make_request(task, corpora, {"out": out, "device": "cpu", **options})
+    request = make_request(task, corpora, {"out": out, "device": "cpu", "precision": "fp32", **options})
     run = task.load("run")(request, processes=processes)
     if late:
         run.run = Run(run.task, run.training, run.folder, late=True, processes=processes)
