@@ -43,8 +43,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         rows = max(1, min(hidden.shape[0], values // weight.shape[0]))
         training = gradients and any(ctx.needs_input_grad)
         matrix, offset = weight.to(operands), bias.to(operands)
-        total_type = bias.dtype if operands == torch.float16 else None  # the sum of many rows may not fit fp16
-        middle, level = weight.mean(0), bias.mean()  # of all words: for the mean of a row's logits
+        means = (hidden @ weight.mean(0) + bias.mean())[:, None].double()  # of each row's logits
         grad_hidden = torch.empty_like(hidden) if training else hidden
         grad_weight, grad_bias = (torch.zeros_like(value) if training else value for value in (weight, bias))
         buffer = hidden.new_empty(rows, weight.shape[0], dtype=operands)
@@ -58,8 +57,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if not training:
                 total += ((_precise(logits).logsumexp(1, keepdim=True) - chosen) * counts).sum()
                 continue
-            mean = (hidden[start : start + rows] @ middle + level)[:, None].double()
-            log_likelihood = _differentiate(logits, target, chosen, mean, smoothing)
+            log_likelihood = _differentiate(logits, target, chosen, means[start : start + rows], smoothing)
             total -= (log_likelihood * counts).sum()
             if real is not None:
                 logits *= counts
@@ -68,7 +66,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 grad_weight.addmm_(logits.t(), features)
             else:
                 grad_weight.add_(logits.t() @ features)
-            grad_bias += logits.sum(0, dtype=total_type)
+            grad_bias += _column_sums(logits)
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         return total.to(hidden.dtype)
 
@@ -94,6 +92,11 @@ def _differentiate(logits: Tensor, target: Tensor, chosen: Tensor, mean: Tensor,
     if smoothing:
         probability -= smoothing / logits.shape[1]
     return log_likelihood + smoothing * (mean - chosen)
+
+
+def _column_sums(gradient: Tensor) -> Tensor:
+    """The sum of the rows. It is made in fp32 anyway, but in fp16 it may not fit."""
+    return gradient.sum(0, dtype=torch.float32 if gradient.dtype == torch.float16 else None)
 
 
 def _precise(values: Tensor) -> Tensor:

@@ -114,13 +114,9 @@ def complete(
         ngrams=ngrams,
         ngram_buckets=model.ngram_buckets or (None if ngrams == 1 else buckets),
     )
-    if ngrams == 1 and model.ngram_buckets not in (None, MOST_BUCKETS):  # which earlier versions recorded
-        raise OptionError("ngram_buckets", "is an option of n-grams, which are off", "--ngrams 4")
-    if ngrams == 1 and training.ngram_dropout:
-        raise OptionError("ngram_dropout", "drops n-grams, which are off", "--ngrams 4")
+    _refuse_useless_ngrams(model, training)
     _refuse_useless_drop(model, training)
     dropout = training.dropout if training.dropout is not None else _dropout(passes, large)
-    ngram_dropout = 0.0 if ngrams == 1 else _ngram_dropout(passes)
     while streams > 1 and _bytes(facts, model, streams * steps) > MEMORY_FRACTION * facts.memory:
         streams //= 2
     batch, steps = fit_batch(facts.tokens, training.batch_size or streams, steps)
@@ -130,7 +126,7 @@ def complete(
         sequence_length=steps,
         dropout=dropout,
         input_dropout=dropout / 2 if training.input_dropout is None else training.input_dropout,
-        ngram_dropout=ngram_dropout if training.ngram_dropout is None else training.ngram_dropout,
+        ngram_dropout=_ngram_dropout(ngrams, passes) if training.ngram_dropout is None else training.ngram_dropout,
         softmax=_softmax(facts, large) if training.softmax == "auto" else training.softmax,
     )
     return model, training
@@ -211,6 +207,15 @@ def _refuse_useless_drop(model: RecurrentOptions, training: TrainingOptions) -> 
         )
 
 
+def _refuse_useless_ngrams(model: LanguageModelOptions, training: LanguageModelTraining) -> None:
+    if model.ngrams != 1:
+        return
+    if model.ngram_buckets not in (None, MOST_BUCKETS):  # which earlier versions recorded
+        raise OptionError("ngram_buckets", "is an option of n-grams, which are off", "--ngrams 4")
+    if training.ngram_dropout:
+        raise OptionError("ngram_dropout", "drops n-grams, which are off", "--ngrams 4")
+
+
 def _bytes(facts: Circumstances, model: LanguageModelOptions, tokens: int) -> float:
     """An estimate of the bytes for training: four times the parameters, a batch's values in all layers, its logits."""
     hidden, embedding = model.hidden_size or 0, model.embedding_size or 0
@@ -265,10 +270,10 @@ def _hidden_size(facts: Circumstances, read: float | None, embedding: int | None
 
 def _dropout(passes: float, large: bool) -> float:
     """Zero for characters that are read a few times, up to a half for a corpus that is read many times."""
-    dropout = 0.15 * math.log2(1 + passes) if large else 0.15 * math.log2(max(1.0, passes / 2.5))
+    dropout = 0.15 * math.log2(1 + passes) if large else 0.2 * math.log2(max(1.0, passes / 2.5))
     return round(min(0.5, dropout), 2)
 
 
-def _ngram_dropout(passes: float) -> float:
+def _ngram_dropout(ngrams: int, passes: float) -> float:
     """Zero for a text that is read a few times, up to a half for one that is read ten times."""
-    return round(min(0.5, 0.25 * math.log2(max(1.0, passes / 2.5))), 2)
+    return 0.0 if ngrams == 1 else round(min(0.5, 0.25 * math.log2(max(1.0, passes / 2.5))), 2)

@@ -67,10 +67,8 @@ class Run:
         """`again` is the command that continues the run, and `anew` the one that starts it in place of an earlier one.
 
         With `late`, the default on a GPU, the host reads a step's results late; `recorder` then records graphs."""
-        self.task = task
-        self.options = options
-        self.folder = folder
-        self.processes = processes
+        self.task, self.options = task, options
+        self.folder, self.processes = folder, processes
         self.again, self.anew = again, anew
         self.updates = Updates(
             options.optimiser,

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nlpseq import tasks
 from nlpseq.arrays import active_steps, to_numpy
+from nlpseq.cells import Unroll
 from nlpseq.evaluation.scores import Score
 from nlpseq.evaluation.shares import fit_shares
 from nlpseq.kernels.choice import Choice
@@ -159,21 +160,14 @@ class ClassificationTask(ModelTask):
         return self.parameters["embedding.weight"].detach().square().sum(1).mean().sqrt().double()
 
     def _logits(self, ids: Tensor, lengths: Tensor, *, noise: Noise | None = None, **read: Any) -> Tensor:
-        outputs = classifier.read(
-            self.parameters | self.constants,
-            self.options,
-            ids,
-            lengths,
-            run_layer=self.choice.run_layer,
-            noise=noise,
-            **read,
-        )
+        read.setdefault("run_layer", self.choice.run_layer)
+        outputs = classifier.read(self.parameters | self.constants, self.options, ids, lengths, noise=noise, **read)
         logits: Tensor = classifier.logits(self.parameters, self.options, outputs, noise)
         return logits
 
-    def valid_logits(self) -> np.ndarray:
+    def valid_logits(self, run_layer: Unroll | None = None) -> np.ndarray:
         """The logits [N, C] of the validation texts; the share of the linear model is fitted to them."""
-        network, linear = self.network_valid_logits(), self.corpus.linear
+        network, linear = self.network_valid_logits(run_layer or self.choice.run_layer), self.corpus.linear
         if linear is None or not np.isfinite(network).all():
             return network
         self.confidence, share = fit_shares(network, linear.valid_logits, self.corpus.valid.labels)
@@ -182,12 +176,13 @@ class ClassificationTask(ModelTask):
         return logits
 
     @torch.no_grad()
-    def network_valid_logits(self) -> np.ndarray:
+    def network_valid_logits(self, run_layer: Unroll) -> np.ndarray:
         """The network's logits [N, C] of the validation texts."""
         all_logits = np.empty((len(self.corpus.valid), len(self.corpus.labels)), np.float32)
         by_batch = []
         for indices, batch in self.corpus.valid.in_order(VALIDATION_TOKENS):
-            by_batch.append((indices, self._logits(self.feed.token_ids(batch.ids), self.feed.place(batch.lengths))))
+            arguments = self.feed.token_ids(batch.ids), self.feed.place(batch.lengths)
+            by_batch.append((indices, self._logits(*arguments, run_layer=run_layer)))
         for indices, logits in by_batch:
             all_logits[indices] = to_numpy(logits)
         return all_logits
@@ -202,10 +197,10 @@ class ClassificationTask(ModelTask):
         return None if self._valid_logits is None else self.targets.selection_score(self._valid_logits)
 
     def scores(self) -> list[Score]:
-        """The scores of the validation texts, with a temperature that is fitted on them."""
+        """The scores of the validation texts in full precision, with a temperature that is fitted on them."""
         facts = self.corpus.facts
         source = f"{corpus_name(facts['valid'], facts['valid_is'])}#{facts['valid_sha256'][:8]}"
-        return self.targets.scores(self.valid_logits(), f"texts:{len(self.corpus.valid)}|{source}")
+        return self.targets.scores(self.valid_logits(self.choice.exact), f"texts:{len(self.corpus.valid)}|{source}")
 
     def final_seconds(self, validation_seconds: float) -> float:
         """The time of `scores`, which reads the same texts once more."""

@@ -110,7 +110,7 @@ def test_ctrl_c_stops_all_processes_and_saves(tmp_path: Path) -> None:
 
 def test_torchrun_and_the_option_give_the_model_of_one_process(tmp_path: Path) -> None:
     one, two, three = (tmp_path / name for name in ("one", "two", "three"))
-    asked = ["translation", "--steps", "4", *SMALL]
+    asked = ["translation", "--steps", "4", "--precision", "fp32", *SMALL]
     assert _run(tmp_path, *asked, "--out", str(one))[0] == 0
     assert _run(tmp_path, *asked, "--out", str(two), "--processes", "2")[0] == 0
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -183,7 +183,7 @@ def test_a_device_adds_the_same_logits(tmp_path: Path) -> None:
 
 def test_two_processes_make_the_same_model(tmp_path: Path) -> None:
     write_texts(tmp_path / "a.tsv", 3)
-    words = ["--steps", "4", "--hidden-size", "8", "--batch-size", "6", "--device", "cpu", "--quiet"]
+    words = ["--steps", "4", "--hidden-size", "8", "--batch-size", "6", "--precision", "fp32", "--quiet"]
     for count in ("1", "2"):
         command = [sys.executable, "-m", "nlpseq", "train", "sentiment", str(tmp_path / "a.tsv"), *words]
         run = [*command, "--processes", count, "--out", str(tmp_path / count)]
