@@ -19,12 +19,14 @@ def chosen_values(training: TrainingOptions, length: Length) -> str:
     sequence = getattr(training, "sequence_length", None)
     batch = training.batch_size or f"{getattr(training, 'batch_tokens', None)} tokens"
     minutes = training.minutes or DEFAULT_MINUTES
+    ngrams = getattr(training, "ngram_dropout", None)
     parts = [
         duration(minutes) if total is None else f"{total:,} steps",
         f"batch {batch}" + (f"x{sequence}" if sequence else ""),
         *([f"{training.accumulate} batches a step"] if training.accumulate > 1 else []),
         f"rate {training.learning_rate:g} ({training.optimiser})",
-        f"dropout {training.dropout:g}, of inputs {training.input_dropout:g}",
+        f"dropout {training.dropout:g}, of inputs {training.input_dropout:g}"
+        + (f", of n-grams {ngrams:g}" if ngrams else ""),
         *([f"validations {length.validations}"] if total is not None else []),
     ]
     return " | ".join(parts)
