@@ -269,9 +269,10 @@ def _hidden_size(facts: Circumstances, read: float | None, embedding: int | None
 
 
 def _dropout(passes: float, large: bool) -> float:
-    """Zero for characters that are read a few times, up to a half for a corpus that is read many times."""
-    dropout = 0.15 * math.log2(1 + passes) if large else 0.2 * math.log2(max(1.0, passes / 2.5))
-    return round(min(0.5, dropout), 2)
+    """Zero for characters that are read a few times; more, but less than of words, for those that are read many times."""
+    if large:
+        return round(min(0.5, 0.15 * math.log2(1 + passes)), 2)
+    return round(min(0.3, 0.15 * math.log2(max(1.0, passes / 2.5))), 2)
 
 
 def _ngram_dropout(ngrams: int, passes: float) -> float:
