@@ -269,7 +269,7 @@ def _hidden_size(facts: Circumstances, read: float | None, embedding: int | None
 
 
 def _dropout(passes: float, large: bool) -> float:
-    """Zero for characters that are read a few times; more, but less than of words, for those that are read many times."""
+    """Zero for characters that are read a few times, more for a text that is read many times, most for words."""
     if large:
         return round(min(0.5, 0.15 * math.log2(1 + passes)), 2)
     return round(min(0.3, 0.15 * math.log2(max(1.0, passes / 2.5))), 2)

@@ -1,9 +1,9 @@
 """What the minutes of a search are spent on.
 
 The first trial has a fraction of them at most. If its run has ended before, by itself, then each trial is a complete
-run: two thirds of the time are for trials, and the rest is for the best of them again, with other random seeds.
-Otherwise each trial is a short run of as much time as the first one; half of the time is for them, and the rest for one
-long run of the best options. What the evaluation at the end will take is set aside.
+run, else a short run of as much time as the first one. Half of the time is for trials. The rest is for the best of them
+again, with other texts held out, or for one long run of the best options. What the evaluation at the end will take is
+set aside.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LEAST_SECONDS = 20.0  # with less only the defaults are tried
 FIRST = 1 / 16  # of the time, for the first trial at most,
 FIRST_COMPLETE = 1 / 8  # if its run may end by itself
 DEFAULTS_ALONE = 0.8  # of the time, if nothing but the defaults is tried
-COMPLETE, SHORT = 0.65, 0.5  # of the time, after which the last trial has ended, if trials are complete runs or not
+TRIALS = 0.5  # of the time, after which the last trial has ended
 SLOW = 3.0  # a trial of more than this number of times the first one's seconds is stopped
 LATE = 1.15  # a run may take longer than the same run took before
 END = 1.2, 0.5  # of an evaluation: a factor of what it took before, and seconds for writing
@@ -63,10 +63,9 @@ class Clock:
         factor, extra = END
         self.end_seconds = further * (factor * seconds + extra)
 
-    def has_time_for_trial(self, seconds: float, *, complete: bool) -> bool:
-        """Whether one more trial of that length fits; `complete` says whether trials are complete runs."""
-        last = (COMPLETE if complete else SHORT) * self.seconds
-        return self.elapsed() + seconds <= last and self.has_time_for(seconds)
+    def has_time_for_trial(self, seconds: float) -> bool:
+        """Whether one more trial of that length fits."""
+        return self.elapsed() + seconds <= TRIALS * self.seconds and self.has_time_for(seconds)
 
     def has_time_for(self, seconds: float) -> bool:
         """Whether a run that took that long fits before the end."""

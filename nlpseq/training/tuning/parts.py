@@ -31,6 +31,7 @@ from nlpseq.training.tuning.named_part import check_test
 
 HELD_OUT = 0.1  # fraction of each label's texts
 MOST_HELD_OUT = 5000  # texts
+TEST = b"test part"  # marks the hash by which texts are held out
 BETWEEN = "\t"  # the labels of a text that has several
 FEWEST = 50  # texts or pairs, of which a part for validation and one for the end can be spared
 OF_CORPUS = ("take", "source", "target", "columns", "label_column", "text_column", "label_separator")
@@ -61,9 +62,7 @@ def make_parts(task: Task, request: Request, test: Sequence[str], folder: Path, 
     folder.mkdir(parents=True, exist_ok=True)
     write = {LANGUAGE_MODEL.name: _text_parts, CLASSIFIER.name: _labelled_parts}.get(task.name, _pair_parts)
     train, held_out, valid = write(request, names, folder, watch)
-    plain: dict[str, Any] = {field.name: None for field in fields(request) if field.name in OF_CORPUS}
-    own = replace(request, **plain, corpus=(str(train),), valid=valid, given=request.given - set(OF_CORPUS))
-    return Parts(own, (str(held_out),), are_own=True)
+    return Parts(_on_files(request, str(train), *valid), (str(held_out),), are_own=True)
 
 
 Written = tuple[Path, Path, tuple[str, ...]]  # the training and the test part, and the names of the validation part
@@ -84,7 +83,7 @@ def _labelled_parts(request: Any, names: Sequence[str], folder: Path, watch: Wat
     texts = labelled.read_labelled(names, request.columns, watch)
     if len(texts) < FEWEST:
         raise _too_short(request, names, f"{len(texts):,} texts")
-    held_out = _of_each_label(_label_sets(texts), texts.texts)
+    held_out = _of_each_label(_label_sets(texts), texts.texts, HELD_OUT, TEST)
     paths = folder / "train.jsonl", folder / "test.jsonl"
     for path, is_test in zip(paths, (False, True), strict=True):
         chosen = [index for index in range(len(texts)) if (index in held_out) == is_test]
@@ -96,16 +95,41 @@ def _labelled_parts(request: Any, names: Sequence[str], folder: Path, watch: Wat
     return *paths, (str(folder / "valid.jsonl"),)
 
 
-def _of_each_label(labels: Sequence[Sequence[str]], texts: Sequence[str]) -> set[int]:
-    """The indices of a tenth of the texts of each label, those with the smallest hashes; `labels` are those of a text.
+def split_anew(request: Any, number: int, folder: Path, watch: Watch) -> Any:
+    """The request with other texts held out for validation, as many of each label: split `number`, written to `folder`.
 
-    Each label keeps a text to train on. Equal texts have one hash.
+    The texts are all those for training and validation. Raises what reading and writing them raises.
+    """
+    names = request.files_or(CLASSIFIER.corpus), request.valid
+    parts = [labelled.read_labelled(own, request.columns, watch) for own in names if own]
+    total = sum(map(len, parts))
+    fraction = len(parts[1]) / total if len(parts) > 1 else HELD_OUT
+    labels = [own for texts in parts for own in _label_sets(texts)]
+    held_out = _of_each_label(labels, [text for part in parts for text in part.texts], fraction, b"split %d" % number)
+    lines = [line for texts in parts for line in _label_lines(texts)]
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = folder / f"train-{number}.jsonl", folder / f"valid-{number}.jsonl"
+    for path, is_valid in zip(paths, (False, True), strict=True):
+        _write(path, (line for index, line in enumerate(lines) if (index in held_out) == is_valid))
+    return _on_files(request, *map(str, paths))
+
+
+def _on_files(request: Any, train: str, *valid: str) -> Any:
+    """A request for files that were written here."""
+    plain: dict[str, Any] = {field.name: None for field in fields(request) if field.name in OF_CORPUS}
+    return replace(request, **plain, corpus=(train,), valid=valid, given=request.given - set(OF_CORPUS))
+
+
+def _of_each_label(labels: Sequence[Sequence[str]], texts: Sequence[str], fraction: float, mark: bytes) -> set[int]:
+    """The indices of a fraction of the texts of each label, those with the smallest hashes.
+
+    `labels` are those of a text. Each label keeps a text to train on. Equal texts have one hash, which `mark` changes.
     """
     counts = Counter(label for own in labels for label in own)
-    fraction = min(HELD_OUT, MOST_HELD_OUT / len(texts))
+    fraction = min(fraction, MOST_HELD_OUT / len(texts))
     left = {label: max(round(fraction * count), min(1, count - 1)) for label, count in counts.items()}
     held_out = set()
-    for index in sorted(range(len(texts)), key=lambda index: _rank(texts[index].strip())):
+    for index in sorted(range(len(texts)), key=lambda index: _rank(texts[index].strip(), mark)):
         if all(left[label] for label in labels[index]):
             held_out.add(index)
             left.update({label: left[label] - 1 for label in labels[index]})
@@ -149,8 +173,8 @@ def _pair_lines(pairs: parallel.Pairs, indices: Iterable[int]) -> Iterable[str]:
         yield json.dumps({"source": pairs.sources[index], "target": pairs.targets[index]}) + "\n"
 
 
-def _rank(text: str) -> bytes:
-    return hashlib.blake2b(to_utf8(text), digest_size=8, person=b"test part").digest()
+def _rank(text: str, mark: bytes = TEST) -> bytes:
+    return hashlib.blake2b(to_utf8(text), digest_size=8, person=mark).digest()
 
 
 def _write(path: Path, pieces: Iterable[str]) -> None:

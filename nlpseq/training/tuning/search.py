@@ -1,10 +1,10 @@
 """The course of a search: the defaults first, then what the sampler proposes, then the best of it once more.
 
-If trials are complete runs, the best few are trained again with other random seeds, the defaults with them, and are
-ranked by the mean of these repetitions: the first run of each was chosen among many, so its value is too good. If
-trials are short runs, the best options are trained once for all the time that is left, and the better of the two models
-is kept. The order and the number of trials depend on the clock, so a search is not repeated by its command; each trial
-is.
+If trials are complete runs, the best few are trained again with other texts held out, the defaults with them, each with
+another random seed. They are ranked by the mean of these repetitions, each relative to the defaults on the same texts:
+the first run of each was chosen among many by the same few texts, so its value is too good. If trials are short runs,
+the best options are trained once for all the time that is left, and the better of the two models is kept. The order and
+the number of trials depend on the clock, so a search is not repeated by its command; each trial is.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from nlpseq.training.tuning.listener import Listener
 from nlpseq.training.tuning.sampler import Proposal, Sampler
 from nlpseq.training.tuning.spaces import Dimension, Space, Values
 from nlpseq.training.tuning.trainer import Introduction, Outcome, Pruned, Trials
-from nlpseq.training.tuning.trial import COMPLETE, FAILED, PRUNED, Group, Measure, Trial, groups
+from nlpseq.training.tuning.trial import COMPLETE, FAILED, PRUNED, Group, Measure, Trial, chosen_by_repeats, groups
 
 MOST_TRIALS = 100  # the best of more would be chosen by luck
-MOST_CANDIDATES, MOST_REPEATS = 6, 8  # options that are trained again, and how often each
+MOST_CANDIDATES, MOST_REPEATS = 5, 8  # options that are trained again, and how often each
 LONG_RUN = 0.97  # of the time that is left, for the long run
 MOST_UNUSED = 20  # proposals in a row that were tried already
 
@@ -37,7 +37,7 @@ class Attempt:
     options: Values  # that differ from the defaults
     budget: Mapping[str, float]
     reason: str = ""  # what it is for, if it is no ordinary trial
-    seed: int | None = None  # in place of the request's
+    split: int = 0  # other texts are held out, and another random seed is used, unless this is 0
     indices: tuple[int, ...] = ()  # of the options, in the space
 
 
@@ -65,7 +65,7 @@ class Search:
         self.outcomes: dict[int, Outcome] = {}  # of the trials whose folders are kept
         self.long_run: Trial | None = None
         self._repeated: list[str] = []  # the keys of the options that were trained again
-        self._measure = Measure(1.0)  # of the defaults
+        self._measures: dict[int, Measure] = {}  # of the defaults, by split
 
     def run(self, evaluate: Callable[[Outcome], float]) -> None:
         """Search until the time is over.
@@ -85,7 +85,7 @@ class Search:
         elif not space.dimensions:
             self.listener.note("every option of the search is set: there is nothing to tune")
         else:
-            self._try_proposals(space, first.seconds, complete=complete)
+            self._try_proposals(space, first.seconds)
         if complete and not self.clock.is_short:
             self._repeat_best()
         elif not self.clock.is_short:
@@ -103,9 +103,10 @@ class Search:
     def best_short(self) -> Trial | None:
         """The best of the trials that had equal time."""
         found = self._groups()
-        again = [group for group in found if group.trials[0].key in self._repeated and len(group.trials) > 1]
+        again = [group for group in found if group.trials[0].key in self._repeated and group.repeats]
         if again and len(again) == len(self._repeated):
-            return min(again, key=lambda group: group.mean_of_repeats).best
+            defaults = next(group for group in again if group.trials[0].number == 0)
+            return chosen_by_repeats(again, defaults).best
         return found[0].best if found else None
 
     def _groups(self) -> list[Group]:
@@ -119,14 +120,14 @@ class Search:
         passes = self.outcomes[0].chosen.get("epochs")
         return {"minutes": self.clock.first_seconds() / 60} if passes is None else {"epochs": passes}
 
-    def _try_proposals(self, space: Space, seconds: float, *, complete: bool) -> None:
+    def _try_proposals(self, space: Space, seconds: float) -> None:
         """Train what the sampler proposes until the time for it is over; `seconds` is what the first trial took."""
         sampler, defaults = self.make_sampler(space, 1.0), self.outcomes[0].chosen
         unused = 0
         while (
             len(self.trials) < MOST_TRIALS
             and unused < MOST_UNUSED
-            and self.clock.has_time_for_trial(max(seconds, self._usual_seconds()), complete=complete)
+            and self.clock.has_time_for_trial(max(seconds, self._usual_seconds()))
         ):
             proposal = sampler.propose()
             values = space.values(proposal.indices, defaults)
@@ -149,24 +150,25 @@ class Search:
         return next((trial for trial in self.trials if trial.options == values), None)
 
     def _repeat_best(self) -> None:
-        """Train the best options and the defaults again, with other random seeds, until the time is over."""
+        """Train the defaults and the best options again, with other texts held out, until the time is over."""
         if "random_seed" in self.request.given or len(self._groups()) < 2:
             return
         seconds = self.trials[0].seconds
         affordable = int(self.clock.left() / (2 * max(seconds, self._usual_seconds())))
         chosen = self._groups()[: max(1, min(MOST_CANDIDATES, affordable) - 1)]
-        default = self.trials[0].key
-        keys = list(dict.fromkeys([*(group.trials[0].key for group in chosen), default]))
+        keys = list(dict.fromkeys([self.trials[0].key, *(group.trials[0].key for group in chosen)]))
         self._repeated = keys if len(keys) > 1 else []
-        for seed in range(1, MOST_REPEATS + 1):
+        for split in range(1, MOST_REPEATS + 1):
             for key in self._repeated:
                 group = next(group for group in self._groups() if group.trials[0].key == key)
                 if not self.clock.has_time_for(group.seconds):
                     return
-                self._repeat(group.trials[0], self.request.training.random_seed + seed)
+                self._repeat(group.trials[0], split)
+            if split not in self._measures:
+                return  # the defaults have failed, so there is nothing to compare with
 
-    def _repeat(self, trial: Trial, seed: int) -> None:
-        attempt = Attempt(len(self.trials), trial.options, self._budget(), f"{trial.number} again", seed)
+    def _repeat(self, trial: Trial, split: int) -> None:
+        attempt = Attempt(len(self.trials), trial.options, self._budget(), f"{trial.number} again", split)
         self._train(attempt, _Observer(self, deadline=self.clock.now() + self.clock.left()))
 
     def _run_long(self, space: Space, first: Trial) -> None:
@@ -190,10 +192,11 @@ class Search:
         """Train one trial and add it to the table. A run that fails is a row of it, unless it is the first."""
         self.listener.begin(attempt.number, attempt.options, attempt.reason)
         began, state, reason, outcome = self.clock.now(), COMPLETE, attempt.reason, None
-        seeds = {} if attempt.seed is None else {"random_seed": attempt.seed}
+        seeds = {"random_seed": self._seed(attempt)} if attempt.split else {}
+        options = {**attempt.options, **seeds}
         try:
             self.check_signal()
-            outcome = self.trainer.train(attempt.number, {**attempt.options, **seeds}, attempt.budget, observer)
+            outcome = self.trainer.train(attempt.number, options, attempt.budget, observer, attempt.split)
         except Pruned as stopped:
             state, reason = PRUNED, str(stopped)
         except (NlpseqError, MemoryError) as error:
@@ -209,21 +212,25 @@ class Search:
         self.check_signal()
         return trial
 
+    def _seed(self, attempt: Attempt) -> int:
+        return self.request.training.random_seed + attempt.split
+
     def _recorded(self, attempt: Attempt, state: str, reason: str, outcome: Outcome | None, seconds: float) -> Trial:
         """The row of a trial, whose outcome is kept."""
         if outcome is not None:
             self.outcomes[attempt.number] = outcome
-            if attempt.number == 0:
-                self._measure = outcome.measure
+            if not attempt.options:
+                self._measures.setdefault(attempt.split, outcome.measure)
         return Trial(
             number=attempt.number,
             options=dict(attempt.options),
             state=state,
-            value=None if outcome is None else self.relative(outcome.measure),
+            value=None if outcome is None else self.relative(outcome.measure, attempt.split),
             scores={} if outcome is None else outcome.scores,
             steps=None if outcome is None else outcome.steps,
             seconds=seconds,
-            random_seed=self.request.training.random_seed if attempt.seed is None else attempt.seed,
+            random_seed=self._seed(attempt),
+            split=attempt.split,
             reason=reason,
             indices=attempt.indices,
         )
@@ -244,9 +251,9 @@ class Search:
         if self.signal_number is not None:
             raise Interrupted(self.signal_number)
 
-    def relative(self, measure: Measure) -> float:
-        """The value of a measure, relative to that of the defaults."""
-        return measure.relative(self._measure)
+    def relative(self, measure: Measure, split: int = 0) -> float:
+        """The value of a measure, relative to that of the defaults with the same texts held out."""
+        return measure.relative(self._measures.get(split, measure))
 
 
 class _Observer:

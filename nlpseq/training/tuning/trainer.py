@@ -13,6 +13,7 @@ from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TRANSLATOR, Task
 from nlpseq.text.progress import Watch, unwatched
 from nlpseq.training.progress import Progress
 from nlpseq.training.requests import Request
+from nlpseq.training.tuning.parts import split_anew
 from nlpseq.training.tuning.spaces import Values, with_values
 from nlpseq.training.tuning.trial import Measure, measure_of
 
@@ -60,8 +61,13 @@ class Observer(Protocol):
 class Trials(Protocol):
     """What a search needs to train."""
 
-    def train(self, number: int, values: Values, budget: Mapping[str, float], observer: Observer) -> Outcome:
-        """Train with options that differ from the request's. Raises what a run raises, and what the observer does."""
+    def train(
+        self, number: int, values: Values, budget: Mapping[str, float], observer: Observer, split: int = 0
+    ) -> Outcome:
+        """Train with options that differ from the request's, and with other texts held out if `split` is not 0.
+
+        Raises what a run raises, and what the observer does.
+        """
 
     def chosen(self, budget: Mapping[str, float]) -> Values:
         """The values that a run of this budget would choose for the request's open options."""
@@ -78,14 +84,18 @@ class Trainer:
         self.request = request
         self.scratch = scratch
         self.watch = watch
+        self._requests = {0: request}  # by split
 
-    def train(self, number: int, values: Values, budget: Mapping[str, float], observer: Observer) -> Outcome:
+    def train(
+        self, number: int, values: Values, budget: Mapping[str, float], observer: Observer, split: int = 0
+    ) -> Outcome:
         """Train with options that differ from the request's, for a budget of `minutes` or `epochs`.
 
-        Raises what a run raises, and what the observer does; the folder is then gone.
+        `split` is as for `parts.split_anew`, or 0. Raises what a run raises, and what the observer does; the folder is
+        then gone.
         """
         try:
-            run = self._create(self._folder(number), values, budget)
+            run = self._create(self._folder(number), values, budget, split)
             observer.introduce(Introduction(run.summary(), run.chosen(), tuple(run.notes)))
             self._steps(run, observer)
             scores = run.finish()["valid"]
@@ -111,9 +121,11 @@ class Trainer:
     def _folder(self, number: int) -> Path:
         return self.scratch / str(number)
 
-    def _create(self, folder: Path, values: Values, budget: Mapping[str, float]) -> Any:
+    def _create(self, folder: Path, values: Values, budget: Mapping[str, float], split: int = 0) -> Any:
         length = dict.fromkeys(("minutes", "epochs", "steps")) | dict(budget)
-        request = with_values(self.request, length | values, out=folder, overwrite=False, resume=False)
+        if split not in self._requests:
+            self._requests[split] = split_anew(self.request, split, self.scratch / "splits", self.watch)
+        request = with_values(self._requests[split], length | values, out=folder, overwrite=False, resume=False)
         return self.task.load("run")(request, watch=self.watch)
 
     def _steps(self, run: Any, observer: Observer) -> None:

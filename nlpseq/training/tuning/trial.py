@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
@@ -50,6 +51,7 @@ class Trial:
     random_seed: int
     reason: str = ""  # why it is not complete, or what it is for
     indices: tuple[int, ...] = field(default=(), repr=False)  # in its space
+    split: int = 0  # which texts were held out for validation; 0: those of the request
 
     @property
     def key(self) -> str:
@@ -64,7 +66,7 @@ class Trial:
 
 
 class Group(NamedTuple):
-    """Complete trials with the same options, which differ in their random seeds; in their order."""
+    """Complete trials with the same options, which differ in random seed and split; in their order."""
 
     trials: tuple[Trial, ...]
 
@@ -74,14 +76,14 @@ class Group(NamedTuple):
         return _mean(self.trials)
 
     @property
-    def mean_of_repeats(self) -> float:
-        """The mean of all but the first, by whose value the options may have been chosen."""
-        return _mean(self.trials[1:])
+    def repeats(self) -> list[float]:
+        """The values of all but the first, by whose value the options may have been chosen."""
+        return [_value(trial) for trial in self.trials[1:]]
 
     @property
     def best(self) -> Trial:
-        """The trial with the lowest value."""
-        return min(self.trials, key=_value)
+        """The trial to keep: the one with the lowest value among those that were validated on the request's texts."""
+        return min((trial for trial in self.trials if not trial.split), key=_value)
 
     @property
     def seconds(self) -> float:
@@ -96,6 +98,16 @@ def groups(trials: Sequence[Trial]) -> list[Group]:
         if trial.state == COMPLETE:
             found.setdefault(trial.key, []).append(trial)
     return sorted((Group(tuple(same)) for same in found.values()), key=lambda group: group.mean)
+
+
+def chosen_by_repeats(found: Sequence[Group], defaults: Group) -> Group:
+    """The group with the lowest mean of repeats if that is a standard error below 1, the defaults' value; else theirs.
+
+    The best of several groups looks better than it is.
+    """
+    best = min(found, key=lambda group: fmean(group.repeats))
+    error = stdev(best.repeats) / len(best.repeats) ** 0.5 if len(best.repeats) > 1 else 0.0
+    return best if fmean(best.repeats) + error < 1 else defaults
 
 
 def _value(trial: Trial) -> float:

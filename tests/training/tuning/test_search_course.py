@@ -37,14 +37,18 @@ class World:
         self.seconds = seconds
         self.quality = quality
         self.trained: list[tuple[dict[str, Any], dict[str, float]]] = []
+        self.splits: list[int] = []
         self.folders: set[int] = set()
         self.hidden_size = 64  # the default of a run
         self.before_step: Callable[[int], object] = lambda number: None
         self.clock = Clock(minutes, self.time, lambda: self.time, may_end_early=seconds is not None)
 
-    def train(self, number: int, values: dict[str, Any], budget: Mapping[str, float], observer: Any) -> Outcome:
+    def train(
+        self, number: int, values: dict[str, Any], budget: Mapping[str, float], observer: Any, split: int = 0
+    ) -> Outcome:
         """A run of ten steps, the last one validated."""
         self.trained.append((values, dict(budget)))
+        self.splits.append(split)
         seconds = self.seconds if self.seconds is not None else 60 * budget["minutes"]
         seconds *= values.get("slowness", 1)
         if not observer.search.trials:
@@ -117,7 +121,7 @@ def _quality(values: Mapping[str, Any]) -> float:
     return loss + 0.1 * (size != 64) + 0.001 * values.get("random_seed", 1)
 
 
-def test_complete_runs_are_repeated_with_other_seeds_and_the_time_is_kept() -> None:
+def test_complete_runs_are_repeated_with_other_texts_held_out_and_the_time_is_kept() -> None:
     world = World(20.0, _quality)
     search = _search(world)
     _run(search, world)
@@ -128,6 +132,11 @@ def test_complete_runs_are_repeated_with_other_seeds_and_the_time_is_kept() -> N
     assert set(budgets[0]) == {"minutes"} and all(budget == {"epochs": PASSES} for budget in budgets[1:])
     repeated = [values for values, _ in world.trained if "random_seed" in values]
     assert {"random_seed": 2} in repeated and {"learning_rate": 0.004, "random_seed": 2} in repeated
+    assert [values.get("random_seed", 1) - 1 for values, _ in world.trained] == world.splits
+    assert (
+        set(world.splits[: -len(repeated)]) == {0}
+        and sorted(world.splits[-len(repeated) :]) == world.splits[-len(repeated) :]
+    )
     assert search.best is not None
     assert search.best.options == {"learning_rate": 0.004}
     assert search.best.value == pytest.approx(0.801 / 1.001)
@@ -172,9 +181,9 @@ def test_a_trial_that_is_much_slower_than_the_defaults_is_stopped() -> None:
     search = _search(world)
     slow = world.train
 
-    def train(number: int, values: dict[str, Any], budget: Mapping[str, float], observer: Any) -> Outcome:
+    def train(number: int, values: dict[str, Any], *others: Any) -> Outcome:
         slowness = {"slowness": 20} if values.get("hidden_size") == 128 else {}
-        return slow(number, {**values, **slowness}, budget, observer)
+        return slow(number, {**values, **slowness}, *others)
 
     world.train = train  # type: ignore[method-assign]
     _run(search, world)
@@ -291,6 +300,29 @@ def test_options_whose_first_run_was_lucky_lose_to_those_that_are_better_again()
     search = _search(world)
     _run(search, world)
     assert search.best is not None and search.best.options["learning_rate"] == 0.004
+
+
+def test_repeats_are_relative_to_the_defaults_on_the_same_texts() -> None:
+    """The texts of each split are harder than those of the one before, so losses cannot be compared."""
+    world = World(10.0, lambda values: _quality({**values, "random_seed": 0}) * values.get("random_seed", 1))
+    search = _search(world)
+    _run(search, world)
+    assert search.best is not None and search.best.options == {"learning_rate": 0.004}
+    assert search.best.split == 0, "the model that is kept was validated on the texts that the request names"
+    again = [trial for trial in search.trials if trial.split and trial.options == {"learning_rate": 0.004}]
+    assert len(again) > 2 and all(trial.value == pytest.approx(0.8) for trial in again)
+
+
+def test_options_that_may_be_better_by_luck_alone_are_not_kept() -> None:
+    def lucky(values: Mapping[str, Any]) -> float:
+        seed, changed = values.get("random_seed", 1), set(values) - {"random_seed"}
+        return 1.0 if not changed else 0.8 if seed == 1 else 0.98 + 0.08 * (-1) ** seed
+
+    world = World(10.0, lucky)
+    search = _search(world)
+    _run(search, world)
+    assert len({trial.split for trial in search.trials}) > 4
+    assert search.best is not None and search.best.options == {}
 
 
 def test_the_first_proposals_change_a_few_of_the_defaults() -> None:

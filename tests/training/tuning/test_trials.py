@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from nlpseq.training.tuning.trial import Measure, Trial, groups, measure_of
+from nlpseq.training.tuning.trial import Group, Measure, Trial, chosen_by_repeats, groups, measure_of
 
 
 def _trial(number: int, value: float | None, state: str = "complete", seed: int = 1, **options: float) -> Trial:
@@ -45,8 +45,27 @@ def test_groups_are_of_equal_options_the_best_mean_first() -> None:
     found = groups(trials)
     assert [[trial.number for trial in group.trials] for group in found] == [[1, 3], [0, 4]]
     assert found[0].mean == pytest.approx(0.9)
-    assert found[0].mean_of_repeats == pytest.approx(1.1)
+    assert found[0].repeats == [1.1]
     assert found[0].best.number == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ([[0.9, 0.92, 0.88]], 1),
+        ([[0.9, 0.92, 0.88], [0.8, 0.82, 0.84]], 2),
+        ([[0.7, 1.25, 0.95]], 0),  # a mean of 0.97, with a standard error of 0.16
+        ([[1.1, 1.0, 1.05]], 0),
+        ([[0.99]], 1),
+    ],
+)
+def test_the_defaults_are_kept_unless_others_are_clearly_better(values: list[list[float]], kept: int) -> None:
+    defaults = Group((_trial(0, 1.0), _trial(9, 1.0)))
+    others = [
+        Group((_trial(number, 0.5, dropout=0.5), *(_trial(9, value, dropout=0.5) for value in own)))
+        for number, own in enumerate(values, 1)
+    ]
+    assert chosen_by_repeats([defaults, *others], defaults).trials[0].number == kept
 
 
 def test_a_trial_is_told_without_the_indices_of_its_values() -> None:

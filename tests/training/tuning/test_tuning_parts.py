@@ -15,7 +15,7 @@ from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TRANSLATOR, Task
 from nlpseq.text.progress import unwatched
 from nlpseq.training.requests import make_request
 from nlpseq.training.tuning.named_part import refuse_test_without_pairs
-from nlpseq.training.tuning.parts import Parts, make_parts
+from nlpseq.training.tuning.parts import Parts, make_parts, split_anew
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "with", "odd", "red", "hats", "and", "猫", "où", "öl"]
 
@@ -65,6 +65,25 @@ def test_texts_with_several_labels_keep_them_and_each_label_is_trained_on(tmp_pa
     counts = Counter(label for row in test for label in row["label"] or [""])
     assert {name: counts[name] for name in ("a", "b, c")} == {"a": 10, "b, c": 7}
     assert 0 < counts[""] <= 7 and counts["rare"] <= 1
+
+
+@pytest.mark.parametrize("with_valid", [False, True])
+def test_other_texts_are_held_out_by_each_split(with_valid: bool, tmp_path: Path) -> None:
+    texts = _texts(240)
+    rows = [{"label": ["a"] * (n % 2) + ["b"] * (n % 3 == 0), "text": text} for n, text in enumerate(texts)]
+    corpus, valid = tmp_path / "corpus.jsonl", tmp_path / "valid.jsonl"
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows[:180]))
+    valid.write_text("".join(json.dumps(row) + "\n" for row in rows[180:]))
+    request = make_request(CLASSIFIER, [corpus], {"valid": valid} if with_valid else {})
+    whole, held_out = texts[: 240 if with_valid else 180], []
+    for number in (1, 2, 1):
+        own = split_anew(request, number, tmp_path / "splits", unwatched)
+        train, others = _rows(*own.corpus), _rows(*own.valid)
+        assert sorted(row["text"] for row in (*train, *others)) == sorted(whole)
+        assert all(row in rows for row in (*train, *others)), "with their labels"
+        assert len(others) == pytest.approx(60 if with_valid else 18, abs=12 if with_valid else 6)
+        held_out.append({row["text"] for row in others})
+    assert held_out[0] == held_out[2] != held_out[1]
 
 
 def test_columns_and_beginnings_are_of_the_corpus_and_not_of_its_parts(tmp_path: Path) -> None:
