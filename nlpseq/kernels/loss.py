@@ -43,7 +43,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         rows = max(1, min(hidden.shape[0], values // weight.shape[0]))
         training = gradients and any(ctx.needs_input_grad)
         matrix, offset = weight.to(operands), bias.to(operands)
-        means = (hidden @ weight.mean(0) + bias.mean())[:, None].double()  # of each row's logits
+        means = _mean_logits(hidden, weight, bias) if smoothing else hidden.new_zeros(len(hidden), 1)
         grad_hidden = torch.empty_like(hidden) if training else hidden
         grad_weight, grad_bias = (torch.zeros_like(value) if training else value for value in (weight, bias))
         buffer = hidden.new_empty(rows, weight.shape[0], dtype=operands)
@@ -80,7 +80,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def _differentiate(logits: Tensor, target: Tensor, chosen: Tensor, mean: Tensor, smoothing: float) -> Tensor:
     """The smoothed log-likelihood of targets [N, 1] as float64; replaces `logits` [N, V] by the gradient of the loss.
 
-    `chosen` [N, 1] are the targets' logits, `mean` [N, 1] the means of each row's.
+    `chosen` [N, 1] are the targets' logits, `mean` [N, 1] the means of each row's logits.
     """
     floor = chosen - logits.amax(1, keepdim=True).double() if logits.dtype == torch.float16 else None
     probability = torch.softmax(logits, 1, out=logits)
@@ -92,6 +92,11 @@ def _differentiate(logits: Tensor, target: Tensor, chosen: Tensor, mean: Tensor,
     if smoothing:
         probability -= smoothing / logits.shape[1]
     return log_likelihood + smoothing * (mean - chosen)
+
+
+def _mean_logits(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The mean of each row's logits [N, 1] in float64, without the logits."""
+    return (hidden @ weight.mean(0) + bias.mean())[:, None].double()
 
 
 def _column_sums(gradient: Tensor) -> Tensor:
