@@ -164,8 +164,8 @@ class Search:
                 if not self.clock.has_time_for(group.seconds):
                     return
                 self._repeat(group.trials[0], split)
-            if split not in self._measures:
-                return  # the defaults have failed, so there is nothing to compare with
+                if split not in self._measures:
+                    return  # the defaults, which come first, have failed: there is nothing to compare with
 
     def _repeat(self, trial: Trial, split: int) -> None:
         attempt = Attempt(len(self.trials), trial.options, self._budget(), f"{trial.number} again", split)
@@ -253,7 +253,7 @@ class Search:
 
     def relative(self, measure: Measure, split: int = 0) -> float:
         """The value of a measure, relative to that of the defaults with the same texts held out."""
-        return measure.relative(self._measures.get(split, measure))
+        return measure.relative(self._measures[split])
 
 
 class _Observer:

@@ -313,6 +313,20 @@ def test_repeats_are_relative_to_the_defaults_on_the_same_texts() -> None:
     assert len(again) > 2 and all(trial.value == pytest.approx(0.8) for trial in again)
 
 
+def test_nothing_is_compared_where_the_defaults_fail() -> None:
+    def failing(values: Mapping[str, Any]) -> float:
+        if values == {"random_seed": 3}:
+            raise RunError("folder", "the run has diverged")
+        return _quality(values)
+
+    world = World(10.0, failing)
+    search = _search(world)
+    _run(search, world)
+    assert [trial.state for trial in search.trials if trial.split == 2] == ["failed"]
+    assert search.trials[-1].split == 2
+    assert search.best is not None and search.best.options == {"learning_rate": 0.004}
+
+
 def test_options_that_may_be_better_by_luck_alone_are_not_kept() -> None:
     def lucky(values: Mapping[str, Any]) -> float:
         seed, changed = values.get("random_seed", 1), set(values) - {"random_seed"}
