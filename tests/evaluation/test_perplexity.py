@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from nlpseq import __version__
+from nlpseq.cells import unroll
+from nlpseq.evaluation import perplexity
 from nlpseq.evaluation.perplexity import BLOCK, signature, text_features, text_loss, text_name
 from nlpseq.kernels.cpu.recurrence import unroll as fast
 from nlpseq.models import language_model as lm
@@ -94,6 +96,23 @@ def test_a_model_that_never_forgets_is_still_evaluated_exactly(words: int) -> No
     exact, quick = (text_loss(weights, options, tokens, streams=5, exact=exact) for exact in (True, False))
     assert exact == pytest.approx(_by_hand(weights, tokens), rel=1e-6)
     assert quick != pytest.approx(exact, rel=1e-6), "else this shows nothing"
+
+
+def test_states_that_never_agree_end_the_rounds_when_they_no_longer_come_nearer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tolerance that nothing meets stands for a model that amplifies rounding."""
+    monkeypatch.setattr(perplexity, "TOLERANCE", -1.0)
+    weights, options = _model()
+    tokens, calls = _tokens(4 * LENGTH), []
+
+    def counted(*arguments: Any, **settings: Any) -> Any:
+        calls.append(arguments)
+        assert len(calls) < 8 * len(tokens) // BLOCK, "the rounds do not end"
+        return unroll(*arguments, **settings)
+
+    expected = _by_hand(weights, tokens)
+    assert text_loss(weights, options, tokens, streams=4, run_layer=counted) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_quick_way_counts_every_token_once_from_states_of_zero() -> None:

@@ -204,7 +204,7 @@ class ClassificationTask(ModelTask):
 
     def final_seconds(self, validation_seconds: float) -> float:
         """The time of `scores`, which reads the same texts once more."""
-        return 1.2 * validation_seconds + 1.0
+        return 1.2 * self.exact_seconds(validation_seconds) + 1.0
 
     def details(self) -> dict[str, Any]:
         """The labels, and what their probabilities are computed from."""

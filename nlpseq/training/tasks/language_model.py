@@ -178,7 +178,7 @@ class LanguageModelTask(ModelTask):
 
     def final_seconds(self, validation_seconds: float) -> float:
         """The time of `scores`, which reads all tokens, and the start of each stream twice."""
-        return 1.5 * validation_seconds * len(self.corpus.valid) / self.quick_tokens + 1.0
+        return 1.5 * self.exact_seconds(validation_seconds) * len(self.corpus.valid) / self.quick_tokens + 1.0
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The position in the corpus and the carried state of all streams."""

@@ -23,6 +23,8 @@ from nlpseq.training.distribution.processes import ALONE, Processes, Share
 from nlpseq.training.noise import Dropouts
 from nlpseq.training.options import TrainingOptions
 
+EXACT_COST = 2.0  # the time of fp32 products in that of rounded ones
+
 
 class ModelTask:
     """A model in training, with its parameters as tensors on the device."""
@@ -101,6 +103,10 @@ class ModelTask:
     def plan(self, total: int, validations: int) -> None:
         """Called when the number of steps is known, of which `validations` are validated."""
         self.training = replace(self.training, steps=total, epochs=None, minutes=None, validations=validations)
+
+    def exact_seconds(self, validation_seconds: float) -> float:
+        """The time of a validation in full precision, from that of one with the products of training."""
+        return validation_seconds * (1.0 if self.choice.operands == torch.float32 else EXACT_COST)
 
     def selection_score(self) -> float | None:
         """None: the best model is chosen by its loss, unless a task overrides this."""

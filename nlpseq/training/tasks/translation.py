@@ -180,7 +180,7 @@ class TranslationTask(ModelTask):
 
     def final_seconds(self, validation_seconds: float) -> float:
         """The time of `scores`, which reads all validation pairs."""
-        return 1.5 * validation_seconds * len(self.corpus.valid) / self.quick_pairs + 1.0
+        return 1.5 * self.exact_seconds(validation_seconds) * len(self.corpus.valid) / self.quick_pairs + 1.0
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The position among the batches."""
