@@ -13,6 +13,7 @@ The weights of attention pooling, if a model has it, show how much a word was re
 from __future__ import annotations
 
 import html
+import shlex
 import unicodedata
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -70,7 +71,7 @@ def explain(classifier: TextClassifier, text: str, label: str | None = None) -> 
     if label is not None and label not in classifier.labels:
         known = ", ".join(classifier.labels)
         near = get_close_matches(label, classifier.labels, 1) or classifier.labels
-        raise OptionError("label", f"must be one of {known}, was {quoted(label)}", f"--label {near[0]}")
+        raise OptionError("label", f"must be one of {known}, was {quoted(label)}", f"--label {shlex.quote(near[0])}")
     if not text.strip():
         raise OptionError("TEXT", "must not be blank", 'nlpseq inspect words "some words"')
     (decision,) = classifier.classify([text])
