@@ -36,6 +36,7 @@ from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
 TASK = tasks.CLASSIFIER.name
 USUAL_POOLING = "max,mean"
+PRETRAINED_POOLING = "attention,max,mean,last"  # of layers that start from a language model
 
 Weights = Mapping[str, Array]
 
@@ -53,7 +54,7 @@ class ClassifierOptions(RecurrentOptions):
     pooling: str | None = option(
         None,
         f"pooling of the outputs: {', '.join(POOLINGS)}, or several with commas "
-        f"[default: {USUAL_POOLING}; from a language model attention,{USUAL_POOLING}]",
+        f"[default: {USUAL_POOLING}; from a language model {PRETRAINED_POOLING}]",
     )
     ngrams: int | None = option(
         None,

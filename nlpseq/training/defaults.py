@@ -25,7 +25,7 @@ from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import OptionError
 from nlpseq.kernels.choice import Choice
-from nlpseq.models.classifier import USUAL_POOLING, ClassifierOptions
+from nlpseq.models.classifier import PRETRAINED_POOLING, USUAL_POOLING, ClassifierOptions
 from nlpseq.models.embedding import MOST_BUCKETS, suited_ngrams
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.options import RecurrentOptions
@@ -173,7 +173,7 @@ def complete_classifier(
         hidden_size=model.hidden_size or ClassifierOptions.hidden_size,
         embedding_size=model.embedding_size or ClassifierOptions.embedding_size,
         bidirectional=not pretrained if model.bidirectional is None else model.bidirectional,
-        pooling=model.pooling or ("attention," * pretrained + USUAL_POOLING),
+        pooling=model.pooling or (PRETRAINED_POOLING if pretrained else USUAL_POOLING),
         ngrams=ngrams,
         ngram_buckets=model.ngram_buckets or (None if ngrams == 1 else suited_ngrams(tokens)[1]),
         evidence=(2 if labels <= MOST_EVIDENCE_LABELS else 0) if model.evidence is None else model.evidence,

@@ -116,7 +116,7 @@ def test_a_language_model_is_started_from(tmp_path: Path) -> None:
         if not name.startswith(("output.", "evidence.", "attention.", "linear.")):
             assert np.array_equal(value, taught[name]), name
     assert (run.model.cell, run.model.layers, run.model.bidirectional) == ("gru", 2, False)
-    assert run.model.pooling == "attention,max,mean"
+    assert run.model.pooling == "attention,max,mean,last"
     assert run.corpus.tokeniser.size == 256 + len({*GOOD, *BAD, *FILLER, "not"})
     both = ClassificationRun(make_request(tmp_path / "both", init_from=path, model={"bidirectional": True}))
     assert np.array_equal(both.task.weights()["layers.0.weight_ih"], taught["layers.0.weight_ih"])
