@@ -3,6 +3,10 @@
 A corpus is counted in pieces, and the counts are merged in order. At most MOST_COUNTED different texts are remembered:
 when there are more, the rarest are forgotten until at most half are left, so a word that is rare everywhere may get a
 count that is too low (Manku and Motwani, 2002). The most frequent ones do not notice.
+
+What occurs once is no unit, so it is spelled in bytes. Their share of a text is about the share of unseen ones in
+another (Good, 1953): so a model learns to spell as often as it will have to. Without them in training, an unseen word
+costs a model dozens of nats, for it has never met a byte.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import numpy as np
 from nlpseq.text.tokenisers.tokeniser import NUM_BYTES, Tokeniser
 
 MOST_COUNTED = 1_000_000
+LEAST_COUNT = 2  # of a unit
 UNITS_COUNTED = 4  # different texts that are remembered for each token, if these are more
 COUNTED_TOGETHER = 1 << 20  # characters of lines that are counted at once
 
@@ -42,9 +47,8 @@ class CountedTokeniser(Tokeniser):
     def of_candidates(cls, found: Iterable[Candidates], vocabulary_size: int) -> Self:
         """A tokeniser of at most `vocabulary_size` tokens, from the candidates in the pieces of a corpus."""
         merged = merge_counts(found, max(MOST_COUNTED, UNITS_COUNTED * vocabulary_size))
-        for text in [text for text in merged if not cls.is_unit(text)]:
-            del merged[text]
-        return cls(most_frequent(merged, vocabulary_size - NUM_BYTES))
+        units = {text: count for text, count in merged.items() if count >= LEAST_COUNT and cls.is_unit(text)}
+        return cls(most_frequent(units, vocabulary_size - NUM_BYTES))
 
     @classmethod
     def train(cls, lines: Iterable[str], vocabulary_size: int) -> Self:

@@ -171,10 +171,10 @@ def test_names_of_tokens_can_be_printed_and_differ(tokeniser: Tokeniser) -> None
 
 
 def test_names_of_units() -> None:
-    assert train_tokeniser("char", ["é\u200d"], 300).spell(256) == "é"
-    assert train_tokeniser("char", ["é\u200d"], 300).spell(257) == "<U+200D>"
+    assert train_tokeniser("char", ["é\u200d"] * 2, 300).spell(256) == "é"
+    assert train_tokeniser("char", ["é\u200d"] * 2, 300).spell(257) == "<U+200D>"
     assert train_tokeniser("byte", [], 300).spell(ord("a")) == "a"
-    assert train_tokeniser("word", ["the"], 300).spell(256) == "the"
+    assert train_tokeniser("word", ["the", "the"], 300).spell(256) == "the"
     pieces = train_tokeniser("bpe", ["all the cats and all the dogs"] * 20, 300)
     assert "\u2581the" in {pieces.spell(token) for token in range(256, pieces.size)}
 
@@ -187,6 +187,14 @@ def test_an_id_outside_the_vocabulary_is_refused(tokeniser: Tokeniser, token: in
         tokeniser.spell(token)
 
 
+@pytest.mark.parametrize(("kind", "text"), [("char", "é é ü"), ("word", "tea tea milk")])
+def test_what_occurs_once_is_spelled_so_that_models_learn_to_spell(kind: str, text: str) -> None:
+    tokeniser = train_tokeniser(kind, [text], 300)
+    seen, _, unseen = text.split()
+    assert tokeniser.units == (seen,)
+    assert tokeniser.encode(unseen).tolist() == list(unseen.encode())
+
+
 def test_char_units_are_the_frequent_characters_beyond_ascii() -> None:
     tokeniser = train_tokeniser("char", ["aaaa ééé ßß 猫猫 ü"], 259)
     assert tokeniser.units == ("é", "ß", "猫")
@@ -195,7 +203,7 @@ def test_char_units_are_the_frequent_characters_beyond_ascii() -> None:
 
 
 def test_words_understand_one_space_between_units() -> None:
-    tokeniser = train_tokeniser("word", ["a b a"], 300)
+    tokeniser = train_tokeniser("word", ["a b a b"], 300)
     a, b = 256, 257
     assert tokeniser.encode("a b").tolist() == [a, b]
     assert tokeniser.encode("a  b").tolist() == [a, 32, 32, b]
@@ -216,7 +224,7 @@ def test_inexact_words_are_the_exact_words_of_the_regular_text(trained: dict[str
 
 
 def test_a_title_of_wikitext_is_four_tokens() -> None:
-    tokeniser = train_tokeniser("word", [" = Title = "], 300)
+    tokeniser = train_tokeniser("word", [" = Title = "] * 2, 300)
     assert tokeniser.encode(" = Title = \n", exact=False).tolist() == [256, 257, 256, NEWLINE]
     assert len(tokeniser.encode(" \n", exact=False)) == 1
 
