@@ -32,7 +32,7 @@ ROWS = [(label, f"a {word} {thing} {place}") for place in range(40) for thing in
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small classifier of random weights."""
     options = ClassifierOptions(hidden_size=8, embedding_size=6, bidirectional=True, lowercase=True)
-    tokeniser = train_tokeniser("char", ["abc äöü 猫"], 270)
+    tokeniser = train_tokeniser("char", ["abc äöü 猫"] * 2, 270)
     path = tmp_path_factory.mktemp("classifier") / "model.safetensors"
     weights = classifier.initial_weights(options, tokeniser.size, np.array([1, 1, 1]), 1)
     details: dict[str, Any] = {"labels": ["a, b", "b", "ü"], "temperature": 1.5}

@@ -59,7 +59,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
     made = {f"{kind}{seed}": _translator(folder, kind, seed) for kind, seed in (("char", 1), ("char", 2), ("word", 1))}
     options = ClassifierOptions(hidden_size=8, embedding_size=6, evidence=0, linear="parts")
-    tokeniser = train_tokeniser("char", TEXT, 300)
+    tokeniser = train_tokeniser("char", TEXT * 2, 300)
     weights = classifier.initial_weights(options, tokeniser.size, np.ones(3), 1) | _linear_model().weights()
     made["classifier"] = folder / "classifier.safetensors"
     header = {"labels": ["bad", "good", "odd"]}

@@ -31,7 +31,7 @@ Lines = Callable[[bytes], list[bytes]]
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small translator of random weights."""
     options = TranslatorOptions(hidden_size=8, embedding_size=6)
-    tokeniser = train_tokeniser("char", ["abc äöü 猫"], 270)
+    tokeniser = train_tokeniser("char", ["abc äöü 猫"] * 2, 270)
     path = tmp_path_factory.mktemp("translator") / "model.safetensors"
     weights = translator.initial_weights(options, tokeniser.size, 1)
     weights["output.bias"][10] += 4  # texts are short

@@ -26,7 +26,7 @@ LINES = ["abc", "a b c d e", "", "ccc " * 9]
 
 @pytest.fixture(scope="module")
 def tokeniser() -> Tokeniser:
-    return train_tokeniser("char", ["abc ä"], 270)
+    return train_tokeniser("char", ["abc ä"] * 2, 270)
 
 
 def _member(tokeniser: Tokeniser, seed: int, **options: object) -> tuple[translator.Weights, TranslatorOptions]:
@@ -73,7 +73,7 @@ def test_a_gpu_that_is_not_there_and_another_vocabulary_are_refused(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(BackendError, match="cuda cannot be used"):
         on_device({}, "cuda")
-    other = train_tokeniser("char", ["xyz ü"], 270)
+    other = train_tokeniser("char", ["xyz ü"] * 2, 270)
     models = [
         (Model(translator.TASK, {}, _member(one, 1)[0], one, {}, Path(name)), TranslatorOptions())
         for one, name in ((tokeniser, "first"), (other, "second"))
@@ -112,7 +112,7 @@ def test_coverage_is_summed_over_the_source_in_the_closed_form(tokeniser: Tokeni
 
 
 def test_unknown_words_are_taken_over_from_where_attention_looks() -> None:
-    words = train_tokeniser("word", ["the cat sat here"], 300)
+    words = train_tokeniser("word", ["the cat sat here"] * 2, 300)
     source = translator.line_ids(words, "the Bob sat")
     target = words.encode("here Rob cat").tolist()
     shares = np.zeros((len(target) + 1, len(source)))

@@ -155,7 +155,7 @@ def test_streams_change_nothing_for_the_other_cells(cell: str) -> None:
 
 
 def test_the_signature_says_how_the_number_was_made() -> None:
-    tokeniser = train_tokeniser("word", ["the cat", "the dog"], 300)
+    tokeniser = train_tokeniser("word", ["the cat", "the dog"] * 2, 300)
     fields = signature(tokeniser, "a.txt#01234567").split("|")
     assert fields == [
         f"tok:word-259#{tokeniser.fingerprint}",
@@ -167,7 +167,7 @@ def test_the_signature_says_how_the_number_was_made() -> None:
 
 
 def test_another_tokeniser_has_another_signature() -> None:
-    one, other = (train_tokeniser("word", [text], 300) for text in ("the cat", "the dog"))
+    one, other = (train_tokeniser("word", [text] * 2, 300) for text in ("the cat", "the dog"))
     assert signature(one, "x") != signature(other, "x")
 
 

@@ -37,7 +37,7 @@ def _weights() -> dict[str, np.ndarray]:
 def path(tmp_path: Path) -> Path:
     """A whole model file."""
     file = tmp_path / "model.safetensors"
-    tokeniser = train_tokeniser("word", ["the cat é"], 300)
+    tokeniser = train_tokeniser("word", ["the cat é"] * 2, 300)
     save_model(file, TASK, OPTIONS, _weights(), tokeniser, scores=[{"name": "loss", "value": 1.5}], data={"é": 1})
     return file
 

@@ -85,7 +85,7 @@ BY_HAND: dict[str, Callable[[Model, str, str], np.ndarray]] = {
 def paths(tmp_path_factory: pytest.TempPathFactory, make_model: Callable[..., Path]) -> dict[str, Path]:
     """A model of random weights for each task."""
     folder = tmp_path_factory.mktemp("models")
-    tokeniser = train_tokeniser("char", TEXTS, 300)
+    tokeniser = train_tokeniser("char", TEXTS * 2, 300)
     found = {"lm": make_model(tied=True, **CELL)}
     labels = ClassifierOptions(**CELL, bidirectional=True, lowercase=True, evidence=0, pooling="last,mean")
     weights = classifier.initial_weights(labels, tokeniser.size, np.ones(2), 1)

@@ -34,6 +34,7 @@ from nlpseq.text.readers.fasttext import PREFIX, fasttext_rows, folder_rows
 from nlpseq.text.readers.json_lines import object_rows
 from nlpseq.text.readers.table import Rows, Table, table_lines
 
+PEEKED = 100  # lines that tell if a text file has labels
 TEXT_OF = "nlpseq corpus show"  # the command that writes the text of a corpus
 
 _MARKUP = re.compile(r"\s*<(\?xml|!doctype|srcset|refset|tstset|mteval|html|tmx|xliff|dataset)\b", re.IGNORECASE)
@@ -74,15 +75,16 @@ def is_table(name: str) -> bool:
 
 
 def _other_rows(name: str, notes: list[str], advice: str, *, labels: bool) -> Rows:
-    """The rows of a text file with another suffix. Raises CorpusError if its first line is not that of a table."""
+    """The rows of a text file with another suffix. Raises CorpusError if its first lines are not those of a table."""
     lines = text_lines(name)
-    first = next(lines, "")
-    whole = chain([first], lines)
-    if PREFIX in first:
-        yield from fasttext_rows(name, whole)
-    elif "\t" in first:
+    first_lines = list(islice(lines, PEEKED))
+    first = next(iter(first_lines), "")
+    whole = chain(first_lines, lines)
+    if PREFIX not in first and "\t" in first:
         notes.append("it is read as a .tsv, because its first line has tabs")
         yield from tsv_rows(name, whole, notes)
+    elif any(PREFIX in line for line in first_lines):
+        yield from fasttext_rows(name, whole)
     else:
         missing = f"no tab and no `{PREFIX}`" if labels else "no tab"
         what = f"it is not a table: its first line has {missing}: {quoted(first[:30])}"

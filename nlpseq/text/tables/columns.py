@@ -31,6 +31,7 @@ from nlpseq.text.tables.purpose import (
     cannot_tell,
     find_column,
     is_index,
+    likely_columns,
     no_such_column,
     note_choice,
     one_column,
@@ -74,6 +75,28 @@ def _all_values(table: Table, requested: Requested, purpose: Purpose) -> Values:
                 row.where, f"it must have {width} columns, like the first row, but has {len(cells)}", hint
             )
         yield row.where, cells[chosen[0]], cells[chosen[1]]
+
+
+def with_former(table: Table, requested: Requested, former: Requested, purpose: Purpose) -> Requested:
+    """The requested columns and, for a side without one, the column `former` that other tables were read by.
+
+    Former columns are left out unless the table has all that are needed; those by number, if its header has the usual
+    names. The table's rows stay complete. Raises CorpusError if they cannot be read.
+    """
+    needed = [side for side in (0, 1) if requested[side] is None and former[side] is not None]
+    before = list(islice(table.rows, LOOKED_AT)) if needed else []
+    table.rows = chain(before, table.rows)
+    first = next((row for row in before if not is_blank(row)), None)
+    if first is None:
+        return requested
+    names, keyed = [str(cell).strip() for cell in first.cells], isinstance(first.cells, Mapping)
+    usual = None not in [usual_index(names, group) for group in purpose.usual]
+    merged = [former[side] if side in needed else requested[side] for side in (0, 1)]
+    indices = [find_column(names, column, numbers_first=not keyed) for column in merged]
+    by_number = [is_index(merged[side] or "", names) and merged[side] not in names for side in needed]
+    if any(indices[side] is None for side in needed) or indices[0] == indices[1] or (usual and any(by_number)):
+        return requested
+    return merged[0], merged[1]
 
 
 def is_named(table: Table, purpose: Purpose) -> bool:
@@ -169,8 +192,9 @@ def _complete(
         indices = list(purpose.guess(where, body, filled))
     first, second = (_other(index, indices[1 - side], filled) for side, index in enumerate(indices))
     if first is None or second is None:
-        numbers = [str(1 + index) for index in range(width)]
-        raise cannot_tell(where, names or numbers, [], purpose, 0 if first is None else 1)
+        shown = names or [str(1 + index) for index in range(width)]
+        likely = likely_columns(shown, purpose.likely(body, filled), (first, second))
+        raise cannot_tell(where, shown, likely, purpose, 0 if first is None else 1)
     if first == second:
         raise one_column(where, purpose)
     return first, second

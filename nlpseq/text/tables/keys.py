@@ -15,6 +15,7 @@ from nlpseq.text.tables.purpose import (
     Values,
     cannot_tell,
     find_column,
+    likely_columns,
     no_such_column,
     note_choice,
     one_column,
@@ -64,9 +65,8 @@ def _choose_names(table: Table, filled: Sequence[Row], requested: Requested, pur
             chosen[side] = names[1 - names.index(chosen[1 - side] or "")]
     source, target = chosen
     if source is None or target is None:
-        likely = [name for name in names if isinstance(cells[name], str) and normal_name(name) != "id"]
         missing = None if source is target else 0 if source is None else 1
-        raise cannot_tell(where, names, likely if purpose.languages else [], purpose, missing)
+        raise cannot_tell(where, names, _likely(filled, names, (source, target), purpose), purpose, missing)
     if source == target:
         raise one_column(where, purpose)
     if not table.languages:
@@ -90,10 +90,17 @@ def _named(
     if column is None or index is not None:
         return None if index is None else names[index]
     if not table.languages:
-        rows = [[str(row.cells.get(name, "")) for name in names] for row in filled if isinstance(row.cells, Mapping)]
-        likely = [names[index] for index in purpose.likely(rows, range(len(names)))]
-        raise no_such_column(where, column, requested, names, purpose, likely)
+        raise no_such_column(where, column, requested, names, purpose, _likely(filled, names, (None, None), purpose))
     return normal_language(column)  # a later unit may have it
+
+
+def _likely(
+    filled: Sequence[Row], names: Sequence[str], found: tuple[str | None, str | None], purpose: Purpose
+) -> list[str]:
+    """The names of the two columns that are probably meant, those that were found among them."""
+    rows = [[str(row.cells.get(name, "")) for name in names] for row in filled if isinstance(row.cells, Mapping)]
+    first, second = (None if name is None or name not in names else names.index(name) for name in found)
+    return likely_columns(names, purpose.likely(rows, range(len(names))), (first, second))
 
 
 def _only_two(table: Table, names: Sequence[str], known: Sequence[int | None], purpose: Purpose) -> list[int | None]:

@@ -21,7 +21,7 @@ from nlpseq.text.display import quoted
 from nlpseq.text.readers.fasttext import PREFIX
 from nlpseq.text.readers.rows import open_table
 from nlpseq.text.readers.table import Table
-from nlpseq.text.tables.columns import LOOKED_AT, read_columns
+from nlpseq.text.tables.columns import LOOKED_AT, read_columns, with_former
 from nlpseq.text.tables.headers import FEWEST_ROWS, LABEL_NAMES, TEXT_NAMES, is_number
 from nlpseq.text.tables.label_sets import check_separator, joined_labels, split_labels
 from nlpseq.text.tables.purpose import Purpose, Two, Values, cell_text
@@ -41,6 +41,9 @@ class LabelColumns(NamedTuple):
     label: str | None = None
     text: str | None = None
     separator: str | None = None  # of the labels of a text, in its cell
+
+
+NOT_NAMED = LabelColumns()
 
 
 class LabelledRows(NamedTuple):
@@ -64,18 +67,19 @@ def read_labelled_table(
     *,
     several: bool | None = None,
     hint: str = "keep one of them",
+    former: LabelColumns = NOT_NAMED,
 ) -> LabelledRows:
     """The labelled texts of a file, a folder, a bundled corpus or `hf:NAME[:CONFIG]`, also with a blank side.
 
     With `several`, each text has any number of labels; off, it must have one. None: it has several with a separator, or
-    if one of the first rows has a list of labels. `hint` is for a list where a text must have one label. Blank rows are
-    left out. After the last text, the table's notes, such as the chosen columns, are added to `notes`. Raises
+    if one of the first rows has a list of labels. `hint` is for a list where a text must have one label. `former` are
+    the columns of other texts, which are read if the table has them and none are named. Blank rows are left out. After the last text, the table's notes, such as the chosen columns, are added to `notes`. Raises
     CorpusError, at once or while reading, if the table cannot be read, is not a table, or does not have the columns.
     """
     advice = f"for a text without labels: nlpseq train lm {shlex.quote(name)}"
     forms = f"with labels: .tsv, .csv, .jsonl, .parquet, or lines `{PREFIX}good the text`"
     table = open_table(name, f"{advice}; {forms}", labels=True)
-    values = read_columns(table, columns[:2], LABELS)
+    values = read_columns(table, with_former(table, columns[:2], former[:2], LABELS), LABELS)
     if several is None:
         first, values = _peeked(values)
         several = columns.separator is not None or any(isinstance(label, list) for _, label, _ in first)

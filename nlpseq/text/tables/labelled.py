@@ -19,7 +19,7 @@ from nlpseq.text.display import quoted
 from nlpseq.text.progress import Watch, unwatched, watched_rows
 from nlpseq.text.signature import rows_sha256
 from nlpseq.text.tables.label_sets import label_set
-from nlpseq.text.tables.label_tables import LabelColumns, read_labelled_table
+from nlpseq.text.tables.label_tables import NOT_NAMED, LabelColumns, read_labelled_table
 from nlpseq.text.tables.notes import gather
 
 MOST_LABELS = 1000
@@ -117,25 +117,32 @@ def read_labelled(
     watch: Watch = unwatched,
     *,
     several: bool | None = None,
+    former: LabelColumns = NOT_NAMED,
 ) -> LabelledTexts:
     """All labelled texts of the tables `names`, except those with a blank label or text.
 
-    With `several`, a text has any number of labels, which may be none; by default the first table tells. Raises
-    CorpusError for a file that cannot be read or is not such a table, for a label that does not fit in a line, and if
+    With `several`, a text has any number of labels, which may be none; by default the first table tells. `former` are
+    the columns of other texts, for each table that has them too. Raises CorpusError for a file that cannot be read or is not such a table, for a label that does not fit in a line, and if
     no text is left.
     """
     read = LabelledTexts(several=several)
-    add_labelled(read, names, columns, watch)
+    add_labelled(read, names, columns, watch, former)
     return read
 
 
-def add_labelled(read: Texts, names: Sequence[str], columns: LabelColumns | None, watch: Watch) -> None:
+def add_labelled(
+    read: Texts,
+    names: Sequence[str],
+    columns: LabelColumns | None,
+    watch: Watch,
+    former: LabelColumns = NOT_NAMED,
+) -> None:
     """Add the texts of the tables `names`, as `read_labelled` does and with its errors."""
     notes: dict[str, list[str]] = {name: [] for name in names}
     hint = KEEP_ONE if read.several is False else f"{KEEP_ONE}; or {SEPARATED}"
     for name in names:
         rows, read.several = read_labelled_table(
-            name, columns or LabelColumns(), notes[name], several=read.several, hint=hint
+            name, columns or NOT_NAMED, notes[name], several=read.several, hint=hint, former=former
         )
         for label, text, where in watched_rows(rows, watch, "reading"):
             if not text.strip() or not (label or read.several):
@@ -183,7 +190,12 @@ def label_names(texts: Counted, name: str) -> list[str]:
     if len(counts) > MOST_LABELS:
         hint = "join rare labels into one; or --label-column NAME, if that is not the label"
         raise CorpusError(name, f"it has {some}, but may have {MOST_LABELS:,} labels", hint)
-    return sorted(counts, key=lambda label: (len(label) if label.isdecimal() else 0, label))
+    return sorted_labels(counts)
+
+
+def sorted_labels(labels: Iterable[str]) -> list[str]:
+    """Labels in order; numbers by their size."""
+    return sorted(labels, key=lambda label: (len(label) if label.isdecimal() else 0, label))
 
 
 def checked_labels(texts: Texts, name: str, known: Sequence[str] | None, *, held_out: bool) -> Sequence[str]:

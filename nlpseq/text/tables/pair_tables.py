@@ -14,7 +14,7 @@ from nlpseq.errors import CorpusError
 from nlpseq.text.display import quoted
 from nlpseq.text.readers import FORMATS
 from nlpseq.text.readers.rows import is_table, open_table
-from nlpseq.text.tables.columns import read_columns
+from nlpseq.text.tables.columns import read_columns, with_former
 from nlpseq.text.tables.headers import (
     LABEL_NAMES,
     SOURCE_NAMES,
@@ -32,14 +32,17 @@ Pair = tuple[str, str]
 Columns = tuple[str, str]  # names or numbers of source and target
 
 
-def read_table(name: str, columns: Columns | None = None, notes: list[str] | None = None) -> Iterator[Pair]:
+def read_table(
+    name: str, columns: Columns | None = None, notes: list[str] | None = None, former: Columns | None = None
+) -> Iterator[Pair]:
     """The pairs of a file, of a bundled corpus or of `hf:NAME[:CONFIG]`, also with a blank side.
 
-    After the last pair, the table's notes, such as the chosen columns, are added to `notes`. Raises CorpusError if the
+    `former` are the columns of other pairs, which are read if the table has them and none are named. After the last pair, the table's notes, such as the chosen columns, are added to `notes`. Raises CorpusError if the
     table cannot be read, is not a table, or does not have the columns.
     """
     table = open_table(name, f"name a table ({', '.join(FORMATS)}), or two files: --source FILE --target FILE")
-    for where, source, target in read_columns(table, columns or (None, None), PAIRS):
+    requested = with_former(table, columns or (None, None), former or (None, None), PAIRS)
+    for where, source, target in read_columns(table, requested, PAIRS):
         yield cell_text(where, "source", source), cell_text(where, "target", target)
     if notes is not None:
         notes += table.notes

@@ -57,14 +57,15 @@ def read_parallel(
     *,
     two_files: bool,
     columns: Columns | None = None,
+    former: Columns | None = None,
     keep_blank: bool = False,
     watch: Watch = unwatched,
     folder: Path | None = None,
 ) -> Pairs:
     """All pairs of the tables `names`, or of a source file and a target file, except those with a blank side.
 
-    `columns` are the names or numbers of a table's source and target; see `nlpseq.text.tables.pair_tables`. `watch` is
-    told the number of pairs that were read. With a `folder` the pairs are kept in temporary files there, and not in
+    `columns` are the names or numbers of a table's source and target; see `nlpseq.text.tables.pair_tables`. Without
+    them they are `former`, those of other pairs, in each table that has them. `watch` is told the number of pairs that were read. With a `folder` the pairs are kept in temporary files there, and not in
     memory.
 
     Raises CorpusError for a file that cannot be read or is not a table, for two files of unequal length, and if no pair
@@ -76,7 +77,7 @@ def read_parallel(
     rows = (
         read_two_files(*names)
         if two_files
-        else (pair for name in names for pair in read_table(name, columns, notes[name]))
+        else (pair for name in names for pair in read_table(name, columns, notes[name], former))
     )
     for source, target in watched_rows(rows, watch, "reading"):
         if keep_blank or (source.strip() and target.strip()):

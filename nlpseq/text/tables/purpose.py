@@ -73,10 +73,21 @@ def cannot_tell(
     """The error for a table whose columns have unknown names."""
     missing = " and ".join(purpose.names) if side is None else purpose.names[side]
     hint = purpose.flags(*likely[:2]) if len(likely) > 1 else purpose.flags("NAME", "NAME") if len(names) > 1 else ""
-    if side is not None:
+    if side is not None and len(likely) < 2:
         hint += f"{'; ' * bool(hint)}known are {', '.join(purpose.usual[side])}"
     existing = ", ".join(names)[:200] or "none"
     return CorpusError(where, f"no column is known as its {missing}, only {existing}", hint)
+
+
+def likely_columns(names: Sequence[str], likely: Two, found: tuple[int | None, int | None]) -> list[str]:
+    """The names of the columns that were found and, for one that was not, of the likely one or of another column."""
+    if len(names) < 2:
+        return []
+    indices = [guess if index is None else index for guess, index in zip(likely, found, strict=True)]
+    if indices[0] == indices[1]:
+        side = 0 if found[0] is None else 1
+        indices[side] = next(index for index in (*likely, *range(len(names))) if index != indices[1 - side])
+    return [names[index] for index in indices]
 
 
 def one_column(where: str, purpose: Purpose) -> CorpusError:

@@ -27,7 +27,7 @@ from nlpseq.text.array_files import ArrayWriter, StoredArray
 from nlpseq.text.padding import Ids, together
 from nlpseq.text.progress import Watch, unwatched, watched_rows
 from nlpseq.text.tables.label_tables import LabelColumns
-from nlpseq.text.tables.labelled import add_labelled, has_no_spaces, label_names
+from nlpseq.text.tables.labelled import add_labelled, has_no_spaces, sorted_labels
 from nlpseq.text.tables.notes import joined
 from nlpseq.text.tables.stored_labelled import LabelledPart, count_repeats, store_parts
 from nlpseq.text.tables.unlabelled import LabelledByTeacher
@@ -129,7 +129,7 @@ def tokenise_labelled(
     """
     read = add_labelled if teacher is None else LabelledByTeacher(teacher.label, teacher.labels)
     train, held_out = store_parts(names, valid, folder, columns, labels, watch, several=several, read=read)
-    labels = label_names(train, names[0]) if labels is None else list(labels)
+    labels = sorted_labels(train.counts) if labels is None else list(labels)
     if tokeniser is None:
         tokeniser = _learn_tokeniser(train, tokens, vocabulary_size, lowercase=lowercase, watch=watch)
     write = partial(_write, folder, tokeniser, labels, lowercase=lowercase, watch=watch, processes=processes)

@@ -28,7 +28,7 @@ TEXTS = ["abc", "", "ü" * 40, "a 猫 b", "abcabc" * 30, "x", "cab"] * 3
 
 def _model(**settings: Any) -> tuple[Model, ClassifierOptions]:
     options = ClassifierOptions(**{"hidden_size": 8, "embedding_size": 6, "bidirectional": True, **settings})
-    tokeniser = train_tokeniser("char", ["abc äöü 猫"], 270)
+    tokeniser = train_tokeniser("char", ["abc äöü 猫"] * 2, 270)
     weights = classifier.initial_weights(options, tokeniser.size, np.array([3, 2, 1]), 1)
     if options.evidence:
         rows = table_rows(options.evidence, tokeniser.size)

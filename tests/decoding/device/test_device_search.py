@@ -42,7 +42,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def tokeniser() -> Tokeniser:
-    return train_tokeniser("char", ["abc ä"], 270)
+    return train_tokeniser("char", ["abc ä"] * 2, 270)
 
 
 def _member(tokeniser: Tokeniser, seed: int, **options: Any) -> tuple[translator.Weights, TranslatorOptions]:

@@ -337,6 +337,14 @@ def test_labels_of_fasttext_end_at_spaces_and_tabs(line: str, label: str, text: 
     assert first.cells == {"label": label, "text": text}
 
 
+def test_the_first_lines_of_fasttext_may_have_no_label(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("no label\n" * 3 + "__label__a __label__b c\n")
+    cells = [row.cells for row in open_table(str(path), labels=True).rows]
+    assert cells[3] == {"label": ["a", "b"], "text": "c"}
+    assert all(isinstance(row["label"], CorpusError) for row in cells[:3])
+
+
 def test_a_format_is_one_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Pairs, labelled texts, headers, compression and the command line's choice of a table follow from it."""
 

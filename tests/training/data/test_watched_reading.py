@@ -151,7 +151,7 @@ def test_workers_do_not_hide_how_far_the_work_is(kind: str, tmp_path: Path, monk
 
 
 def _own_tokeniser() -> Tokeniser:
-    return train_tokeniser("word", ["red green line", "blue label"], 300)
+    return train_tokeniser("word", ["red green line", "blue label"] * 2, 300)
 
 
 def test_a_fixed_tokeniser_is_kept_and_no_vocabulary_is_learned(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.language_model import initial_weights as language_model_weights
 from nlpseq.models.model_file import NAME, read_tensors, save_model
+from nlpseq.text.tables.labelled import FEWEST
 from nlpseq.text.tokenisers import train_tokeniser
 from nlpseq.training.data.labels import tokenise_labelled
 from nlpseq.training.data.shuffled import Shuffled
@@ -102,7 +103,7 @@ def test_a_run_that_is_stopped_and_resumed_is_the_same_run(settings: dict[str, A
 
 def _language_model(path: Path, **settings: Any) -> Path:
     options = LanguageModelOptions(hidden_size=12, embedding_size=8, ngrams=1, tied=False, **settings)
-    tokeniser = train_tokeniser("word", [" ".join(GOOD + BAD + FILLER + ["not"])], 300)
+    tokeniser = train_tokeniser("word", [" ".join(GOOD + BAD + FILLER + ["not"])] * 2, 300)
     weights = language_model_weights(options, tokeniser.size, 7)
     save_model(path, "language-model", asdict(options), weights, tokeniser)
     return path
@@ -127,7 +128,7 @@ def test_a_language_model_is_started_from(tmp_path: Path) -> None:
 def test_capital_letters_stay_where_the_teacher_knows_them(tmp_path: Path) -> None:
     options = LanguageModelOptions(hidden_size=12, embedding_size=8, ngrams=1, tied=False)
     for name, words, lowercase in (("small", "fine dull", True), ("large", "Fine dull", False)):
-        tokeniser = train_tokeniser("word", [words], 300)
+        tokeniser = train_tokeniser("word", [words] * 2, 300)
         weights = language_model_weights(options, tokeniser.size, 7)
         save_model(tmp_path / f"{name}.safetensors", "language-model", asdict(options), weights, tokeniser)
         run = ClassificationRun(make_request(tmp_path / name, init_from=tmp_path / f"{name}.safetensors"))
@@ -239,6 +240,18 @@ def test_the_middle_of_a_long_text_is_left_out_and_said(tmp_path: Path) -> None:
     assert corpus.valid.texts.lengths[:].max() > 20, "validation reads whole texts, as classify does"
     run = ClassificationRun(make_request(tmp_path / "run", corpus=(str(tmp_path / "long.tsv"),), longest=20))
     assert any("whose middle is left out" in note for note in run.notes)
+
+
+@pytest.mark.parametrize("count", [FEWEST - 1, FEWEST])
+def test_the_fewest_texts_are_counted_before_some_are_held_out(count: int, tmp_path: Path) -> None:
+    path = tmp_path / "few.tsv"
+    path.write_text("label\ttext\n" + "".join(f"{'ab'[row % 2]}\ttext {row}\n" for row in range(count)))
+    if count == FEWEST:
+        corpus = tokenise_labelled([str(path)], (), tmp_path, tokens="byte")
+        assert len(corpus.train) + len(corpus.valid) == count
+        return
+    with pytest.raises(CorpusError, match=f"needs at least {FEWEST} texts with labels, but has {count}"):
+        tokenise_labelled([str(path)], (), tmp_path, tokens="byte")
 
 
 def test_batches_hold_at_most_so_many_tokens_and_texts() -> None:
