@@ -192,9 +192,16 @@ def _missing(path: Path, task: str | None, flag: str) -> ModelFileError:
         hint = f"{flag} {shlex.quote(str(path / fitting[0]))}"
         return ModelFileError(str(path), f"holds no model, but runs: {', '.join(inside)}", hint)
     bundled = model_path.BUNDLED if path == Path(path.name) else ()
-    near = get_close_matches(path.name, [*_runs(path.absolute().parent), *bundled], 1, 0.8)
-    train = f"nlpseq train {verb} --out {shlex.quote(str(path))}"
-    return ModelFileError(str(path), "no such model", f"did you mean {path.with_name(near[0])}?" if near else train)
+    beside = _runs(path.absolute().parent)
+    near = get_close_matches(path.name, [*beside, *bundled], 1, 0.8)
+    fitting = [run for run in beside if task in (None, task_of(path.with_name(run)))]
+    if near:
+        hint = f"did you mean {path.with_name(near[0])}?"
+    elif fitting:
+        hint = f"{flag} {shlex.quote(str(path.with_name(fitting[0])))}"
+    else:
+        hint = f"nlpseq train {verb} --out {shlex.quote(str(path))}"
+    return ModelFileError(str(path), "no such model", hint)
 
 
 def _runs(folder: Path) -> list[str]:

@@ -14,12 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from nlpseq.errors import OptionError
-from nlpseq.training.options import TrainingOptions
+from nlpseq.training.options import VALIDATIONS, TrainingOptions
 from nlpseq.training.run_state import Counters
 from nlpseq.training.schedule import Budget, rate
 
 DEFAULT_MINUTES = 5.0
-VALIDATIONS = 8  # in a run that is long enough for them
 VALIDATION_FRACTION = 0.15  # of a run's time is for validations at most, unless their number is set
 
 

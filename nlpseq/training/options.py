@@ -8,6 +8,8 @@ from nlpseq.errors import OptionError
 from nlpseq.models.storage import FORMATS
 from nlpseq.options import check, option
 
+VALIDATIONS = 8  # in a run that is long enough for them
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
@@ -83,6 +85,10 @@ class TrainingOptions:
             raise OptionError(" and ".join(budgets), "are different budgets: use one of them")
         if self.average and self.average_after and self.average != type(self).average:
             raise OptionError("average and average_after", "are different averages: use one of them")
+        most = max(self.validations or 0, VALIDATIONS)
+        if self.average_after >= most:
+            what = f"must be below the number of validations, which is at most {most}, was {self.average_after}"
+            raise OptionError("average_after", what, f"--validations {VALIDATIONS * 4} --average-after 3")
 
 
 @dataclass(frozen=True, kw_only=True)

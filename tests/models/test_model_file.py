@@ -186,7 +186,7 @@ def test_a_model_of_another_task_is_refused(path: Path) -> None:
 
 
 def test_a_missing_model_names_the_command_that_makes_one(tmp_path: Path) -> None:
-    for missing in (tmp_path, tmp_path / "nothing" / "model.safetensors"):
+    for missing in (tmp_path / "none" / "of", tmp_path / "nothing" / "model.safetensors"):
         with pytest.raises(ModelFileError, match="no such model") as refused:
             load_model(missing, TASK)
         assert refused.value.hint.startswith("nlpseq train lm --out ")
@@ -274,6 +274,7 @@ def test_a_path_without_a_model_gets_a_hint_that_does_good(path: Path, tmp_path:
     for missing, task, what, hint in (
         (runs, None, "holds no model, but runs: good", f"-m {runs / 'good'}"),
         (runs / "goood", None, "no such model", f"did you mean {runs / 'good'}?"),
+        (runs / "other", None, "no such model", f"-m {runs / 'good'}"),
         (runs / "other", "classifier", "no such model", f"nlpseq train sentiment --out {runs / 'other'}"),
         (
             Path("checkpoints/translation"),

@@ -210,6 +210,13 @@ def test_a_moving_average_and_one_of_all_steps_exclude_each_other() -> None:
         TrainingOptions(average=0.9, average_after=3)
 
 
+@pytest.mark.parametrize(("validations", "after"), [(None, 8), (3, 8), (20, 20)])
+def test_averaging_after_more_validations_than_there_are_is_refused(validations: int | None, after: int) -> None:
+    with pytest.raises(OptionError, match=f"must be below the number of validations, .* was {after}"):
+        TrainingOptions(validations=validations, average_after=after)
+    TrainingOptions(validations=validations, average_after=after - 1)
+
+
 def test_the_best_model_is_kept(tmp_path: Path) -> None:
     task = Bowl()
     values = iter([5.0, 3.0, 4.0, 2.5, 9.0])
