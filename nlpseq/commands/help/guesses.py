@@ -92,7 +92,7 @@ FLAGS = _table(
         "f force clobber overwrite-output-dir": ("--overwrite",),
         "c cfg yaml config-file params": ("--config",),
         "text-col text-field": ("--text-column",),
-        "label-col label-field target-column": ("--label-column",),
+        "label-col label-field target-column labels": ("--label-column", "--labels-only"),
         # the machine and the screen
         "gpu gpus gpu-id gpuid use-gpu cuda use-cuda": ("--device cuda",),
         "cpu no-gpu no-cuda": ("--device cpu",),

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -66,11 +67,17 @@ def explained(error: Any, context: Any, args: Sequence[str] = ()) -> WrongUsage:
             from nlpseq.commands.help.arguments import seed_line
 
             help = seed_line(args, context)
+        if _takes_model(context) and Path(extra[1]).exists():
+            help = f"{path} -m {shlex.quote(extra[1])}"
         return WrongUsage(path, f"unexpected argument {extra[1]}", help)
     if error.message == "Missing command.":
         names = ", ".join(context.command.list_commands(context))
         return WrongUsage(path, f"a command is missing: one of {names}", help)
     return WrongUsage(path, error.message, help)
+
+
+def _takes_model(context: Any) -> bool:
+    return context is not None and any("--model" in parameter.opts for parameter in context.command.params)
 
 
 def check_dashes(args: Sequence[str], context: Any) -> None:

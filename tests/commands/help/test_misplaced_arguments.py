@@ -80,6 +80,12 @@ def test_an_argument_of_generate_goes_where_it_is_taken(nlpseq: Run, typed: str,
     _assert_hint(done, f"nlpseq generate {hint}", "unexpected argument")
 
 
+@pytest.mark.parametrize(("argument", "hint"), [("books", "-m books"), ("no-such-folder", "--help")])
+def test_a_path_without_a_flag_is_that_of_a_model(nlpseq: Run, argument: str, hint: str) -> None:
+    done = nlpseq("inspect", "model", argument, prog_name="nlpseq")
+    _assert_hint(done, f"nlpseq inspect model {hint}", f"unexpected argument {argument}")
+
+
 def test_two_texts_are_a_source_and_a_target(nlpseq: Run) -> None:
     done = nlpseq("train", "translation", "en.txt", "--steps", "5", "de.txt", prog_name="nlpseq")
     hint = "nlpseq train translation --source en.txt --target de.txt --steps 5"
