@@ -67,7 +67,7 @@ def explained(error: Any, context: Any, args: Sequence[str] = ()) -> WrongUsage:
             from nlpseq.commands.help.arguments import seed_line
 
             help = seed_line(args, context)
-        if _takes_model(context) and Path(extra[1]).exists():
+        elif _takes_model(context) and Path(extra[1]).exists():
             help = f"{path} -m {shlex.quote(extra[1])}"
         return WrongUsage(path, f"unexpected argument {extra[1]}", help)
     if error.message == "Missing command.":
