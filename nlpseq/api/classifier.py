@@ -88,8 +88,9 @@ class Classifier(TrainedModel):
         """The scores with the confusion table and, with `baseline`, linear models of the same training texts.
 
         Without corpora the texts are those that training was validated on. `label_separator` is what separates several
-        labels of a text, by default as in training. `note` is called with what a reader of the
-        scores should know. Raises CorpusError for texts that cannot be read or have other labels.
+        labels of a text, by default as in training. The columns are those of training, too, by default and in a file
+        that has them. `note` is called with what a reader of the scores should know. Raises CorpusError for texts that
+        cannot be read or have other labels, and ModelFileError if texts of training are needed and cannot be used.
         """
         columns = label_columns(as_columns(label_column), as_columns(text_column), label_separator)
         return classifier_report(self.classifier, as_names(corpora), columns, baseline=baseline, note=note)

@@ -112,10 +112,11 @@ class Translator(TrainedModel):
     ) -> list[Score]:
         """BLEU, chrF, TER, exact matches and the references' perplexity, on tables of pairs or on two files.
 
-        `target` is a file of references, or a list of several for the same sources. Without any text the pairs are
-        those that training was validated on. `note` is called with what a reader of the scores should know. Options
-        are those of the search and of BLEU: `beam`, `bleu_tokens`, `bleu_smoothing`. Raises CorpusError for files that
-        cannot be read or are out of step, and ModelFileError if the pairs of training are needed and gone.
+        `target` is a file of references, or a list of several for the same sources. Without `columns` a table is read
+        by those of training, if it has them. Without any text the pairs are those that training was validated on.
+        `note` is called with what a reader of the scores should know. Options are those of the search and of BLEU:
+        `beam`, `bleu_tokens`, `bleu_smoothing`. Raises CorpusError for files that cannot be read or are out of step,
+        and ModelFileError if the pairs of training are needed and gone.
         """
         return self.report(*corpora, source=source, target=target, columns=columns, note=note, **options).scores
 

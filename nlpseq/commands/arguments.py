@@ -18,6 +18,7 @@ from nlpseq.text.encodings import OTHER_MARKS, iconv_command
 
 EVERY_BYTE = "nlpseq tokenize"  # the commands that read bytes in any encoding
 LONGEST_NAME = 255  # bytes: a longer argument is a text, whatever it looks like
+LOOKED_AT = 1 << 16  # bytes of a file that tell what it is
 ALIKE = 0.75  # how alike a mistyped name and a file's name are; 1: equal
 
 MODEL = Path(MODEL_FILE).suffix
@@ -49,7 +50,7 @@ def is_text(argument: str, command: str, *, objects: bool = False) -> bool:
         hint = f"curl -L {shlex.quote(argument)} | {command}; {_as_text(argument, command)}"
         raise CorpusError(argument, "this is a web address, not a file", hint)
     if _is_path(argument):
-        near = _nearest(argument)
+        near = nearest_file(argument)
         if near or _is_probably_path(argument):
             hint = f"did you mean {shlex.quote(near)}? " if near else ""
             raise CorpusError(argument, "there is no such file", f"{hint}{_as_text(argument, command)}")
@@ -86,18 +87,22 @@ def _check_file(path: str, command: str) -> None:
 
 
 def _other_encoding(path: str) -> str:
-    """UTF-16 or UTF-32 if a file starts with a mark of it, else an empty text; a named pipe is not read."""
+    """UTF-16 or UTF-32 if a file starts with a mark of it, else an empty text."""
+    start = first_bytes(path)
+    return next((encoding for mark, encoding in OTHER_MARKS.items() if start.startswith(mark)), "")
+
+
+def first_bytes(path: str) -> bytes:
+    """The first bytes of a file, decompressed; none of a named pipe, which is not read, and of what cannot be read."""
     if not os.path.isfile(path):
-        return ""
+        return b""
     try:
         if compression_of(path):
-            head = next(read_blocks(path), b"")
-        else:
-            with open(path, "rb") as file:
-                head = file.read(4)
+            return next(read_blocks(path), b"")
+        with open(path, "rb") as file:
+            return file.read(LOOKED_AT)
     except (CorpusError, OSError):  # found again, and told, when the lines are read
-        return ""
-    return next((encoding for mark, encoding in OTHER_MARKS.items() if head.startswith(mark)), "")
+        return b""
 
 
 def _as_text(argument: str, command: str) -> str:
@@ -105,7 +110,7 @@ def _as_text(argument: str, command: str) -> str:
     return f"as a text: echo {shlex.quote(argument)} | {command}"
 
 
-def _nearest(path: str) -> str:
+def nearest_file(path: str) -> str:
     """The file in a mistyped path's folder with the most similar name, or an empty text."""
     from difflib import get_close_matches
 

@@ -38,7 +38,7 @@ from nlpseq.decoding.beam import BeamOptions
 from nlpseq.errors import CorpusError, OptionError
 from nlpseq.evaluation.adaptation import AdaptationOptions
 from nlpseq.evaluation.classifier_report import ClassifierReport
-from nlpseq.evaluation.floors.baseline import Baseline, Report, with_values
+from nlpseq.evaluation.floors.baseline import Report
 from nlpseq.evaluation.floors.language_model import LONGEST_ORDER, ORDER
 from nlpseq.evaluation.label_scores import precision_and_recall
 from nlpseq.evaluation.label_set_scores import set_f1, set_precision_and_recall
@@ -203,28 +203,22 @@ def _write_json(path: Path, report: Report | ClassifierReport, *, baseline: bool
     if isinstance(report, ClassifierReport):
         fields["confusion"] = {"labels": report.labels, "table": report.confusion.tolist()}
     if baseline:
-        fields["baselines"] = [found.as_json() for found in _baselines(report)]
+        fields["baselines"] = [found.as_json() for found in report.baselines]
     output.write_json(fields)
 
 
 def _write_lines(path: Path, report: Report | ClassifierReport, *, baseline: bool) -> None:
     tables = [score_lines(report.scores)]
     if baseline:
-        tables.append(baseline_lines(report.scores, _baselines(report)))
+        tables.append(baseline_lines(report.scores, report.baselines))
     if isinstance(report, ClassifierReport):
         confusions = _set_lines(report) if report.several else output.table_lines(_by_label(report, confusions=True))
         if report.several or max(map(display_width, confusions)) <= WIDTH:
             tables.append(confusions)
         else:
             tables += [output.table_lines(_by_label(report, confusions=False)), _mistakes(report)]
-    for number, lines in enumerate(tables):
+    for number, lines in enumerate(filter(None, tables)):
         output.write_lines([""] * (number > 0) + lines)
-
-
-def _baselines(report: Report | ClassifierReport) -> list[Baseline]:
-    if isinstance(report, Report):
-        return report.baselines
-    return [Baseline(name, "", with_values(report.scores, values)) for name, values in report.baselines.items()]
 
 
 def _by_label(report: ClassifierReport, *, confusions: bool) -> list[tuple[str, ...]]:
@@ -250,10 +244,10 @@ def _set_lines(report: ClassifierReport) -> list[str]:
 
 
 def _mistakes(report: ClassifierReport) -> list[str]:
-    """The most frequent mistakes, a line for each."""
+    """The most frequent mistakes, a line for each; no line at all if there is none."""
     mistakes = report.mistakes(MOST_MISTAKES)
     rows = [(_short(label), _short(other), str(count)) for label, other, count in mistakes]
-    return output.table_lines([("label", "taken as", "texts"), *rows])
+    return output.table_lines([("label", "taken as", "texts"), *rows]) if rows else []
 
 
 def _short(label: str) -> str:

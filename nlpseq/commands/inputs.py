@@ -18,7 +18,7 @@ from itertools import groupby, islice
 from pathlib import Path
 
 from nlpseq.commands import output
-from nlpseq.commands.arguments import PAGES, is_text
+from nlpseq.commands.arguments import EVERY_BYTE, PAGES, first_bytes, is_text
 from nlpseq.errors import CorpusError, OptionError
 from nlpseq.options import check, option
 from nlpseq.tasks import LANGUAGE_MODEL, Task
@@ -42,6 +42,10 @@ from nlpseq.workers import MOST, check_processes
 
 PATIENCE = 5.0  # seconds that a command waits for a text that it can do without
 SILENCE = 0.5  # seconds of these before it says that it waits
+OBJECTS = {".jsonl", ".ndjson"}  # suffixes of files of objects
+TABLES = {".csv", *OBJECTS}  # suffixes of tables that may be without a tab
+LABEL = b"__label__"  # starts a label in a line as for fastText
+NO_JSONL = "nlpseq nearest"  # the command that has no --jsonl, beside those that read every byte
 TOO_MUCH = f"over {LONGEST_LINE >> 20} MiB, too much"
 
 
@@ -131,20 +135,41 @@ def find_input(
             if argument == "-":
                 sources.append(partial(_standard_lines, noun=noun, quiet=quiet))
             else:
-                if not objects and (note := _note_on_file(argument, command)):
+                if not objects and not quiet and (note := _note_on_file(argument, command)):
                     output.note(f"note: {argument} is read as plain text; {note}", quiet=quiet)
                 sources.append(partial(read_file, argument, pauses=True))
     return Input(sources)
 
 
 def _note_on_file(path: str, command: str) -> str:
-    """What reads the texts of a file whose lines are objects or markup; empty for other files."""
+    """What reads the texts of a file whose lines are objects, markup or rows with labels; empty for other files."""
     suffixes = {suffix.lower() for suffix in Path(path).suffixes}
-    if suffixes & {".jsonl", ".ndjson"}:
-        return "--jsonl reads its objects"
+    if suffixes & OBJECTS and not command.startswith(NO_JSONL):
+        return "" if command.startswith(EVERY_BYTE) else "--jsonl reads its objects"
     if suffixes.intersection(PAGES):
         return f"nlpseq corpus show {shlex.quote(path)} | {command} reads it without its markup"
-    return ""
+    if command.startswith(EVERY_BYTE) or not (column := _text_column(path)):
+        return ""
+    texts = (
+        f"nlpseq corpus show --text-column {shlex.quote(column)} {shlex.quote(path)} | {command} reads its texts alone"
+    )
+    table = "it looks like a table with labels, and its lines are read whole"
+    return f"{table}; {texts}, and nlpseq evaluate {shlex.quote(path)} its labels too"
+
+
+def _text_column(path: str) -> str:
+    """The column of the texts if a file is a table whose columns are known as a label and a text; else an empty text.
+
+    A pipe is not looked into, and the readers of tables are loaded only for what may be a table.
+    """
+    start = first_bytes(path)
+    by_suffix = {suffix.lower() for suffix in Path(path).suffixes} & TABLES
+    if not (start and (by_suffix or b"\t" in start or LABEL in start)):
+        return ""
+    from nlpseq.text.checks.corpus import corpus_kind
+    from nlpseq.text.tables.text_column import likely_text_column
+
+    return likely_text_column(path) if corpus_kind(path) == "labels" else ""
 
 
 def one_text(argument: str | None, command: str, example: str) -> str:

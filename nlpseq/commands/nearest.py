@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from nlpseq.commands import output
-from nlpseq.commands.arguments import is_text
+from nlpseq.commands.arguments import is_text, nearest_file
 from nlpseq.commands.chosen_model import any_model
 from nlpseq.commands.filters import LineFaults
 from nlpseq.commands.flags import AnyModel, Device, Json, Quiet, Without, application, command
@@ -32,7 +32,9 @@ app = application("The lines, or the words, that are most like a text.")
 COMMAND = "nlpseq nearest"
 MOST_TEXTS = 10_000  # that are looked for at once
 NO_TEXT = "note: there is no text to look for"
+BLANK_TEXTS = f"{NO_TEXT}, only blank ones"
 WITH_LINES = f"{COMMAND} TEXT --in FILE"
+IN_LINES = f"{COMMAND} TEXT --in -"
 
 Found = Neighbour | SimilarWord
 
@@ -107,10 +109,19 @@ def _check(texts: Sequence[str], lines: str | None, vector_file: Path | None, po
             raise OptionError("in", "is standard input, so the texts must be arguments", f"{COMMAND} TEXT --in -")
         return
     if os.path.isdir(lines):
-        raise CorpusError(lines, "this is a folder, not a file", f"cat {shlex.quote(lines)}/* | {COMMAND} TEXT --in -")
+        raise CorpusError(lines, "this is a folder, not a file", f"cat {shlex.quote(lines)}/* | {IN_LINES}")
     if not os.path.exists(lines):
-        raise CorpusError(lines, "there is no such file", WITH_LINES)
-    is_text(lines, f"{COMMAND} TEXT --in -")
+        raise _no_such_file(lines)
+    is_text(lines, IN_LINES)
+
+
+def _no_such_file(path: str) -> CorpusError:
+    """The error for a file that does not exist; the hint names a similar file, or shows which files there are."""
+    if near := nearest_file(path):
+        return CorpusError(path, "there is no such file", f"did you mean {shlex.quote(near)}?")
+    folder = next(folder for folder in (*Path(path).parents, Path()) if folder.is_dir())
+    listed = "shows the files there; --in - reads lines from standard input"
+    return CorpusError(path, "there is no such file", f"ls {shlex.quote(str(folder))} {listed}")
 
 
 def _note_files(arguments: Sequence[str], *, quiet: bool) -> None:
@@ -156,9 +167,9 @@ def _search(
     A note says if there is no text or no line.
     """
     if not any(texts):
-        output.note("note: there is no text to look for, only blank ones" if texts else NO_TEXT, quiet=faults.quiet)
+        output.note(BLANK_TEXTS if texts else NO_TEXT, quiet=faults.quiet)
     neighbours = Neighbours(embedder.embed(texts), top)
-    for portion in _portions(find_input([lines], COMMAND, quiet=faults.quiet), faults):
+    for portion in _portions(find_input([lines], IN_LINES, quiet=faults.quiet), faults):
         if portion:
             found = embedder.embed([line or "" for line in portion]) if rows is None else rows.take(len(portion))
             neighbours.add(portion, found)
@@ -178,23 +189,35 @@ def _words(
 ) -> Iterator[tuple[str, Sequence[Found]]]:
     """Each word with the words most like it.
 
-    Raises OptionError if a word is `alone` and not known; if there are several, a note says so. Another note says what
-    the tokens are if they are not words.
+    A note says that a word is not known. Raises OptionError if it is `alone`, and after the last word if none is known.
+    Other notes say what the tokens are if they are not words, and that there is no word.
     """
     noted = vocabulary.tokens == "words"
+    read = known = unknown = 0
+    hint = ""
     for word in words:
         found: Sequence[Found] = []
+        read += 1
         try:
             found = vocabulary.nearest(word, top)
+            known += 1
             if not noted:
                 output.note(f"note: {_tokens_told(vocabulary, word, alone=alone)}", quiet=quiet)
                 noted = True
         except OptionError as error:
             if alone:
-                raise OptionError("WORD", error.what, error.hint or WITH_LINES) from None
+                raise OptionError("TEXT", error.what, error.hint or WITH_LINES) from None
             if word:
-                output.note(f"note: WORD {error.what}", quiet=quiet)
+                unknown, hint = unknown + 1, error.hint
+                output.note(f"note: TEXT {error.what}", quiet=quiet)
         yield word, found
+    if unknown and not known:
+        what = (
+            f"none of {unknown:,} is in the model's vocabulary" if unknown > 1 else "is not in the model's vocabulary"
+        )
+        raise OptionError("TEXT", what, hint or WITH_LINES)
+    if not known:
+        output.note(BLANK_TEXTS if read else NO_TEXT, quiet=quiet)
 
 
 def _tokens_told(vocabulary: Vocabulary, word: str, *, alone: bool) -> str:

@@ -16,11 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nlpseq import __version__
 from nlpseq.text.tables.labelled import has_no_spaces
 
+REGULARISATION = 4.0  # of logistic regression: the inverse of its strength
 SMOOTHING = 1.0
 PENALTY = 0.1  # of errors; with a larger one thousands of weighted words fit every training text
 INTERPOLATION = 0.25  # between the mean weight (0) and the weights (1), as Wang and Manning advise
+
+WORDS, CHARACTERS = 2, 3  # in the longest n-gram
+FEWEST_CHARACTERS = 2  # texts that an n-gram of characters is in
 
 Predict = Callable[[Any, Any, Any], Any]  # training counts, their labels [N], counts of new texts -> their labels
 
@@ -43,7 +48,7 @@ def _weighed(train: Any, others: Any) -> tuple[Any, Any]:
 def _fit_logistic(train: Any, labels: Any) -> Any:
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=4.0, max_iter=1000).fit(train, labels)
+    return LogisticRegression(C=REGULARISATION, max_iter=1000).fit(train, labels)
 
 
 def _naive_bayes_svm(train: Any, labels: Any, others: Any) -> Any:
@@ -68,6 +73,26 @@ def _margins(train: Any, own: Any, others: Any) -> Any:
 
 
 BASELINES: dict[str, Predict] = {"tf-idf": _logistic, "nb-svm": _naive_bayes_svm}
+SETTINGS = {  # of each baseline, for its signature
+    "tf-idf": f"logistic-regression|C:{REGULARISATION:g}",
+    "nb-svm": f"linear-svm|C:{PENALTY:g}|interpolation:{INTERPOLATION:g}",
+}
+
+
+def baseline_signature(name: str, texts: Sequence[str], trained_on: str, *, lowercase: bool, decided: str = "") -> str:
+    """What the baseline `name` of training texts is: its settings, what it counts, and the texts' name.
+
+    `decided` says how labels are chosen if a text may have several; it is empty if each text has one.
+    """
+    from sklearn import __version__ as library_version
+
+    counted = f"characters:1-{CHARACTERS}|min:{FEWEST_CHARACTERS}" if has_no_spaces(texts) else f"words:1-{WORDS}"
+    fields = [
+        *(name, SETTINGS[name], counted, f"case:{'lower' if lowercase else 'kept'}"),
+        *([f"one-against-the-rest|{decided}"] if decided else []),
+        *(f"trained-on:{trained_on}", f"scikit-learn:{library_version}", f"version:{__version__}"),
+    ]
+    return "|".join(fields)
 
 
 def baseline_labels(
@@ -104,8 +129,10 @@ def _counts(texts: Sequence[str], others: Sequence[str], *, lowercase: bool) -> 
     from sklearn.feature_extraction.text import CountVectorizer
 
     if has_no_spaces(texts):
-        count = CountVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2, lowercase=lowercase)
+        count = CountVectorizer(
+            analyzer="char", ngram_range=(1, CHARACTERS), min_df=FEWEST_CHARACTERS, lowercase=lowercase
+        )
     else:
         pattern = r"\w+|[^\w\s]"
-        count = CountVectorizer(token_pattern=pattern, ngram_range=(1, 2), lowercase=lowercase)
+        count = CountVectorizer(token_pattern=pattern, ngram_range=(1, WORDS), lowercase=lowercase)
     return count.fit_transform(texts), count.transform(others)

@@ -7,9 +7,10 @@ margins of NB-SVM are rarely above zero for a rare label: only their order means
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,7 +18,8 @@ from nlpseq import arrays
 from nlpseq.decoding.classification import TextClassifier
 from nlpseq.errors import CorpusError, ModelFileError, OptionError
 from nlpseq.evaluation import training_text
-from nlpseq.evaluation.baselines import baseline_labels, baseline_probabilities
+from nlpseq.evaluation.baselines import baseline_labels, baseline_probabilities, baseline_signature
+from nlpseq.evaluation.floors.baseline import Baseline, with_values
 from nlpseq.evaluation.label_scores import Labels, Values, accuracy, confusion, label_scores, macro_f1
 from nlpseq.evaluation.label_set_scores import (
     USUAL_THRESHOLD,
@@ -33,11 +35,13 @@ from nlpseq.evaluation.label_set_scores import (
 from nlpseq.evaluation.scores import Note, Score, say_nothing
 from nlpseq.models.model_file import Model
 from nlpseq.text.hub import HUB
-from nlpseq.text.signature import corpus_name
+from nlpseq.text.signature import corpus_name, short_names
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.labelled import LabelledTexts, check_known, read_labelled, shared
 from nlpseq.text.tables.labelled_parts import read_parts
+from nlpseq.text.tables.unlabelled import is_plain_text
 
+Read = TypeVar("Read")
 Splits = Callable[[], tuple[LabelledTexts, LabelledTexts]]  # reads the training and the validation texts of a model
 
 
@@ -49,7 +53,7 @@ class ClassifierReport:
     scores: list[Score]
     confusion: Labels  # [C, C], numbers of texts, by label (rows) and predicted label (columns); with `several`
     # [C, 2, 2]: for each label, texts without it and with it (rows) for which it was not found, or was (columns)
-    baselines: dict[str, dict[str, float]]  # scores of each linear model by its name, in per cent
+    baselines: list[Baseline]  # linear models of the training texts
     several: bool = False  # whether a text has any number of labels
 
     def mistakes(self, most: int) -> list[tuple[str, str, int]]:
@@ -79,8 +83,9 @@ def classifier_report(
 ) -> ClassifierReport:
     """Evaluate a classifier on labelled texts; without any, on the validation texts of its training.
 
-    Raises CorpusError if the texts cannot be read or have unknown labels, OptionError for a label separator that the
-    model has no use for, and ModelFileError if the training texts are needed and have changed.
+    A table that has the columns of training is read by them, unless `columns` names others. Raises CorpusError if the
+    texts cannot be read or have unknown labels, OptionError for a label separator that the model has no use for, and
+    ModelFileError if texts of training are needed and are gone, have changed or have no labels.
     """
     splits = cache(partial(_splits, classifier.model))
     texts, source = _texts(classifier, splits, corpora, columns, note)
@@ -88,13 +93,14 @@ def classifier_report(
     check_known(texts, names)
     logits = classifier.logits(texts.texts)
     signature = f"texts:{len(texts)}|{source}#{texts.sha256[:8]}"
-    train = _unchanged(classifier.model, splits()[0]) if baseline else None
+    train = _training_texts(classifier.model) if baseline else None
     if classifier.threshold is not None:
         return _several(classifier, logits, texts, signature, train)
     labels = np.array([names.index(label) for label in texts.labels])
     scores = label_scores(logits, labels, names, classifier.temperature, signature)
     table = confusion(labels, logits.argmax(1), len(names))
-    return ClassifierReport(names, scores, table, _baselines(classifier, train, texts, labels) if train else {})
+    baselines = _baselines(classifier, train, texts, labels, scores) if train else []
+    return ClassifierReport(names, scores, table, baselines)
 
 
 def _several(
@@ -106,7 +112,7 @@ def _several(
     applies = _flags(texts, names)
     scores = label_set_scores(logits, applies, names, temperature, threshold, signature)
     table = set_confusion(applies, found_labels(arrays.sigmoid(logits / temperature), threshold))
-    baselines = _set_baselines(classifier, train, texts, applies) if train else {}
+    baselines = _set_baselines(classifier, train, texts, applies, scores) if train else []
     return ClassifierReport(names, scores, table, baselines, several=True)
 
 
@@ -128,15 +134,15 @@ def _texts(
         what = "is for models of texts that may have several labels, and the model has one label a text"
         raise OptionError("label_separator", what, "leave out --label-separator")
     if corpora:
-        if columns.separator is None and facts.get("columns"):
-            columns = columns._replace(separator=LabelColumns(*facts["columns"]).separator)
-        texts = read_labelled(corpora, columns, several=classifier.several)
+        former = LabelColumns(*facts.get("columns") or ())
+        if columns.separator is None:
+            columns = columns._replace(separator=former.separator)
+        texts = read_labelled(corpora, columns, several=classifier.several, former=former)
         for sentence in texts.notes:
             note(sentence)
         _note_training_texts(model, splits, texts, note)
         return texts, corpus_name(corpora, "given")
-    facts = training_text.validation_facts(model)
-    _, texts = splits()
+    texts = _validation_texts(model, splits)
     if texts.sha256 != facts["valid_sha256"]:
         note(training_text.changed(facts))
     return texts, corpus_name(facts["valid"], facts["valid_is"])
@@ -155,53 +161,96 @@ def _note_training_texts(model: Model, splits: Splits, texts: LabelledTexts, not
         note(f"{count:,} of the {len(texts):,} texts were trained on: their scores are too good")
 
 
-def _splits(model: Model) -> tuple[LabelledTexts, LabelledTexts]:
-    """Read the training and the validation texts of a model again."""
+def _validation_texts(model: Model, splits: Splits) -> LabelledTexts:
+    """Read the validation texts of a model again. Raises ModelFileError as `_again`."""
     facts = training_text.validation_facts(model)
-    columns = LabelColumns(*facts["columns"]) if facts["columns"] else None
+    if facts["valid_is"] != "given":
+        return splits()[1]
+    columns, several = _columns(facts), bool(facts.get("several_labels"))
+    return _again(model, facts["valid"], lambda: read_labelled(facts["valid"], columns, several=several))
+
+
+def _splits(model: Model, remedy: str | None = None) -> tuple[LabelledTexts, LabelledTexts]:
+    """Read the training and the validation texts of a model again. Raises ModelFileError as `_again`."""
+    facts = training_text.validation_facts(model)
     valid = facts["valid"] if facts["valid_is"] == "given" else ()
+    columns, several = _columns(facts), bool(facts.get("several_labels"))
+    names = [*facts["corpus"], *valid]
+    return _again(model, names, lambda: read_parts(facts["corpus"], valid, columns, several=several), remedy)
+
+
+def _columns(facts: Mapping[str, Any]) -> LabelColumns | None:
+    """The columns that training was told to read."""
+    return LabelColumns(*facts["columns"]) if facts["columns"] else None
+
+
+def _again(model: Model, names: Sequence[str], read: Callable[[], Read], remedy: str | None = None) -> Read:
+    """What `read` reads from texts of training.
+
+    Raises ModelFileError if they cannot be read, or if a teacher chose their labels; `remedy` is its hint.
+    """
     try:
-        return read_parts(facts["corpus"], valid, columns, several=bool(facts.get("several_labels")))
+        return read()
     except CorpusError as error:
-        raise training_text.unreadable(model, error) from None
+        if unlabelled := [name for name in names if is_plain_text(name)]:
+            raise training_text.without_labels(model, unlabelled, remedy) from None
+        raise training_text.unreadable(model, error, remedy) from None
 
 
-def _unchanged(model: Model, train: LabelledTexts) -> LabelledTexts:
-    """The training texts of a model, for baselines. Raises ModelFileError if they have changed."""
-    if train.sha256 != training_text.facts_of(model)["sha256"]:
-        what = "its training texts have changed: a baseline trained on them would say nothing"
-        raise ModelFileError(model.name, what, "leave out --baseline")
+def _training_texts(model: Model) -> LabelledTexts:
+    """The training texts of a model, for baselines. Raises ModelFileError if they have changed, and as `_again`."""
+    facts = training_text.training_facts(model)
+    train, _ = _splits(model, training_text.WITHOUT_BASELINE)
+    if train.sha256 != facts["sha256"]:
+        raise training_text.has_changed(model, "texts have")
     return train
 
 
 def _baselines(
-    classifier: TextClassifier, train: LabelledTexts, texts: LabelledTexts, labels: Labels
-) -> dict[str, dict[str, float]]:
-    """Accuracy and macro-F1 of linear models of the training texts."""
-    by_baseline = baseline_labels(train.texts, train.labels, texts.texts, lowercase=bool(classifier.options.lowercase))
-    names = classifier.labels
-    scores = {}
-    for baseline, predicted in by_baseline.items():
-        table = confusion(labels, np.array([names.index(label) for label in predicted]), len(names))
-        scores[baseline] = {"accuracy": accuracy(table), "macro_f1": macro_f1(table)}
-    return scores
+    classifier: TextClassifier, train: LabelledTexts, texts: LabelledTexts, labels: Labels, scores: Sequence[Score]
+) -> list[Baseline]:
+    """Accuracy and macro-F1 of linear models of the training texts, measured as the model's `scores`."""
+    lowercase, names = bool(classifier.options.lowercase), classifier.labels
+    baselines = []
+    for name, found in baseline_labels(train.texts, train.labels, texts.texts, lowercase=lowercase).items():
+        table = confusion(labels, np.array([names.index(label) for label in found]), len(names))
+        signature = baseline_signature(name, train.texts, _trained_on(classifier.model, train), lowercase=lowercase)
+        values = {"accuracy": accuracy(table), "macro_f1": macro_f1(table)}
+        baselines.append(Baseline(name, signature, with_values(scores, values)))
+    return baselines
 
 
 def _set_baselines(
-    classifier: TextClassifier, train: LabelledTexts, texts: LabelledTexts, applies: Flags
-) -> dict[str, dict[str, float]]:
+    classifier: TextClassifier, train: LabelledTexts, texts: LabelledTexts, applies: Flags, scores: Sequence[Score]
+) -> list[Baseline]:
     """Micro-F1, macro-F1 and exact match of linear models of each label, with two thresholds."""
     lowercase, own = bool(classifier.options.lowercase), _flags(train, classifier.labels)
-    scores = {}
+    baselines = []
     for name, probabilities in baseline_probabilities(train.texts, own, texts.texts, lowercase=lowercase).items():
-        usual = {name: USUAL_THRESHOLD} if name == "tf-idf" else {}
-        thresholds = usual | {f"{name} (best)": best_threshold(probabilities, applies)}
-        for shown, threshold in thresholds.items():
+        usual = {name: (USUAL_THRESHOLD, f"threshold:{USUAL_THRESHOLD:g}")} if name == "tf-idf" else {}
+        best = best_threshold(probabilities, applies)
+        for shown, (threshold, decided) in (usual | {f"{name} (best)": (best, f"threshold:best:{best:.4f}")}).items():
             found = found_labels(probabilities, threshold)
             table = set_confusion(applies, found)
-            scores[shown] = {
+            values = {
                 "micro_f1": set_micro_f1(table),
                 "macro_f1": set_macro_f1(table),
                 "exact_match": exact_match(applies, found),
             }
-    return scores
+            trained_on = _trained_on(classifier.model, train)
+            signature = baseline_signature(name, train.texts, trained_on, lowercase=lowercase, decided=decided)
+            measured = [_decided(score, decided) for score in with_values(scores, values)]
+            baselines.append(Baseline(shown, signature, measured))
+    return baselines
+
+
+def _trained_on(model: Model, train: LabelledTexts) -> str:
+    """The name of the training texts in the signature of a baseline."""
+    return f"{short_names(training_text.facts_of(model)['corpus'])}:texts-{len(train)}#{train.sha256[:8]}"
+
+
+def _decided(score: Score, decided: str) -> Score:
+    """A baseline's score, whose signature has its own threshold in place of the model's threshold and temperature."""
+    fields = [field for field in score.signature.split("|") if not field.startswith("temperature:")]
+    own = [decided if field.startswith("threshold:") else field for field in fields]
+    return replace(score, signature="|".join(own))

@@ -23,7 +23,8 @@ def chosen_pairs(
 ) -> list[Pairs]:
     """The pairs of tables, or of a source file and one or more files of references: a list for each reference.
 
-    Without any of them the pairs are those that training was validated on. `note` is told if the model was trained on
+    Without any of them the pairs are those that training was validated on. A table that has the columns of training is
+    read by them, unless `columns` names others. `note` is told if the model was trained on
     the pairs. Raises OptionError for both forms or half of one, CorpusError if a file cannot be read or the numbers of
     lines differ, and ModelFileError as `recorded_pairs`.
     """
@@ -33,7 +34,7 @@ def chosen_pairs(
         hint = f"{training_text.naming_a_text(model)}; or --source FILE --target FILE"
         raise OptionError("CORPUS", "must be tables of pairs, or --source and --target", hint)
     if source is None:
-        pairs = [_tables(corpora, columns, note)]
+        pairs = [_tables(corpora, columns, _columns_of_training(model), note)]
     else:
         pairs = [read_parallel((source, target), two_files=True, keep_blank=True) for target in targets]
     if trained_on := _trained_on(training_text.facts_of(model), pairs[0]):
@@ -48,7 +49,7 @@ def recorded_pairs(model: Model, columns: Columns | None = None, note: Note = sa
     model file does not name them, or if they cannot be read.
     """
     facts = training_text.validation_facts(model)
-    columns = columns or (None if facts.get("columns") is None else (facts["columns"][0], facts["columns"][1]))
+    columns = columns or _columns_of_training(model)
     try:
         if facts["valid_is"] == "given":
             pairs = read_parallel(facts["valid"], two_files=are_two_files(facts["valid"]), columns=columns)
@@ -63,9 +64,15 @@ def recorded_pairs(model: Model, columns: Columns | None = None, note: Note = sa
     return pairs
 
 
-def _tables(corpora: Sequence[str], columns: Columns | None, note: Note) -> Pairs:
-    """The pairs of tables, also with a blank side."""
-    pairs = read_parallel(corpora, two_files=False, columns=columns, keep_blank=True)
+def _columns_of_training(model: Model) -> Columns | None:
+    """The columns that training was told to read; None if it was told none."""
+    columns = training_text.facts_of(model).get("columns")
+    return None if columns is None else (columns[0], columns[1])
+
+
+def _tables(corpora: Sequence[str], columns: Columns | None, former: Columns | None, note: Note) -> Pairs:
+    """The pairs of tables, also with a blank side; `former` are the columns of training."""
+    pairs = read_parallel(corpora, two_files=False, columns=columns, former=former, keep_blank=True)
     for sentence in pairs.notes:
         note(sentence)
     if blank := len(pairs) - len(_filled(pairs)):

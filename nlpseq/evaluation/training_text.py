@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from nlpseq.errors import CorpusError, ModelFileError
 from nlpseq.models.model_file import Model
-from nlpseq.models.model_path import argument
+from nlpseq.models.model_path import UNLABELLED, argument
+from nlpseq.text.beginnings import whole_name
 from nlpseq.text.compression import STANDARD_INPUT
 
 WITHOUT_BASELINE = "leave out --baseline"
@@ -43,10 +46,28 @@ def naming_a_text(model: Model) -> str:
     return f"nlpseq evaluate -m {argument(model.path)} FILE"
 
 
-def unreadable(model: Model, error: CorpusError) -> ModelFileError:
-    """The error for a text of training that cannot be read again."""
-    hint = f"{naming_a_text(model)}; or change to the folder it was trained in"
+def unreadable(model: Model, error: CorpusError, remedy: str | None = None) -> ModelFileError:
+    """The error for a text of training that cannot be read again; `remedy` is the hint to do without it."""
+    remedy = remedy or naming_a_text(model)
+    if was_removed(error.where):
+        what = "was not kept: it was made for the training of a classifier, and removed after that"
+        return ModelFileError(model.name, f"the text that it was trained with {what}", remedy)
+    hint = f"{remedy}; or change to the folder it was trained in"
     return ModelFileError(model.name, f"the text that it was trained with cannot be read: {error}", hint)
+
+
+def was_removed(name: str) -> bool:
+    """Whether a corpus is a file that a training run made for itself, and removed when it no longer needed it."""
+    path = Path(whole_name(name))
+    return UNLABELLED in path.parts and not path.exists()
+
+
+def without_labels(model: Model, names: Sequence[str], remedy: str | None = None) -> ModelFileError:
+    """The error for plain texts of training, for which a teacher chose the labels; `remedy` as for `unreadable`."""
+    parts = (("corpus", "training"), ("valid", "validation"))
+    kinds = [kind for key, kind in parts if set(names).intersection(facts_of(model).get(key, ()))]
+    said = f"its {kinds[0]} texts have no labels, only those that its teacher chose: {' '.join(names)}"
+    return ModelFileError(model.name, said, remedy or f"{naming_a_text(model)}, a table with labels")
 
 
 def has_changed(model: Model, what: str) -> ModelFileError:

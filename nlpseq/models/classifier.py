@@ -68,7 +68,7 @@ class ClassifierOptions(RecurrentOptions):
     evidence: int | None = option(
         None,
         "longest n-grams whose weight for each label, counted before training, is an input; 0: none "
-        "[default: 2; 0 for more than 16 labels]",
+        "[default: 2; 0 for more than 16 labels, or from a language model]",
         minimum=0,
         maximum=4,
     )

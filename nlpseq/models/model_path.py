@@ -13,6 +13,7 @@ from pathlib import Path
 from nlpseq.tasks import TASKS, Task
 
 NAME = "model.safetensors"  # in a run folder
+UNLABELLED = ".unlabelled"  # in a run folder: texts that are made for a run, and removed when it no longer needs them
 BUNDLED = tuple(task.bundled for task in TASKS.values())
 PACKAGE = Path(__file__).parents[1]
 FOLDERS = (PACKAGE / "checkpoints" / "bundled", PACKAGE.parent / "checkpoints" / "bundled")

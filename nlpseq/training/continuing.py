@@ -23,7 +23,7 @@ from nlpseq.training.requests import Request
 BUDGETS = ("epochs", "steps", "minutes")
 FURTHER_ANNEAL = 0.4  # the rate of a run that is trained on falls over this fraction of the further steps, or less
 LABELLED = ("label_column", "text_column", "label_separator")
-PAIRED = ("source", "target", "columns", "synthetic", "originals")
+PAIRED = ("source", "target", "columns", "synthetic", "originals", "translated")
 DATA = ("corpus", "take", "valid", *PAIRED, *LABELLED)  # that name the corpus
 WHEREABOUTS = ("device", "backend", "save_every")  # may change without changing the run
 
@@ -67,7 +67,8 @@ def continued(config: Mapping[str, Any], request: Request) -> Continuation:
     }
     data = {name: _restored(name, asked[name]) for name in DATA if name in asked and name not in request.given}
     if _names_one(request, ("corpus", "source", "target")):  # they replace each other
-        data = {name: value for name, value in data.items() if name not in ("corpus", "take", "source", "target")}
+        replaced = ("corpus", "take", "source", "target", "translated")
+        data = {name: value for name, value in data.items() if name not in replaced}
     complete = replace(
         request,
         **data,

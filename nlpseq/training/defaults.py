@@ -176,7 +176,7 @@ def complete_classifier(
         pooling=model.pooling or (PRETRAINED_POOLING if pretrained else USUAL_POOLING),
         ngrams=ngrams,
         ngram_buckets=model.ngram_buckets or (None if ngrams == 1 else suited_ngrams(tokens)[1]),
-        evidence=(2 if labels <= MOST_EVIDENCE_LABELS else 0) if model.evidence is None else model.evidence,
+        evidence=_evidence(labels, pretrained=pretrained) if model.evidence is None else model.evidence,
     )
     training = replace(
         training,
@@ -188,6 +188,11 @@ def complete_classifier(
         unfreeze=(0.1 if pretrained else 0.0) if training.unfreeze is None else training.unfreeze,
     )
     return model, _with_rates(training)
+
+
+def _evidence(labels: int, *, pretrained: bool) -> int:
+    """None for a pretrained network, which it keeps from learning, and none for a large number of labels."""
+    return 0 if pretrained or labels > MOST_EVIDENCE_LABELS else 2
 
 
 def _with_rates(training: Training) -> Training:

@@ -74,6 +74,11 @@ def as_asked(task: Task, asked: Mapping[str, Any], given: Iterable[str]) -> list
     return words
 
 
-def resuming(task: Task, folder: Path, *options: str, corpus: Sequence[str] = ()) -> str:
-    """The shell command that continues the run in a folder."""
-    return shlex.join(["nlpseq", "train", task.command, *corpus, "--resume", *options, "--out", str(folder)])
+def resuming(
+    task: Task, folder: Path, *options: str, corpus: Sequence[str] = (), teachers: Sequence[object] = ()
+) -> str:
+    """The shell command that continues the run in a folder; one with teachers is compared with them at its end."""
+    words = ["nlpseq", "train", task.command, *corpus]
+    if teachers:
+        words = ["nlpseq", "distil", *(word for name in corpus for word in ("--corpus", name))]
+    return shlex.join([*words, "--resume", *options, "--out", str(folder)])

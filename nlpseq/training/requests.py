@@ -213,6 +213,7 @@ class TranslatorRequest(Request):
         metavar="FILE",
     )
     originals: bool = option(False, "learn a pair's own target too, besides that of a --teacher", switch=True)
+    translated: int | None = option(None, "sources a --teacher translates [default: all there is time for]", minimum=1)
     out: Path = option(tasks.TRANSLATOR.folder, "run folder", metavar="DIR", usual=True)
     model: TranslatorOptions = field(default_factory=TranslatorOptions)
     training: TranslationTraining = field(default_factory=TranslationTraining)
@@ -246,8 +247,8 @@ class TranslatorRequest(Request):
         """The parts of the request that make two runs the same run."""
         files = {name: value and str(value) for name, value in (("source", self.source), ("target", self.target))}
         columns = self.pair_columns and list(self.pair_columns)
-        originals = {"originals": True} if self.originals else {}
-        return {**super().as_json(), **files, "columns": columns, "synthetic": list(self.synthetic), **originals}
+        taught = {name: value for name in ("originals", "translated") if (value := getattr(self, name))}
+        return {**super().as_json(), **files, "columns": columns, "synthetic": list(self.synthetic), **taught}
 
 
 def make_request(task: tasks.Task, corpora: Sequence[object], values: Mapping[str, Any]) -> Request:

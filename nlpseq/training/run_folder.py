@@ -31,6 +31,7 @@ from nlpseq import __version__
 from nlpseq.errors import ModelFileError, OptionError, RunError
 from nlpseq.files import replace_file
 from nlpseq.models.model_file import FORMAT, NAME, read_tensors, write_tensors
+from nlpseq.models.model_path import UNLABELLED
 
 try:
     import fcntl
@@ -40,7 +41,7 @@ except ImportError:  # on Windows
 RESUME, CONFIG, HISTORY, TOKENS = "resume.safetensors", "config.json", "history.jsonl", "tokens"
 CORPUS = "corpus.json"  # among the tokens
 PREVIOUS = ".previous"
-BEFORE, UNLABELLED = "language-model", ".unlabelled"
+BEFORE = "language-model"
 NEW_RUN = "--overwrite in place of --resume starts a new run"
 
 

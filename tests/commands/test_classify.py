@@ -196,9 +196,10 @@ def test_scores_of_given_texts_and_baselines_beside_them(nlpseq: Run, trained: P
     columns = ("--label-column", "mood", "--text-column", "words")
     done = nlpseq("evaluate", "-m", trained, tmp_path / "test.csv", *columns, "--baseline")
     assert done.exit_code == 0, done.stderr
-    scores, _, beside, confusion = (
+    scores, _, beside, signatures, confusion = (
         {line.split()[0]: line.split() for line in lines.splitlines()} for lines in done.stdout.split("\n\n")
     )
+    assert [line for line in signatures if line.startswith(("tf-idf|", "nb-svm|"))] == list(signatures)[1::2]
     assert float(scores["accuracy"][1]) == pytest.approx(66.6667)
     assert scores["accuracy"][2:] == ["%", "text", "labels:2"]
     assert "\n  NAME|DETAILS|texts:3|test.csv:given#" in done.stdout

@@ -163,7 +163,7 @@ def test_the_nearest_words_of_a_word(nlpseq: Run, make_model: Callable[..., Path
         ("", 0),
         ("dog", 1),
     ]
-    assert done.stderr == "note: WORD must be in the model's vocabulary, was 'catt'\n"
+    assert done.stderr == "note: TEXT must be in the model's vocabulary, was 'catt'\n"
     done = nlpseq("nearest", "-m", model, "catt")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.endswith("hint:  did you mean cat?\n")
@@ -175,7 +175,7 @@ def test_the_nearest_words_of_a_word(nlpseq: Run, make_model: Callable[..., Path
         (("a", "--vectors", "a.npy"), 2, "--vectors: are of the lines of a file\nhint:  --in FILE --vectors a.npy"),
         (("--in", "-"), 2, "--in: is standard input, so the texts must be arguments"),
         (("a", "-", "--in", "-"), 2, "--in: is standard input, so the texts must be arguments"),
-        (("a", "--in", "gone.txt"), 1, "gone.txt: there is no such file\nhint:  nlpseq nearest TEXT --in FILE"),
+        (("a", "--in", "gone.txt"), 1, "gone.txt: there is no such file\nhint:  ls . shows the files there"),
         (("a", "--in", "."), 1, ".: this is a folder, not a file\nhint:  cat ./* | nlpseq nearest TEXT --in -"),
         (("a", "--top", "0"), 2, "--top: "),
     ],

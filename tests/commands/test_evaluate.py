@@ -8,10 +8,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import Result
+
+from nlpseq.models import classifier
+from nlpseq.models.classifier import ClassifierOptions
+from nlpseq.models.model_file import save_model
+from nlpseq.text.tokenisers import train_tokeniser
 
 Run = Callable[..., Result]
 
@@ -184,3 +191,59 @@ def test_a_text_that_is_not_read_is_told(tmp_path: Path) -> None:
     ]
     assert b"note: standard input is not read: nlpseq evaluate - reads a text" in said[0]
     assert b"is not read" not in said[1]
+
+
+def test_the_text_that_a_classifiers_training_made_is_not_looked_for(
+    nlpseq: Run, make_model: Callable[..., Path], corpus: Path
+) -> None:
+    names = {"corpus": ["c/.unlabelled/texts.txt"], "valid": ["c/.unlabelled/held-out-of-texts.txt"]}
+    hashes = {"sha256": "0" * 64, "valid_sha256": "0" * 64}
+    model = make_model(data={**names, **hashes, "train_until": None, "valid_is": "given"})
+    done = nlpseq("evaluate", "-m", model)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "the text that it was trained with was not kept: it was made for the training of a" in done.stderr
+    assert ".unlabelled" not in done.stderr and "folder" not in done.stderr
+    assert done.stderr.endswith(f"hint:  nlpseq evaluate -m {model.parent} FILE\n")
+    done = nlpseq("evaluate", "-m", model, corpus, "--baseline")
+    assert done.stderr.endswith("hint:  leave out --baseline\n")
+    assert nlpseq("evaluate", "-m", model, corpus).exit_code == 0
+
+
+def test_the_hint_for_a_missing_rate_does_not_hurt(nlpseq: Run, corpus: Path) -> None:
+    corpus.write_text(TEXT[:1200])
+    done = nlpseq("evaluate", "-m", "stories", corpus, "--dynamic-tokens", 5)
+    assert done.exit_code == 2
+    hint = done.stderr.partition("hint:  ")[2].split()
+    assert hint[2:] == ["--dynamic-tokens", "5"]
+    static, adapted = (
+        json.loads(nlpseq("evaluate", "-m", "stories", corpus, "--json", *options).stdout)["scores"][0]["value"]
+        for options in ((), hint)
+    )
+    assert adapted < static
+
+
+def test_without_a_mistake_there_is_no_table_of_them(nlpseq: Run) -> None:
+    labels = [letter * 30 for letter in "abc"]
+    options = ClassifierOptions(hidden_size=8, embedding_size=6, bidirectional=True, lowercase=True)
+    tokeniser = train_tokeniser("char", ["abc"] * 2, 260)
+    weights = classifier.initial_weights(options, tokeniser.size, np.array([1, 1, 1]), 1)
+    model = Path("model.safetensors")
+    save_model(model, classifier.TASK, asdict(options), weights, tokeniser, labels=labels)
+    texts = ["abc", "cab", "bbb a"]
+    found = nlpseq("classify", "--labels-only", "-m", model, *texts).stdout.splitlines()
+    for wrong in (0, 1):
+        others = [labels[labels.index(label) - 1] for label in found[:wrong]] + found[wrong:]
+        rows = "".join(f"{label}\t{text}\n" for label, text in zip(others, texts, strict=True))
+        Path("test.tsv").write_text(f"label\ttext\n{rows}")
+        shown = nlpseq("evaluate", "-m", model, "test.tsv").stdout
+        assert ("taken as" in shown) == bool(wrong)
+        assert not shown.endswith("\n\n") and shown.count("\n\n") == 2 + wrong
+
+
+def test_an_unknown_column_is_told_with_those_of_the_file(nlpseq: Run) -> None:
+    Path("mails.csv").write_text("id,folder,body\n" + "".join(f"{n},positive,a fine film {n}\n" for n in range(9)))
+    done = nlpseq("evaluate", "-m", "reviews", "mails.csv")
+    assert done.stderr.startswith("error: mails.csv:1: no column is known as its label, only id, folder, body\n")
+    hint = done.stderr.partition("hint:  ")[2].split()
+    assert hint == ["--label-column", "folder", "--text-column", "body"]
+    assert nlpseq("evaluate", "-m", "reviews", "mails.csv", *hint).exit_code == 0

@@ -22,9 +22,11 @@ from unittest import mock
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from nlpseq.commands import inputs
 from nlpseq.commands.arguments import is_text
+from nlpseq.commands.cli import app
 from nlpseq.commands.inputs import Input, find_input, note_training_input, one_text, piped_text
 from nlpseq.errors import CorpusError
 from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TRANSLATOR, Task
@@ -388,6 +390,71 @@ def test_a_file_of_markup_or_objects_is_noted(
     Path(name).write_bytes(b"<p>")
     find_input([name], COMMAND, quiet=False)
     assert capfd.readouterr().err == (f"note: {name} is read as plain text; {note}\n" if note else "")
+
+
+TABLES = {
+    "mails.tsv": (b"label\ttext\ngood\tfine\n", "text"),
+    "mails.TSV.gz": (b"label\ttext\ngood\tfine\n", "text"),
+    "my mails.csv": (b"id,category,body\n1,good,fine\n", "body"),
+    "mails.txt": (b"Label\tText\ngood\tfine\n", "Text"),
+    "labels.txt": (b"__label__good fine\n", "text"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("command", ["nlpseq classify", "nlpseq embed", "nlpseq nearest TEXT --in -"])
+def test_a_table_with_labels_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data, column = TABLES[name]
+    Path(name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert lines_of(find_input([name], command, quiet=False)) == data.splitlines(), "they are read whole"
+    told = capfd.readouterr().err
+    shown = f"nlpseq corpus show --text-column {column} {shlex.quote(name)}"
+    assert told == (
+        f"note: {name} is read as plain text; it looks like a table with labels, and its lines are read whole; "
+        f"{shown} | {command} reads its texts alone, and nlpseq evaluate {shlex.quote(name)} its labels too\n"
+    )
+    find_input([name], command, quiet=True)
+    assert capfd.readouterr().err == ""
+    texts = CliRunner().invoke(app, shlex.split(shown)[1:], catch_exceptions=False)
+    assert texts.stdout == "fine\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.tsv", b"good\tfine\nbad\tdull\n"),
+        ("a.tsv", b"source\ttarget\na\tb\n"),
+        ("a.tsv", b"label\tnumber\na\t1\n"),
+        ("a.csv", b"a text, with commas\nlabel, text\n"),
+        ("a.csv", b"caf\xe9,text\n"),
+        ("a.txt", b"label,text\n"),
+        ("a.txt", b"one\n\ttwo\n"),
+        ("a.tsv", b""),
+    ],
+)
+def test_a_file_whose_columns_are_not_known_is_not_noted(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, data: bytes
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    find_input([str(tmp_path / name)], COMMAND, quiet=False)
+    assert capfd.readouterr().err == ""
+
+
+def test_what_can_be_read_only_once_is_not_looked_into(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = b"label\ttext\ngood\tfine\n"
+    with piped(data=data):
+        assert lines_of(find_input(["-"], COMMAND, quiet=False)) == data.splitlines()
+    pipe = tmp_path / "mails.tsv"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(data,))
+    writer.start()
+    lines = lines_of(find_input([str(pipe)], COMMAND, quiet=False))
+    writer.join()
+    assert lines == data.splitlines()
+    assert capfd.readouterr().err == ""
 
 
 def _noted(capfd: pytest.CaptureFixture[str], task: Task, names: tuple[str, ...] = (), *, is_bundled: bool) -> str:

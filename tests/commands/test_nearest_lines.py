@@ -100,3 +100,66 @@ def test_the_hint_of_embed_is_a_name(nlpseq: Run, model_path: Path, name: str, h
     assert nlpseq("embed", "-m", model_path, "--output", hint, "a").stderr == (
         f"note: {hint} has 1 vector of 16 values\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "lines", "error"),
+    [
+        (("catt", "zzz"), 2, "none of 2 is in the model's vocabulary\nhint:  nlpseq nearest TEXT --in FILE"),
+        (("zzz", "catt"), 2, "none of 2 is in the model's vocabulary\nhint:  did you mean cat?"),
+    ],
+)
+def test_words_of_which_none_is_known_are_an_error(
+    nlpseq: Run, make_model: MakeModel, words: tuple[str, ...], lines: int, error: str
+) -> None:
+    model = make_model("word")
+    done = nlpseq("nearest", "-m", model, *words)
+    notes = "".join(f"note: TEXT must be in the model's vocabulary, was '{word}'\n" for word in words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == f"{notes}error: TEXT: {error}\n"
+    piped = nlpseq("nearest", "--json", "-m", model, input="\n".join(("", *words)).encode())
+    assert (piped.exit_code, len(piped.stdout.splitlines())) == (2, lines + 1)
+    assert nlpseq("nearest", "-m", model, *words, "cat").exit_code == 0
+    alone = nlpseq("nearest", "-q", "-m", model, input=b"zzz\n")
+    assert alone.stderr == ("error: TEXT: is not in the model's vocabulary\nhint:  nlpseq nearest TEXT --in FILE\n")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"", "there is no text to look for"), (b"\n \n", "there is no text to look for, only blank ones")],
+)
+def test_no_text_at_all_is_told(nlpseq: Run, make_model: MakeModel, data: bytes, said: str) -> None:
+    Path("lines.txt").write_text("the cat\n")
+    for lines in ((), ("--in", "lines.txt")):
+        done = nlpseq("nearest", "-m", make_model("word"), *lines, input=data)
+        assert (done.exit_code, done.stdout, done.stderr) == (0, "", f"note: {said}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("knwon.txt", "did you mean known.txt?"),
+        ("my folder/lins.txt", "did you mean 'my folder/lines.txt'?"),
+        ("something.else", "ls . shows the files there; --in - reads lines from standard input"),
+        ("my folder/x.tsv", "ls 'my folder' shows the files there; --in - reads lines from standard input"),
+        ("gone/deep/x.txt", "ls . shows the files there; --in - reads lines from standard input"),
+    ],
+)
+def test_the_hint_for_a_file_that_is_not_there_does_good(
+    nlpseq: Run, model_path: Path, known: Path, name: str, hint: str
+) -> None:
+    Path("my folder").mkdir()
+    Path("my folder/lines.txt").write_bytes(known.read_bytes())
+    done = nlpseq("nearest", "-m", model_path, "the cat", "--in", name)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == f"error: {name}: there is no such file\nhint:  {hint}\n"
+
+
+def test_the_hint_of_a_note_on_lines_looks_in_them(nlpseq: Run, model_path: Path) -> None:
+    Path("mails.jsonl").write_text('{"label": "good", "text": "the cat"}\n')
+    Path("page.html").write_text("<p>the cat\n")
+    for name, rest in (
+        ("mails.jsonl", "nlpseq corpus show --text-column text mails.jsonl | nlpseq nearest TEXT --in - reads "),
+        ("page.html", "nlpseq corpus show page.html | nlpseq nearest TEXT --in - reads "),
+    ):
+        assert rest in nlpseq("nearest", "-m", model_path, "the cat", "--in", name).stderr

@@ -12,6 +12,8 @@ import pytest
 from typer.testing import Result
 
 from nlpseq.commands.tables.trial_table import evaluation_lines, options_text, trial_line, trial_lines
+from nlpseq.commands.training.screen import open_screen
+from nlpseq.commands.training.trials import show_report
 from nlpseq.training.tuning.trial import Trial
 
 Run = Callable[..., Result]
@@ -120,7 +122,7 @@ def test_a_few_seconds_are_for_the_defaults_and_json_is_one_object(nlpseq: Run, 
     assert len(report["trials"]) == 1 and report["defaults_are_best"]
     assert "0.6 seconds are only enough for the defaults" in done.stderr
     assert report["minutes"] == 0.01
-    assert "no other options were better than the defaults" in done.stderr
+    assert "no other options were tried" in done.stderr
     assert f"the same model again: {report['command']}" in done.stderr
     assert nlpseq("evaluate", test, "-m", out).exit_code == 0
     again = nlpseq("tune", "lm", path, "--test", test, "--out", out)
@@ -137,3 +139,32 @@ def test_the_printed_commands_have_folders_of_their_own(nlpseq: Run, tmp_path: P
     report = json.loads(done.stdout)
     folders = [report[name].split("--out ")[1] for name in ("command", "command_for_whole")]
     assert folders == [f"{out}-again", f"{out}-whole"]
+
+
+def test_what_is_wrong_with_a_part_is_told_of_the_corpus(nlpseq: Run, tmp_path: Path) -> None:
+    """Two texts of each label are enough for labels, but one of them is held out for the last evaluation."""
+    pytest.importorskip("optuna")
+    path, out = tmp_path / "corpus.tsv", tmp_path / "run"
+    path.write_text("label\ttext\n" + "".join(f"kind {index % 50}\tthe text {index}\n" for index in range(100)))
+    done = nlpseq("tune", "sentiment", path, "--out", out, "--minutes", "0.01", "--device", "cpu")
+    assert done.exit_code == 1
+    assert f"error: {path}: it has 50 different labels" in done.stderr
+    assert "train.jsonl" not in done.stderr
+
+
+def test_nothing_is_said_to_be_worse_if_nothing_was_tried(capsys: pytest.CaptureFixture[str]) -> None:
+    tried = [trial.as_json() for trial in TRIALS]
+    for trials, said in ((tried[:1], "tried"), (tried, "better than the defaults")):
+        report = {
+            "model": "run/model.safetensors",
+            "seconds": 12.3,
+            "stopped": None,
+            "best": 0,
+            "defaults_are_best": True,
+            "trials": trials,
+            "test": [],
+            "command": "nlpseq train lm",
+            "command_for_whole": None,
+        }
+        show_report(report, open_screen(quiet=False, json=False), json=False)
+        assert f"no other options were {said}\n" in capsys.readouterr().err

@@ -135,3 +135,16 @@ def test_blank_sides_are_counted_and_do_not_hide_training_pairs(tmp_path: Path) 
     (pairs,) = chosen_pairs(_model(_facts("gone.tsv")), [name], None, NO_TEXTS, None, told.append)
     assert len(pairs) == 201
     assert told == ["1 of 201 pairs have a blank side, and are counted", MOST]
+
+
+def test_a_table_is_read_by_the_columns_of_training_if_it_has_them(tmp_path: Path) -> None:
+    table, notes = tmp_path / "test.csv", list[str]()
+    table.write_text("source,target,ours,theirs\na,b,one,eins\n")
+    trained = _model(_facts("gone.csv", columns=["ours", "theirs"]))
+    (found,) = chosen_pairs(trained, [str(table)], None, NO_TEXTS, None, notes.append)
+    assert (found.sources, found.targets) == (["one"], ["eins"])
+    assert notes == ["source: column `ours`, target: column `theirs`"]
+    (named,) = chosen_pairs(trained, [str(table)], None, NO_TEXTS, ("source", "theirs"))
+    assert (named.sources, named.targets) == (["a"], ["eins"])
+    (plain,) = chosen_pairs(trained, [_table(tmp_path / "plain.tsv", PAIRS[:1])], None, NO_TEXTS, None)
+    assert (plain.sources, plain.targets) == (["source 0"], ["target 0"])

@@ -97,7 +97,7 @@ def test_evaluate_names_the_cache_and_is_unchanged_without(model_path: Path, tmp
         ({"cache": 5, "cache_lambda": 1.0}, "cache_lambda: must be below 1, was 1.0", ""),
         ({"cache_theta": 2.0}, "cache_theta: has no effect without --cache", "--cache 2000 --cache-theta 2"),
         ({"cache": 9, "dynamic": 0.1}, "cache and dynamic: exclude each other", "leave out one of them"),
-        ({"dynamic_tokens": 5}, "dynamic_tokens: has no effect", "--dynamic 0.3 --dynamic-tokens 5"),
+        ({"dynamic_tokens": 5}, "dynamic_tokens: has no effect", "--dynamic 0.01 --dynamic-tokens 5"),
         ({"cash": 5}, "cash: is no option of evaluation", "did you mean cache?"),
     ],
 )

@@ -91,12 +91,12 @@ def show_tuning(
         raise
     finally:
         screen.close()
-    _show(report, screen, json=json)
+    show_report(report, screen, json=json)
     if report["stopped"] is not None:
         raise Interrupted(report["stopped"])
 
 
-def _show(report: Mapping[str, Any], screen: Screen, *, json: bool) -> None:
+def show_report(report: Mapping[str, Any], screen: Screen, *, json: bool) -> None:
     """The table, the result, and what to do with it."""
     for line in ["", *trial_lines(report["trials"], report["best"], screen.width), ""]:
         screen.say(line)
@@ -107,7 +107,8 @@ def _show(report: Mapping[str, Any], screen: Screen, *, json: bool) -> None:
     if report["stopped"] is not None:
         screen.say("stopped: the best run so far is kept")
     elif report["defaults_are_best"]:
-        screen.say("no other options were better than the defaults")
+        were_tried = any(trial["options"] for trial in report["trials"])
+        screen.say("no other options were " + ("better than the defaults" if were_tried else "tried"))
     screen.say(f"the same model again: {report['command']}")
     if report["command_for_whole"]:
         screen.say(f"the same options for the whole corpus: {report['command_for_whole']}")

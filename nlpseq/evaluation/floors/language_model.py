@@ -75,7 +75,7 @@ def training_tokens(model: Model, note: Note = say_nothing, most: int = MOST_TOK
         for _ in rest:
             pass
     except CorpusError as error:
-        raise training_text.unreadable(model, error) from None
+        raise training_text.unreadable(model, error, training_text.WITHOUT_BASELINE) from None
     if whole.sha256 != facts["sha256"]:
         raise training_text.has_changed(model, "texts have")
     name = f"{short_names(names)}{'' if stop is None else f':first-{stop}'}#{part.sha256[:8]}"

@@ -59,7 +59,7 @@ def training_pairs(model: Model) -> Pairs:
             read_parallel(names, **options) if facts.get("valid_is") == "given" else read_split(names, (), **options)[0]
         )
     except CorpusError as error:
-        raise training_text.unreadable(model, error) from None
+        raise training_text.unreadable(model, error, training_text.WITHOUT_BASELINE) from None
     if pairs.sha256 != facts["sha256"]:
         raise training_text.has_changed(model, "pairs have")
     return pairs

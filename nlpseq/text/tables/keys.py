@@ -66,7 +66,10 @@ def _choose_names(table: Table, filled: Sequence[Row], requested: Requested, pur
     source, target = chosen
     if source is None or target is None:
         missing = None if source is target else 0 if source is None else 1
-        raise cannot_tell(where, names, _likely(filled, names, (source, target), purpose), purpose, missing)
+        likely = [name for name in names if isinstance(cells[name], str) and normal_name(name) != "id"]
+        if not purpose.languages:
+            likely = _likely(filled, names, (source, target), purpose)
+        raise cannot_tell(where, names, likely, purpose, missing)
     if source == target:
         raise one_column(where, purpose)
     if not table.languages:

@@ -73,8 +73,9 @@ def read_labelled_table(
 
     With `several`, each text has any number of labels; off, it must have one. None: it has several with a separator, or
     if one of the first rows has a list of labels. `hint` is for a list where a text must have one label. `former` are
-    the columns of other texts, which are read if the table has them and none are named. Blank rows are left out. After the last text, the table's notes, such as the chosen columns, are added to `notes`. Raises
-    CorpusError, at once or while reading, if the table cannot be read, is not a table, or does not have the columns.
+    the columns of other texts, which are read if the table has them and none are named. Blank rows are left out. After
+    the last text, the table's notes, such as the chosen columns, are added to `notes`. Raises CorpusError, at once or
+    while reading, if the table cannot be read, is not a table, or does not have the columns.
     """
     advice = f"for a text without labels: nlpseq train lm {shlex.quote(name)}"
     forms = f"with labels: .tsv, .csv, .jsonl, .parquet, or lines `{PREFIX}good the text`"

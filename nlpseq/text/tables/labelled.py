@@ -122,8 +122,8 @@ def read_labelled(
     """All labelled texts of the tables `names`, except those with a blank label or text.
 
     With `several`, a text has any number of labels, which may be none; by default the first table tells. `former` are
-    the columns of other texts, for each table that has them too. Raises CorpusError for a file that cannot be read or is not such a table, for a label that does not fit in a line, and if
-    no text is left.
+    the columns of other texts, which a table that has them is read by if none are named. Raises CorpusError for a file
+    that cannot be read or is not such a table, for a label that does not fit in a line, and if no text is left.
     """
     read = LabelledTexts(several=several)
     add_labelled(read, names, columns, watch, former)

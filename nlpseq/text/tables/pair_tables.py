@@ -37,8 +37,9 @@ def read_table(
 ) -> Iterator[Pair]:
     """The pairs of a file, of a bundled corpus or of `hf:NAME[:CONFIG]`, also with a blank side.
 
-    `former` are the columns of other pairs, which are read if the table has them and none are named. After the last pair, the table's notes, such as the chosen columns, are added to `notes`. Raises CorpusError if the
-    table cannot be read, is not a table, or does not have the columns.
+    `former` are the columns of other pairs, which are read if the table has them and none are named. After the last
+    pair, the table's notes, such as the chosen columns, are added to `notes`. Raises CorpusError if the table cannot be
+    read, is not a table, or does not have the columns.
     """
     table = open_table(name, f"name a table ({', '.join(FORMATS)}), or two files: --source FILE --target FILE")
     requested = with_former(table, columns or (None, None), former or (None, None), PAIRS)

@@ -65,8 +65,8 @@ def read_parallel(
     """All pairs of the tables `names`, or of a source file and a target file, except those with a blank side.
 
     `columns` are the names or numbers of a table's source and target; see `nlpseq.text.tables.pair_tables`. Without
-    them they are `former`, those of other pairs, in each table that has them. `watch` is told the number of pairs that were read. With a `folder` the pairs are kept in temporary files there, and not in
-    memory.
+    them they are `former`, those of other pairs, in each table that has them. `watch` is told the number of pairs that
+    were read. With a `folder` the pairs are kept in temporary files there, and not in memory.
 
     Raises CorpusError for a file that cannot be read or is not a table, for two files of unequal length, and if no pair
     is left; and RunError if the pairs cannot be kept.

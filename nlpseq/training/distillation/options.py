@@ -23,6 +23,7 @@ HELP = {  # in place of that of a request, whose teachers are options
     "soft": "weight of the probabilities of MODEL in the loss; the rest is that of the text or its label",
     "temperature": "how much flatter the probabilities of MODEL are made before they are learned",
     "originals": "learn a pair's own target too, besides the translation by MODEL",
+    "translated": "sources that MODEL translates, spread over the corpus [default: all that half of the minutes allow]",
 }
 
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nlpseq.errors import CorpusError, ModelFileError, OptionError
-from nlpseq.evaluation.training_text import facts_of
+from nlpseq.errors import CorpusError, OptionError
+from nlpseq.evaluation.training_text import facts_of, unreadable
 from nlpseq.models.model_file import Model, load_model, task_of
 from nlpseq.models.model_path import BUNDLED, argument, is_run
 from nlpseq.tasks import CLASSIFIER, TASKS, Task
@@ -153,8 +153,7 @@ def _corpus(teacher: Model, values: Mapping[str, Any]) -> dict[str, Any]:
         for name in (*names, *(facts["valid"] if facts.get("valid_is") == "given" and "valid" not in values else ())):
             need_source(name)
     except CorpusError as error:
-        what = f"the text that it was trained with cannot be read: {error}"
-        raise ModelFileError(teacher.name, what, f"{hint}; or change to the folder it was trained in") from None
+        raise unreadable(teacher, error, hint) from None
     options: dict[str, Any] = {"corpus": names}
     if facts.get("valid_is") == "given":
         options["valid"] = tuple(facts["valid"])

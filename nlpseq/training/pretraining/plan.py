@@ -15,12 +15,13 @@ from typing import Any
 
 from nlpseq import tasks
 from nlpseq.errors import OptionError, RunError
+from nlpseq.models.model_path import UNLABELLED
 from nlpseq.options import flag
 from nlpseq.training.continuing import WHEREABOUTS
 from nlpseq.training.pretraining.budget import TOKENS
 from nlpseq.training.pretraining.texts import TRAIN, VALID
 from nlpseq.training.requests import Request, make_request
-from nlpseq.training.run_folder import BEFORE, UNLABELLED
+from nlpseq.training.run_folder import BEFORE
 
 PLAN = "plan.json"
 LONGEST_NAME = 60  # characters of the user's files' names in that of another file; a character may have four bytes

@@ -16,6 +16,7 @@ from typing import Any
 
 from nlpseq import tasks
 from nlpseq.errors import RunError
+from nlpseq.models.model_path import UNLABELLED
 from nlpseq.models.options import RecurrentOptions
 from nlpseq.text.progress import Watch
 from nlpseq.text.signature import short_names
@@ -30,7 +31,7 @@ from nlpseq.training.pretraining.plan import Plan, set_options
 from nlpseq.training.pretraining.texts import TRAIN, VALID, Prepared, prepare_texts
 from nlpseq.training.repeating import resuming
 from nlpseq.training.requests import ClassifierRequest, Request
-from nlpseq.training.run_folder import BEFORE, CONFIG, UNLABELLED, RunFolder
+from nlpseq.training.run_folder import BEFORE, CONFIG, RunFolder
 from nlpseq.training.tasks.classification import ClassificationRun
 from nlpseq.training.tasks.language_model import LanguageModelRun
 

@@ -10,7 +10,7 @@ import platform
 import shlex
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -243,7 +243,8 @@ class TaskRun(ABC):
     def _further(self, config: Mapping[str, Any]) -> str:
         """The command that trains a finished run on."""
         steps = config.get("result", {}).get("steps", 100)
-        return resuming(TASKS[self.name], self.folder.path, "--steps", str(2 * steps))
+        teachers = config["asked"].get("teacher", ())
+        return resuming(TASKS[self.name], self.folder.path, "--steps", str(2 * steps), teachers=teachers)
 
     def _open_data(self, earlier: Mapping[str, Any], asked: Continuation) -> bool:
         """Open the run's tokens, or read its corpus again; returns whether the text is the same as before."""
@@ -256,13 +257,13 @@ class TaskRun(ABC):
                 self.notes.append(f"{what}; name a corpus to train on another")
             return True
         if STANDARD_INPUT in names and not has_unread():
-            hint = resuming(TASKS[self.name], self.folder.path, corpus=["FILE"])
+            hint = self._resuming(corpus=["FILE"])
             raise CorpusError(STANDARD_INPUT, "the run was trained on standard input, which is gone", hint)
         for name in names:
             try:
                 need_source(name)
             except CorpusError as error:
-                hint = f"{resuming(TASKS[self.name], self.folder.path, corpus=['CORPUS'])}, with a corpus that is there"
+                hint = f"{self._resuming(corpus=['CORPUS'])}, with a corpus that is there"
                 raise CorpusError(error.where, f"the run's corpus cannot be read: {error.what}", hint) from None
         return self._read_again(earlier, names)
 
@@ -376,7 +377,10 @@ class TaskRun(ABC):
     @property
     def again(self) -> str:
         """The command that continues the run."""
-        return resuming(TASKS[self.name], self.folder.path, *self.as_many)
+        return self._resuming(*self.as_many)
+
+    def _resuming(self, *options: str, corpus: Sequence[str] = ()) -> str:
+        return resuming(TASKS[self.name], self.folder.path, *options, corpus=corpus, teachers=self.request.teacher)
 
     @property
     def is_saved(self) -> bool:
@@ -406,7 +410,7 @@ class TaskRun(ABC):
         """Add a note on the models to learn from. Raises OptionError for an option that needs one, without one."""
         if self.teachers.paths:
             self.notes.append(f"learns from {' and '.join(self.teachers.paths)}")
-        for name in ("soft", "temperature", "originals"):
+        for name in ("soft", "temperature", "originals", "translated"):
             if name in self.request.given and not self.teachers.paths:
                 raise OptionError(name, "is for a teacher, and there is none", "--teacher MODEL")
 

@@ -205,6 +205,7 @@ class TranslationRun(TaskRun):
         """Tokenise the pairs and choose the options that were left open."""
         assert isinstance(model, TranslatorOptions)
         request, corpus_options = self.request, self.request.corpus_options
+        teacher = self._teacher()
         self.corpus = tokenise_pairs(
             request.files_or(tasks.TRANSLATOR.corpus),
             request.valid,
@@ -215,10 +216,12 @@ class TranslationRun(TaskRun):
             tokens=corpus_options.tokens,
             vocabulary_size=corpus_options.vocab_size,
             tokeniser=tokeniser,
-            teacher=self._teacher(),
+            teacher=teacher,
             watch=self.watch,
             longest=request.training.longest,
         )
+        if teacher is not None:
+            self.request, self.notes = teacher.request, [*self.notes, *teacher.notes]
         self.note_vocabulary()
         self._note_left_out()
         pairs = len(self.corpus.train) + self._note_synthetic()
@@ -227,9 +230,8 @@ class TranslationRun(TaskRun):
 
     def _teacher(self) -> PairTeachers | None:
         self.note_teachers()
-        if not self.teachers.models:
-            return None
-        return PairTeachers(self.teachers, self.choice.device.type, originals=self.request.originals)
+        device = self.choice.device.type
+        return PairTeachers(self.teachers, self.request, device, self.started) if self.teachers.models else None
 
     def _note_synthetic(self) -> int:
         """Add a note on the synthetic pairs and their share; returns their number."""

@@ -65,6 +65,20 @@ def make_parts(task: Task, request: Request, test: Sequence[str], folder: Path, 
     return Parts(_on_files(request, str(train), *valid), (str(held_out),), are_own=True)
 
 
+def as_named(error: CorpusError, parts: Parts, task: Task, request: Request) -> CorpusError:
+    """An error that names a file written here, as one that names what the user named: the corpus or its validation."""
+    if not parts.are_own:
+        return error
+    own = {name: request.valid for name in parts.request.valid}
+    own |= {name: request.files_or(task.corpus) for name in (*parts.request.corpus, *parts.test)}
+    where, what, hint = error.where, error.what, error.hint
+    for name, users in own.items():
+        whole = " ".join(map(shlex.quote, users))
+        where = whole if where == name or where.startswith(f"{name}:") else where
+        what, hint = what.replace(name, whole), hint.replace(name, whole)
+    return CorpusError(where, what, hint)
+
+
 Written = tuple[Path, Path, tuple[str, ...]]  # the training and the test part, and the names of the validation part
 
 
@@ -83,6 +97,8 @@ def _labelled_parts(request: Any, names: Sequence[str], folder: Path, watch: Wat
     texts = labelled.read_labelled(names, request.columns, watch)
     if len(texts) < FEWEST:
         raise _too_short(request, names, f"{len(texts):,} texts")
+    if not request.teacher:  # which has the labels
+        labelled.label_names(texts, names[0])
     held_out = _of_each_label(_label_sets(texts), texts.texts, HELD_OUT, TEST)
     paths = folder / "train.jsonl", folder / "test.jsonl"
     for path, is_test in zip(paths, (False, True), strict=True):
@@ -90,7 +106,9 @@ def _labelled_parts(request: Any, names: Sequence[str], folder: Path, watch: Wat
         _write(path, _label_lines(texts.chosen(chosen)))
     if not request.valid:
         return *paths, ()
-    others = labelled.read_labelled(request.valid, request.columns, watch)
+    others = labelled.read_labelled(request.valid, request.columns, watch, several=texts.several)
+    if not request.teacher:
+        labelled.check_known(others, list(texts.counts))
     _write(folder / "valid.jsonl", _label_lines(others))
     return *paths, (str(folder / "valid.jsonl"),)
 

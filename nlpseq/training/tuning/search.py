@@ -25,6 +25,8 @@ from nlpseq.training.tuning.trial import COMPLETE, FAILED, PRUNED, Group, Measur
 
 MOST_TRIALS = 100  # the best of more would be chosen by luck
 MOST_CANDIDATES, MOST_REPEATS = 5, 8  # options that are trained again, and how often each
+LEAST_STEPS = 50  # of a trial that is no complete run: fewer tell nothing about the options
+LEAST_GAIN = 0.005  # of the defaults' value, that options which were not trained again must have
 LONG_RUN = 0.97  # of the time that is left, for the long run
 MOST_UNUSED = 20  # proposals in a row that were tried already
 
@@ -81,9 +83,11 @@ class Search:
         space = Space(self.dimensions, self.request, defaults)
         if self.clock.is_short:
             self.clock.evaluated(seconds, further=0)
-            self.listener.note(f"{duration(self.clock.minutes)} are only enough for the defaults")
+            self.listener.note(self._only_defaults())
         elif not space.dimensions:
             self.listener.note("every option of the search is set: there is nothing to tune")
+        elif not complete and self.outcomes[0].steps < LEAST_STEPS:
+            self.listener.note(self._too_short(self.outcomes[0].steps))
         else:
             self._try_proposals(space, first.seconds)
         if complete and not self.clock.is_short:
@@ -107,13 +111,24 @@ class Search:
         if again and len(again) == len(self._repeated):
             defaults = next(group for group in again if group.trials[0].number == 0)
             return chosen_by_repeats(again, defaults).best
-        return found[0].best if found else None
+        clear = [group for group in found if not group.trials[0].options or group.mean <= 1 - LEAST_GAIN]
+        return clear[0].best if clear else None
 
     def _groups(self) -> list[Group]:
         return groups([trial for trial in self.trials if trial is not self.long_run])
 
     def _first(self) -> Trial:
         return self._train(Attempt(0, {}, {"minutes": self.clock.first_seconds() / 60}), _Observer(self))
+
+    def _too_short(self, steps: int) -> str:
+        """A note on trials that are too short to be compared, with a budget that makes them long enough."""
+        minutes = math.ceil(self.clock.minutes * LEAST_STEPS / max(1, steps))
+        few = f"a trial would have {steps:,} of the {LEAST_STEPS} steps that tell options apart"
+        return f"{self._only_defaults()}: {few}; --minutes {minutes}"
+
+    def _only_defaults(self) -> str:
+        verb = "is" if self.clock.minutes == 1 else "are"
+        return f"{duration(self.clock.minutes)} {verb} only enough for the defaults"
 
     def _budget(self) -> dict[str, float]:
         """The budget of every trial but the first: as many passes, or as much time."""

@@ -20,7 +20,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from nlpseq.errors import Interrupted
+from nlpseq.errors import CorpusError, Interrupted
 from nlpseq.evaluation.scores import Score
 from nlpseq.files import replace_file
 from nlpseq.models.model_file import NAME
@@ -33,7 +33,7 @@ from nlpseq.training.run_folder import CONFIG, HISTORY, RESUME, RunFolder
 from nlpseq.training.signals import stopping_on_signals
 from nlpseq.training.tuning.clock import Clock
 from nlpseq.training.tuning.listener import Listener
-from nlpseq.training.tuning.parts import Parts, make_parts
+from nlpseq.training.tuning.parts import Parts, as_named, make_parts
 from nlpseq.training.tuning.sampler import OptunaSampler, import_optuna
 from nlpseq.training.tuning.search import Search
 from nlpseq.training.tuning.spaces import SPACES
@@ -106,6 +106,8 @@ class TuningRun:
                 search.run(lambda outcome: self._timed_scores(0, outcome, parts))
             except (Interrupted, KeyboardInterrupt) as error:
                 fault = error
+            except CorpusError as error:
+                raise as_named(error, parts, self.task, self.request) from None
             if search.best is None:
                 assert fault is not None
                 raise fault
@@ -188,5 +190,5 @@ class TuningRun:
     def _on_whole(self, config: Mapping[str, Any], passes: float) -> dict[str, Any]:
         """The configuration of a run with the same options and as many passes over the whole corpus of the request."""
         own = self.request.as_json()
-        asked = {**config["asked"], **{name: own[name] for name in DATA if name in own}}
+        asked = {**config["asked"], **{name: own.get(name) for name in DATA}}
         return {**config, "asked": asked, "training": {**config["training"], "steps": None, "epochs": passes}}

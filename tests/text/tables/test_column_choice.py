@@ -267,3 +267,43 @@ def test_null_and_nan_are_no_labels_and_no_texts(tmp_path: Path) -> None:
 def test_a_hash_can_be_made_of_whatever_json_spells(tmp_path: Path) -> None:
     found = pairs(tmp_path / "a.jsonl", '{"source": "a\\ud800", "target": "b\\udc80"}\n')
     assert len(found.sha256) == 64
+
+
+@pytest.mark.parametrize(
+    ("text", "former", "pair"),
+    [
+        (tsv(("id", "de", "en"), ("1", "eins", "one")), ("en", "de"), ("one", "eins")),
+        (tsv(("nr", "wort", "phrase"), ("1", "eins", "one")), ("phrase", "wort"), ("one", "eins")),
+        (tsv(("a", "b")), ("2", "1"), ("b", "a")),
+        (tsv(("a", "b")), ("3", "1"), ("a", "b")),
+        (tsv(("a", "b")), ("en", "de"), ("a", "b")),
+        (tsv(("source", "target"), ("a", "b")), ("2", "1"), ("a", "b")),
+        (tsv(("source", "target"), ("a", "b")), ("en", "target"), ("a", "b")),
+        (tsv(("source", "target"), ("a", "b")), ("source", "source"), ("a", "b")),
+    ],
+)
+def test_former_columns_are_read_if_a_table_has_them(
+    text: str, former: tuple[str, str], pair: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.tsv").write_text(text)
+    found = read_parallel([str(tmp_path / "a.tsv")], two_files=False, former=former)
+    assert (found.sources, found.targets) == ([pair[0]], [pair[1]])
+    named = read_parallel([str(tmp_path / "a.tsv")], two_files=False, columns=("1", "2"), former=former)
+    assert named.sources[-1] == text.splitlines()[-1].split("\t")[0]
+
+
+def test_each_table_is_asked_for_former_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": 1, "body": "fine", "folder": "in"}\n')
+    (tmp_path / "b.csv").write_text("label,text\nout,dull\n")
+    names = [str(tmp_path / name) for name in ("a.jsonl", "b.csv")]
+    found = read_labelled(names, former=LabelColumns("folder", "body"))
+    assert list(zip(found.labels, found.texts, strict=True)) == [("in", "fine"), ("out", "dull")]
+
+
+def test_the_other_column_may_be_a_former_one(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,folder,mood,body\n1,in,up,fine\n")
+    name = [str(tmp_path / "a.csv")]
+    found = read_labelled(name, LabelColumns("mood"), former=LabelColumns("folder", "body"))
+    assert (found.labels, found.texts) == (["up"], ["fine"])
+    found = read_labelled(name, LabelColumns(None, "mood"), former=LabelColumns("folder", "body"))
+    assert (found.labels, found.texts) == (["in"], ["up"])

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,6 +130,25 @@ def test_columns_are_found_or_named(
 ) -> None:
     (tmp_path / "a.tsv").write_text(table)
     assert _read(tmp_path / "a.tsv", **columns)[: len(rows)] == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "hint"),
+    [
+        ("a.csv", "id,folder,body\n1,in,fine film\n2,in,dull film\n", "--label-column folder --text-column body"),
+        ("a.csv", "label,x,words\n1,2,fine film\n1,3,dull film\n", "--label-column label --text-column words"),
+        ("a.csv", "body,id,in\nfine,1,x\ndull,2,x\n", "--label-column in --text-column body"),
+        ("a.jsonl", '{"id": 1, "my label": "in", "body": "fine"}\n', "--label-column 'my label' --text-column body"),
+        ("a.jsonl", '{"label": 1, "n": 3, "words": "a fine film"}\n', "--label-column label --text-column words"),
+    ],
+)
+def test_the_hint_for_unknown_columns_can_be_typed(name: str, table: str, hint: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(table)
+    with pytest.raises(CorpusError, match=r"no column is known as its (label|text), only") as refused:
+        read_labelled([str(tmp_path / name)])
+    assert refused.value.hint == hint
+    _, label, _, text = shlex.split(hint)
+    assert read_labelled([str(tmp_path / name)], LabelColumns(label, text), several=True).texts
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,13 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(
     start(task, folder, corpus, tmp_path / "parts", stop_after=6, **options)
     request = make_request(task, [], {"resume": True, "out": tmp_path / "parts"})
     run = task.load("run")(request)
+    assert run.again == f"nlpseq distil --resume --out {tmp_path / 'parts'}", "which compares it with its teacher"
     list(run.progress())
     run.finish()
     assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+    with pytest.raises(RunError, match="is finished") as refused:
+        task.load("run")(request)
+    assert refused.value.hint == f"nlpseq distil --resume --steps 24 --out {tmp_path / 'parts'}"
 
 
 @pytest.mark.parametrize(("task", "corpus", "teacher", "options"), STUDENTS, ids=["lm", "sentiment", "translation"])

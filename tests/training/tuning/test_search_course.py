@@ -16,7 +16,7 @@ from nlpseq.training.requests import make_request
 from nlpseq.training.tuning.clock import LEAST_SECONDS, Clock
 from nlpseq.training.tuning.listener import Listener
 from nlpseq.training.tuning.sampler import first_proposals
-from nlpseq.training.tuning.search import MOST_TRIALS, Search
+from nlpseq.training.tuning.search import LEAST_GAIN, LEAST_STEPS, MOST_TRIALS, Search
 from nlpseq.training.tuning.spaces import Dimension, Space
 from nlpseq.training.tuning.trainer import Introduction, Outcome
 from nlpseq.training.tuning.trial import Measure
@@ -40,6 +40,7 @@ class World:
         self.splits: list[int] = []
         self.folders: set[int] = set()
         self.hidden_size = 64  # the default of a run
+        self.steps = LEAST_STEPS  # of a run
         self.before_step: Callable[[int], object] = lambda number: None
         self.clock = Clock(minutes, self.time, lambda: self.time, may_end_early=seconds is not None)
 
@@ -63,7 +64,7 @@ class World:
         loss = self.quality(values)
         chosen = {"hidden_size": self.hidden_size, "learning_rate": 0.002}
         chosen |= {} if self.seconds is None else {"epochs": PASSES}
-        return Outcome(Path(str(number)), {"loss": loss}, Measure(loss), 10, PASSES, chosen)
+        return Outcome(Path(str(number)), {"loss": loss}, Measure(loss), self.steps, PASSES, chosen)
 
     def chosen(self, budget: Mapping[str, float]) -> dict[str, Any]:
         """The defaults of a longer run."""
@@ -257,6 +258,42 @@ def test_a_budget_of_seconds_is_for_the_defaults_alone() -> None:
     assert said == [f"{LEAST_SECONDS - 5:.0f} seconds are only enough for the defaults"]
     assert len(search.trials) == 1
     assert search.best is search.trials[0]
+
+
+def test_short_runs_of_a_few_steps_are_not_compared_and_the_defaults_get_the_time() -> None:
+    said: list[str] = []
+
+    class Noting(Listener):
+        def note(self, text: str) -> None:
+            said.append(text)
+
+    world = World(None, _quality, minutes=1.0)
+    world.steps = LEAST_STEPS // 10
+    search = _search(world)
+    search.listener = Noting()
+    _run(search, world)
+    assert [trial.options for trial in search.trials] == [{}, {}]
+    assert search.long_run is search.trials[1] and search.long_run.seconds > 0.7 * world.clock.seconds
+    (note,) = said
+    assert note.startswith("1 minute is only enough for the defaults")
+    assert note.endswith("--minutes 10"), "ten times the steps"
+
+
+def test_complete_runs_may_have_few_steps() -> None:
+    world = World(10.0, _quality)
+    world.steps = 3
+    search = _search(world)
+    _run(search, world)
+    assert search.best is not None and search.best.options == {"learning_rate": 0.004}
+
+
+@pytest.mark.parametrize("times", [0.5, 2])
+def test_short_runs_that_differ_by_next_to_nothing_are_equal(times: float) -> None:
+    world = World(None, lambda values: 1.0 - times * LEAST_GAIN * (values.get("hidden_size", 64) == 128))
+    search = _search(world)
+    _run(search, world)
+    assert search.best_short is not None
+    assert bool(search.best_short.options) == (times > 1)
 
 
 def test_nothing_is_tried_if_every_option_is_set() -> None:

@@ -15,7 +15,7 @@ from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TRANSLATOR, Task
 from nlpseq.text.progress import unwatched
 from nlpseq.training.requests import make_request
 from nlpseq.training.tuning.named_part import refuse_test_without_pairs
-from nlpseq.training.tuning.parts import Parts, make_parts, split_anew
+from nlpseq.training.tuning.parts import Parts, as_named, make_parts, split_anew
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "with", "odd", "red", "hats", "and", "猫", "où", "öl"]
 
@@ -195,3 +195,39 @@ def test_labels_of_a_test_part_may_be_those_of_a_list(tmp_path: Path) -> None:
     test.write_text(json.dumps({"label": ["b", "c"], "text": "one"}) + "\n")
     with pytest.raises(CorpusError, match="'c'"):
         make_parts(CLASSIFIER, request, (str(test),), tmp_path / "parts", unwatched)
+
+
+def test_labels_that_cannot_be_learned_are_told_of_the_corpus_as_by_a_training_run(tmp_path: Path) -> None:
+    corpus, valid = tmp_path / "one.tsv", tmp_path / "valid.tsv"
+    corpus.write_text("label\ttext\n" + "".join(f"same\t{text}\n" for text in _texts(400)))
+    with pytest.raises(CorpusError) as trained:
+        CLASSIFIER.load("run")(make_request(CLASSIFIER, [corpus], {"out": tmp_path / "run"}))
+    with pytest.raises(CorpusError) as tuned:
+        _split(CLASSIFIER, corpus, tmp_path / "parts")
+    assert vars(tuned.value) == vars(trained.value)
+    assert tuned.value.where == str(corpus) and "all 400 are" in tuned.value.what
+    corpus.write_text(
+        "label\ttext\n" + "".join(f"{'ab'[index % 2]}\t{text}\n" for index, text in enumerate(_texts(60)))
+    )
+    valid.write_text("label\ttext\na\tgood\nc\tbad\n")
+    with pytest.raises(CorpusError, match="'c'") as unknown:
+        _split(CLASSIFIER, corpus, tmp_path / "parts", valid=valid)
+    assert unknown.value.where == f"{valid}:3"
+
+
+def test_an_error_about_a_part_is_told_of_the_file_that_the_user_named(tmp_path: Path) -> None:
+    corpus, valid = tmp_path / "corpus.tsv", tmp_path / "my valid.tsv"
+    for path in (corpus, valid):
+        rows = [f"{'ab'[index % 2]}\t{text}\n" for index, text in enumerate(_texts(60))]
+        path.write_text("label\ttext\n" + "".join(rows))
+    request = make_request(CLASSIFIER, [corpus], {"valid": valid})
+    parts = make_parts(CLASSIFIER, request, (), tmp_path / "parts", unwatched)
+    names = *parts.request.corpus, *parts.test, *parts.request.valid
+    for name, own in zip(names, (corpus, corpus, valid), strict=True):
+        for where in (name, f"{name}:7"):
+            error = as_named(CorpusError(where, f"{name} is odd", f"mend {name}"), parts, CLASSIFIER, request)
+            assert error.where in (str(own), f"'{own}'")
+            assert str(tmp_path / "parts") not in error.what + error.hint
+    named = Parts(request, (str(valid),), are_own=False)
+    error = CorpusError(f"{corpus}:7", "is odd")
+    assert as_named(error, named, CLASSIFIER, request) is error
