@@ -59,7 +59,8 @@ def measured(train: Path, valid: Path, minutes: float, seeds: int, options: Sequ
         shared = ["--random-seed", seed, "--steps", steps, *options]
         teacher, student = nlpseq("distil", f"t{seed}", *shared, "--out", f"s{seed}", folder=folder)[-1]["models"]
         small = without_teacher(folder / f"s{seed}")
-        alone = nlpseq("train", "sentiment", *data, *small, "--out", f"a{seed}", folder=folder)[-1]
+        nlpseq("train", "sentiment", *data, *small, "--out", f"a{seed}", folder=folder)
+        alone = nlpseq("evaluate", valid.resolve(), "-m", f"a{seed}", folder=folder)[-1]
         found["teacher"].append(accuracy(teacher["scores"]))
         found["student"].append(accuracy(student["scores"]))
         found["alone"].append(accuracy(alone["scores"]))
