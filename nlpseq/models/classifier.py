@@ -36,6 +36,7 @@ from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
 TASK = tasks.CLASSIFIER.name
 USUAL_POOLING = "max,mean"
+MOST_EVIDENCE_LABELS = 16  # with more labels, weights of evidence are not used by default
 PRETRAINED_POOLING = "attention,max,mean,last"  # of layers that start from a language model
 
 Weights = Mapping[str, Array]
@@ -68,7 +69,7 @@ class ClassifierOptions(RecurrentOptions):
     evidence: int | None = option(
         None,
         "longest n-grams whose weight for each label, counted before training, is an input; 0: none "
-        "[default: 2; 0 for more than 16 labels, or from a language model]",
+        f"[default: 2; 0 for more than {MOST_EVIDENCE_LABELS} labels, or from a language model]",
         minimum=0,
         maximum=4,
     )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nlpseq.models.text_ngrams import SECOND_GROUP, NGrams, count_ngrams, portions
 
 PREFIX = "linear."
+FEW_COLUMNS = 8  # of weights, which are summed one after the other
 KEYS, IDF = PREFIX + "keys", PREFIX + "idf"
 
 Floats = NDArray[np.float32]
@@ -97,14 +98,21 @@ class LinearModel:
 
     def logits(self, texts: Sequence[str]) -> Floats:
         """The logits [N, C] of texts."""
-        sums = np.zeros((len(texts), self.weight.shape[1]), np.float32)
-        rows = iter(sums)
-        for portion in portions(texts):
-            owner, indices, values = self.vocabulary.weigh(count_ngrams(portion, self.vocabulary.kind), len(portion))
-            bounds = np.searchsorted(owner, np.arange(len(portion) + 1)).tolist()
-            for (start, end), row in zip(pairwise(bounds), rows, strict=False):
-                row += (self.weight[indices[start:end]] * values[start:end, None]).sum(0)
-        return self.by_label(sums) + self.bias
+        sums = [np.zeros((0, self.weight.shape[1]), np.float32), *map(self._sums, portions(texts))]
+        return self.by_label(np.concatenate(sums)) + self.bias
+
+    def _sums(self, texts: Sequence[str]) -> Floats:
+        """The summed weights of the n-grams of texts [N, columns of `weight`]."""
+        owner, indices, values = self.vocabulary.weigh(count_ngrams(texts, self.vocabulary.kind), len(texts))
+        sums = np.empty((len(texts), self.weight.shape[1]), np.float32)
+        if sums.shape[1] <= FEW_COLUMNS:
+            for column, weights in enumerate(self.weight.T):
+                sums[:, column] = np.bincount(owner, weights[indices] * values, len(texts))
+            return sums
+        bounds = np.searchsorted(owner, np.arange(len(texts) + 1)).tolist()
+        for (start, end), row in zip(pairwise(bounds), sums, strict=True):
+            row[:] = (self.weight[indices[start:end]] * values[start:end, None]).sum(0)
+        return sums
 
     def by_label(self, sums: NDArray[Any]) -> NDArray[Any]:
         """Sums of weights, as columns of `weight`, for each label [N, C]."""

@@ -25,7 +25,7 @@ from nlpseq.cells.initial import layer_values
 from nlpseq.cells.unroll import zero_state
 from nlpseq.errors import OptionError
 from nlpseq.kernels.choice import Choice
-from nlpseq.models.classifier import PRETRAINED_POOLING, USUAL_POOLING, ClassifierOptions
+from nlpseq.models.classifier import MOST_EVIDENCE_LABELS, PRETRAINED_POOLING, USUAL_POOLING, ClassifierOptions
 from nlpseq.models.embedding import MOST_BUCKETS, suited_ngrams
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.options import RecurrentOptions
@@ -42,7 +42,6 @@ HIDDEN_SIZES = (64, 96, 128, 192, 256, 320, 384, 448, 544, 640, 768, 896, 1056, 
 LARGE_VOCABULARY = 8_192
 REFERENCE_SIZE = 384
 REFERENCE_WORK = 2.0e13  # floating-point operations for which REFERENCE_SIZE hidden units are best
-MOST_EVIDENCE_LABELS = 16  # with more labels, weights of evidence are not used
 LARGEST_EMBEDDING = 256  # of a translator
 DEFAULT_SECONDS = 300.0
 BY_STEPS, LEAST_BY_STEPS = 1.5, 128  # a fixed number of steps teaches a larger model more; a few seconds buy it

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 from nlpseq.errors import CorpusError, OptionError
 from nlpseq.evaluation.training_text import facts_of, unreadable
+from nlpseq.models.classifier import MOST_EVIDENCE_LABELS
 from nlpseq.models.model_file import Model, load_model, task_of
 from nlpseq.models.model_path import BUNDLED, argument, is_run
+from nlpseq.models.text_ngrams import PARTS, WORDS
 from nlpseq.tasks import CLASSIFIER, TASKS, Task
 from nlpseq.text.compression import STANDARD_INPUT
 from nlpseq.text.formats import need_source
@@ -115,12 +117,13 @@ def _sizes(teacher: Model, values: Mapping[str, Any]) -> dict[str, Any]:
     """Options of the student's network: a teacher's own, but for the sizes.
 
     Half the units, and as small a part of the embedding; a classifier's vectors of tokens and n-grams are nearly all
-    of its file, so of those only the square of that part is left. A classifier with weights of evidence does without
-    a linear model: that takes most of its time, and the teacher's answers contain what it knows. A student that starts
+    of its file, so of those only the square of that part is left. A classifier of few labels has a linear model of
+    words or none beside its weights of evidence: one of characters would take most of its time. A student that starts
     from a model has that model's network.
     """
     own = teacher.options
-    linear = {"linear": "none"} if own.get("evidence") else {}
+    few_labels = len(teacher.header.get("labels", ())) <= MOST_EVIDENCE_LABELS
+    linear = {"linear": _smaller_linear(own.get("linear"))} if teacher.task == CLASSIFIER.name and few_labels else {}
     stored = (teacher.header.get("training") or {}).get("store")
     others = linear | ({} if stored is None else {"store": stored})
     if values.get("init_from") is not None:
@@ -133,6 +136,10 @@ def _sizes(teacher: Model, values: Mapping[str, Any]) -> dict[str, Any]:
     part = min(1.0, hidden / own["hidden_size"])
     embedding = _rounded(own["embedding_size"] * part ** (2 if teacher.task == CLASSIFIER.name else 1))
     return {**kept, **others, "hidden_size": hidden, "embedding_size": embedding}
+
+
+def _smaller_linear(kind: str | None) -> str:
+    return WORDS if kind in (PARTS, WORDS) else "none"
 
 
 def _rounded(size: float) -> int:

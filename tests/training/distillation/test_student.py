@@ -42,6 +42,17 @@ def test_the_embedding_of_a_classifier_shrinks_by_the_square(folder: Path) -> No
     assert lesson([str(folder / "up-down")], [], {"embedding_size": 5}).request.model.embedding_size == 5
 
 
+@pytest.mark.parametrize(("kind", "smaller"), [("parts", "words"), ("words", "words"), ("none", "none")])
+def test_the_linear_model_of_a_student_counts_words_at_most(
+    kind: str, smaller: str, folder: Path, tmp_path: Path
+) -> None:
+    options = {"steps": 2, "hidden_size": 6, "device": "cpu", "linear": kind}
+    nlpseq.train("sentiment", folder / "texts.tsv", out=tmp_path / "teacher", **options)
+    request: Any = lesson([str(tmp_path / "teacher")], [], {}).request
+    assert request.model.linear == smaller
+    assert lesson([str(tmp_path / "teacher")], [], {"linear": "parts"}).request.model.linear == "parts"
+
+
 def test_a_student_that_is_no_smaller_is_noted(folder: Path) -> None:
     (note,) = lesson([str(folder / "lm")], [], {"hidden_size": 12}).notes
     assert "no smaller" in note and "--hidden-size 6" in note
