@@ -182,7 +182,8 @@ def read_header(path: Path) -> dict[str, Any] | None:
 
 def _missing(path: Path, task: str | None, flag: str) -> ModelFileError:
     """The error for a path that holds no model, with a hint at a model or at the way to one."""
-    verb = next((own.command for own in TASKS.values() if own.folder == path), _verb(task))
+    usual = next((own.name for own in TASKS.values() if own.folder == path), None)
+    verb, task = _verb(usual or task), task or usual
     if (path / "config.json").exists():
         go_on = "--resume" if (path / "resume.safetensors").exists() else "--overwrite"
         what = "holds a run that has not saved a model yet"

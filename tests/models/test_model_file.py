@@ -263,7 +263,10 @@ def test_a_folder_that_is_a_file_is_refused_in_a_sentence(path: Path) -> None:
         replace_file(path.parent / "missing" / "model.safetensors", b"x")
 
 
-def test_a_path_without_a_model_gets_a_hint_that_does_good(path: Path, tmp_path: Path) -> None:
+def test_a_path_without_a_model_gets_a_hint_that_does_good(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     runs = tmp_path / "runs"
     (runs / "good").mkdir(parents=True)
     (runs / "good" / "model.safetensors").write_bytes(path.read_bytes())
