@@ -22,7 +22,7 @@ from nlpseq.text.checks.finding import (
 from nlpseq.text.checks.label_counts import LONG_TEXT, MOST_COUNTED, EqualTexts, LabelCounts, Places, compare
 from nlpseq.text.display import quoted
 from nlpseq.text.progress import Watch, unwatched
-from nlpseq.text.tables.label_sets import counts_each, several_in_one
+from nlpseq.text.tables.label_sets import alike_labels, counts_each, several_in_one
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.labelled import add_labelled, label_names
 
@@ -89,11 +89,8 @@ def _labels(texts: LabelCounts, name: str) -> Iterator[Finding]:
     for label in [label for label, count in counts.items() if count == 1][:SHOWN]:
         what = f"the label {quoted(label)} is seen once and cannot be learned"
         yield Finding("note", texts.first_line(label), what)
-    alike: dict[str, str] = {}
-    for label in counts:
-        other = alike.setdefault(" ".join(label.lower().split()), label)
-        if other != label:
-            yield Finding("note", texts.first_line(label), f"{quoted(other)} and {quoted(label)} are two labels")
+    for first, label in alike_labels(counts):
+        yield Finding("note", texts.first_line(label), f"{quoted(first)} and {quoted(label)} are two labels")
 
 
 def _label_sets(texts: LabelCounts) -> Iterator[Finding]:

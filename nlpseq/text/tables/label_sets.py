@@ -83,6 +83,16 @@ def several_in_one(labels: Collection[str]) -> tuple[str, str] | None:
     return looks if count == 1 else many, f"--label-separator {shlex.quote(separator)}"
 
 
+def alike_labels(labels: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of labels that differ in capital letters and spaces only: the first of its kind, and each other one."""
+    pairs, firsts = list[tuple[str, str]](), dict[str, str]()
+    for label in labels:
+        first = firsts.setdefault(" ".join(label.lower().split()), label)
+        if first != label:
+            pairs.append((first, label))
+    return pairs
+
+
 def comma_separated(labels: Sequence[str]) -> str:
     """Labels with commas between them, as `split_labels` reads them; those with a comma or a quote are quoted."""
     return COMMA.join(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nlpseq.text.display import quoted
-from nlpseq.text.tables.label_sets import counts_each, several_in_one
+from nlpseq.text.tables.label_sets import alike_labels, counts_each, several_in_one
 
 SHOWN_LABELS = 6
 
@@ -32,6 +32,8 @@ def text_notes(facts: Mapping[str, Any], longest: int) -> list[str]:
             notes.append(f"{_texts(facts[fact])} {what}")
     if not several and (told := several_in_one(facts["labels"])):
         notes.append(": ".join(told))
+    if alike := [f"{quoted(first)} and {quoted(label)}" for first, label in alike_labels(facts["labels"])]:
+        notes.append(f"two labels each, though they look like one: {', '.join(alike[:SHOWN_LABELS])}")
     if rare := [label for count, label in counted if count == 1]:
         notes.append(f"labels with a single text: {', '.join(map(quoted, rare[:SHOWN_LABELS]))}")
     return notes

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from nlpseq.errors import CorpusError, OptionError
 from nlpseq.text.tables import labelled_parts, stored_labelled, stored_rows
 from nlpseq.text.tables.label_sets import (
+    alike_labels,
     comma_separated,
     joined_labels,
     label_set,
@@ -93,6 +94,11 @@ def test_quotes_are_those_of_csv(labels: list[str]) -> None:
     line = io.StringIO()
     csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="").writerow(labels)
     assert split_labels(line.getvalue(), ",") == labels
+
+
+def test_labels_that_differ_in_capitals_and_spaces_are_alike() -> None:
+    labels = ["refund", "late", "REFUND", " refund", "a  b", "A b", "lat"]
+    assert alike_labels(labels) == [("refund", "REFUND"), ("refund", " refund"), ("a  b", "A b")]
 
 
 @pytest.mark.parametrize("separator", ["", "a", '"', "1", "a\n"])

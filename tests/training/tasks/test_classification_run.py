@@ -220,6 +220,13 @@ def test_two_kinds_of_adversary_are_refused() -> None:
         ClassifierTraining(adversarial=1.0, virtual_adversarial=1.0)
 
 
+def test_labels_that_look_like_one_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "capitals.tsv"
+    path.write_text("label\ttext\n" + "".join(f"{['up', 'Up', 'down'][row % 3]}\ttext {row}\n" for row in range(60)))
+    run = ClassificationRun(make_request(tmp_path / "run", corpus=(str(path),)))
+    assert "two labels each, though they look like one: 'Up' and 'up'" in run.notes
+
+
 def test_rare_labels_count_for_more(tmp_path: Path) -> None:
     settings = {"dropout": 0.0, "embedding_dropout": 0.0, "label_smoothing": 0.0, "model": {"evidence": 0}}
     run = ClassificationRun(make_request(tmp_path / "run", class_weights="balanced", **settings))
