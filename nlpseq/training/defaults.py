@@ -259,8 +259,7 @@ def _embedding_size(hidden: int, large: bool) -> int:
 
 def _hidden_size(facts: Circumstances, read: float | None, embedding: int | None, large: bool) -> int:
     """REFERENCE_SIZE for REFERENCE_WORK; its square, the number of parameters, grows with the root of the work."""
-    root = math.sqrt(facts.tokens)
-    by_corpus = 32 + 0.6 * root if large else max(32 + 0.6 * root, 0.8 * root - 50)
+    by_corpus = 32 + 0.6 * math.sqrt(facts.tokens)
 
     def distance(size: int) -> float:
         operations = _operations(facts, size, embedding or _embedding_size(size, large), large)
