@@ -244,7 +244,7 @@ def _set_lines(report: ClassifierReport) -> list[str]:
 
 
 def _mistakes(report: ClassifierReport) -> list[str]:
-    """The most frequent mistakes, a line for each; no line at all if there is none."""
+    """The most frequent mistakes, a line for each; an empty list for a model without mistakes."""
     mistakes = report.mistakes(MOST_MISTAKES)
     rows = [(_short(label), _short(other), str(count)) for label, other, count in mistakes]
     return output.table_lines([("label", "taken as", "texts"), *rows]) if rows else []

@@ -106,7 +106,7 @@ def _check(texts: Sequence[str], lines: str | None, vector_file: Path | None, po
         return
     if lines == STANDARD_INPUT:
         if not texts or STANDARD_INPUT in texts:
-            raise OptionError("in", "is standard input, so the texts must be arguments", f"{COMMAND} TEXT --in -")
+            raise OptionError("in", "is standard input, so the texts must be arguments", IN_LINES)
         return
     if os.path.isdir(lines):
         raise CorpusError(lines, "this is a folder, not a file", f"cat {shlex.quote(lines)}/* | {IN_LINES}")

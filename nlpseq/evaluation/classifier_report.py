@@ -87,13 +87,15 @@ def classifier_report(
     texts cannot be read or have unknown labels, OptionError for a label separator that the model has no use for, and
     ModelFileError if texts of training are needed and are gone, have changed or have no labels.
     """
-    splits = cache(partial(_splits, classifier.model))
+    only_for_baseline = corpora or training_text.facts_of(classifier.model).get("valid_is") == "given"
+    remedy = training_text.WITHOUT_BASELINE if only_for_baseline else None
+    splits = cache(partial(_splits, classifier.model, remedy))
     texts, source = _texts(classifier, splits, corpora, columns, note)
     names = classifier.labels
     check_known(texts, names)
     logits = classifier.logits(texts.texts)
     signature = f"texts:{len(texts)}|{source}#{texts.sha256[:8]}"
-    train = _training_texts(classifier.model) if baseline else None
+    train = _training_texts(classifier.model, splits) if baseline else None
     if classifier.threshold is not None:
         return _several(classifier, logits, texts, signature, train)
     labels = np.array([names.index(label) for label in texts.labels])
@@ -170,7 +172,7 @@ def _validation_texts(model: Model, splits: Splits) -> LabelledTexts:
     return _again(model, facts["valid"], lambda: read_labelled(facts["valid"], columns, several=several))
 
 
-def _splits(model: Model, remedy: str | None = None) -> tuple[LabelledTexts, LabelledTexts]:
+def _splits(model: Model, remedy: str | None) -> tuple[LabelledTexts, LabelledTexts]:
     """Read the training and the validation texts of a model again. Raises ModelFileError as `_again`."""
     facts = training_text.validation_facts(model)
     valid = facts["valid"] if facts["valid_is"] == "given" else ()
@@ -197,10 +199,10 @@ def _again(model: Model, names: Sequence[str], read: Callable[[], Read], remedy:
         raise training_text.unreadable(model, error, remedy) from None
 
 
-def _training_texts(model: Model) -> LabelledTexts:
+def _training_texts(model: Model, splits: Splits) -> LabelledTexts:
     """The training texts of a model, for baselines. Raises ModelFileError if they have changed, and as `_again`."""
     facts = training_text.training_facts(model)
-    train, _ = _splits(model, training_text.WITHOUT_BASELINE)
+    train, _ = splits()
     if train.sha256 != facts["sha256"]:
         raise training_text.has_changed(model, "texts have")
     return train

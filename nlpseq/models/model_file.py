@@ -189,28 +189,27 @@ def _missing(path: Path, task: str | None, flag: str) -> ModelFileError:
         what = "holds a run that has not saved a model yet"
         return ModelFileError(str(path), what, f"nlpseq train {verb} {go_on} --out {shlex.quote(str(path))}")
     if inside := _runs(path):
-        fitting = [run for run in inside if task in (None, task_of(path / run))] or inside
-        hint = f"{flag} {shlex.quote(str(path / fitting[0]))}"
+        fitting = (_runs(path, task) or inside)[0]
+        hint = f"{flag} {shlex.quote(str(path / fitting))}"
         return ModelFileError(str(path), f"holds no model, but runs: {', '.join(inside)}", hint)
     bundled = model_path.BUNDLED if path == Path(path.name) else ()
-    beside = _runs(path.absolute().parent)
-    near = get_close_matches(path.name, [*beside, *bundled], 1, 0.8)
-    fitting = [run for run in beside if task in (None, task_of(path.with_name(run)))]
-    if near:
+    folder = path.absolute().parent
+    if near := get_close_matches(path.name, [*_runs(folder), *bundled], 1, 0.8):
         hint = f"did you mean {path.with_name(near[0])}?"
-    elif fitting:
-        hint = f"{flag} {shlex.quote(str(path.with_name(fitting[0])))}"
+    elif beside := _runs(folder, task):
+        hint = f"{flag} {shlex.quote(str(path.with_name(beside[0])))}"
     else:
         hint = f"nlpseq train {verb} --out {shlex.quote(str(path))}"
     return ModelFileError(str(path), "no such model", hint)
 
 
-def _runs(folder: Path) -> list[str]:
-    """The names of the run folders in a folder that hold a model."""
+def _runs(folder: Path, task: str | None = None) -> list[str]:
+    """The names of the run folders in a folder that hold a model, by default of any task."""
     try:
-        return sorted(run.name for run in folder.iterdir() if (run / NAME).exists())
+        runs = sorted(run.name for run in folder.iterdir() if (run / NAME).exists())
     except OSError:
         return []
+    return [run for run in runs if task in (None, task_of(folder / run))]
 
 
 def _usual_model(task: str, flag: str) -> str:

@@ -190,7 +190,7 @@ def complete_classifier(
 
 
 def _evidence(labels: int, *, pretrained: bool) -> int:
-    """None for a pretrained network, which it keeps from learning, and none for a large number of labels."""
+    """The longest n-grams: 0 for a pretrained network, which they keep from learning, and for many labels."""
     return 0 if pretrained or labels > MOST_EVIDENCE_LABELS else 2
 
 

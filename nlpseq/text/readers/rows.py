@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
@@ -78,17 +78,25 @@ def _other_rows(name: str, notes: list[str], advice: str, *, labels: bool) -> Ro
     """The rows of a text file with another suffix. Raises CorpusError if its first lines are not those of a table."""
     lines = text_lines(name)
     first_lines = list(islice(lines, PEEKED))
-    first = next(iter(first_lines), "")
-    whole = chain(first_lines, lines)
-    if PREFIX not in first and "\t" in first:
+    whole, found = chain(first_lines, lines), separator(first_lines)
+    if found == "\t":
         notes.append("it is read as a .tsv, because its first line has tabs")
         yield from tsv_rows(name, whole, notes)
-    elif any(PREFIX in line for line in first_lines):
+    elif found:
         yield from fasttext_rows(name, whole)
     else:
+        first = next(iter(first_lines), "")
         missing = f"no tab and no `{PREFIX}`" if labels else "no tab"
         what = f"it is not a table: its first line has {missing}: {quoted(first[:30])}"
         raise CorpusError(f"{name}:1", what, advice)
+
+
+def separator(first_lines: Sequence[str]) -> str:
+    """What tells labels and texts apart in a file that starts with these lines: a tab, PREFIX, or nothing in a text."""
+    first = next(iter(first_lines), "")
+    if "\t" in first and PREFIX not in first:
+        return "\t"
+    return PREFIX if any(PREFIX in line for line in first_lines) else ""
 
 
 def text_lines(name: str) -> Iterator[str]:

@@ -9,8 +9,7 @@ from pathlib import Path
 from nlpseq.errors import CorpusError
 from nlpseq.text.beginnings import whole_name
 from nlpseq.text.progress import Watch, watched_rows
-from nlpseq.text.readers.fasttext import PREFIX
-from nlpseq.text.readers.rows import PEEKED, is_table, text_lines
+from nlpseq.text.readers.rows import PEEKED, is_table, separator, text_lines
 from nlpseq.text.tables.label_tables import LabelColumns
 from nlpseq.text.tables.labelled import Texts, add_labelled, check_known
 
@@ -53,8 +52,7 @@ def is_plain_text(name: str) -> bool:
     """Whether a corpus is a file of texts without labels: no table, no tab in line 1, no label in the first lines."""
     if is_table(name) or not Path(whole_name(name)).is_file():
         return False
-    first_lines = list(islice(_lines(name), PEEKED))
-    return not any(PREFIX in line for line in first_lines) and "\t" not in next(iter(first_lines), "")
+    return not separator(list(islice(_lines(name), PEEKED)))
 
 
 def _lines(name: str) -> Iterator[str]:
