@@ -12,6 +12,7 @@ from nlpseq.decoding.generation import GenerationOptions, Generator, TextStream
 from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.errors import OptionError
 from nlpseq.evaluation.adaptation import AdaptationOptions, Adaptive
+from nlpseq.evaluation.comparison.resampling import ResamplingOptions, when_confident
 from nlpseq.evaluation.floors.baseline import Report
 from nlpseq.evaluation.floors.language_model import ORDER, kneser_ney_baseline
 from nlpseq.evaluation.line_scores import LineScore, LineScorer
@@ -96,16 +97,22 @@ class LanguageModel(TrainedModel):
         return scores[0] if isinstance(lines, str) else scores
 
     def evaluate(
-        self, *corpora: object, held_out: bool = False, note: Note = say_nothing, **adaptation: Any
+        self,
+        *corpora: object,
+        held_out: bool = False,
+        confidence: bool = False,
+        note: Note = say_nothing,
+        **options: Any,
     ) -> list[Score]:
         """The scores of a text, its corpora one after another, every token predicted once.
 
         `held_out` takes the end that training would hold out. Without corpora the text is the one that training was
-        validated on. `note` is called with what a reader of the scores should know. A model may adapt to the text, by
-        the options `cache`, `cache_theta` and `cache_lambda`, or `dynamic`, `dynamic_decay` and `dynamic_tokens`.
-        Raises CorpusError for a corpus that cannot be read.
+        validated on. `note` is called with what a reader of the scores should know. With `confidence` each score has a
+        95 % interval, by the options `samples`, `random_seed` and `block_bytes`. A model may adapt to the text, by the
+        options `cache`, `cache_theta` and `cache_lambda`, or `dynamic`, `dynamic_decay` and `dynamic_tokens`. Raises
+        CorpusError for a corpus that cannot be read, or is too short for intervals.
         """
-        return self.report(*corpora, held_out=held_out, note=note, **adaptation).scores
+        return self.report(*corpora, held_out=held_out, confidence=confidence, note=note, **options).scores
 
     def report(
         self,
@@ -113,22 +120,27 @@ class LanguageModel(TrainedModel):
         held_out: bool = False,
         baseline: bool = False,
         order: int = ORDER,
+        confidence: bool = False,
         note: Note = say_nothing,
-        **adaptation: Any,
+        **options: Any,
     ) -> Report:
         """The scores of a text and, with `baseline`, those of n-grams of up to `order` tokens of the training text.
 
         As `evaluate`; raises ModelFileError if the training text is needed and is gone or has changed.
         """
-        adaptive = _adaptive(adaptation)
-        text = read_text(self.model, chosen_text(self.model, as_names(corpora), held_out=held_out), note)
+        adaptation, chosen = make_options([AdaptationOptions, ResamplingOptions], options, "evaluation")
+        adaptive, resampling = _adaptive(adaptation), when_confident(chosen, confidence=confidence)
+        if confidence and adaptive is not None:
+            what = "finds no interval for a model that adapts to the text: its blocks depend on each other"
+            raise OptionError("confidence", what, "leave out --confidence, or --cache and --dynamic")
+        evaluated = chosen_text(self.model, as_names(corpora), held_out=held_out)
+        text = read_text(self.model, evaluated, note, by_line=confidence)
         baselines = [kneser_ney_baseline(self.model, text, order, note)] if baseline else []
-        return Report(tokenised_scores(self._placed, self.options, text, adaptive), baselines)
+        return Report(tokenised_scores(self._placed, self.options, text, adaptive, resampling), baselines)
 
 
-def _adaptive(values: dict[str, Any]) -> Adaptive | None:
-    """How a model adapts, by the fields of AdaptationOptions; None if it does not. Imports torch for `dynamic`."""
-    (adaptation,) = make_options([AdaptationOptions], values, "evaluation")
+def _adaptive(adaptation: AdaptationOptions) -> Adaptive | None:
+    """How a model adapts; None if it does not. Imports torch for `dynamic`."""
     if adaptation.dynamic is not None:
         from nlpseq.training.dynamic_evaluation import DynamicReading
 

@@ -15,6 +15,8 @@ from nlpseq.decoding.sampling import SamplingOptions
 from nlpseq.decoding.translation import Translation, Translations, explain_translation
 from nlpseq.decoding.translation_options import TranslationOptions
 from nlpseq.errors import OptionError
+from nlpseq.evaluation.bleu import BleuOptions
+from nlpseq.evaluation.comparison.resampling import ResamplingOptions, when_confident
 from nlpseq.evaluation.evaluation_pairs import chosen_pairs
 from nlpseq.evaluation.floors.baseline import Report
 from nlpseq.evaluation.floors.translation import translation_baselines
@@ -22,7 +24,7 @@ from nlpseq.evaluation.line_scores import LineScore
 from nlpseq.evaluation.pair_scores import PairScorer
 from nlpseq.evaluation.reader import placed
 from nlpseq.evaluation.scores import Note, Score, say_nothing
-from nlpseq.evaluation.translation_scores import BleuOptions, translator_scores
+from nlpseq.evaluation.translation_scores import translator_scores
 from nlpseq.models import translator
 from nlpseq.models.attention import Alignment
 from nlpseq.training.columns import as_columns, read_pair_columns
@@ -107,6 +109,7 @@ class Translator(TrainedModel):
         source: object = None,
         target: object = (),
         columns: str | Sequence[str | int] | None = None,
+        confidence: bool = False,
         note: Note = say_nothing,
         **options: Any,
     ) -> list[Score]:
@@ -115,10 +118,12 @@ class Translator(TrainedModel):
         `target` is a file of references, or a list of several for the same sources. Without `columns` a table is read
         by those of training, if it has them. Without any text the pairs are those that training was validated on.
         `note` is called with what a reader of the scores should know. Options are those of the search and of BLEU:
-        `beam`, `bleu_tokens`, `bleu_smoothing`. Raises CorpusError for files that cannot be read or are out of step,
-        and ModelFileError if the pairs of training are needed and gone.
+        `beam`, `bleu_tokens`, `bleu_smoothing`. With `confidence` the scores have 95 % intervals, by the options
+        `samples` and `random_seed`. Raises CorpusError for files that cannot be read, are out of step or are too short
+        for intervals, and ModelFileError if the pairs of training are needed and gone.
         """
-        return self.report(*corpora, source=source, target=target, columns=columns, note=note, **options).scores
+        files: dict[str, Any] = {"source": source, "target": target, "columns": columns}
+        return self.report(*corpora, **files, confidence=confidence, note=note, **options).scores
 
     def report(
         self,
@@ -127,6 +132,7 @@ class Translator(TrainedModel):
         target: object = (),
         columns: str | Sequence[str | int] | None = None,
         baseline: bool = False,
+        confidence: bool = False,
         note: Note = say_nothing,
         **options: Any,
     ) -> Report:
@@ -134,11 +140,13 @@ class Translator(TrainedModel):
 
         As `evaluate`; raises ModelFileError if the training pairs are needed and are gone or have changed.
         """
-        search, bleu = make_options([BeamOptions, BleuOptions], options, "evaluation")
+        search, bleu, chosen = make_options([BeamOptions, BleuOptions, ResamplingOptions], options, "evaluation")
+        resampling = when_confident(chosen, confidence=confidence, by_line=True)
         references = as_names(target if isinstance(target, list | tuple) else [target])
         source_name = None if source is None else as_names([source])[0]
         pair_columns = read_pair_columns(as_columns(columns))
         pairs = chosen_pairs(self.model, as_names(corpora), source_name, references, pair_columns, note)
         baselines = translation_baselines(self.model, pairs, bleu, note) if baseline else []
-        scores = translator_scores(self.models, pairs, search, bleu, device=self.device, note=note)
+        run: dict[str, Any] = {"device": self.device, "note": note, "resampling": resampling}
+        scores = translator_scores(self.models, pairs, search, bleu, **run)
         return Report(scores, baselines)

@@ -23,7 +23,7 @@ from nlpseq.text.progress import Watch, unwatched
 from nlpseq.text.tables.parallel import are_two_files
 from nlpseq.training.pretraining.refusals import BEFORE
 from nlpseq.training.requests import Request, make_request
-from nlpseq.training.run_folder import CONFIG
+from nlpseq.training.run_config import CONFIG
 from nlpseq.training.tuning.clock import DEFAULT_MINUTES, Clock
 from nlpseq.training.tuning.listener import Listener
 from nlpseq.training.tuning.named_part import refuse_test_without_pairs

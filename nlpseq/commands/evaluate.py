@@ -37,12 +37,13 @@ from nlpseq.commands.tables.score_table import WIDTH, score_lines
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.errors import CorpusError, OptionError
 from nlpseq.evaluation.adaptation import AdaptationOptions
+from nlpseq.evaluation.bleu import BleuOptions
 from nlpseq.evaluation.classifier_report import ClassifierReport
+from nlpseq.evaluation.comparison.resampling import ResamplingOptions
 from nlpseq.evaluation.floors.baseline import Report
 from nlpseq.evaluation.floors.language_model import LONGEST_ORDER, ORDER
 from nlpseq.evaluation.label_scores import precision_and_recall
 from nlpseq.evaluation.label_set_scores import set_f1, set_precision_and_recall
-from nlpseq.evaluation.translation_scores import BleuOptions
 from nlpseq.models.model_path import usual_model
 from nlpseq.options import flag
 from nlpseq.tasks import CLASSIFIER, COMMANDS, LANGUAGE_MODEL, TRANSLATOR, Task
@@ -67,6 +68,9 @@ Targets = Annotated[
 ]
 WithBaseline = Annotated[
     bool, typer.Option("--baseline", help="Also score simple models of the same training text, as a floor.")
+]
+Confidence = Annotated[
+    bool, typer.Option("--confidence", help="Add 95 % intervals, by the bootstrap over lines or blocks of text.")
 ]
 Order = Annotated[
     int | None,
@@ -94,6 +98,7 @@ def evaluate(
     label_separator: Annotated[LabelSeparator, RARE] = None,
     baseline: WithBaseline = False,
     order: Annotated[Order, RARE] = None,
+    confidence: Confidence = False,
     device: Device = "cpu",
     json: Json = False,
     quiet: Quiet = False,
@@ -101,6 +106,7 @@ def evaluate(
     search: Annotated[BeamOptions, Without("n_best"), RARE],
     bleu: BleuOptions,
     adaptation: Annotated[AdaptationOptions, RARE],
+    resampling: Annotated[ResamplingOptions, Without("trials"), RARE],
 ) -> None:
     """Write a model's scores with their units, and their signatures. Compare only scores whose signatures agree.
 
@@ -129,6 +135,7 @@ def evaluate(
         _note(f"the model is {path}", quiet=quiet)
     options = {CLASSIFIER: labelled, TRANSLATOR: parallel, LANGUAGE_MODEL: read}
     values = {"baseline": baseline, "note": partial(_note, quiet=quiet), **_own(loaded.task, options)}
+    values |= {"confidence": confidence, **_changed(resampling)}
     if order is not None and not baseline:
         raise OptionError("order", "is an option of the baseline", "add --baseline")
     if not isinstance(loaded, Classifier):
@@ -174,7 +181,7 @@ def _usual_task(corpus: Sequence[str], labelled: Mapping[str, Any], parallel: Ma
     return {"text": LANGUAGE_MODEL, "pairs": TRANSLATOR, "labels": CLASSIFIER}[kind]
 
 
-def _changed(options: BeamOptions | BleuOptions | AdaptationOptions) -> dict[str, Any]:
+def _changed(options: BeamOptions | BleuOptions | AdaptationOptions | ResamplingOptions) -> dict[str, Any]:
     """The options that differ from their defaults."""
     values = {field.name: (getattr(options, field.name), field.default) for field in fields(options)}
     return {name: value for name, (value, default) in values.items() if value != default}
