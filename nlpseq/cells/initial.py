@@ -58,6 +58,20 @@ INITIAL_VALUES: dict[str, Callable[[Generator, int, int], Matrix]] = {
 }
 
 
+def layer_shapes(
+    cell: Cell, input_size: int, hidden_size: int, *, layer_normalisation: bool = False
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of one layer's weights in one direction, by the names of `LayerWeights`."""
+    width = cell.gates * hidden_size
+    shapes: dict[str, tuple[int, ...]] = {"weight_ih": (width, input_size), "weight_hh": (width, hidden_size)}
+    shapes |= {"bias_ih": (width,), "bias_hh": (width,)}
+    if layer_normalisation:
+        shapes |= {"gain_ih": (width,), "gain_hh": (width,)}
+    if cell.peepholes:
+        shapes["peepholes"] = (cell.peepholes, hidden_size)
+    return {name: shape for name, shape in shapes.items() if not (cell.parallel and name.endswith("_hh"))}
+
+
 def layer_values(
     cell: Cell,
     input_size: int,
@@ -72,22 +86,23 @@ def layer_values(
     `initial` names the distribution of the recurrent weights. The input weights have the same distribution, or `normal`
     if it is `orthogonal`. Biases are the cell's `initial_biases`, by default zero. Peepholes are zero.
     """
-    recurrent = INITIAL_VALUES[initial]
-    from_input = normal if initial == "orthogonal" else recurrent
-    width = cell.gates * hidden_size
-    blocks = range(cell.gates)
-    values = {"weight_ih": np.concatenate([from_input(generator, hidden_size, input_size) for _ in blocks])}
-    if not cell.parallel:
-        values["weight_hh"] = np.concatenate([recurrent(generator, hidden_size, hidden_size) for _ in blocks])
-    values["bias_ih"] = np.repeat(cell.initial_biases or np.zeros(cell.gates), hidden_size)
-    sides = ["ih"] if cell.parallel else ["ih", "hh"]
-    if not cell.parallel:
-        values["bias_hh"] = np.zeros(width)
-    if layer_normalisation:
-        values |= {f"gain_{side}": np.ones(width) for side in sides}
-    if cell.peepholes:
-        values["peepholes"] = np.zeros((cell.peepholes, hidden_size))
-    return {name: value.astype(np.float32) for name, value in values.items()}
+    shapes = layer_shapes(cell, input_size, hidden_size, layer_normalisation=layer_normalisation)
+    return {name: initial_value(cell, name, shape, generator, initial) for name, shape in shapes.items()}
+
+
+def initial_value(cell: Cell, name: str, shape: tuple[int, ...], generator: Generator, initial: str) -> Matrix:
+    """The initial value of one of `layer_shapes`, as `layer_values` draws it."""
+    value: Matrix
+    if name.startswith("weight"):
+        draw = normal if name == "weight_ih" and initial == "orthogonal" else INITIAL_VALUES[initial]
+        value = np.concatenate([draw(generator, shape[0] // cell.gates, shape[1]) for _ in range(cell.gates)])
+    elif name.startswith("gain"):
+        value = np.ones(shape)
+    elif name == "bias_ih" and cell.initial_biases:
+        value = np.repeat(cell.initial_biases, shape[0] // cell.gates)
+    else:
+        value = np.zeros(shape)
+    return value.astype(np.float32)
 
 
 def log_frequencies(frequencies: Matrix | None, size: int) -> Matrix:

@@ -17,7 +17,6 @@ import numpy as np
 
 from nlpseq import arrays
 from nlpseq.arrays import Array
-from nlpseq.cells.initial import normal
 
 Weights = Mapping[str, Array]
 
@@ -43,24 +42,21 @@ class Alignment(NamedTuple):
 class Attention(NamedTuple):
     """One kind of attention."""
 
-    initial_weights: Callable[[np.random.Generator, int, int], dict[str, np.ndarray]]  # from a generator, H and M
+    shapes: Callable[[int, int], dict[str, tuple[int, ...]]]  # of its weights, from H and M
     energies: Callable[[Weights, Array, Array], Array]  # weights, queries [B, T, H], keys [B, S, A] -> [B, T, S]
 
 
-def _dot_weights(generator: np.random.Generator, hidden: int, memory: int) -> dict[str, np.ndarray]:
-    return {"attention.key": normal(generator, hidden, memory)}
+def _dot_shapes(hidden: int, memory: int) -> dict[str, tuple[int, ...]]:
+    return {"attention.key": (hidden, memory)}
 
 
-def _additive_weights(generator: np.random.Generator, hidden: int, memory: int) -> dict[str, np.ndarray]:
-    return {
-        **_dot_weights(generator, hidden, memory),
-        "attention.query": normal(generator, hidden, hidden),
-        "attention.score": normal(generator, 1, hidden),
-    }
+def _additive_shapes(hidden: int, memory: int) -> dict[str, tuple[int, ...]]:
+    further = {"attention.query": (hidden, hidden), "attention.score": (1, hidden)}
+    return {**_dot_shapes(hidden, memory), **further}
 
 
 def _dot(weights: Weights, queries: Array, keys: Array) -> Array:
-    return queries @ keys.swapaxes(1, 2) * keys.shape[-1] ** -0.5
+    return arrays.inner_products(queries, keys) * keys.shape[-1] ** -0.5
 
 
 def _additive(weights: Weights, queries: Array, keys: Array) -> Array:
@@ -69,8 +65,8 @@ def _additive(weights: Weights, queries: Array, keys: Array) -> Array:
 
 
 ATTENTIONS: dict[str, Attention] = {
-    "dot": Attention(_dot_weights, _dot),
-    "additive": Attention(_additive_weights, _additive),
+    "dot": Attention(_dot_shapes, _dot),
+    "additive": Attention(_additive_shapes, _additive),
 }
 
 
@@ -84,5 +80,5 @@ def attend(kind: str, weights: Weights, queries: Array, memory: Memory) -> tuple
     """Attend to a memory with queries [B, T, H]: contexts [B, T, M] and attention weights [B, T, S]."""
     energies = ATTENTIONS[kind].energies(weights, queries, memory.keys)
     masked = arrays.zeros((1, 1, 1), energies) + MASKED_ENERGY
-    shares = arrays.softmax(arrays.where(memory.mask, energies, masked))
-    return shares @ memory.values, shares
+    shares = arrays.shares_in_order(arrays.where(memory.mask, energies, masked))
+    return arrays.weighted_sums(shares, memory.values), shares

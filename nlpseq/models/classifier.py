@@ -21,15 +21,26 @@ import numpy as np
 from nlpseq import arrays, tasks
 from nlpseq.arrays import Array
 from nlpseq.cells import Unroll, unroll
-from nlpseq.cells.initial import log_frequencies, normal
-from nlpseq.errors import ModelFileError, OptionError
-from nlpseq.models import pooling
-from nlpseq.models.embedding import MOST_BUCKETS, embed_tokens
-from nlpseq.models.evidence import look_up
+from nlpseq.cells.initial import log_frequencies
+from nlpseq.errors import OptionError
+from nlpseq.models import linear, pooling
+from nlpseq.models.embedding import embed_tokens, table_shapes
+from nlpseq.models.evidence import look_up, table_rows
+from nlpseq.models.linear import KEYS
 from nlpseq.models.model_file import Model, load_model, read_options
-from nlpseq.models.options import CELL_CHOICES, RecurrentOptions
+from nlpseq.models.options import CELL_CHOICES, RecurrentOptions, sizes
 from nlpseq.models.pooling import POOLINGS, Outputs
-from nlpseq.models.stack import Noise, initial_layer, read_layers, run_stack, start_state
+from nlpseq.models.stack import (
+    Noise,
+    Shapes,
+    initial_values,
+    read_layers,
+    run_stack,
+    stack_shapes,
+    start_state,
+    zero_values,
+)
+from nlpseq.models.structure import Structure, check_corpus, check_labels
 from nlpseq.models.text_ngrams import KINDS
 from nlpseq.options import option
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
@@ -101,6 +112,21 @@ class ClassifierOptions(RecurrentOptions):
         return tuple((USUAL_POOLING if self.pooling is None else self.pooling).split(","))
 
 
+def network_shapes(options: ClassifierOptions, vocabulary_size: int, labels: int) -> Shapes:
+    """The shapes of the network's weights by name. Raises OptionError if a size is not set."""
+    hidden, embedding = sizes(options)
+    outputs = 2 * hidden if options.bidirectional else hidden
+    evidence = (options.evidence or 0) * labels
+    shapes: Shapes = {"embedding.weight": (vocabulary_size, embedding)}
+    shapes |= table_shapes(options.ngrams, options.ngram_buckets, embedding)
+    shapes |= stack_shapes(options, "layers", options.layers, embedding, bidirectional=bool(options.bidirectional))
+    shapes |= pooling.weight_shapes(options.poolings, outputs)
+    if evidence:
+        shapes["evidence.projection"] = (embedding, evidence)
+    shapes["output.weight"] = (labels, outputs * len(options.poolings) + evidence)
+    return {**shapes, "output.bias": (labels,)}
+
+
 def initial_weights(
     options: ClassifierOptions, vocabulary_size: int, label_counts: np.ndarray, seed: int
 ) -> dict[str, np.ndarray]:
@@ -108,25 +134,9 @@ def initial_weights(
 
     Raises OptionError if a size is not set.
     """
-    if options.hidden_size is None or options.embedding_size is None:
-        raise OptionError("hidden_size", "must be set before weights are made, was None")
-    generator = np.random.default_rng(seed)
-    hidden, embedding = options.hidden_size, options.embedding_size
-    outputs = 2 * hidden if options.bidirectional else hidden
-    weights = {"embedding.weight": normal(generator, vocabulary_size, embedding)}
-    if (options.ngrams or 1) > 1:
-        rows = (options.ngrams - 1) * (options.ngram_buckets or MOST_BUCKETS)  # type: ignore[operator]
-        weights["ngrams.weight"] = np.zeros((rows, embedding))
-    for layer in range(options.layers):
-        for suffix in ("", "_reverse") if options.bidirectional else ("",):
-            weights |= initial_layer(options, f"layers.{layer}", outputs if layer else embedding, generator, suffix)
-    weights |= pooling.initial_weights(generator, options.poolings, outputs)
-    evidence = (options.evidence or 0) * len(label_counts)
-    if evidence:
-        weights["evidence.projection"] = normal(generator, embedding, evidence)
-    weights["output.weight"] = normal(generator, len(label_counts), outputs * len(options.poolings) + evidence)
-    weights["output.bias"] = log_frequencies(label_counts, len(label_counts))
-    return {name: value.astype(np.float32) for name, value in weights.items()}
+    shapes = network_shapes(options, vocabulary_size, len(label_counts))
+    weights = initial_values(shapes, options, np.random.default_rng(seed), {"ngrams.weight": zero_values})
+    return weights | {"output.bias": log_frequencies(label_counts, len(label_counts))}
 
 
 def text_ids(tokeniser: Tokeniser, text: str, *, lowercase: bool) -> np.ndarray:
@@ -172,7 +182,7 @@ def read(
         noise=noise,
         **settings,
     )
-    summed = None if evidence is None else evidence.sum(0) / lengths[:, None] ** 0.5
+    summed = None if evidence is None else arrays.sum_in_order(evidence) / lengths[:, None] ** 0.5
     return Outputs(steps, arrays.concatenate([state.hidden for state in last[-1]]), lengths, summed)
 
 
@@ -193,6 +203,32 @@ def projections(weights: Weights) -> set[str]:
 def load(path: Path) -> tuple[Model, ClassifierOptions]:
     """A classifier from its file or run folder. Raises ModelFileError as `load_model` does."""
     model = load_model(path, TASK)
-    if not isinstance(model.header.get("labels"), list):
-        raise ModelFileError(model.name, "is a classifier without labels", "train it again, or copy it again")
     return model, read_options(model, ClassifierOptions)
+
+
+def stored_shapes(options: ClassifierOptions, vocabulary_size: int, header: Mapping[str, Any], found: Shapes) -> Shapes:
+    """The shapes of all that a model file holds: the network, the weights of evidence and the linear model.
+
+    The linear model has as many n-grams as are found. Raises OptionError if a size is not set.
+    """
+    labels = len(header["labels"])
+    shapes = network_shapes(options, vocabulary_size, labels)
+    if options.evidence:
+        shapes["evidence.table"] = (table_rows(options.evidence, vocabulary_size), labels)
+    if options.linear not in (None, "none"):
+        ngrams = next(iter(found.get(KEYS, ())), 0)
+        shapes |= linear.weight_shapes(ngrams, labels, several=bool(header.get("several_labels")))
+    return shapes
+
+
+def _check_header(header: Mapping[str, Any]) -> None:
+    """Raises ValueError for labels that cannot be, and columns that no reader of labelled texts has."""
+    check_labels(header)
+    check_corpus(header)
+    facts = header.get("data") or {}
+    columns = facts.get("columns") or []
+    if ("valid_is" in facts and "columns" not in facts) or (columns and not 2 <= len(columns) <= 3):
+        raise ValueError("the fact columns of its data is no list of columns")
+
+
+STRUCTURE = Structure(ClassifierOptions, stored_shapes, {KEYS: "uint32"}, _check_header, linear.check_keys)

@@ -93,6 +93,12 @@ def _embed_ngrams(table: Array, ids: Array, recent: Array, noise: Noise | None) 
     return arrays.embed_sum(table, rows, None if noise is None else noise.ngrams(table, rows.shape))
 
 
+def table_shapes(ngrams: int | None, buckets: int | None, embedding: int) -> dict[str, tuple[int, ...]]:
+    """The shape of the table of n-grams of up to `ngrams` tokens; nothing without n-grams."""
+    orders = (ngrams or 1) - 1
+    return {"ngrams.weight": (orders * (buckets or MOST_BUCKETS), embedding)} if orders else {}
+
+
 def suited_ngrams(tokens: int) -> tuple[int, int]:
     """The longest n-grams for a training text of this many tokens, and the number of buckets for each length.
 

@@ -18,13 +18,24 @@ from nlpseq import arrays, tasks
 from nlpseq.arrays import Array
 from nlpseq.cells import Unroll, unroll
 from nlpseq.cells.cell import State
-from nlpseq.cells.initial import INITIAL_VALUES, log_frequencies
-from nlpseq.errors import OptionError
+from nlpseq.cells.initial import log_frequencies, normal
 from nlpseq.models import storage
-from nlpseq.models.embedding import MOST_BUCKETS, embed_for
+from nlpseq.models.embedding import embed_for, table_shapes
 from nlpseq.models.model_file import Model, load_model, read_options
-from nlpseq.models.options import RecurrentOptions
-from nlpseq.models.stack import Noise, StackState, initial_layer, read_layers, run_stack, start_state
+from nlpseq.models.options import RecurrentOptions, sizes
+from nlpseq.models.stack import (
+    Draw,
+    Noise,
+    Shapes,
+    StackState,
+    initial_values,
+    read_layers,
+    run_stack,
+    stack_shapes,
+    start_state,
+    zero_values,
+)
+from nlpseq.models.structure import Structure, is_number_in
 from nlpseq.options import option
 from nlpseq.text.tokenisers import NEWLINE
 
@@ -56,6 +67,19 @@ class LanguageModelOptions(RecurrentOptions):
     )
 
 
+def weight_shapes(options: LanguageModelOptions, vocabulary_size: int) -> Shapes:
+    """The shapes of all weights by name. Raises OptionError if a size is not set."""
+    hidden, embedding = sizes(options)
+    shapes: Shapes = {"embedding.weight": (vocabulary_size, embedding)}
+    shapes |= table_shapes(options.ngrams, options.ngram_buckets, embedding)
+    shapes |= stack_shapes(options, "layers", options.layers, embedding)
+    if not options.tied:
+        shapes["output.weight"] = (vocabulary_size, hidden)
+    elif hidden != embedding:
+        shapes["output.projection"] = (embedding, hidden)
+    return {**shapes, "output.bias": (vocabulary_size,)}
+
+
 def initial_weights(
     options: LanguageModelOptions, vocabulary_size: int, seed: int, frequencies: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
@@ -64,25 +88,16 @@ def initial_weights(
     `frequencies` [V] are the tokens' counts. With them the output's bias starts at the tokens' log-probabilities, so
     no step is spent on learning which tokens are common.
     """
-    if options.hidden_size is None or options.embedding_size is None:
-        raise OptionError("hidden_size", "must be set before weights are made, was None")
-    generator = np.random.default_rng(seed)
-    hidden, embedding = options.hidden_size, options.embedding_size
+    _, embedding = sizes(options)
     scale = embedding**-0.5 if options.tied else 1.0
-    weights = {"embedding.weight": (generator.standard_normal((vocabulary_size, embedding)) * scale).astype(np.float32)}
-    if (options.ngrams or 1) > 1:
-        rows = (options.ngrams - 1) * (options.ngram_buckets or MOST_BUCKETS)  # type: ignore[operator]
-        weights["ngrams.weight"] = np.zeros((rows, embedding), np.float32)
-    for layer in range(options.layers):
-        weights |= initial_layer(options, f"layers.{layer}", hidden if layer else embedding, generator)
-    if options.tied and hidden != embedding:
-        projection = INITIAL_VALUES["normal"](generator, embedding, hidden)
-        weights["output.projection"] = projection.astype(np.float32)
-    elif not options.tied:
-        output = 0.5 * INITIAL_VALUES["normal"](generator, vocabulary_size, hidden)
-        weights["output.weight"] = output.astype(np.float32)
-    weights["output.bias"] = log_frequencies(frequencies, vocabulary_size)
-    return weights
+    others: dict[str, Draw] = {
+        "embedding.weight": lambda generator, *shape: generator.standard_normal(shape) * scale,
+        "ngrams.weight": zero_values,
+        "output.weight": lambda generator, *shape: 0.5 * normal(generator, *shape),
+    }
+    shapes = weight_shapes(options, vocabulary_size)
+    weights = initial_values(shapes, options, np.random.default_rng(seed), others)
+    return weights | {"output.bias": log_frequencies(frequencies, vocabulary_size)}
 
 
 def begin(weights: Weights, options: LanguageModelOptions, batch: int) -> LanguageModelState:
@@ -169,8 +184,9 @@ def restore_state(named: Mapping[str, Array], like: LanguageModelState) -> Langu
 
     def restore(layer: int, direction: int, old: State) -> State:
         values = [named[f"{layer}.{direction}.{name}"] for name in old._fields]
-        if any(value.shape != expected.shape for value, expected in zip(values, old, strict=True)):
-            raise ValueError(f"layer {layer}: shape {values[0].shape} for {old.hidden.shape}")
+        for value, expected in zip(values, old, strict=True):
+            if value.shape != expected.shape or arrays.type_name(value) != arrays.type_name(expected):
+                raise ValueError(f"layer {layer}: {value.dtype} {tuple(value.shape)} for {tuple(expected.shape)}")
         return type(old)(*values)
 
     if named["recent"].shape != like.recent.shape:
@@ -241,3 +257,18 @@ def load(path: Path, precision: str = "fp32", flag: str = "-m") -> tuple[Model, 
     """
     model = load_model(path, TASK, flag)
     return replace(model, weights=storage.rounded(model.weights, precision)), read_options(model, LanguageModelOptions)
+
+
+def _check_header(header: Mapping[str, Any]) -> None:
+    """Raises ValueError if the header does not say where the validation text starts."""
+    facts = header.get("data") or {}
+    start = facts.get("train_until", 0 if facts.get("valid_is") != "held out" else None)
+    if start is not None and not is_number_in(start, 0, 1 << 62):
+        raise ValueError("the fact train_until of its data is no number of characters")
+    if start is None and facts.get("valid_is") == "held out":
+        raise ValueError("the facts of its data miss train_until")
+
+
+STRUCTURE = Structure(
+    LanguageModelOptions, lambda options, size, header, found: weight_shapes(options, size), check_header=_check_header
+)

@@ -122,3 +122,19 @@ class LinearModel:
 def network_weights(weights: Mapping[str, Any]) -> dict[str, Any]:
     """A classifier's weights without those of its linear model."""
     return {name: value for name, value in weights.items() if not name.startswith(PREFIX)}
+
+
+def weight_shapes(ngrams: int, labels: int, *, several: bool) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays that `LinearModel.of` reads; with `several`, a text has any number of labels."""
+    columns = 1 if labels == 2 and not several else labels
+    shapes = {"idf": (ngrams,), "weight": (ngrams, columns), "bias": (labels,), "share": (1,)}
+    return {KEYS: (ngrams,)} | {PREFIX + name: shape for name, shape in shapes.items()}
+
+
+def check_keys(weights: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError unless the keys of n-grams ascend, as `Vocabulary.look_up` needs them, and each counts."""
+    keys, idf = weights.get(KEYS), weights.get(IDF)
+    if keys is not None and not (keys[1:] > keys[:-1]).all():
+        raise ValueError(f"the keys in {KEYS} do not ascend")
+    if idf is not None and not (idf > 0).all():
+        raise ValueError(f"a weight in {IDF} is not positive")

@@ -1,9 +1,8 @@
 """The model file: weights, options, tokeniser, scores and origin of one model.
 
 The format is safetensors, not pickle, so reading a file runs no code. The header holds one JSON object under the key
-`nlpseq`. The tokeniser is stored as a tensor of bytes. A checksum over header and stored tensors reveals a
-damaged file. Weights may be stored in fewer bytes (storage.py); they are float32 arrays once they are read. A file
-without such weights is of format 1, which older versions read too.
+`nlpseq`. The tokeniser is stored as a tensor of bytes. A checksum over header and stored tensors reveals a damaged
+file. Weights may be stored in fewer bytes (storage.py); without such weights a file is of format 1, for older versions.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import json
 import shlex
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,9 +22,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors_numpy
 
 from nlpseq import __version__
-from nlpseq.errors import ModelFileError, OptionError
+from nlpseq.errors import ModelFileError, OptionError, TokeniserError
 from nlpseq.files import replace_file
 from nlpseq.models import model_path, storage
+from nlpseq.models.structure import Structure, check_header, check_json, checked_weights, shortened
 from nlpseq.tasks import LANGUAGE_MODEL, TASKS
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser
 
@@ -79,48 +79,59 @@ def write_tensors(path: Path, header: Mapping[str, Any], tensors: Mapping[str, n
 def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
     """Read the header and the arrays of a file that `write_tensors` wrote; weights that were packed are unpacked.
 
-    Raises ModelFileError if the file is missing, foreign, damaged or of a newer format.
+    Raises ModelFileError if the file is missing, foreign, damaged or of a newer format; what it holds may be anything.
     """
+    header, tensors = _read_stored(path)
+    try:
+        return header, storage.unpack(tensors, header.get(STORAGE, {}))
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, what: str, how: str = "is damaged") -> ModelFileError:
     where = model_path.shown(path)
     again = "train it again, or copy it again" if where == str(path) else "pip install --force-reinstall nlpseq"
+    return ModelFileError(where, f"{how}: {what}", again)
+
+
+def _read_stored(path: Path) -> tuple[dict[str, Any], Tensors]:
+    """The header and the tensors as they are stored; raises as `read_tensors` does."""
+    where = model_path.shown(path)
     if path.exists() and not path.is_file():
         raise ModelFileError(where, "is not a regular file", "-m FOLDER, of a run")
     try:
+        path.open("rb").close()  # safetensors takes a file that may not be read for a missing one
         with safe_open(path, framework="np") as file:
             text = (file.metadata() or {}).get(KEY)
             if text is None:
                 raise ModelFileError(where, "is a safetensors file, but not one of nlpseq's")
             header = json.loads(text)
+            check_json(header)
             _check_format(path, header)
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
     except FileNotFoundError:
         raise ModelFileError(where, "no such file", "nlpseq train lm") from None
     except OSError as error:
         raise ModelFileError(where, f"cannot be read: {error.strerror or error}") from error
-    except (SafetensorError, ValueError, TypeError) as error:
+    except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
         if path.suffix not in ("", ".safetensors"):
             raise ModelFileError(where, "is no model file", f"-m FOLDER, of a run; or its {NAME}") from None
-        raise ModelFileError(where, f"is damaged, or not a model file: {str(error)[:200]}", again) from error
+        what = "its header is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+        raise _damaged(path, what, "is damaged, or not a model file") from error
     expected = header.pop(CHECKSUM, "")
     if expected != _digest(header, tensors):
-        raise ModelFileError(where, "is damaged: its contents do not match its checksum", again)
-    try:
-        return {**header, CHECKSUM: expected}, storage.unpack(tensors, header.get(STORAGE) or {})
-    except ValueError as error:
-        raise ModelFileError(where, f"is damaged: {error}", again) from error
+        raise _damaged(path, "its contents do not match its checksum")
+    return {**header, CHECKSUM: expected}, tensors
 
 
 def _check_format(path: Path, header: Any) -> None:
     if not isinstance(header, dict):
         raise ModelFileError(model_path.shown(path), "is a safetensors file, but not one of nlpseq's")
     version = header.get("format")
-    if not isinstance(version, int) or version > COMPACT_FORMAT:
-        raise ModelFileError(
-            model_path.shown(path),
-            f"is of format {version}, made by nlpseq {header.get('version')}; this version reads formats "
-            f"up to {COMPACT_FORMAT}",
-            "pip install --upgrade nlpseq",
-        )
+    if version not in (FORMAT, COMPACT_FORMAT):
+        found, maker = (shortened(str(value)) for value in (version, header.get("version")))
+        what = f"is of format {found}, made by nlpseq {maker}; this version reads formats up to {COMPACT_FORMAT}"
+        raise ModelFileError(model_path.shown(path), what, "pip install --upgrade nlpseq")
 
 
 def _digest(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
@@ -230,14 +241,34 @@ def load_model(path: Path, task: str | None = None, flag: str = "-m") -> Model:
     file = _file(path)
     if not file.exists():
         raise _missing(path, task, flag)
-    header, tensors = read_tensors(file)
+    header, stored = _read_stored(file)
     own_task, name = header.get("task"), model_path.shown(file)
-    if own_task is None or TOKENISER not in tensors:
+    if own_task is None or TOKENISER not in stored:
         raise ModelFileError(name, "is a file of nlpseq's, but not a model", f"use {NAME} of the run folder")
+    if not isinstance(own_task, str) or own_task not in TASKS:
+        what = f"is of a task that this version does not know: {shortened(str(own_task))}"
+        raise ModelFileError(name, what, "pip install --upgrade nlpseq")
     if task is not None and own_task != task:
         raise ModelFileError(name, f"is a {_noun(own_task)}, a {_noun(task)} is needed", _usual_model(task, flag))
-    tokeniser = load_tokeniser(tensors.pop(TOKENISER).tobytes())
-    return Model(own_task, header["options"], tensors, tokeniser, header, file)
+    try:
+        tokeniser = load_tokeniser(stored.pop(TOKENISER).tobytes())
+    except TokeniserError as error:
+        raise ModelFileError(name, f"has a tokeniser that cannot be used: {error.what}", error.hint) from error
+    return _checked(Model(own_task, header.get("options") or {}, stored, tokeniser, header, file))
+
+
+def _checked(model: Model) -> Model:
+    """A model with its weights as they run. Raises ModelFileError unless it fits its header (see structure.py)."""
+    structure: Structure = TASKS[model.task].load("structure")
+    try:
+        check_header(model.header)
+        structure.check_header(model.header)
+        options = read_options(model, structure.options)
+        entries = model.header.get(STORAGE, {})
+        weights = checked_weights(structure, options, model.tokeniser.size, model.header, model.weights, entries)
+    except ValueError as error:
+        raise _damaged(model.path, str(error)) from error
+    return replace(model, weights=weights)
 
 
 def load_again(load: Callable[[Path], tuple[Model, Options]], origin: Origin) -> tuple[Model, Options]:
@@ -254,7 +285,9 @@ def read_options(model: Model, kind: type[Options]) -> Options:
         return kind(**model.options)
     except (TypeError, OptionError) as error:
         hint = "pip install --upgrade nlpseq"
-        raise ModelFileError(model.name, f"has options that this version does not know: {error}", hint) from error
+        raise ModelFileError(
+            model.name, f"has options that this version does not know: {error!s:.200}", hint
+        ) from error
 
 
 def _noun(task: str) -> str:

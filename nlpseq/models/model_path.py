@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from nlpseq.paths import exists, is_file
 from nlpseq.tasks import TASKS, Task
 
 NAME = "model.safetensors"  # in a run folder
@@ -32,21 +33,22 @@ def model_path(given: Path | None, task: Task | None = None, note: Callable[[str
     if given is None:
         assert task is not None
         bundled = bundled_file(task.bundled)
-        if bundled is None or (task.folder / NAME).exists():
+        if bundled is None or exists(task.folder / NAME):
             return task.folder
         note(
             f"no model in {task.folder} yet: using the bundled model {task.bundled} ({task.bundled_text}); "
             f"nlpseq train {task.command} trains your own"
         )
         return bundled
-    if str(given) in BUNDLED and not (given.is_file() or is_run(given)):
+    exists(given)
+    if str(given) in BUNDLED and not (is_file(given) or is_run(given)):
         return bundled_file(str(given)) or given
     return given
 
 
 def usual_model(task: Task) -> str:
     """What `-m` takes for the usual model of a task: its folder, or the name of the bundled model."""
-    return str(task.folder) if (task.folder / NAME).exists() or not bundled_file(task.bundled) else task.bundled
+    return str(task.folder) if exists(task.folder / NAME) or not bundled_file(task.bundled) else task.bundled
 
 
 def bundled_file(name: str) -> Path | None:
@@ -67,4 +69,4 @@ def argument(path: Path) -> str:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder holds a training run, with or without a model."""
-    return (folder / NAME).exists() or (folder / "config.json").exists()
+    return exists(folder / NAME) or exists(folder / "config.json")

@@ -50,3 +50,10 @@ class RecurrentOptions:
         fields = {"cell": self.cell, "activation": self.activation, "reset_before": self.reset_before}
         variants = (name for name, chosen in VARIANTS.items() if chosen.items() <= fields.items())
         return CELLS[next(variants, self.cell)]
+
+
+def sizes(options: RecurrentOptions) -> tuple[int, int]:
+    """The hidden size and the embedding size. Raises OptionError if one is not set."""
+    if options.hidden_size is None or options.embedding_size is None:
+        raise OptionError("hidden_size", "must be set before weights are made, was None")
+    return options.hidden_size, options.embedding_size

@@ -14,11 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from nlpseq import arrays
 from nlpseq.arrays import Array
-from nlpseq.cells.initial import normal
 
 Weights = Mapping[str, Array]
 
@@ -49,7 +46,7 @@ def _max(weights: Weights, outputs: Outputs) -> Array:
 
 
 def _mean(weights: Weights, outputs: Outputs) -> Array:
-    return outputs.steps.sum(0) / outputs.lengths[:, None]
+    return arrays.sum_in_order(outputs.steps) / outputs.lengths[:, None]
 
 
 def _last(weights: Weights, outputs: Outputs) -> Array:
@@ -57,14 +54,14 @@ def _last(weights: Weights, outputs: Outputs) -> Array:
 
 
 def _attention(weights: Weights, outputs: Outputs) -> Array:
-    return (attention_shares(weights, outputs)[..., None] * outputs.steps).sum(0)
+    return arrays.sum_in_order(attention_shares(weights, outputs)[..., None] * outputs.steps)
 
 
 def attention_shares(weights: Weights, outputs: Outputs) -> Array:
     """The weight of each step in the average [T, B]; the weights of a text sum to one."""
     keys = arrays.tanh(arrays.project(outputs.steps, weights["attention.key"], weights["attention.bias"]))
     energies = _only_real(outputs, arrays.project(keys, weights["attention.query"]))[..., 0]
-    return arrays.softmax(energies.swapaxes(0, 1)).swapaxes(0, 1)
+    return arrays.shares_in_order(energies, 0)
 
 
 POOLINGS: dict[str, Callable[[Weights, Outputs], Array]] = {
@@ -75,15 +72,11 @@ POOLINGS: dict[str, Callable[[Weights, Outputs], Array]] = {
 }
 
 
-def initial_weights(generator: np.random.Generator, names: Sequence[str], size: int) -> dict[str, np.ndarray]:
-    """The weights of the named poolings; `size` is D, the size of the layers' outputs."""
+def weight_shapes(names: Sequence[str], size: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weights of the named poolings; `size` is D, the size of the layers' outputs."""
     if "attention" not in names:
         return {}
-    return {
-        "attention.key": normal(generator, size, size),
-        "attention.bias": np.zeros(size),
-        "attention.query": normal(generator, 1, size),
-    }
+    return {"attention.key": (size, size), "attention.bias": (size,), "attention.query": (1, size)}
 
 
 def pool(weights: Weights, names: Sequence[str], outputs: Outputs) -> Array:

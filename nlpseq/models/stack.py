@@ -10,7 +10,7 @@ noise of both directions is drawn first, so that it is the same in either case; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,12 +19,14 @@ import numpy as np
 from nlpseq.arrays import Array
 from nlpseq.cells import Cell, LayerWeights, Unroll, run_directions, unroll
 from nlpseq.cells.cell import State
-from nlpseq.cells.initial import layer_values
+from nlpseq.cells.initial import initial_value, layer_shapes, normal
 from nlpseq.cells.unroll import zero_state
 from nlpseq.models.options import RecurrentOptions
 
 Layer = Sequence[LayerWeights]  # one direction, or two: forwards and backwards
 StackState = tuple[tuple[State, ...], ...]  # by layer, then by direction
+Shapes = dict[str, tuple[int, ...]]  # of weights, by name
+Draw = Callable[[np.random.Generator, int, int], np.ndarray]  # from a generator, rows and columns
 
 
 class Noise(Protocol):
@@ -48,20 +50,44 @@ class Noise(Protocol):
         """Where zoneout keeps the old state, [T, B, H] of 0 and 1, or None if there is no zoneout."""
 
 
-def initial_layer(
-    options: RecurrentOptions, name: str, inputs: int, generator: np.random.Generator, suffix: str = ""
-) -> dict[str, np.ndarray]:
-    """Initial weights of one layer in one direction, by the names that `read_layers` reads."""
+def stack_shapes(
+    options: RecurrentOptions, prefix: str, layers: int, inputs: int, *, bidirectional: bool = False
+) -> Shapes:
+    """The shapes of the weights that `read_layers` reads; the first layer reads vectors of `inputs` numbers."""
     assert options.hidden_size is not None
-    values = layer_values(
-        options.recurrent_cell,
-        inputs,
-        options.hidden_size,
-        generator,
-        initial=options.initial,
-        layer_normalisation=options.layer_normalisation,
-    )
-    return {f"{name}.{field}{suffix}": value for field, value in values.items()}
+    suffixes = ("", "_reverse") if bidirectional else ("",)
+    shapes: Shapes = {}
+    for layer in range(layers):
+        read = inputs if layer == 0 else options.hidden_size * len(suffixes)
+        normalised = options.layer_normalisation
+        own = layer_shapes(options.recurrent_cell, read, options.hidden_size, layer_normalisation=normalised)
+        shapes |= {f"{prefix}.{layer}.{name}{suffix}": shape for suffix in suffixes for name, shape in own.items()}
+    return shapes
+
+
+def initial_values(
+    shapes: Shapes, options: RecurrentOptions, generator: np.random.Generator, others: Mapping[str, Draw]
+) -> dict[str, np.ndarray]:
+    """Initial weights of these shapes, as float32, drawn in their order.
+
+    Those of layers are what the cell and the options say. `others` draw single matrices by name; without one a matrix
+    is normal. Vectors are zero.
+    """
+    values: dict[str, np.ndarray] = {}
+    for name, shape in shapes.items():
+        field = name.rsplit(".", 1)[-1].removesuffix("_reverse")
+        if field in LayerWeights._fields:
+            values[name] = initial_value(options.recurrent_cell, field, shape, generator, options.initial)
+        elif len(shape) == 1:
+            values[name] = np.zeros(shape, np.float32)
+        else:
+            values[name] = others.get(name, normal)(generator, *shape).astype(np.float32)
+    return values
+
+
+def zero_values(generator: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    """Zeros, for `initial_values`."""
+    return np.zeros((rows, columns), np.float32)
 
 
 def read_layers(weights: Mapping[str, Array], layers: int, prefix: str = "layers") -> list[Layer]:

@@ -16,13 +16,19 @@ Its values are under NAME, the numbers of its rows under NAME:rows, their scales
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-FORMATS = ("fp32", "bf16", "int8")
+STORED_TYPES = {"fp32": np.dtype(np.float32), "bf16": np.dtype(np.uint16), "int8": np.dtype(np.int8)}
+FORMATS = tuple(STORED_TYPES)
+ROWS, SCALES = ":rows", ":scales"  # of a matrix, after its name
 EXACT = ("evidence.table",)  # matrices that stay fp32
+TABLES = ("evidence.table", "ngrams.weight")  # of which most rows may be zero
+MOST_EXPANDED = 256  # times their stored size, about, may other matrices take in memory
+EXPONENT = np.uint16(0x7F80)  # of bf16; if all its bits are set, the number is not finite
 LEAST_SAVED = 4096  # bytes; rows of zeros that take less are stored
 LEAST_COLUMNS = 8  # of a matrix in int8
 LARGEST = 127
@@ -41,36 +47,114 @@ def pack(weights: Mapping[str, np.ndarray], number_format: str) -> tuple[Tensors
         kept = weight if rows is None else weight[rows]
         chosen = _format_of(name, kept, number_format)
         if rows is not None:
-            tensors[f"{name}:rows"] = rows
+            tensors[f"{name}{ROWS}"] = rows
         if rows is not None or chosen != "fp32":
             entries[name] = {"shape": list(weight.shape), "format": chosen}
         if chosen == "int8":
-            tensors[name], tensors[f"{name}:scales"] = _to_int8(kept)
+            tensors[name], tensors[f"{name}{SCALES}"] = _to_int8(kept)
         else:
             tensors[name] = _to_bf16(kept) if chosen == "bf16" else kept
     return tensors, entries
 
 
+class Layout(NamedTuple):
+    """The shape and the type of a tensor once it is unpacked."""
+
+    shape: tuple[int, ...]
+    type: str
+
+
+def layouts(tensors: Mapping[str, np.ndarray], entries: Mapping[str, Any]) -> dict[str, Layout]:
+    """What `unpack` will make of stored tensors, by name.
+
+    Raises ValueError if the entries do not fit the tensors; then nothing may be unpacked.
+    """
+    if not isinstance(entries, Mapping):
+        raise ValueError("what its header says of the storage is no object")
+    found = {name: Layout(tensor.shape, str(tensor.dtype)) for name, tensor in tensors.items()}
+    for name, entry in entries.items():
+        if fault := _fault(tensors, name, entry):
+            raise ValueError(f"{name[:80]} is not stored as its header says: {fault}")
+        for suffix in ("", ROWS, SCALES):
+            found.pop(f"{name}{suffix}", None)
+        found[name] = Layout(tuple(entry["shape"]), "float32")
+    return found
+
+
+def _fault(tensors: Mapping[str, np.ndarray], name: str, entry: Any) -> str:
+    """How the stored tensors of a matrix contradict its entry in the header; empty if they agree."""
+    stored, rows, scales = (tensors.get(f"{name}{suffix}") for suffix in ("", ROWS, SCALES))
+    shape, chosen = (entry.get("shape"), entry.get("format")) if isinstance(entry, dict) else (None, None)
+    if stored is None or not isinstance(chosen, str) or STORED_TYPES.get(chosen) != stored.dtype:
+        return "its format is another"
+    if name.endswith((ROWS, SCALES)):
+        return "it is a part of another matrix"
+    if not isinstance(shape, list) or len(shape) != 2 or not all(type(size) is int and size >= 0 for size in shape):
+        return "its shape is none of a matrix"
+    if stored.ndim != 2 or stored.shape[1] != shape[1]:
+        return f"its shape is {stored.shape}"
+    if (scales is not None) != (chosen == "int8") or (scales is not None and not _is_vector(scales, stored, "f4")):
+        return "its scales are others"
+    if rows is None:
+        return "" if stored.shape[0] == shape[0] else f"its shape is {stored.shape}"
+    return _fault_of_rows(name, stored, rows, shape)
+
+
+def _fault_of_rows(name: str, stored: np.ndarray, rows: np.ndarray, shape: list[int]) -> str:
+    """As `_fault`, for a matrix of which only `rows` are stored."""
+    if not _is_vector(rows, stored, "u4"):
+        return "the numbers of its rows are others"
+    if len(rows) and not (int(rows[-1]) < shape[0] and (rows[1:] > rows[:-1]).all()):
+        return "the numbers of its rows do not ascend to its last row"
+    if name not in TABLES and 4 * math.prod(shape) > MOST_EXPANDED * (stored.nbytes + LEAST_SAVED):
+        return f"nearly all of its {shape[0]:,} rows are left out"
+    return ""
+
+
+def _is_vector(values: np.ndarray, stored: np.ndarray, kind: str) -> bool:
+    """Whether an array has a number of some type for each row of `stored`."""
+    return bool(values.dtype == np.dtype(kind) and values.shape == stored.shape[:1])
+
+
 def unpack(tensors: Mapping[str, np.ndarray], entries: Mapping[str, Any]) -> Tensors:
     """The tensors that `pack` took, with the values that are stored.
 
-    Raises ValueError if the entries do not fit the tensors.
+    Raises ValueError if the entries do not fit the tensors, or if there is no memory for all their rows.
     """
+    layouts(tensors, entries)
     unpacked = dict(tensors)
     for name, entry in entries.items():
-        try:
-            stored, shape = unpacked.pop(name), tuple(entry["shape"])
-            values = _decoded(stored, entry["format"], unpacked.pop(f"{name}:scales", None))
-            rows = unpacked.pop(f"{name}:rows", None)
-            if rows is not None:
-                values, kept = np.zeros(shape, np.float32), values
-                values[rows] = kept
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"{name} is not stored as its header says: {error}") from error
-        if values.shape != shape:
-            raise ValueError(f"{name} has the shape {values.shape}, but its header says {shape}")
+        stored, rows = unpacked.pop(name), unpacked.pop(f"{name}{ROWS}", None)
+        values = _decoded(stored, entry["format"], unpacked.pop(f"{name}{SCALES}", None))
+        if rows is not None:
+            try:
+                values, kept = np.zeros(entry["shape"], np.float32), values
+            except (MemoryError, ValueError):
+                size = 4 * math.prod(entry["shape"])
+                raise ValueError(f"{name} takes {size:,} bytes, for which there is no memory") from None
+            values[rows] = kept
         unpacked[name] = values
     return unpacked
+
+
+def not_finite(tensors: Mapping[str, np.ndarray], entries: Mapping[str, Any]) -> str | None:
+    """The name of a stored tensor with a number that is infinite or NaN, or None."""
+    for name, tensor in tensors.items():
+        if name in entries and entries[name]["format"] == "bf16":
+            finite = not (tensor & EXPONENT == EXPONENT).any()
+        else:
+            finite = is_finite(tensor * np.float32(LARGEST) if name.endswith(SCALES) else tensor)
+        if not finite:
+            return name
+    return None
+
+
+def is_finite(values: np.ndarray) -> bool:
+    """Whether no number of an array is infinite or NaN; one that is makes the sum so, and the sum is faster."""
+    if values.dtype.kind != "f":
+        return True
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
 
 
 def rounded(weights: Mapping[str, np.ndarray], number_format: str) -> Tensors:
@@ -121,11 +205,7 @@ def _to_int8(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _decoded(stored: np.ndarray, number_format: str, scales: np.ndarray | None) -> np.ndarray:
     if number_format == "bf16":
         return (stored.astype(np.uint32) << 16).view(np.float32)
-    if number_format == "int8":
-        if scales is None:
-            raise KeyError("scales")
+    if scales is not None:
         values: np.ndarray = np.multiply(stored, scales[:, None], dtype=np.float32)
         return values
-    if number_format != "fp32":
-        raise KeyError(number_format)
     return stored

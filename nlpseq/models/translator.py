@@ -24,20 +24,28 @@ from nlpseq.arrays import Array
 from nlpseq.cells import LayerWeights, Unroll, unroll
 from nlpseq.cells.initial import log_frequencies, normal
 from nlpseq.cells.unroll import zero_state
-from nlpseq.errors import OptionError
 from nlpseq.models.attention import ATTENTIONS, Memory, attend, remember
 from nlpseq.models.model_file import Model, load_model, read_options
-from nlpseq.models.options import CELL_CHOICES, RecurrentOptions
-from nlpseq.models.stack import Noise, StackState, initial_layer, read_layers, run_stack, start_state
+from nlpseq.models.options import CELL_CHOICES, RecurrentOptions, sizes
+from nlpseq.models.stack import (
+    Draw,
+    Noise,
+    Shapes,
+    StackState,
+    initial_values,
+    read_layers,
+    run_stack,
+    stack_shapes,
+    start_state,
+)
+from nlpseq.models.structure import Structure, check_corpus
 from nlpseq.options import option
-from nlpseq.text.padding import side_by_side
 from nlpseq.text.tokenisers import NEWLINE, Tokeniser
 
 TASK = tasks.TRANSLATOR.name
 LONGEST = 2000  # tokens of a text; attention holds one number for each pair of source and target tokens
 
 SIDE_BY_SIDE = 64  # pairs whose losses are computed together
-ROWS = 256  # rows of logits that exist at once when losses are computed without a gradient
 
 Weights = Mapping[str, Array]
 
@@ -64,6 +72,21 @@ class Source(NamedTuple):
     state: StackState  # the initial state of the decoder
 
 
+def weight_shapes(options: TranslatorOptions, vocabulary_size: int) -> Shapes:
+    """The shapes of all weights by name. Raises OptionError if a size is not set."""
+    hidden, embedding = sizes(options)
+    both = 2 * hidden
+    shapes: Shapes = {"embedding.weight": (vocabulary_size, embedding)}
+    shapes |= stack_shapes(options, "encoder", options.encoder_layers, embedding, bidirectional=True)
+    shapes |= {"bridge.weight": (options.layers * hidden, both), "bridge.bias": (options.layers * hidden,)}
+    shapes |= stack_shapes(options, "query", 1, embedding)
+    shapes |= ATTENTIONS[options.attention].shapes(hidden, both)
+    shapes |= stack_shapes(options, "upper", options.layers - 1, hidden + both)
+    shapes |= {"readout.weight": (embedding, hidden + both + embedding), "readout.bias": (embedding,)}
+    shapes["output.bias"] = (vocabulary_size,)
+    return shapes if options.tied else {**shapes, "output.weight": (vocabulary_size, embedding)}
+
+
 def initial_weights(
     options: TranslatorOptions, vocabulary_size: int, seed: int, frequencies: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
@@ -71,31 +94,10 @@ def initial_weights(
 
     Raises OptionError if a size is not set.
     """
-    if options.hidden_size is None or options.embedding_size is None:
-        raise OptionError("hidden_size", "must be set before weights are made, was None")
-    generator = np.random.default_rng(seed)
-    hidden, embedding, both = options.hidden_size, options.embedding_size, 2 * options.hidden_size
-    weights = {"embedding.weight": normal(generator, vocabulary_size, embedding)}
-
-    for layer in range(options.encoder_layers):
-        for suffix in ("", "_reverse"):
-            weights |= initial_layer(options, f"encoder.{layer}", both if layer else embedding, generator, suffix)
-    weights |= {
-        "bridge.weight": normal(generator, options.layers * hidden, both),
-        "bridge.bias": np.zeros(options.layers * hidden),
-    }
-    weights |= initial_layer(options, "query.0", embedding, generator)
-    weights |= ATTENTIONS[options.attention].initial_weights(generator, hidden, both)
-    for layer in range(options.layers - 1):
-        weights |= initial_layer(options, f"upper.{layer}", hidden if layer else hidden + both, generator)
-    weights |= {
-        "readout.weight": normal(generator, embedding, hidden + both + embedding),
-        "readout.bias": np.zeros(embedding),
-        "output.bias": log_frequencies(frequencies, vocabulary_size),
-    }
-    if not options.tied:
-        weights["output.weight"] = 0.5 * normal(generator, vocabulary_size, embedding)
-    return {name: value.astype(np.float32) for name, value in weights.items()}
+    others: dict[str, Draw] = {"output.weight": lambda generator, *shape: 0.5 * normal(generator, *shape)}
+    shapes = weight_shapes(options, vocabulary_size)
+    weights = initial_values(shapes, options, np.random.default_rng(seed), others)
+    return weights | {"output.bias": log_frequencies(frequencies, vocabulary_size)}
 
 
 def line_ids(tokeniser: Tokeniser, text: str) -> np.ndarray:
@@ -216,32 +218,12 @@ def projections(weights: Weights) -> set[str]:
     return {name for name, value in weights.items() if value.ndim == 2} - {"embedding.weight", "output.weight"}
 
 
-def token_losses(
-    weights: Weights, options: TranslatorOptions, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]
-) -> list[np.ndarray]:
-    """For each target, -log p of its tokens given its source, [T] in nats; texts are ids as from `line_ids`."""
-    losses = [np.empty(0, np.float32)] * len(targets)
-    order = sorted(range(len(targets)), key=lambda index: max(len(sources[index]), len(targets[index])))
-    for start in range(0, len(order), SIDE_BY_SIDE):
-        group = order[start : start + SIDE_BY_SIDE]
-        memory, state = encode(weights, options, *side_by_side([sources[index] for index in group]))
-        target_ids, _ = side_by_side([targets[index] for index in group])
-        features, _, _ = decode(weights, options, decoder_inputs(target_ids), memory, state)
-        for row, index in enumerate(group):
-            losses[index] = _target_losses(weights, features[:, row], targets[index])
-    return losses
-
-
-def _target_losses(weights: Weights, features: Array, target: np.ndarray) -> np.ndarray:
-    losses = []
-    for start in range(0, len(target), ROWS):
-        steps = slice(start, min(start + ROWS, len(target)))
-        logits = arrays.project(features[steps], *output_layer(weights))
-        losses.append(arrays.log_sum_exp(logits) - arrays.pick(logits, target[steps]))
-    return np.concatenate(losses)
-
-
 def load(path: Path) -> tuple[Model, TranslatorOptions]:
     """A translator from its file or run folder. Raises ModelFileError as `load_model` does."""
     model = load_model(path, TASK)
     return model, read_options(model, TranslatorOptions)
+
+
+STRUCTURE = Structure(
+    TranslatorOptions, lambda options, size, header, found: weight_shapes(options, size), check_header=check_corpus
+)

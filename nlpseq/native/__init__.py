@@ -13,6 +13,8 @@ with code for every kind of processor of its family. The cost is a second copy o
 with the first. If the library is missing (there was no compiler when the package was built) or does not have a cell,
 NumPy and torch do the same work, and the line that names the kernel says so.
 
+shapes.py compares arrays with what is expected once more before their addresses are passed: the C compares nothing.
+
 The C files are in c/. processor.h says which kinds of processor there are, and variants.h includes a header for each:
 
     interface.h    the arguments that Python passes

@@ -21,6 +21,7 @@ from nlpseq.cells import unroll as plain_unroll
 from nlpseq.cells.cell import State
 from nlpseq.native import extension, recurrence
 from nlpseq.native.matrix import Values
+from nlpseq.native.shapes import check_layer
 
 ONE_THREAD = recurrence.Threads(None, None, None, 1)
 
@@ -106,6 +107,9 @@ def _run(
 ) -> tuple[Values, list[Values]]:
     """The hidden states around each step [T + 1, B, H] of sequences in `order`, and the rest of the last state."""
     steps, (batch, size) = len(inputs), state.hidden.shape
+    check_layer(cell, weights, inputs.shape[2], size)
+    if any(value.shape != (batch, size) for value in state) or inputs.shape[1] != batch:
+        raise ValueError(f"a state of {[value.shape for value in state]} does not fit inputs of {inputs.shape}")
     from_input = _project(weights, inputs.reshape(steps * batch, -1))
     hidden = np.zeros((steps + 1, batch, size), np.float32)
     hidden[-1 if reverse else 0] = state.hidden[order]
@@ -128,10 +132,10 @@ def _run(
     return hidden, last
 
 
-def _call(cell: Cell, values: Mapping[str, Values | None], settings: Mapping[str, int | float]) -> None:
+def _call(cell: Cell, values: Mapping[str, Values | None], settings: Mapping[str, Any]) -> None:
     """Run the compiled loop on this thread, on arrays named as in `recurrence.Layer`; they stay alive until it ends."""
-    alive = {name: None if value is None else np.ascontiguousarray(value) for name, value in values.items()}
-    addresses = {name: None if value is None else value.ctypes.data for name, value in alive.items()}
+    alive = {name: np.ascontiguousarray(value) for name, value in values.items() if value is not None}
+    addresses = {name: value.ctypes.data for name, value in alive.items()}
     numbers = {
         "cell": recurrence.CELLS.index(cell.name),
         "gates": cell.gates,
@@ -139,6 +143,8 @@ def _call(cell: Cell, values: Mapping[str, Values | None], settings: Mapping[str
         "share": recurrence.SEQUENCES,
         **settings,
     }
+    sizes = {name: value.size for name, value in alive.items()}
+    recurrence.check_sizes(sizes, numbers, settings["steps"] * settings["batch"])
     recurrence.run({**numbers, **addresses}, backward=False, doubles=False, threads=ONE_THREAD)
 
 

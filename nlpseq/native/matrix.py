@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nlpseq.native import extension, product
 from nlpseq.native.extension import Unavailable
 from nlpseq.native.product import CHUNK
+from nlpseq.native.shapes import check_array
 
 Values = NDArray[Any]  # floats
 
@@ -32,6 +33,8 @@ class Packed:
             raise Unavailable(f"it multiplies float32, not {weight.dtype}")
         weight = np.ascontiguousarray(weight)
         self.outputs, self.inputs = weight.shape
+        if bias is not None and bias.shape != (self.outputs,):
+            raise ValueError(f"a bias of {bias.shape} does not fit a matrix of {weight.shape}")
         self.chunks = -(-self.outputs // CHUNK)
         self._packed = np.empty(product.packed_size(self._kind, self.inputs, self.outputs), np.float32)
         sizes = {"columns": self.outputs, "depth": self.inputs}
@@ -65,11 +68,15 @@ class Packed:
         """log(sum(exp(x))) of each row's outputs minus its target's output [R]; no outputs are kept."""
         losses = np.empty(len(rows))
         targets = np.ascontiguousarray(targets, np.int64)
+        check_array("targets", targets, (len(rows),), np.int64)
+        if len(targets) and not 0 <= targets.min() <= targets.max() < self.outputs:
+            raise IndexError(f"a target is not one of {self.outputs} outputs")
         self._run(rows, {"targets": address(targets), "losses": address(losses)})
         return losses
 
     def _run(self, rows: Values, results: dict[str, int]) -> None:
         rows = np.ascontiguousarray(rows, np.float32)
+        check_array("rows", rows, (len(rows), self.inputs))
         left = {"rows": len(rows), "left": address(rows)}
         product.run(self._kind, {**self._fixed, **left, **results})
 
@@ -93,9 +100,10 @@ class _Transposed:
 
 
 class PackedMatrix(np.ndarray):
-    """An array [O, I] whose transpose is multiplied by the compiled product; a slice of it is an ordinary array."""
+    """An array [O, I] whose transpose is multiplied by the compiled product; so is that of a slice of its rows."""
 
     _transposed: _Transposed | None = None
+    _slices: dict[tuple[int, int, int], Values]  # those that were asked for
 
     @classmethod
     def of(cls, weight: Values) -> Values:
@@ -105,8 +113,17 @@ class PackedMatrix(np.ndarray):
         except Unavailable:
             return weight
         matrix = weight.view(cls)
-        matrix._transposed = transposed
+        matrix._transposed, matrix._slices = transposed, {}
         return matrix
+
+    def __getitem__(self, index: Any) -> Any:
+        """A slice of rows is packed too; anything else is an ordinary array."""
+        if not isinstance(index, slice) or self._transposed is None:
+            return np.asarray(self)[index]
+        rows = index.indices(len(self))
+        if rows not in self._slices:
+            self._slices[rows] = PackedMatrix.of(np.asarray(self)[index])
+        return self._slices[rows]
 
     @property
     def T(self) -> Any:

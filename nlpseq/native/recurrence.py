@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from nlpseq.native import extension
 
@@ -23,6 +24,9 @@ ADDRESSES = (
     *("activations", "held", "normalised", "deviation", "grad_outputs", "grad_hidden", "grad_memory"),
     *("grad_gates", "grad_product", "grad_bare"),
 )
+
+
+EXACT = ("weight", "bias", "gain", "input_bias")  # arrays that are of one layer
 
 
 class Layer(ctypes.Structure):
@@ -58,6 +62,35 @@ def openmp_threads(path: str | None, wanted: int) -> Threads:
     except (OSError, AttributeError):
         return Threads(None, None, None, 1)
     return Threads(*(ctypes.cast(function, ctypes.c_void_p) for function in functions), wanted)
+
+
+def check_sizes(sizes: Mapping[str, int], numbers: Mapping[str, Any], real: int) -> None:
+    """Compare the sizes of the arrays of a layer with its numbers; the compiled loop compares nothing.
+
+    `sizes` are numbers in each array, by the names of Layer; `real` is N, the number of real steps. Raises ValueError
+    if an array is missing or too small.
+    """
+    steps, batch, size = numbers["steps"], numbers["batch"], numbers["size"]
+    width, kept = numbers["gates"] * size, real if numbers.get("training") else batch
+    needed = {
+        **dict.fromkeys(("rows", "offsets"), steps),
+        "weight": width * size,
+        **dict.fromkeys(("bias", "gain", "input_bias"), width),
+        "from_input": real * width,
+        **dict.fromkeys(("masks", "grad_outputs"), real * size),
+        "hidden": (steps + 1) * batch * size,
+        "memory": (steps + 1 if numbers.get("training") else 1) * batch * size,
+        "activations": kept * width,
+        "held": kept * size,
+        **dict.fromkeys(("normalised", "grad_gates", "grad_product", "grad_bare"), real * width),
+        "deviation": real * 2,
+        **dict.fromkeys(("grad_hidden", "grad_memory"), batch * size),
+    }
+    for name, found in sizes.items():
+        if found < needed[name] or (name in EXACT and found != needed[name]):
+            raise ValueError(f"{name} has {found} numbers, but the layer needs {needed[name]}")
+    if "hidden" not in sizes:
+        raise ValueError("the layer has no array of hidden states")
 
 
 def run(

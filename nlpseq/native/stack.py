@@ -20,6 +20,7 @@ from nlpseq.cells.cell import State
 from nlpseq.native import extension, recurrence
 from nlpseq.native.compact import Matrix, address, describe_matrix
 from nlpseq.native.extension import Unavailable
+from nlpseq.native.shapes import check_array, check_layer
 
 
 class _Layer(ctypes.Structure):
@@ -63,9 +64,25 @@ class NativeStack:
         self.hidden = self._states[-1][0]  # [1, H] of the last layer; the next step changes it
         assert layers[0].weight_ih is not None
         self._inputs = np.empty((1, layers[0].weight_ih.shape[1]), np.float32)
+        self._check(cell, layers)
         self._inputs_address = self._address(self._inputs)
         self._products = None if products is None else self._address(products)
         self._row_bytes = 4 * layers[0].width
+        self._rows = 0 if products is None else len(products)
+        if products is not None:
+            check_array("the products of tokens", products, (self._rows, layers[0].width))
+
+    def _check(self, cell: Cell, layers: Sequence[LayerWeights]) -> None:
+        """Raises ValueError unless all layers and states fit each other."""
+        inputs = self._inputs.shape[1]
+        for weights, state in zip(layers, self._states, strict=True):
+            size = weights.width // cell.gates
+            check_layer(cell, weights, inputs, size)
+            if len(state) != len(cell.state._fields):  # type: ignore[attr-defined]
+                raise ValueError(f"a {cell.name} layer has {len(state)} arrays of state")
+            for value in state:
+                check_array("the state", value, (1, size))
+            inputs = size
 
     def _describe(
         self, cell: int, gates: int, weights: LayerWeights, state: list[np.ndarray], zoneout: float
@@ -97,7 +114,8 @@ class NativeStack:
         """
         product = None
         if token is not None:
-            assert self._products is not None
+            if self._products is None or not 0 <= token < self._rows:
+                raise IndexError(f"there are products of {self._rows} tokens, but none of token {token}")
             product = self._products + int(token) * self._row_bytes
         if inputs is not None:
             self._inputs[:] = inputs
@@ -118,6 +136,9 @@ class NativeLinear:
         """weight [O, I], bias [O], inputs [1, I]. Raises Unavailable."""
         self._library, self._kind = extension.load_library(), extension.kind()
         self.outputs = np.empty((1, len(weight)), np.float32)  # the next call changes them
+        check_array("the input", inputs, (1, weight.shape[1]), inputs.dtype.type)
+        if bias is not None:
+            check_array("the bias", bias, (len(weight),), bias.dtype.type)
         kept, self._matrix = describe_matrix(weight)
         vectors = (bias, inputs, self.outputs)
         self._arrays = (*kept, *vectors)

@@ -18,6 +18,7 @@ from nlpseq.cells import unroll as plain_unroll
 from nlpseq.cells.cell import State
 from nlpseq.native import extension, recurrence
 from nlpseq.native.matrix import Values, address
+from nlpseq.native.shapes import check_array, check_layer
 
 
 def unroll(
@@ -34,8 +35,12 @@ def unroll(
     """As `nlpseq.cells.unroll`, faster if the compiled step can run it; zoneout is its expectation only."""
     if not _can_run(cell, weights, inputs):
         return plain_unroll(cell, weights, inputs, state, lengths, reverse=reverse, zoneout=zoneout, masks=masks)
-    from_input = np.ascontiguousarray(inputs if weights.weight_ih is None else inputs @ weights.weight_ih.T)
     steps, shape = len(inputs), state.hidden.shape
+    check_layer(cell, weights, inputs.shape[2], shape[1])
+    if any(value.shape != shape for value in state) or inputs.shape[1] != shape[0]:
+        raise ValueError(f"a state of {[value.shape for value in state]} does not fit inputs of {inputs.shape}")
+    from_input = np.ascontiguousarray(inputs if weights.weight_ih is None else inputs @ weights.weight_ih.T)
+    check_array("the input's product", from_input, (steps, shape[0], cell.gates * shape[1]))
     run_step = _Step(cell, weights, shape, zoneout)
     hidden = np.empty((steps + 1, *shape), np.float32)  # in the order in which steps run
     hidden[0] = state.hidden
@@ -87,5 +92,7 @@ class _Step:
             memory=address(memory[0]) if memory else None,
             from_input=address(from_input),
         )
+        if product is not None:
+            check_array("the hidden state's product", product, from_input.shape)
         product_address = None if product is None else address(product)
         self.finish(self.kind, ctypes.byref(layer), product_address)

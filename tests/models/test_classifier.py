@@ -44,7 +44,7 @@ def test_a_pooling_is_what_it_says_and_padding_takes_no_part(name: str, assert_c
     steps = -5 + generator.standard_normal((9, 4, size))
     for column, length in enumerate(lengths):
         steps[length:, column] = 0
-    weights = {key: value for key, value in pooling.initial_weights(generator, [name], size).items()}
+    weights = {key: generator.standard_normal(shape) for key, shape in pooling.weight_shapes([name], size).items()}
     last = generator.standard_normal((4, size))
     made = pooling.pool(weights, [name], Outputs(steps, last, lengths))
     for column, length in enumerate(lengths):
@@ -85,7 +85,10 @@ def test_a_text_is_judged_the_same_whatever_is_beside_it(settings: dict[str, int
 @pytest.mark.parametrize("name", POOLINGS)
 def test_gradients_of_poolings(name: str) -> None:
     generator = np.random.default_rng(1)
-    weights = {key: torch.from_numpy(value) for key, value in pooling.initial_weights(generator, [name], 3).items()}
+    weights = {
+        key: torch.from_numpy(generator.standard_normal(shape))
+        for key, shape in pooling.weight_shapes([name], 3).items()
+    }
     lengths = torch.tensor([2, 4])
 
     def run(steps: torch.Tensor, last: torch.Tensor) -> torch.Tensor:

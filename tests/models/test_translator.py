@@ -87,7 +87,7 @@ def test_steps_one_by_one_are_the_whole_for_each_hypothesis(given: dict[str, Any
 @pytest.mark.parametrize("kind", ATTENTIONS)
 def test_attention_is_its_closed_form(kind: str, assert_close: Close) -> None:
     generator = np.random.default_rng(1)
-    weights = ATTENTIONS[kind].initial_weights(generator, 4, 6)
+    weights = {name: generator.standard_normal(shape) for name, shape in ATTENTIONS[kind].shapes(4, 6).items()}
     queries, values = generator.standard_normal((2, 3, 4)), generator.standard_normal((2, 5, 6))
     lengths = np.array([5, 2])
     context, shares = attend(kind, weights, queries, remember(weights, values, lengths))

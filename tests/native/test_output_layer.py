@@ -63,7 +63,10 @@ def test_a_packed_matrix_multiplies_as_an_array_does(shape: tuple[int, int, int]
     deep = np.stack([features, features])
     np.testing.assert_allclose(arrays.project(deep, packed), deep @ weight.T, atol=1e-4)
     np.testing.assert_array_equal(np.asarray(packed), weight)
-    np.testing.assert_allclose(features @ packed[: len(weight) // 2 + 1].T, features @ weight[: len(weight) // 2 + 1].T)
+    half = slice(len(weight) // 2 + 1)
+    np.testing.assert_allclose(features @ packed[half].T, features @ weight[half].T, atol=1e-4)
+    np.testing.assert_array_equal(features @ packed[half].T, (features @ packed.T)[:, half])
+    np.testing.assert_array_equal(packed[0], weight[0])
 
 
 def test_a_row_is_the_same_to_the_bit_beside_others() -> None:

@@ -14,4 +14,5 @@ shuffled.py    the order in which training reads texts
 evidence.py    cross-fitted weights of evidence
 set_evidence.py  what their counts need if texts have several labels
 feed.py        copies arrays to a device
+seal.py        whether the files of a run's tokens are whole
 """

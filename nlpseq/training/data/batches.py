@@ -13,8 +13,10 @@ Each pass over the text starts at another offset, so that the cuts fall at other
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nlpseq.text.stream import TokenStream
+from nlpseq.training.data.seal import checked_place
 
 
 class StreamBatches:
@@ -40,6 +42,13 @@ class StreamBatches:
     def length(self) -> int:
         """The number of tokens in a stream of this pass."""
         return (len(self.tokens) - 1 - self.offset) // self.batch_size
+
+    def go_to(self, place: NDArray[np.int64]) -> None:
+        """Continue from `passes` and `position` [2]. Raises ValueError if there is no such position."""
+        passes, position = checked_place(place, 2)
+        if position > len(self.tokens):
+            raise ValueError(f"there is no position {position} in its data")
+        self.passes, self.position = passes, position
 
     def next(self) -> tuple[np.ndarray, np.ndarray]:
         """The next inputs and targets, both [T, B] and one token apart; T may be smaller at the end of a pass."""

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from nlpseq.errors import CorpusError, RunError
+from nlpseq.errors import CorpusError, RunError, TokeniserError
 from nlpseq.evaluation.scores import TextSize
 from nlpseq.files import replace_file
+from nlpseq.models.structure import check_facts
 from nlpseq.text.checks.syntax import corpus_notes
 from nlpseq.text.progress import Watch, unwatched, watched_pieces
 from nlpseq.text.signature import TextHash
@@ -30,6 +31,7 @@ from nlpseq.text.stream import TokenStream, write_stream
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser
 from nlpseq.text.tokenisers.encoding import encode_pieces
 from nlpseq.text.tokenisers.learning import learn_tokeniser
+from nlpseq.training.data.seal import check_ids
 
 CHARACTERS_ARE_ENOUGH = 6_000_000  # larger corpora are modelled in BPE tokens, not in characters
 VOCABULARY = {"word": 50_000, "bpe": 4096, "unigram": 4096, "byte": 256, "char": 16_384}
@@ -177,15 +179,31 @@ def open_tokenised(folder: Path) -> TokenisedCorpus:
     """
     try:
         facts = json.loads((folder / "corpus.json").read_text())
-        frequencies = np.load(folder / "frequencies.npy")
-        data = (folder / "tokeniser.json").read_bytes()
-    except (OSError, ValueError) as error:
+        frequencies = np.load(folder / "frequencies.npy", allow_pickle=False)
+        tokeniser = load_tokeniser((folder / "tokeniser.json").read_bytes())
+        size = TextSize(**facts["valid_size"])
+        check_facts(facts, whole=True)
+        if frequencies.shape != (tokeniser.size,) or frequencies.dtype.kind not in "iu":
+            raise ValueError("frequencies.npy is not of these tokens")
+        if not all(isinstance(count, int) for count in facts["valid_size"].values()):
+            raise ValueError("corpus.json has no sizes")
+    except (OSError, ValueError, EOFError, KeyError, TypeError, RecursionError, TokeniserError) as error:
         raise RunError(str(folder), f"the run's tokens cannot be read: {error}", "add --overwrite") from error
-    train, valid = TokenStream(folder / "train.arrow"), TokenStream(folder / "valid.arrow")
+    train, valid = _open_stream(folder / "train.arrow", tokeniser), _open_stream(folder / "valid.arrow", tokeniser)
     if min(len(train), len(valid)) < 2:
         raise CorpusError(
             facts["corpus"][0],
             f"needs at least 2 tokens, has {len(train)} for training and {len(valid)} for validation",
             "name a longer text, or more than one",
         )
-    return TokenisedCorpus(load_tokeniser(data), train, valid, frequencies, TextSize(**facts["valid_size"]), facts)
+    return TokenisedCorpus(tokeniser, train, valid, frequencies, size, facts)
+
+
+def _open_stream(path: Path, tokeniser: Tokeniser) -> TokenStream:
+    """A token stream. Raises CorpusError as TokenStream, and for a token that the tokeniser does not have."""
+    stream = TokenStream(path)
+    try:
+        check_ids(path.name, stream, tokeniser.size)
+    except ValueError as error:
+        raise CorpusError(str(path), f"is damaged: {error}", "delete it and tokenise the corpus again") from error
+    return stream

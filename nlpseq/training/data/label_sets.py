@@ -29,7 +29,7 @@ class LabelSets:
     @classmethod
     def open(cls, folder: Path, name: str, count: int) -> LabelSets:
         """The labels that `write_label_sets` wrote. Raises OSError or ValueError if they are gone or damaged."""
-        return cls(Sentences.open(folder, name), count)
+        return cls(Sentences.open(folder, name).check(name, count), count)
 
     def __len__(self) -> int:  # of texts
         return len(self._sets.lengths)

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nlpseq.errors import RunError
+from nlpseq.errors import RunError, TokeniserError
 from nlpseq.evaluation.shares import calibrate
 from nlpseq.files import replace_file
+from nlpseq.models.structure import check_facts, check_labels
 from nlpseq.models.text_ngrams import CHARACTERS, PARTS
 from nlpseq.text.array_files import ArrayWriter, StoredArray
 from nlpseq.text.padding import Ids, together
@@ -35,6 +36,7 @@ from nlpseq.text.tokenisers import Tokeniser, load_tokeniser, train_tokeniser
 from nlpseq.training.data.encoding import encode_texts
 from nlpseq.training.data.label_sets import LabelSets, write_label_sets
 from nlpseq.training.data.linear import Examples, Fitted, fit_linear
+from nlpseq.training.data.seal import check_ids
 from nlpseq.training.data.sentences import Sentences, SentenceWriter
 from nlpseq.training.data.soft_labels import SoftLabels, TextTeacher, open_soft_labels, write_soft_labels
 
@@ -253,19 +255,30 @@ def open_labelled(folder: Path) -> LabelledCorpus:
     try:
         facts = json.loads((folder / "corpus.json").read_text())
         tokeniser = load_tokeniser((folder / "tokeniser.json").read_bytes())
-        count = len(facts["labels"]) if facts.get("several_labels") else None
-        train, valid = (_open(folder, part, count) for part in ("train", "valid"))
-        soft = open_soft_labels(folder, len(facts["labels"]))
-        return LabelledCorpus(tokeniser, facts["labels"], train, valid, facts, Fitted.read(folder), soft)
-    except (OSError, ValueError, KeyError) as error:
+        check_facts(facts, whole=True)
+        check_labels(facts)
+        labels, several = len(facts["labels"]), bool(facts.get("several_labels"))
+        train, valid = (_open(folder, part, labels, tokeniser.size, several=several) for part in ("train", "valid"))
+        soft, fitted = open_soft_labels(folder, labels), Fitted.read(folder)
+        if (soft and len(soft) != len(train)) or (fitted and not fitted.fits(len(valid), labels, several=several)):
+            raise ValueError("the files of texts, labels and answers do not belong together")
+        if not several and facts.get("label_counts") != np.bincount(train.labels[:], minlength=labels).tolist():
+            raise ValueError("corpus.json counts other labels")
+        return LabelledCorpus(tokeniser, facts["labels"], train, valid, facts, fitted, soft)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, TokeniserError) as error:
         raise RunError(str(folder), f"the run's tokens cannot be read: {error}", "add --overwrite") from error
 
 
-def _open(folder: Path, part: str, count: int | None) -> TokenisedTexts:
-    """One part of the texts; `count` is the number of labels if a text has any number of them."""
-    texts = Sentences.open(folder, f"{part}.texts")
+def _open(folder: Path, part: str, count: int, vocabulary_size: int, *, several: bool) -> TokenisedTexts:
+    """One part of the texts; `count` is the number of labels, and a text has one or `several` of them."""
+    texts = Sentences.open(folder, f"{part}.texts").check(f"{part}.texts", vocabulary_size)
     name = f"{part}.labels"
-    labels = StoredArray(_labels_path(folder, part)) if count is None else LabelSets.open(folder, name, count)
+    labels: StoredArray | LabelSets
+    if several:
+        labels = LabelSets.open(folder, name, count)
+    else:
+        labels = StoredArray(_labels_path(folder, part))
+        check_ids(name, labels, count)
     if len(labels) != len(texts.lengths):
         raise ValueError(f"the files of {part}.texts and {part}.labels do not belong together")
     return TokenisedTexts(texts, labels)

@@ -26,7 +26,7 @@ from safetensors.numpy import save
 
 from nlpseq.evaluation.shares import Calibration
 from nlpseq.files import replace_file
-from nlpseq.models.linear import LinearModel, Vocabulary
+from nlpseq.models.linear import KEYS, LinearModel, Vocabulary, check_keys, weight_shapes
 from nlpseq.models.storage import round_to_bf16
 from nlpseq.models.text_ngrams import PARTS, SECOND_GROUP, WORDS, NGrams, count_ngrams, portions, run_starts
 
@@ -77,6 +77,17 @@ class Fitted(NamedTuple):
         if model is None or VALID not in tensors:
             raise ValueError(f"{FILE} has no linear model")
         return cls(model, tensors[VALID])
+
+    def fits(self, valid: int, labels: int, *, several: bool) -> bool:
+        """Whether it is for this number of validation texts, and of labels, of which a text has one or `several`."""
+        weights = self.model.weights()
+        expected = weight_shapes(len(self.model.vocabulary.keys), labels, several=several)
+        is_sound = {name: value.shape for name, value in weights.items()} == expected and all(
+            value.dtype == (np.uint32 if name == KEYS else np.float32) for name, value in weights.items()
+        )
+        if is_sound:
+            check_keys(weights)
+        return is_sound and self.valid_logits.shape == (valid, labels) and self.valid_logits.dtype == np.float32
 
     @property
     def kind(self) -> str:

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nlpseq.errors import CorpusError, RunError
+from nlpseq.errors import CorpusError, RunError, TokeniserError
 from nlpseq.files import replace_file
+from nlpseq.models.structure import check_facts
 from nlpseq.models.translator import decoder_inputs
 from nlpseq.text.padding import Ids
 from nlpseq.text.progress import Watch, unwatched, watched_rows
@@ -224,8 +225,12 @@ def _write_fitting(
         return len(source_file)
 
 
-def _open(folder: Path, part: str) -> TokenisedPairs:
-    return TokenisedPairs(*(Sentences.open(folder, f"{part}.{side}") for side in ("sources", "targets")))
+def _open(folder: Path, part: str, vocabulary_size: int) -> TokenisedPairs:
+    names = [f"{part}.{side}" for side in ("sources", "targets")]
+    sides = [Sentences.open(folder, name).check(name, vocabulary_size) for name in names]
+    if len(sides[0].starts) != len(sides[1].starts):
+        raise ValueError(f"the files of {names[0]} and {names[1]} do not belong together")
+    return TokenisedPairs(*sides)
 
 
 def open_pairs(folder: Path) -> ParallelCorpus:
@@ -233,7 +238,9 @@ def open_pairs(folder: Path) -> ParallelCorpus:
     try:
         facts = json.loads((folder / "corpus.json").read_text())
         tokeniser = load_tokeniser((folder / "tokeniser.json").read_bytes())
-        synthetic = _open(folder, "synthetic") if "synthetic_sha256" in facts else None
-        return ParallelCorpus(tokeniser, _open(folder, "train"), _open(folder, "valid"), facts, synthetic)
-    except (OSError, ValueError, KeyError) as error:
+        check_facts(facts, whole=True)
+        train, valid = (_open(folder, part, tokeniser.size) for part in ("train", "valid"))
+        synthetic = _open(folder, "synthetic", tokeniser.size) if "synthetic_sha256" in facts else None
+        return ParallelCorpus(tokeniser, train, valid, facts, synthetic)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, TokeniserError) as error:
         raise RunError(str(folder), f"the run's tokens cannot be read: {error}", "add --overwrite") from error

@@ -17,6 +17,7 @@ from nlpseq.text.padding import Ids, as_columns
 from nlpseq.text.stream import token_type
 from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.data.encoding import Encoded
+from nlpseq.training.data.seal import check_ids, check_starts
 
 
 class Lengths:
@@ -56,6 +57,12 @@ class Sentences:
         if starts[len(starts) - 1 :].tolist() != [len(ids)]:
             raise ValueError(f"the files of {name} do not belong together")
         return cls(ids, starts)
+
+    def check(self, name: str, vocabulary_size: int) -> Self:
+        """Itself. Raises ValueError for ids beyond the vocabulary, or for texts that end before they start."""
+        check_ids(name, self.ids, vocabulary_size)
+        check_starts(name, self.starts)
+        return self
 
     @property
     def lengths(self) -> Lengths:

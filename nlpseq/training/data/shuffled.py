@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq.text.padding import Ids, cuts
+from nlpseq.training.data.seal import checked_place
 
 WINDOW = 32  # batches in a window
 USUAL = 64  # texts in a batch, for the size of a window if only tokens are limited
@@ -81,6 +82,13 @@ class Shuffled:
     @cached_property
     def _in_first_pass(self) -> int:
         return sum(len(self._batches_of(0, group)) for group in range(self._groups))
+
+    def go_to(self, place: NDArray[np.int64]) -> None:
+        """Continue from `passes` and `position` [2]. Raises ValueError if there is no such position."""
+        passes, position = checked_place(place, 2)
+        if position // STRIDE >= self._groups:
+            raise ValueError(f"there is no position {position} in its data")
+        self.passes, self.position = passes, position
 
     def next(self) -> NDArray[np.int64]:
         """The indices of the next batch's texts."""
