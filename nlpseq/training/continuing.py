@@ -13,10 +13,12 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
-from nlpseq.errors import OptionError
+from nlpseq.errors import OptionError, RunError
 from nlpseq.options import flag
+from nlpseq.paths import is_file, is_folder
 from nlpseq.text.beginnings import whole_name
 from nlpseq.training.requests import Request
 
@@ -25,6 +27,19 @@ FURTHER_ANNEAL = 0.4  # the rate of a run that is trained on falls over this fra
 LABELLED = ("label_column", "text_column", "label_separator")
 PAIRED = ("source", "target", "columns", "synthetic", "originals", "translated")
 DATA = ("corpus", "take", "valid", *PAIRED, *LABELLED)  # that name the corpus
+CHOSEN = {"hidden_size", "embedding_size", "dropout", "input_dropout", "sequence_length", "anneal"}  # in every run
+OF_ASKED: dict[str, Any] = {  # the types of what was asked for
+    **dict.fromkeys(
+        ("init_from", "source", "target", "label_column", "text_column", "label_separator"), (str, NoneType)
+    ),
+    **dict.fromkeys(("teacher", "synthetic"), list),
+    "columns": (list, NoneType),
+}
+OF_CONFIG: dict[str, Any] = {  # and of the rest
+    **dict.fromkeys(("tokeniser", "data", "files", "machine", "result"), dict),
+    **dict.fromkeys(("continued", "teachers"), list),
+    **dict.fromkeys(("finished", "several_labels"), bool),
+}
 WHEREABOUTS = ("device", "backend", "save_every")  # may change without changing the run
 
 
@@ -81,10 +96,56 @@ def continued(config: Mapping[str, Any], request: Request) -> Continuation:
     return Continuation(complete, bool(budget), _names_one(request, DATA), changes, request.given)
 
 
+def check_config(config: Mapping[str, Any], request: Request) -> None:
+    """Raises RunError if a configuration has values that no run can have, although its sections are there."""
+    try:
+        _check_options(config, request)
+        asked = config["asked"]
+        missing = {"init_from"} - asked.keys() | set(BUDGETS) - asked["training"].keys()
+        for section, options in (("model", request.model), ("training", request.training)):
+            missing |= {name for name in CHOSEN & _names(options) if config[section].get(name) is None}
+        if missing:
+            raise ValueError(f"{min(missing)} is missing")
+        for name, kinds in {**OF_ASKED, **dict.fromkeys(("take", "translated"), (int, NoneType))}.items():
+            if name in asked and not isinstance(asked[name], kinds):
+                raise ValueError(f"asked: {name} is {asked[name]!r}")
+        for name, kinds in OF_CONFIG.items():
+            if not isinstance(config.get(name, kinds()), kinds):
+                raise ValueError(f"{name} is {config[name]!r}")
+        names = [*asked.get("teacher", []), *asked.get("synthetic", []), *(asked.get("columns") or [])]
+        teachers = config.get("teachers", [])
+        if teachers and (len(teachers) != len(asked.get("teacher", [])) or not all(map(_is_object, teachers))):
+            raise ValueError("its teachers are not those that were asked for")
+        if not all(isinstance(item, str) for item in (*names, *(config.get("data", {}).get("labels") or []))):
+            raise ValueError("a list of names holds something else")
+    except (TypeError, ValueError, OptionError) as error:
+        what = f"is damaged: {str(error)[:200]}"
+        raise RunError(
+            str(request.out / "config.json"), what, "--overwrite in place of --resume starts a new run"
+        ) from error
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _check_options(config: Mapping[str, Any], request: Request) -> None:
+    """Raises OptionError or TypeError for options that are unknown or cannot be."""
+    asked = config["asked"]
+    for options, values in (
+        (request.model, config["model"]),
+        (request.model, asked["model"]),
+        (request.training, config["training"]),
+        (request.training, asked["training"]),
+        (request.corpus_options, asked["corpus_options"]),
+    ):
+        type(options)(**{name: value for name, value in values.items() if value is not None})
+
+
 def refuse_run_as_corpus(request: Request) -> None:
     """Raises OptionError if a run folder is named as a corpus, as in `--resume checkpoints/lm`."""
     for name in request.files():
-        if (Path(whole_name(name)) / "config.json").is_file():
+        if is_folder(whole_name(name)) and is_file(Path(whole_name(name)) / "config.json"):
             hint = f"--{'resume --out' if request.resume else 'init-from'} {shlex.quote(name)}"
             raise OptionError("CORPUS", f"{name} is a run, not a text to train on", hint)
 

@@ -16,11 +16,12 @@ import math
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 from nlpseq.errors import Interrupted, RunError
 from nlpseq.kernels.replay import Recorder
+from nlpseq.text.heap import give_back
 from nlpseq.training.data.feed import Feed
 from nlpseq.training.device_faults import explained
 from nlpseq.training.distribution.processes import ALONE, Moment, Processes, ProcessLost
@@ -117,9 +118,9 @@ class Run:
         elif self.counters.total is not None:
             self.length.fix(self.counters.total)
 
-    def save(self) -> None:
-        """Write the state as it is."""
-        self.folder.save_resume(*self.state.capture())
+    def save(self, config: Mapping[str, Any]) -> None:
+        """Write the state as it is, and with it the new configuration of a run that is trained on."""
+        self.folder.save_resume(*self.state.capture(), config)
 
     def progress(self) -> Iterator[Progress]:
         """Train to the end.
@@ -259,6 +260,7 @@ class Run:
         if self.processes.is_first:
             self.validation.save_first()
         self.folder.save_resume(*state)
+        give_back()  # batches of many lengths leave holes in the heap, which would grow to several times what is used
 
     def _due(self) -> bool:
         if self.options.save_every is not None:

@@ -175,7 +175,20 @@ class Updates:
             if "step" in fields:  # a whole number for sparse gradients
                 fields["step"] = fields["step"].to(torch.int64 if name in self.sparse else torch.float32)
             if fields:
-                self.states[name] = fields
+                self.states[name] = self._checked(name, parameter, fields)
+
+    def _checked(self, name: str, parameter: Tensor, fields: State) -> State:
+        """The state of a parameter. Raises ValueError if its optimiser has another."""
+        rule = self.sparse_rule if self._is_sparse(name) and self.sparse_rule is not None else self.dense_rule
+        like = rule.begin(parameter)
+        if fields.keys() != like.keys() or any(value.shape != like[key].shape for key, value in fields.items()):
+            raise ValueError(f"the optimiser's state of {name} is of another optimiser or shape")
+        is_count = "step" not in fields or 0 <= float(fields["step"]) < 1 << 62
+        if not is_count or any(value.dtype != like[key].dtype for key, value in fields.items()):
+            raise ValueError(f"the optimiser's state of {name} has another type")
+        if not all(bool(value.isfinite().all()) for value in fields.values()):
+            raise ValueError(f"the optimiser's state of {name} is not finite")
+        return fields
 
 
 def _in_form(grad: Tensor, *, sparse: bool) -> Tensor:

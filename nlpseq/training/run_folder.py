@@ -15,13 +15,13 @@ the old ones and then renamed. The cost is that both are on disk for a moment.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-import weakref
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +29,21 @@ import numpy as np
 
 from nlpseq import __version__
 from nlpseq.errors import ModelFileError, OptionError, RunError
-from nlpseq.files import replace_file
-from nlpseq.models.model_file import FORMAT, NAME, read_tensors, write_tensors
+from nlpseq.files import FolderLock, is_locked, remove_abandoned
+from nlpseq.models.model_file import FORMAT, NAME, read_header, read_tensors, write_tensors
 from nlpseq.models.model_path import UNLABELLED
+from nlpseq.paths import exists
+from nlpseq.training.delivery import INCOMING, recover
+from nlpseq.training.replaced_run import ASIDE, PREVIOUS, ReplacedRun, drop
+from nlpseq.training.run_config import CONFIG, NEW_RUN, has_config, read_config, write_config
 
-try:
-    import fcntl
-except ImportError:  # on Windows
-    fcntl = None  # type: ignore[assignment]
-
-RESUME, CONFIG, HISTORY, TOKENS = "resume.safetensors", "config.json", "history.jsonl", "tokens"
+RESUME, HISTORY, TOKENS = "resume.safetensors", "history.jsonl", "tokens"
 CORPUS = "corpus.json"  # among the tokens
-PREVIOUS = ".previous"
 BEFORE = "language-model"
-NEW_RUN = "--overwrite in place of --resume starts a new run"
+MAKE_SPACE = "free some space, then --resume"
+HOLD_STATE = ("", PREVIOUS, ASIDE, INCOMING)  # folders in which a run's state may be after a kill
+CONTINUED = "config"  # in the header of a resume file
+WRITTEN = (NAME, RESUME, CONFIG, "tuning.json")  # files that are written under another name first
 
 
 class RunFolder:
@@ -58,18 +59,24 @@ class RunFolder:
         self.unlabelled = path / UNLABELLED  # what a run in two parts needs, until its second part is first saved
         self.created: list[Path] = []  # folders
         self.was_put_back = False  # whether the run is one that a new run replaced, but was never saved
-        self._unlock: Callable[[], object] = bool
+        self._lock = FolderLock()
+        self._replaced = ReplacedRun(path, NAME, RESUME, (HISTORY, CONFIG, TOKENS))
 
     def check(self, *, resume: bool, overwrite: bool, resumable: bool = True) -> None:
         """Raises as `open` does, but for a folder that cannot be written; changes nothing.
 
         `resumable` says whether the command that fills the folder has --resume, which the hint then names.
         """
+        exists(self.path)  # raises for a path that may not be looked at
         if resume and overwrite:
             raise OptionError("resume and overwrite", "are opposites: use one of them")
-        has_state = self.unlabelled.exists() or any((folder / RESUME).exists() for folder in (self.path, self.previous))
-        used = has_state or self.model.exists() or self._has_config()
-        was_never_saved = self._has_config() and (self.tokens.exists() or not self.model.exists())
+        if not self._lock.is_held() and is_locked(self.path):
+            raise self._taken()
+        has_state = self.unlabelled.exists() or any(
+            (self.path / name / RESUME).exists() for name in ("", PREVIOUS, ASIDE)
+        )
+        used = has_state or self.model.exists() or has_config(self.path)
+        was_never_saved = has_config(self.path) and (self.tokens.exists() or not self.model.exists())
         if resume and not (has_state or was_never_saved):
             if not used:
                 reason, hint = "it holds no run", "leave out --resume"
@@ -84,13 +91,6 @@ class RunFolder:
             what = f"holds {' and '.join(foreign)}, which no run of nlpseq wrote"
             raise RunError(str(self.path), what, "--out FOLDER")
 
-    def _has_config(self) -> bool:
-        try:
-            _check_config(json.loads((self.path / CONFIG).read_text()))
-        except (OSError, ValueError):
-            return False
-        return True
-
     def open(self, *, resume: bool, overwrite: bool) -> None:
         """Open the folder, or create it.
 
@@ -98,109 +98,109 @@ class RunFolder:
         neither is set, if there is nothing to resume, or if the folder cannot be written.
         """
         self.check(resume=resume, overwrite=overwrite)
+        self.was_put_back = False
         self.created = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        with self.writing("choose another folder with --out"):
+            if not self._lock.take(self.path):
+                raise self._taken()
         try:
-            if not resume:
-                self.fresh.mkdir(parents=True, exist_ok=True)
-            if not os.access(self.path, os.W_OK):
-                raise PermissionError(0, "Permission denied")
-        except OSError as error:
-            raise RunError(
-                str(self.path), f"cannot be written: {error.strerror}", "choose another folder with --out"
-            ) from error
-        self._lock()
-        self.was_put_back = self.put_back()
-        for name in (NAME, RESUME, CONFIG):  # what a kill in the middle of writing left
-            for abandoned in self.path.glob(f".{name}.*"):
-                abandoned.unlink(missing_ok=True)
-
-    def _lock(self) -> None:
-        """Keep other runs out of the folder until `release`, or until this process ends.
-
-        Raises RunError if another run is in it. Windows and some network file systems have no such locks.
-        """
-        self.release()
-        if fcntl is None:
-            return
-        descriptor = os.open(self.path, os.O_RDONLY)
-        self._unlock = weakref.finalize(self, os.close, descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            with self.writing("choose another folder with --out"):
+                if not os.access(self.path, os.W_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+                self.put_back()
+                recover(self.path)
+                self._clean()
+                self.check(resume=resume, overwrite=overwrite)  # another run may have ended since
+                if not resume:
+                    self.fresh.mkdir(exist_ok=True)
+        except BaseException:
             self.abandon()
-            raise RunError(str(self.path), "another run is training into it now", "--out FOLDER") from None
-        except OSError:
-            self.release()
+            raise
+
+    def _taken(self) -> RunError:
+        return RunError(str(self.path), "another run is training into it now", "--out FOLDER")
+
+    @contextmanager
+    def writing(self, hint: str) -> Iterator[None]:
+        """Inside, an OSError is raised as a RunError."""
+        try:
+            yield
+        except OSError as error:
+            raise RunError(str(self.path), f"cannot be written: {error.strerror}", hint) from error
+
+    def _clean(self) -> None:
+        """Remove what processes that were killed have left."""
+        for name in WRITTEN:
+            remove_abandoned(self.path / name)
+        with suppress(FileNotFoundError), (self.path / HISTORY).open("rb+") as file:
+            text = file.read()
+            if (kept := text.rfind(b"\n") + 1) < len(text):
+                file.truncate(kept)  # without the first half of a line
+        if self._lock.is_held():
+            for abandoned in self.path.glob(".tokens-*"):
+                shutil.rmtree(abandoned, ignore_errors=True)
 
     def release(self) -> None:
         """Let other runs into the folder."""
-        self._unlock()
+        self._lock.release()
 
     def begin(self, config: Mapping[str, Any]) -> None:
         """Start a new run: write its options, and set an earlier run's files aside until the new one is first saved.
 
-        The earlier model stays where it is until then.
+        The earlier model stays where it is until then. Raises RunError, with nothing changed, if it cannot be written.
         """
-        shutil.rmtree(self.previous, ignore_errors=True)
-        for name in (RESUME, HISTORY, CONFIG, TOKENS):
-            if (self.path / name).exists():
-                self.previous.mkdir(exist_ok=True)
-                (self.path / name).replace(self.previous / name)
-        self.write_config(config)
-        self.take_fresh()
+        with self.writing(MAKE_SPACE):
+            self._replaced.set_aside()
+            try:
+                self.write_config(config)
+                self.take_fresh()
+            except BaseException:
+                self._undo()
+                raise
 
     def put_back(self) -> bool:
         """Put an earlier run back if the new one was never saved; returns whether that was done."""
-        lost = self.previous.is_dir() and not self.resume.exists()
-        if lost:
-            shutil.rmtree(self.tokens, ignore_errors=True)
-            for name in (HISTORY, CONFIG):
-                (self.path / name).unlink(missing_ok=True)
-            for file in self.previous.iterdir():
-                file.replace(self.path / file.name)
-        shutil.rmtree(self.previous, ignore_errors=True)
+        lost = self._replaced.put_back(self._forget_new)
+        self.was_put_back = self.was_put_back or lost
         return lost
+
+    def _forget_new(self) -> None:
+        """Remove the files of a run that was never saved."""
+        self.drop_tokens()
+        for name in (HISTORY, CONFIG):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _undo(self) -> None:
+        """Undo `begin`, as far as the disk lets itself be written; the next `open` does the rest."""
+        with suppress(OSError):
+            if not self.put_back():
+                self._forget_new()
 
     def withdraw(self) -> None:
         """Undo `begin` and `open`: the run could not start."""
-        if not self.put_back():
-            shutil.rmtree(self.tokens, ignore_errors=True)
-            for name in (HISTORY, CONFIG):
-                (self.path / name).unlink(missing_ok=True)
+        self._undo()
         self.abandon()
 
     def take_fresh(self) -> None:
         """Put the tokens that were just written in place of the run's tokens."""
-        shutil.rmtree(self.tokens, ignore_errors=True)
+        self.drop_tokens()
         self.fresh.rename(self.tokens)
-        for abandoned in self.path.glob(".tokens-*"):
-            shutil.rmtree(abandoned, ignore_errors=True)
 
     def abandon(self) -> None:
         """Remove what `open` and a run that could not start have created, and nothing else."""
-        self.release()
         shutil.rmtree(self.fresh, ignore_errors=True)
         for folder in self.created:
             with suppress(OSError):
                 folder.rmdir()
+        self.release()
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the requested and the chosen options."""
-        text = json.dumps({"version": __version__, **config}, indent=2) + "\n"
-        replace_file(self.path / CONFIG, text.encode())
+        write_config(self.path, config)
 
     def read_config(self) -> dict[str, Any]:
         """Read what `write_config` wrote. Raises RunError if it is missing or damaged."""
-        path = self.path / CONFIG
-        try:
-            config = json.loads(path.read_text())
-            _check_config(config)
-        except OSError as error:
-            raise RunError(str(path), f"cannot be read: {error.strerror}", NEW_RUN) from error
-        except ValueError as error:
-            what = "is damaged: it is not a run's JSON"
-            raise RunError(str(path), f"{what}, {error}", NEW_RUN) from error
-        return dict(config)
+        return read_config(self.path, (read_header(self.resume) or {}).get(CONTINUED))
 
     def add_to_history(self, record: Mapping[str, Any]) -> None:
         """Append one line of JSON to the history; a step that is run again has two lines.
@@ -212,15 +212,20 @@ class RunFolder:
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
-            raise RunError(
-                str(path), f"cannot be written: {error.strerror}", "free some space, then --resume"
-            ) from error
+            raise RunError(str(path), f"cannot be written: {error.strerror}", MAKE_SPACE) from error
 
-    def save_resume(self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        """Write the resume file, replacing an older one."""
-        write_tensors(self.resume, {"format": FORMAT, "version": __version__, **header}, arrays)
+    def save_resume(
+        self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray], config: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the resume file, replacing an older one.
+
+        A run that is trained on has a new `config`, which is kept in the file until the next save: a kill before it
+        is written by itself loses neither.
+        """
+        new = {} if config is None else {CONTINUED: config}
+        write_tensors(self.resume, {"format": FORMAT, "version": __version__, **header, **new}, arrays)
         for folder in (self.previous, self.unlabelled):
-            shutil.rmtree(folder, ignore_errors=True)
+            drop(folder)
 
     def load_resume(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Read what `save_resume` wrote. Raises RunError if the file is damaged."""
@@ -244,7 +249,7 @@ class RunFolder:
 
     def drop_tokens(self) -> None:
         """Remove the tokens, which can be made again from the corpus."""
-        shutil.rmtree(self.tokens, ignore_errors=True)
+        drop(self.tokens)
 
 
 class FollowedFolder(RunFolder):
@@ -260,21 +265,7 @@ class FollowedFolder(RunFolder):
     def add_to_history(self, record: Mapping[str, Any]) -> None:
         """As `RunFolder.add_to_history`: the first process writes it."""
 
-    def save_resume(self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    def save_resume(
+        self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray], config: Mapping[str, Any] | None = None
+    ) -> None:
         """As `RunFolder.save_resume`: the first process writes it."""
-
-
-def _check_config(config: Any) -> None:
-    """Raises ValueError unless a configuration has the sections of a run's."""
-    if not isinstance(config, dict) or not all(
-        isinstance(config.get(name), dict) for name in ("asked", "model", "training")
-    ):
-        raise ValueError("without the sections asked, model and training")
-    asked = config["asked"]
-    if not all(isinstance(asked.get(name), dict) for name in ("corpus_options", "model", "training")):
-        raise ValueError("without what was asked")
-    if not isinstance(config.get("task", ""), str):
-        raise ValueError("without a task")
-    for name in ("corpus", "valid"):
-        if not isinstance(asked.get(name), list) or not all(isinstance(item, str) for item in asked[name]):
-            raise ValueError(f"without a list of names under {name}")

@@ -16,13 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from nlpseq.errors import RunError
-from nlpseq.models.model_file import NAME, read_header
+from nlpseq.models.model_file import CHECKSUM, NAME, read_header
+from nlpseq.models.structure import check_json, is_number_in
+from nlpseq.paths import exists, is_file, is_folder
 from nlpseq.tasks import TASKS
-from nlpseq.training.run_folder import CONFIG, HISTORY, PREVIOUS, RESUME, TOKENS
+from nlpseq.training.replaced_run import ASIDE, PREVIOUS
+from nlpseq.training.run_config import CONFIG, config_checksum
+from nlpseq.training.run_folder import HISTORY, RESUME, TOKENS
 
 FILES = (CONFIG, HISTORY, NAME, RESUME)  # a folder with one of them is a run's
 DEPTH = 2  # folders below the one whose runs are listed
 FINISHED, UNFINISHED, DAMAGED = "finished", "unfinished", "damaged"
+NO_OTHER = "nlpseq runs"  # the hint if no other run was meant
 ALIKE = 0.7  # how alike a name is that was probably meant; 1: equal
 
 Object = dict[str, Any]
@@ -53,9 +58,9 @@ def list_runs(folder: Path) -> list[RunFacts]:
 
     Raises RunError if the folder cannot be read.
     """
-    if folder.exists() and not folder.is_dir():
+    if exists(folder) and not is_folder(folder):
         raise RunError(str(folder), "is a file, not a folder", "nlpseq runs")
-    if not folder.exists():
+    if not exists(folder):
         raise RunError(str(folder), "no such folder", _nearest(folder, "nlpseq runs"))
     try:
         next(folder.iterdir(), None)
@@ -107,13 +112,13 @@ def find_run(path: Path, option: str) -> Path:
 
     Raises RunError if no run is there; `option` is the flag that named it.
     """
-    folder = path if path.is_dir() else path.parent
-    if not path.exists():
-        raise RunError(str(path), "no such run", _nearest(path, "nlpseq runs"))
-    if (folder / CONFIG).is_file():
+    folder = path if is_folder(path) else path.parent
+    if not exists(path):
+        raise RunError(str(path), "no such run", _nearest(path, NO_OTHER))
+    if is_file(folder / CONFIG) or _state_folder(folder) != folder:
         return folder
     inside = [run.relative_to(folder) for run in _run_folders(folder, DEPTH) if run != folder] if path == folder else []
-    hint = f"{option} {shlex.quote(str(folder / inside[0]))}" if inside else "nlpseq runs"
+    hint = f"{option} {shlex.quote(str(folder / inside[0]))}" if inside else NO_OTHER
     raise RunError(str(path), f"belongs to no run: there is no {CONFIG}" if path != folder else "holds no run", hint)
 
 
@@ -130,8 +135,10 @@ def read_config(folder: Path) -> Object:
 
 def _state_folder(folder: Path) -> Path:
     """The folder with the files of a run but for its model: those of an earlier run until a new one is first saved."""
-    previous = folder / PREVIOUS
-    return previous if previous.is_dir() and not (folder / RESUME).exists() else folder
+    for moved in (folder / ASIDE, folder / PREVIOUS):
+        if (moved / CONFIG).is_file() and not (folder / RESUME).exists():
+            return moved
+    return folder
 
 
 def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
@@ -166,6 +173,13 @@ def _read_if_there(folder: Path, name: str, faults: list[str]) -> Object:
     if not isinstance(value, dict):
         faults.append(f"{name} is damaged: it is not an object")
         return {}
+    try:
+        if value.get(CHECKSUM, config_checksum(value)) != config_checksum(value):
+            faults.append(f"{name} is damaged: its contents do not match its checksum")
+    except RecursionError:
+        faults.append(f"{name} is damaged: it is nested too deeply")
+        return {}
+    value.pop(CHECKSUM, None)
     return value
 
 
@@ -190,12 +204,13 @@ def _history(path: Path) -> tuple[list[float], Object]:
             for line in file:
                 try:
                     row = json.loads(line)
+                    check_json(row)
                 except (ValueError, RecursionError):
                     continue
                 if isinstance(row, dict):
                     last = row
                     loss = row.get("valid_loss")
-                    losses += [float(loss)] if isinstance(loss, int | float) and loss == loss else []
+                    losses += [float(loss)] if is_number_in(loss, -1e300, 1e300) else []
     except OSError:
         pass
     return losses, last

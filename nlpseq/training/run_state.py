@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple, Protocol
@@ -15,9 +15,15 @@ from torch import Tensor
 from nlpseq.arrays import to_numpy
 from nlpseq.errors import RunError
 from nlpseq.kernels.masks import restore_generator
+from nlpseq.models.storage import is_finite
+from nlpseq.models.structure import is_number_in, shortened
 from nlpseq.training.optimisers import Updates
 
 SavedState = tuple[dict[str, Any], dict[str, np.ndarray]]  # the header of a resume file and its arrays
+
+
+LATER = ("begun", "best_step", "averaged_from")  # counters that the first versions did not have
+RANDOM_STATES = ((5056,), (16,))  # the shape of torch's random state on a processor, and on a GPU
 
 
 class SavedTask(Protocol):
@@ -60,6 +66,26 @@ class Counters:
             setattr(self, field.name, header.get(field.name, field.default))
         self.best = math.inf if self.best is None else self.best
         self.best_loss = math.inf if self.best_loss is None else self.best_loss
+
+
+def checked_counters(header: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A header. Raises ValueError if one of its counters is none that a run can have."""
+    for field in fields(Counters):
+        if field.name not in header and field.name not in LATER:
+            raise ValueError(f"its header has no {field.name}")
+        value = header.get(field.name, field.default)
+        if field.name in ("best", "best_loss"):
+            sound = value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value == value)
+        elif field.name in ("seconds", "rate_scale"):
+            sound = is_number_in(value, 0, 1e12)
+        else:
+            sound = (type(value) is int and 0 <= value < 1 << 62) or (value is None and field.default is None)
+        if not sound:
+            raise ValueError(f"{field.name} is {shortened(repr(value))}")
+    total = header.get("total")
+    if total is not None and header.get("step", 0) > total:
+        raise ValueError(f"its step {header['step']} is beyond its last, {total}")
+    return header
 
 
 class Kept(NamedTuple):
@@ -106,23 +132,50 @@ class RunState:
         def under(prefix: str) -> dict[str, np.ndarray]:
             return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
+        try:
+            self._restore(header, under, arrays.get("random"), kept)
+        except (ValueError, KeyError, IndexError) as error:
+            what = f"is damaged: {error.args[0] if error.args else error}"
+            raise RunError("resume.safetensors", what, "--overwrite") from error
+
+    def _restore(
+        self,
+        header: Mapping[str, Any],
+        under: Callable[[str], dict[str, np.ndarray]],
+        random: np.ndarray | None,
+        kept: Kept,
+    ) -> None:
+        """As `restore`. Raises ValueError or KeyError if something else was saved than `capture` saves."""
+        counters = checked_counters(header)
         parameters = under("parameter/")
         shapes = {name: tuple(value.shape) for name, value in self.task.parameters.items()}
         if shapes != {name: value.shape for name, value in parameters.items()}:
             raise RunError(
                 "resume.safetensors", "is the state of another model than the one in config.json", "--overwrite"
             )
-        self._assign({k: torch.from_numpy(v) for k, v in parameters.items()})
         averages = under("average/") or parameters
+        for kind, values in (("parameter", parameters), ("average", averages)):
+            for name, shape in shapes.items():
+                value = values.get(name)
+                if value is None or value.shape != shape or value.dtype != np.float32 or not is_finite(value):
+                    raise ValueError(f"the {kind} {name} is none that a run saves")
+        self._assign({k: torch.from_numpy(v) for k, v in parameters.items()})
         for name in self.averages:
             self.averages[name].copy_(torch.from_numpy(averages[name]))
         if kept.optimiser:
             self.updates.restore(under("optimiser/"))
         if kept.data:
+            if not all(map(is_finite, under("task/").values())):
+                raise ValueError("its carried state is not finite")
             self.task.restore(under("task/"))
         if kept.noise:
-            restore_generator(self.task.generator, arrays["random"])
-        self.counters.restore(header)
+            if random is None or random.dtype != np.uint8 or random.shape not in RANDOM_STATES:
+                raise ValueError("the state of its random numbers is missing")
+            try:
+                restore_generator(self.task.generator, random)
+            except RuntimeError as error:  # torch compares it
+                raise ValueError("the state of its random numbers is none") from error
+        self.counters.restore(counters)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -31,6 +31,7 @@ def _run(path: Path) -> RunFolder:
 
 def test_a_run_that_is_there_is_not_overwritten_unasked(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run")
+    folder.release()
     with pytest.raises(RunError, match="holds a run already") as refused:
         RunFolder(tmp_path / "run").open(resume=False, overwrite=False)
     assert "--resume" in refused.value.hint

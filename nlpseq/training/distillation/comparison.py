@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 from nlpseq.decoding.beam import BeamOptions
 from nlpseq.decoding.classification import TextClassifier
 from nlpseq.errors import CorpusError
+from nlpseq.evaluation.bleu import BleuOptions
 from nlpseq.evaluation.classifier_report import classifier_report
 from nlpseq.evaluation.evaluation_pairs import recorded_pairs
 from nlpseq.evaluation.scores import Note, Score
 from nlpseq.evaluation.text_scores import read_text, recorded_text, tokenised_scores
 from nlpseq.evaluation.training_text import facts_of
-from nlpseq.evaluation.translation_scores import BleuOptions, translator_scores
+from nlpseq.evaluation.translation_scores import translator_scores
 from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.language_model import LanguageModelOptions
 from nlpseq.models.model_file import Model, load_model, read_options

@@ -11,18 +11,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nlpseq.errors import CorpusError, OptionError
+from nlpseq.errors import CorpusError, OptionError, RunError
 from nlpseq.evaluation.training_text import facts_of, unreadable
 from nlpseq.models.classifier import MOST_EVIDENCE_LABELS
 from nlpseq.models.model_file import Model, load_model, task_of
 from nlpseq.models.model_path import BUNDLED, argument, is_run
 from nlpseq.models.text_ngrams import PARTS, WORDS
+from nlpseq.paths import exists, is_file
 from nlpseq.tasks import CLASSIFIER, TASKS, Task
 from nlpseq.text.compression import STANDARD_INPUT
 from nlpseq.text.formats import need_source
 from nlpseq.training.distillation.teachers import Teachers
 from nlpseq.training.requests import Request, make_request
-from nlpseq.training.run_list import find_run, read_config
+from nlpseq.training.run_list import NO_OTHER, find_run, read_config
 
 SMALLER = 2  # times fewer units in each layer
 KEPT = ("cell", "activation", "reset_before", "layers", "encoder_layers", "attention")  # options of the teacher
@@ -50,9 +51,9 @@ def sort_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _is_model(name: str) -> bool:
     path = Path(name)
-    if name in BUNDLED and not path.exists():
+    if name in BUNDLED and not exists(path):
         return False
-    return is_run(path) or path.suffix == ".safetensors" or (path.is_file() and task_of(path) is not None)
+    return is_run(path) or path.suffix == ".safetensors" or (is_file(path) and task_of(path) is not None)
 
 
 def lesson(models: Sequence[str], corpora: Sequence[str], values: Mapping[str, Any]) -> Lesson:
@@ -66,7 +67,7 @@ def lesson(models: Sequence[str], corpora: Sequence[str], values: Mapping[str, A
         return _continued(models, corpora, values)
     if not models:
         raise OptionError("MODEL", "must be a run folder or a model file to learn from", "nlpseq runs")
-    if not (_is_model(models[0]) or models[0] in BUNDLED) and Path(models[0]).is_file():
+    if not (_is_model(models[0]) or models[0] in BUNDLED) and is_file(models[0]):
         what = f"comes first and must be a run folder or a model file, was {models[0]!r}"
         raise OptionError("MODEL", what, f"nlpseq distil checkpoints/lm {models[0]}")
     first = load_model(Path(models[0]), None, "nlpseq distil")
@@ -101,7 +102,7 @@ def _continued(models: Sequence[str], corpora: Sequence[str], values: Mapping[st
     folder = Path(values["out"]) if "out" in values else None
     if folder is None:
         folder = Path(f"{TASKS[load_model(Path(models[0]), None, 'nlpseq distil').task].folder}-small")
-    config = read_config(find_run(folder, "--out"))
+    config = read_config(_run_to_continue(folder))
     task, teachers = TASKS[config["task"]], config["asked"].get("teacher", [])
     if not teachers:
         hint = f"nlpseq train {task.command} --resume --out {folder}"
@@ -111,6 +112,16 @@ def _continued(models: Sequence[str], corpora: Sequence[str], values: Mapping[st
         raise OptionError("MODEL", what, f"leave out {shlex.quote(other[0])}")
     request = make_request(task, corpora, {**values, "out": folder})
     return Lesson(task, tuple(teachers), request, [])
+
+
+def _run_to_continue(folder: Path) -> Path:
+    """The folder of a run. Raises RunError if none is there, perhaps because it was killed before it began."""
+    try:
+        return find_run(folder, "--out")
+    except RunError as error:
+        if error.hint != NO_OTHER:
+            raise
+        raise RunError(str(folder), "cannot be resumed: it holds no run", "leave out --resume") from None
 
 
 def _sizes(teacher: Model, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nlpseq.errors import Interrupted, NlpseqError
 from nlpseq.tasks import TASKS
+from nlpseq.text.display import printable
 from nlpseq.training.distribution.launch import follow, read_hello, remove_store, take_device
 from nlpseq.training.distribution.processes import ProcessLost
 
@@ -41,7 +42,7 @@ def main() -> int:
     except Interrupted as stop:
         return 128 + stop.signal_number
     except NlpseqError as error:
-        print(f"error: process {hello.index + 1} of {hello.count}: {error}", file=sys.stderr)
+        print(f"error: process {hello.index + 1} of {hello.count}: {printable(str(error))}", file=sys.stderr)
         return 1
     return 0
 

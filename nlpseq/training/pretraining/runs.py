@@ -18,7 +18,7 @@ from nlpseq import tasks
 from nlpseq.errors import RunError
 from nlpseq.models.model_path import UNLABELLED
 from nlpseq.models.options import RecurrentOptions
-from nlpseq.text.progress import Watch
+from nlpseq.text.progress import Watch, unwatched
 from nlpseq.text.signature import short_names
 from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.continuing import WHEREABOUTS
@@ -31,7 +31,8 @@ from nlpseq.training.pretraining.plan import Plan, set_options
 from nlpseq.training.pretraining.texts import TRAIN, VALID, Prepared, prepare_texts
 from nlpseq.training.repeating import resuming
 from nlpseq.training.requests import ClassifierRequest, Request
-from nlpseq.training.run_folder import BEFORE, CONFIG, RunFolder
+from nlpseq.training.run_config import CONFIG
+from nlpseq.training.run_folder import BEFORE, RunFolder
 from nlpseq.training.tasks.classification import ClassificationRun
 from nlpseq.training.tasks.language_model import LanguageModelRun
 
@@ -67,10 +68,18 @@ class PretrainingRun(LanguageModelRun):
 class PretrainedRun(ClassificationRun):
     """The second part: the run of the classifier."""
 
-    def __init__(self, facts: dict[str, Any], *arguments: Any) -> None:
-        """`facts` are the options that repeat the first part; `arguments` are those of a run."""
+    def __init__(
+        self,
+        facts: dict[str, Any],
+        request: Request,
+        started: float | None = None,
+        watch: Watch = unwatched,
+        processes: Processes = ALONE,
+        folder: RunFolder | None = None,
+    ) -> None:
+        """`facts` are the options that repeat the first part; the rest is as for `TaskRun`."""
         self.facts = facts
-        super().__init__(*arguments)
+        super().__init__(request, started, watch, processes, folder)
 
     def prepare(self, model: RecurrentOptions, tokeniser: Tokeniser | None) -> dict[str, Any]:
         """As `ClassificationRun.prepare`, with what repeats the first part."""
@@ -113,7 +122,6 @@ class Pretraining:
                 first = replace(first, resume=True, overwrite=False, given=first.given.intersection(WHEREABOUTS))
             if not (first.resume and self.before.read_config().get("finished")):
                 yield Part(f"1 of 2: language model of {_texts(plan.texts)}", lambda: self._begin(first, plan))
-            self.folder.release()
             yield Part(f"2 of 2: classifier of {_texts(plan.labelled)}", lambda: self._end(plan))
         finally:
             self.folder.release()
@@ -189,7 +197,8 @@ class Pretraining:
         tokens = {name: plan.options[name] for name in TOKENS if name in plan.options}
         facts = {"unlabelled": plan.options["unlabelled"], "unlabelled_steps": steps, **tokens}
         now = time.monotonic()
-        run = PretrainedRun(facts, request, now - self._passed(plan, request, now), self.watch, self.processes)
+        started = now - self._passed(plan, request, now)
+        run = PretrainedRun(facts, request, started, self.watch, self.processes, self.folder)
         run.started = now if self.request.resume else self.started
         return run
 

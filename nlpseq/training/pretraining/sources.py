@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
+from nlpseq.paths import is_file
 from nlpseq.text.beginnings import whole_name
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.compression import STANDARD_INPUT, format_suffix
@@ -54,7 +54,7 @@ def is_text_table(name: str) -> bool:
     whole = whole_name(name)
     if whole == STANDARD_INPUT or whole.startswith(HUB):
         return False
-    if not Path(whole).is_file():
+    if not is_file(whole):
         return whole in BUNDLED and BUNDLED[whole].kind != "text"
     if format_suffix(whole) in FORMATS:
         return True

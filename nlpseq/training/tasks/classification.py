@@ -32,6 +32,7 @@ from nlpseq.text.tokenisers import NUM_BYTES, Tokeniser
 from nlpseq.training.data.evidence import CrossFitted
 from nlpseq.training.data.label_notes import text_notes
 from nlpseq.training.data.labels import LabelledCorpus, open_labelled, tokenise_labelled
+from nlpseq.training.data.seal import checked_place
 from nlpseq.training.data.shuffled import Shuffled
 from nlpseq.training.defaults import complete_classifier
 from nlpseq.training.distillation.labels import LabelTeachers
@@ -216,7 +217,8 @@ class ClassificationTask(ModelTask):
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Restore the state that `arrays` returned."""
-        self.batches.passes, self.batches.position, self.tokens = (int(value) for value in arrays["place"])
+        *_, self.tokens = checked_place(arrays["place"], 3)
+        self.batches.go_to(arrays["place"][:2])
 
 
 def _depth(name: str, layers: int) -> int:

@@ -200,7 +200,7 @@ class LanguageModelTask(ModelTask):
 
     def restore(self, saved: Mapping[str, np.ndarray]) -> None:
         """Restore the state that `arrays` returned."""
-        self.batches.passes, self.batches.position = (int(value) for value in saved["place"])
+        self.batches.go_to(saved["place"])
         states = {k.removeprefix("state/"): v for k, v in saved.items() if k.startswith("state/")}
         named = {k: self.feed.place(self._columns(v, language_model.streams_axis(k))) for k, v in states.items()}
         self._carry(language_model.restore_state(named, self.state))

@@ -28,8 +28,10 @@ from nlpseq.text.formats import need_source
 from nlpseq.text.lines import has_unread
 from nlpseq.text.progress import Watch, unwatched
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser
-from nlpseq.training.continuing import Continuation, continued, file_marks, refuse_run_as_corpus
+from nlpseq.training.continuing import Continuation, check_config, continued, file_marks, refuse_run_as_corpus
+from nlpseq.training.data.seal import is_whole, seal
 from nlpseq.training.device_faults import explained
+from nlpseq.training.disk_faults import saying_how_to_go_on
 from nlpseq.training.distillation.teachers import Teachers
 from nlpseq.training.distribution.processes import ALONE, Processes
 from nlpseq.training.loop import Run
@@ -37,7 +39,7 @@ from nlpseq.training.progress import Progress
 from nlpseq.training.repeating import as_asked, command, resuming
 from nlpseq.training.requests import Request
 from nlpseq.training.run_folder import FollowedFolder, RunFolder
-from nlpseq.training.run_state import Kept
+from nlpseq.training.run_state import EVERYTHING, Kept
 from nlpseq.training.tasks.report import chosen_values, run_result
 from nlpseq.training.tasks.starting import (
     choose_kernel,
@@ -64,17 +66,20 @@ class TaskRun(ABC):
         started: float | None = None,
         watch: Watch = unwatched,
         processes: Processes = ALONE,
+        folder: RunFolder | None = None,
     ) -> None:
         """`started` is the time at which the budget began; `watch` is told how far the reading of the corpus is.
 
-        `processes` are those that train the model; they create the run alike.
+        `processes` are those that train the model; they create the run alike. A `folder` that is locked already stays
+        so until the run has ended.
         """
         self.processes = processes
         self.started = time.monotonic() if started is None else started
         self.request = request
         self.watch = watch
         self.notes: list[str] = []
-        self.folder = RunFolder(request.out) if processes.is_first else FollowedFolder(request.out)
+        own = RunFolder if processes.is_first else FollowedFolder
+        self.folder = own(request.out) if folder is None else folder
         self.config: dict[str, Any] = {}
         try:
             if not processes.is_first:
@@ -119,6 +124,7 @@ class TaskRun(ABC):
     def _prepared(self, model: RecurrentOptions, tokeniser: Tokeniser | None) -> dict[str, Any]:
         """Read the corpus and choose the options that were left open; returns the configuration."""
         chosen = self.prepare(model, tokeniser)
+        seal(self.folder.fresh)
         self.training = replace(self.training, precision=precision_of(self.choice))
         self.notes[:0] = self.corpus.facts.get("notes", [])
         machine: dict[str, Any] = {"kernel": self.choice.reason, "device": self.choice.device.type}
@@ -130,8 +136,7 @@ class TaskRun(ABC):
             "model": asdict(self.model),
             "training": asdict(self.training),
             "tokeniser": {"kind": self.corpus.tokeniser.kind, "size": self.corpus.tokeniser.size},
-            "data": {name: self.corpus.facts.get(name) for name in ("sha256", "valid_sha256", "labels")}
-            | {name: value for name, value in self.corpus.facts.items() if name == "synthetic_sha256"},
+            "data": self._data(),
             "files": file_marks(self.request.all_files()),
             **({"teachers": self.teachers.facts} if self.teachers.models else {}),
             **chosen,
@@ -182,7 +187,7 @@ class TaskRun(ABC):
         self.processes.confirm(error)
         self.processes.copy_from_first(self.task.parameters)
         if self.request.resume:
-            self._save_continued()
+            self._save_continued(resumed)
 
     def _continue(self) -> None:
         """Continue the folder's run, to the same bits unless a new budget, new values or a new corpus are asked for."""
@@ -192,36 +197,43 @@ class TaskRun(ABC):
         if self.folder.was_put_back:
             self.notes.append("a new run was stopped before it was first saved: this is the run from before")
         self._refuse_other_task(earlier)
+        check_config(earlier, self.request)
         self.config = dict(earlier)
         asked = continued(earlier, self.request)
         if earlier.get("finished") and not asked.budget:
+            self.folder.drop_tokens()
             raise RunError(str(self.folder.path), "its run is finished", self._further(earlier))
         self.request, self.model, self.training = asked.request, asked.request.model, asked.request.training
         precision = earlier["asked"]["training"].get("precision", "auto")
         wanted = asked.changes["precision"][1] if "precision" in asked.changes else precision
         self.choice = choose_kernel(replace(self.training, precision=wanted), self.model)
         try:
-            self._open_and_resume(earlier, asked)
+            resumed = self._open_and_resume(earlier, asked)
         except BaseException:
             if earlier.get("finished") or asked.names_data:
                 self.folder.drop_tokens()  # they may be those of another text than the run's
             raise
         self._note_continuation(earlier, asked)
         self.config["asked"]["training"]["precision"] = wanted
+        self._save_continued(resumed)
         self.folder.write_config(self.config)
-        self._save_continued()
 
-    def _save_continued(self) -> None:
-        """Save a run that is trained on, so that its new options and its state go together."""
-        if self.run.counters.begun == self.run.step:
-            self.run.save()
+    def _save_continued(self, resumed: Mapping[str, Any] | None) -> None:
+        """Save a run that does not go on from its saved state alone, so that its new options and its state go together.
 
-    def _open_and_resume(self, earlier: Mapping[str, Any], asked: Continuation) -> None:
+        `resumed` says what it has resumed; None if it starts from the beginning.
+        """
+        anew = resumed is None or resumed["kept"] != EVERYTHING or not resumed["same_validation"]
+        if anew or self.run.counters.begun == self.run.step:
+            self.run.save(self.config)
+
+    def _open_and_resume(self, earlier: Mapping[str, Any], asked: Continuation) -> Mapping[str, Any] | None:
+        """Open the data and the state of the folder's run; returns what is resumed of the state."""
         same_data = self._open_data(earlier, asked)
         self.training = replace(self.training, precision=precision_of(self.choice))
         if not self.folder.resume.exists():
             self._start_again()
-            return
+            return None
         self._make_run(None)
         shapes = ("batch_size", "sequence_length", "batch_tokens", "random_seed", "longest", "synthetic_share")
         kept = Kept(
@@ -232,6 +244,7 @@ class TaskRun(ABC):
         resumed: dict[str, Any] = {"further": asked.budget, "same_validation": same_data, "kept": kept}
         self.run.resume(**resumed)
         self._lead(resumed)
+        return resumed
 
     def _start_again(self) -> None:
         """Start a run from its beginning that was killed before it was first saved."""
@@ -269,19 +282,32 @@ class TaskRun(ABC):
 
     def _reopen(self, earlier: Mapping[str, Any]) -> bool:
         """Open the run's tokens; returns whether they are there and whole."""
-        if not (self.folder.tokens / "corpus.json").exists():
+        if not (self.folder.tokens / "corpus.json").exists() or not is_whole(self.folder.tokens):
             return False
         self.config = dict(earlier)
         try:
             self.reopen(earlier)
         except (CorpusError, RunError):
             return False
-        return True
+        return self._data() == {**self._data(), **earlier.get("data", {})}
+
+    def _data(self) -> dict[str, Any]:
+        """What tells the corpus from another."""
+        facts = self.corpus.facts
+        known = {name: facts.get(name) for name in ("sha256", "valid_sha256", "labels")}
+        return known | {name: value for name, value in facts.items() if name == "synthetic_sha256"}
 
     def _read_again(self, earlier: Mapping[str, Any], names: tuple[str, ...]) -> bool:
         """Read the corpus with the run's tokeniser, in place of the run's tokens."""
         stored = self.folder.tokens / "tokeniser.json"
-        tokeniser = load_tokeniser(stored.read_bytes()) if stored.exists() else load_model(self.folder.model).tokeniser
+        if stored.exists():
+            tokeniser: Tokeniser | None = load_tokeniser(stored.read_bytes())
+        elif self.folder.model.exists():
+            tokeniser = load_model(self.folder.model).tokeniser
+        else:  # it was killed when it began
+            earlier_model = None if self.request.init_from is None else self.open_earlier(self.request.init_from)
+            own = None if earlier_model is None else earlier_model.tokeniser
+            tokeniser = own or self.teachers.tokeniser(self.request.corpus_options, own)
         self.folder.fresh.mkdir(exist_ok=True)
         self.labels = earlier.get("data", {}).get("labels")
         asked = self.request.as_json()
@@ -417,11 +443,19 @@ class TaskRun(ABC):
     def progress(self) -> Iterator[Progress]:
         """Train to the end of the budget."""
         keep_freed_memory()
-        with rounded_products(self.choice):
+        with rounded_products(self.choice), saying_how_to_go_on(self._after_fault):
             yield from self.run.progress()
+
+    def _after_fault(self) -> str:
+        """The command for a run that could no longer be written."""
+        return self.run.anew if self.folder.was_put_back else self.again
 
     def finish(self) -> dict[str, Any]:
         """Score the best model on the whole validation part, write it, and return what `train --json` prints."""
+        with saying_how_to_go_on(self._after_fault):
+            return self._finish()
+
+    def _finish(self) -> dict[str, Any]:
         if not self.folder.model.exists():
             self.task.save(self.folder.model, self.run.step, self.run.counters.best_loss)
         _, weights = read_tensors(self.folder.model)  # as they are stored

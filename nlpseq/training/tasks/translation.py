@@ -15,8 +15,9 @@ from nlpseq.arrays import active_steps
 from nlpseq.cells import Unroll
 from nlpseq.decoding.translation import greedy_translations
 from nlpseq.errors import OptionError
+from nlpseq.evaluation.bleu import BleuOptions, suited_tokens
 from nlpseq.evaluation.scores import Score, token_scores
-from nlpseq.evaluation.translation_scores import BleuOptions, bleu_score, suited_tokens
+from nlpseq.evaluation.translation_scores import bleu_score
 from nlpseq.kernels.choice import Choice
 from nlpseq.kernels.loss import linear_cross_entropy
 from nlpseq.models import translator
@@ -188,7 +189,7 @@ class TranslationTask(ModelTask):
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Restore the state that `arrays` returned."""
-        self.batches.passes, self.batches.position = (int(value) for value in arrays["place"])
+        self.batches.go_to(arrays["place"])
 
 
 class TranslationRun(TaskRun):
@@ -253,7 +254,6 @@ class TranslationRun(TaskRun):
         if weights is None:
             seed, size = self.training.random_seed, self.corpus.tokeniser.size
             weights = initial_weights(self.model, size, seed, self.corpus.frequencies)
-        quick = min(QUICK_PAIRS, len(self.corpus.valid))
         return TranslationTask(
             self.model,
             self.training,
@@ -261,7 +261,7 @@ class TranslationRun(TaskRun):
             self.choice,
             weights,
             self.processes,
-            quick_pairs=quick,
+            quick_pairs=min(QUICK_PAIRS, len(self.corpus.valid)),
         )
 
     def _refuse_useless_options(self) -> None:

@@ -1,7 +1,8 @@
 """A search from the request to the run folder.
 
 Trials are trained in hidden folders inside the run folder, which are removed at the end; the best one's files are then
-moved to where an ordinary run has them. An earlier run that is to be replaced stays until then.
+moved to where an ordinary run has them. An earlier run that is to be replaced stays until then, also if the search is
+killed: see nlpseq/training/delivery.py.
 
     model.safetensors, resume.safetensors, history.jsonl, config.json    of the best trial
     tuning.json                                                          what was tried, and the last evaluation
@@ -12,24 +13,23 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from nlpseq.errors import CorpusError, Interrupted
+from nlpseq.errors import CorpusError, Interrupted, RunError
 from nlpseq.evaluation.scores import Score
 from nlpseq.files import replace_file
-from nlpseq.models.model_file import NAME
 from nlpseq.tasks import Task
 from nlpseq.text.progress import Watch, unwatched
 from nlpseq.training.continuing import DATA, refuse_run_as_corpus
+from nlpseq.training.delivery import PARTS, deliver, recover, set_parts_aside
 from nlpseq.training.repeating import command
 from nlpseq.training.requests import Request
-from nlpseq.training.run_folder import CONFIG, HISTORY, RESUME, RunFolder
+from nlpseq.training.run_folder import RunFolder
 from nlpseq.training.signals import stopping_on_signals
 from nlpseq.training.tuning.clock import Clock
 from nlpseq.training.tuning.listener import Listener
@@ -40,7 +40,8 @@ from nlpseq.training.tuning.spaces import SPACES
 from nlpseq.training.tuning.trainer import Outcome, Trainer
 from nlpseq.training.tuning.trial import Trial
 
-REPORT, PARTS = "tuning.json", "tuning"  # in the run folder
+REPORT = "tuning.json"  # in the run folder
+MAKE_SPACE = "free some space there, or choose another folder with --out"
 DEFAULTS, EQUAL, KEPT = "defaults", "best of equal time", "kept"  # the models that the last evaluation compares
 
 Evaluate = Callable[[Path, Parts], list[Score]]  # a model on the test part
@@ -79,20 +80,18 @@ class TuningRun:
         Raises Interrupted after a signal that came before any trial was complete, and what the first trial raises.
         """
         self.folder.open(resume=False, overwrite=self.request.overwrite)
-        parts_folder, earlier = self.folder.path / PARTS, self.folder.fresh / "earlier"
-        if parts_folder.exists():
-            parts_folder.rename(earlier)
-        kept = False
         try:
-            parts = make_parts(self.task, self.request, self.test, parts_folder, self.watch)
-            report = self._search(parts)
-            kept = True
-            return report
+            with self.folder.writing(MAKE_SPACE):
+                set_parts_aside(self.folder.path)
+            parts = make_parts(self.task, self.request, self.test, self.folder.path / PARTS, self.watch)
+            return self._search(parts)
+        except RunError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            raise RunError(str(self.folder.path), error.what, MAKE_SPACE) from error
         finally:
-            if not kept:
-                shutil.rmtree(parts_folder, ignore_errors=True)
-                if earlier.exists():
-                    earlier.rename(parts_folder)
+            with suppress(OSError):  # else the next command that opens the folder does it
+                recover(self.folder.path)
             self.folder.abandon()
 
     def _search(self, parts: Parts) -> dict[str, Any]:
@@ -135,17 +134,14 @@ class TuningRun:
     def _keep(self, search: Search, best: Trial, parts: Parts, fault: BaseException | None) -> dict[str, Any]:
         """Move the best trial's files into the run folder, and write the report beside them."""
         trial_folder, folder = search.outcomes[best.number].folder, self.folder.path
-        config = json.loads((trial_folder / CONFIG).read_text())
+        config = RunFolder(trial_folder).read_config()
         config["result"]["model"] = str(self.folder.model)
-        self.folder.drop_tokens()
-        for name in (RESUME, HISTORY):
-            (folder / name).unlink(missing_ok=True)
-        for name in (NAME, RESUME, HISTORY):
-            if (trial_folder / name).exists():
-                (trial_folder / name).replace(folder / name)
-        self.folder.write_config(config)
         report = self._report(search, best, parts, config, fault)
-        replace_file(folder / REPORT, (json.dumps(report, indent=2) + "\n").encode())
+        RunFolder(trial_folder).write_config(config)
+        replace_file(trial_folder / REPORT, (json.dumps(report, indent=2) + "\n").encode())
+        self.folder.drop_tokens()
+        with self.folder.writing(MAKE_SPACE):
+            deliver(trial_folder, folder)
         return report
 
     def _report(
