@@ -7,6 +7,7 @@
       RunError          a run folder or a training run that cannot go on
       BackendError      a kernel, device or precision that cannot run here
       TaskError         a method that only models of another task have
+      PathError         a path that may not be looked at: a CorpusError, a ModelFileError and a RunError at once
       OptionError       an option's value, or a combination of options, that makes no sense
       ConfigError       a run file or a variable that cannot be read, or that sets an option to what it cannot be
 
@@ -63,6 +64,13 @@ class BackendError(NlpseqError):
 
 class TaskError(NlpseqError, AttributeError):
     """A method that this model does not have and a model of another task has."""
+
+
+class PathError(CorpusError, TokeniserError, ModelFileError, RunError):
+    """A path that may not be looked at, because a folder is closed to the user or the path is too long.
+
+    It is an error of every kind that has to do with files, because what lies there is not known.
+    """
 
 
 class OptionError(NlpseqError):

@@ -20,6 +20,8 @@ from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
 from nlpseq.errors import RunError
+from nlpseq.files import open_temporary, put_in_place, temporary_path
+from nlpseq.paths import need_target
 
 
 class ArrayWriter:
@@ -35,9 +37,9 @@ class ArrayWriter:
         self.width = width
         self.flag = flag
         self.count = 0
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        need_target(path, flag)
         try:
-            self._file = self._temporary.open("wb")
+            self._file = open_temporary(path)
             self._write_header()
         except OSError as error:
             raise self._failed(error) from error
@@ -70,16 +72,13 @@ class ArrayWriter:
                 if kind is None:
                     self._file.seek(0)
                     self._write_header()
-                    self._file.flush()
-                    os.fsync(self._file.fileno())
-            if kind is None:
-                self._temporary.replace(self.path)
+                    put_in_place(self._file, self.path)
         except OSError as failure:
             if kind is None:
                 raise self._failed(failure) from failure
         finally:
             with suppress(OSError):
-                self._temporary.unlink()
+                temporary_path(self.path).unlink()
 
 
 class StoredArray:

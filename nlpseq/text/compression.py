@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from nlpseq.errors import CorpusError
+from nlpseq.paths import is_folder, status
 from nlpseq.text.beginnings import whole_name
 
 PIECE_BYTES = 1 << 20
@@ -110,12 +111,12 @@ def read_blocks(path: str | Path) -> Iterator[bytes]:
     damaged.
     """
     name = str(path)
-    if os.path.isdir(path):
+    if is_folder(path):
         raise CorpusError(name, "this is a folder, not a file", f"name its files: {name.rstrip('/')}/*")
-    if not os.path.exists(path):
+    found = status(path)
+    if found is None:
         raise CorpusError(name, "there is no such file")
-    kind = os.stat(path).st_mode
-    if stat.S_ISCHR(kind) or stat.S_ISBLK(kind):
+    if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):
         raise CorpusError(name, "this is a device, not a file")
     return _read_blocks(Path(path))
 

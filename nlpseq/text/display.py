@@ -1,9 +1,12 @@
 """Texts in messages and tables: which of their characters are shown as they are, and how wide they are.
 
-Control characters and those that turn the direction of writing are escaped, because they would change what stands
-around them. The characters that join the pieces of an emoji, or the letters of a word, are shown. Widths are those of
-a terminal with a fixed width: 2 for wide characters, 0 for marks on the character before. Not every terminal joins the
-pieces of an emoji, and some show such a table out of line.
+Data may hold sequences that steer a terminal: set its title, move its cursor, paste commands. What is written to a
+terminal goes through `harmless`; a pipe or a file gets the same bytes as ever.
+
+In messages, control characters and those that turn the direction of writing are escaped, because they would change what
+stands around them. The characters that join the pieces of an emoji, or the letters of a word, are shown. Widths are
+those of a terminal with a fixed width: 2 for wide characters, 0 for marks on the character before. Not every terminal
+joins the pieces of an emoji, and some show such a table out of line.
 """
 
 from __future__ import annotations
@@ -16,12 +19,21 @@ FIRST_TAG, LAST_TAG = "\U000e0020", "\U000e007f"  # the letters in the emoji of 
 WIDE = "WF"
 UNSEEN = ("Mn", "Me", "Cf", "Cc")  # categories of characters without a width
 
+_STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\\\|\\u200[cd]|\\U000e00[2-7][0-9a-f]")
 
 
 def is_shown(character: str) -> bool:
     """Whether a character is shown as it is in a message."""
     return character.isprintable() or character in JOINERS or FIRST_TAG <= character <= LAST_TAG
+
+
+def harmless(text: str) -> str:
+    """The text with what steers a terminal escaped, as JSON does: control characters, and those that turn the writing.
+
+    Line ends and tabs stay. An undecodable byte, which a terminal could take for a control character, becomes U+FFFD.
+    """
+    return _STEERING.sub(_spelled, text)
 
 
 def printable(text: str) -> str:
@@ -60,6 +72,11 @@ def shortened(text: str, width: int, ending: str = "..") -> str:
     while display_width(kept) > most:
         kept = kept[:-1]
     return kept + ending
+
+
+def _spelled(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"\\u{code:04x}"
 
 
 def _escaped(character: str) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nlpseq.errors import CorpusError
+from nlpseq.paths import exists, is_file, is_folder
 from nlpseq.text.addresses import ADDRESS, download, is_address
 from nlpseq.text.beginnings import beginning, first_lines, whole_name
 from nlpseq.text.bundled import BUNDLED
@@ -73,7 +74,7 @@ def open_corpus(name: str, meter: Meter | None = None) -> Iterator[str]:
         return first_lines(open_corpus(whole, meter), limit)
     if name == STANDARD_INPUT:
         return _named_in_words(decode_utf8(name, input_blocks()))
-    if os.path.isfile(name):
+    if is_file(name):
         if format_suffix(name) in COLUMNS:
             raise _has_columns(name)
         return _read_whole(name, meter or Meter())
@@ -100,7 +101,7 @@ def corpus_bytes(name: str) -> int | None:
 
     Raises CorpusError for a folder that cannot be read.
     """
-    if os.path.isfile(name):
+    if is_file(name):
         return os.path.getsize(name)
     if not is_collection(name) or beginning(name).limit is not None:
         return None
@@ -110,15 +111,15 @@ def corpus_bytes(name: str) -> int | None:
 def is_collection(name: str) -> bool:
     """Whether a corpus is a folder, a pattern or a zip archive, of whose files some may be left out."""
     name = whole_name(name)
-    if os.path.isfile(name):
+    if is_file(name):
         return format_suffix(name) == ZIP
     is_other = name in (STANDARD_INPUT, *BUNDLED) or name.startswith(HUB)
-    return not is_other and (os.path.isdir(name) or is_pattern(name))
+    return not is_other and (is_folder(name) or is_pattern(name))
 
 
 def is_raw(name: str) -> bool:
     """Whether the text of a corpus is the bytes of a file, compressed or not, or of standard input."""
-    return name == STANDARD_INPUT or (os.path.isfile(name) and document_noun(name) is None)
+    return name == STANDARD_INPUT or (is_file(name) and document_noun(name) is None)
 
 
 def document_noun(name: str) -> str | None:
@@ -133,14 +134,14 @@ def collection_files(name: str) -> tuple[list[str], Counter[Kind]]:
     Raises CorpusError if it cannot be read.
     """
     name, counts = whole_name(name), Counter[Kind]()
-    if not os.path.isfile(name):
+    if not is_file(name):
         return [entry.name for entry in texts(_entries(name), counts)], counts
     with _opened(name) as file, unpacked(name, file, is_member=False) as whole:
         return [entry.name for entry in texts(archive_entries(name, whole), counts)], counts
 
 
 def _entries(name: str) -> Iterator[Entry]:
-    return folder_entries(name) if os.path.isdir(name) else pattern_entries(name)
+    return folder_entries(name) if is_folder(name) else pattern_entries(name)
 
 
 def _has_columns(name: str) -> CorpusError:
@@ -253,7 +254,7 @@ def need_source(name: str) -> None:
     if is_pattern(name) and not name.startswith(HUB):
         next(pattern_entries(name), None)
         return
-    if os.path.exists(name) or not (name in BUNDLED or name.startswith(HUB)):
+    if exists(name) or not (name in BUNDLED or name.startswith(HUB)):
         need_path(name)
         need_file(name)
 
@@ -274,12 +275,12 @@ def can_read_again(name: str) -> bool:
     Standard input can, because it is kept.
     """
     name = whole_name(name)
-    return not os.path.exists(name) or os.path.isfile(name) or os.path.isdir(name)
+    return not exists(name) or is_file(name) or is_folder(name)
 
 
 def need_path(name: str) -> None:
     """Raises CorpusError for standard input, a web address and a path that does not exist, with the nearest name."""
-    if os.path.exists(name):
+    if exists(name):
         return
     if name == STANDARD_INPUT:
         raise CorpusError(name, FOR_LANGUAGE_MODELS, "COMMAND > table.tsv, and name table.tsv instead")

@@ -25,6 +25,7 @@ from io import BufferedReader
 from typing import BinaryIO, cast
 
 from nlpseq.errors import CorpusError, NlpseqError
+from nlpseq.text.display import harmless
 
 BUDGET = 1 << 20  # bytes taken at once
 LONGEST_LINE = 1 << 24  # bytes
@@ -164,13 +165,24 @@ def decode_line(line: bytes) -> tuple[str, str]:
         return line.decode("utf-8", "surrogateescape"), INVALID
 
 
+def is_utf8(text: str) -> bool:
+    """Whether UTF-8 can hold a text: it cannot hold half of a character, which JSON spells as \\ud800."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def write_lines(lines: Iterable[bytes], output: BinaryIO | None = None) -> None:
     """Write each line and a newline to `output` (None: standard output); raises as `write_bytes`."""
     write_bytes(b"".join(line + b"\n" for line in lines), output)
 
 
-def write_bytes(data: bytes, output: BinaryIO | None = None) -> None:
-    """Write to `output` (None: standard output) at once.
+def write_bytes(data: bytes, output: BinaryIO | None = None, *, is_harmless: bool = False) -> None:
+    """Write to `output` (None: standard output) at once; what would steer a terminal is escaped if it is one.
+
+    `is_harmless` says that the data steers a terminal on purpose and holds nothing else that does.
 
     Raises ReaderGone if the output has lost its reader, and NlpseqError if it cannot be written. After either, the
     descriptor leads to the null device, so that buffered output causes no error when the interpreter ends.
@@ -182,7 +194,8 @@ def write_bytes(data: bytes, output: BinaryIO | None = None) -> None:
         if descriptor is None:
             stream.write(data)
         else:
-            _write(descriptor, data)
+            is_raw = is_harmless or not os.isatty(descriptor)
+            _write(descriptor, data if is_raw else harmless(data.decode("utf-8", "replace")).encode())
     except BrokenPipeError:
         _silence(descriptor)
         raise ReaderGone from None

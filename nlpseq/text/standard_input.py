@@ -57,8 +57,13 @@ class _Copy:
     def _read_on(self) -> bytes:
         block = cast(BufferedReader, self.source.buffer).read(compression.PIECE_BYTES)  # to the end, if it is shorter
         self._ended = len(block) < compression.PIECE_BYTES
-        self._file.seek(self._size)
-        self._file.write(block)
+        try:
+            self._file.seek(self._size)
+            self._file.write(block)
+            self._file.flush()
+        except OSError as error:
+            what = f"a copy of it cannot be kept in {tempfile.gettempdir()}: {error.strerror or error}"
+            raise CorpusError(STANDARD_INPUT, what, "TMPDIR=FOLDER names a folder with more space") from None
         self._size += len(block)
         return block
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -24,11 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq.errors import CorpusError
+from nlpseq.files import open_temporary, put_in_place, temporary_path
+from nlpseq.paths import need_target
 
 PIECE = 1 << 20  # tokens
 MAPPED = 1 << 25  # bytes of the file that count as memory of this process, about the most
 MAPPED_AT_ONCE = 1 << 16  # bytes: the system maps what lies around a byte that is read
 
+_TYPES = ("uint8", "uint16", "uint32", "uint64")
 _COLUMN = "token"
 _REMEDY = "delete it and tokenise the corpus again"
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"  # Arrow's mark; without it the file was cut short
@@ -104,23 +106,23 @@ def write_stream(path: str | Path, pieces: Iterable[NDArray[Any]], vocabulary_si
     renamed. Raises CorpusError if it cannot be written, and the exceptions of `pieces`.
     """
     path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    need_target(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with open_temporary(path) as file:
             _write(file, _even_pieces(pieces, vocabulary_size))
-        temporary.replace(path)
+            put_in_place(file, path)
     except OSError as error:
         reason = error.strerror or str(error)
         raise CorpusError(str(path), f"it cannot be written: {reason}", "free some space there") from None
     finally:
         with suppress(OSError):
-            temporary.unlink()
+            temporary_path(path).unlink()
     return TokenStream(path)
 
 
 def _write(file: BinaryIO, pieces: Iterator[NDArray[Any]]) -> None:
-    """Write pieces, none of them empty, in the type of the first one, and flush them to the disk."""
+    """Write pieces, none of them empty, in the type of the first one."""
     import pyarrow
 
     first = next(pieces, np.empty(0, np.uint8))
@@ -130,8 +132,6 @@ def _write(file: BinaryIO, pieces: Iterator[NDArray[Any]]) -> None:
         for piece in chain([first], pieces):  # without a copy: pyarrow.array would import pandas
             column = pyarrow.Array.from_buffers(kind, len(piece), [None, pyarrow.py_buffer(piece)])
             writer.write_batch(pyarrow.record_batch([column], schema=schema))
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _even_pieces(pieces: Iterable[NDArray[Any]], vocabulary_size: int) -> Iterator[NDArray[Any]]:
@@ -194,8 +194,8 @@ def _map(path: Path, mapping: _Mapping) -> list[NDArray[Any]]:
 
 
 def _ids(chunk: Any) -> NDArray[Any]:
-    """A piece's memory as an array, read-only; pyarrow's own `to_numpy` would import pandas. Raises ValueError."""
-    kind = np.dtype(chunk.type.to_pandas_dtype())
-    if kind.kind != "u" or chunk.null_count:
+    """A piece's memory as an array, read-only; pyarrow's own ways to NumPy would import pandas. Raises ValueError."""
+    if str(chunk.type) not in _TYPES or chunk.null_count:
         raise ValueError(f"its column holds {chunk.type}, not ids")
+    kind = np.dtype(str(chunk.type))
     return np.frombuffer(chunk.buffers()[1], kind, len(chunk), chunk.offset * kind.itemsize)

@@ -259,9 +259,18 @@ def test_standard_input_is_no_table() -> None:
         open_table("-")
 
 
-@pytest.mark.parametrize("name", ["", "a\0b", "x" * 5000, "no/such/folder/file"])
-def test_names_that_cannot_be_files_are_refused(name: str) -> None:
-    with pytest.raises(CorpusError, match="there is no such file"):
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("", "there is no such file"),
+        ("a\0b", "it cannot be the name of a file"),
+        ("x" * 5000, "it cannot be looked at: File name too long"),
+        ("no/such/folder/file", "there is no such file"),
+    ],
+    ids=["empty", "nul", "long", "nothing"],
+)
+def test_names_that_cannot_be_files_are_refused(name: str, what: str) -> None:
+    with pytest.raises(CorpusError, match=what):
         open_corpus(name)
 
 

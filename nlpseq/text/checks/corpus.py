@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from nlpseq.errors import CorpusError, OptionError
+from nlpseq.paths import exists, is_file
 from nlpseq.text.beginnings import whole_name
 from nlpseq.text.bundled import BUNDLED, Kind
 from nlpseq.text.checks.finding import Finding
@@ -30,10 +30,9 @@ def corpus_kind(name: str) -> Kind:
     A pipe is not looked into, because it can be read only once: it is text.
     """
     name = whole_name(name)
-    path = Path(name)
-    if name in BUNDLED and not path.is_file():
+    if name in BUNDLED and not is_file(name):
         return BUNDLED[name].kind
-    if not path.exists() or not can_read_again(name):
+    if not exists(name) or not can_read_again(name):
         return "text"
     table_format = FORMATS.get(format_suffix(name))
     try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 
 from nlpseq.errors import CorpusError
+from nlpseq.paths import is_file
 from nlpseq.text.beginnings import whole_name
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.collection import Kind
@@ -45,7 +45,7 @@ def syntax_note(name: str) -> tuple[str, str] | None:
     It depends on the suffix and the first line only. Raises CorpusError if the corpus cannot be read.
     """
     name = whole_name(name)
-    if name == STANDARD_INPUT or name.startswith(HUB) or (name in BUNDLED and not Path(name).is_file()):
+    if name == STANDARD_INPUT or name.startswith(HUB) or (name in BUNDLED and not is_file(name)):
         return None
     if is_collection(name):
         return _tables_inside(name)
@@ -68,7 +68,7 @@ def column_command(name: str) -> str:
     """A command that writes the column of a table that probably holds its texts; "" for other files."""
     name = whole_name(name)
     table_format = FORMATS.get(format_suffix(name))
-    if table_format is None or table_format.languages or not Path(name).is_file():
+    if table_format is None or table_format.languages or not is_file(name):
         return ""
     try:
         column = likely_text_column(name)

@@ -6,12 +6,12 @@ raised where a text must have a label.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from nlpseq.errors import CorpusError
+from nlpseq.paths import is_file, is_folder
 from nlpseq.text.compression import show_line
 from nlpseq.text.display import quoted
 from nlpseq.text.formats import read_text
@@ -46,12 +46,18 @@ def _without_label(name: str, number: int, line: str) -> CorpusError:
 def folder_rows(name: str) -> Rows:
     """A text from each file of each folder in a folder, in the order of names. Raises CorpusError without folders."""
     folder = Path(name)
-    if not os.access(folder, os.R_OK | os.X_OK):
-        raise CorpusError(name, "it cannot be read: Permission denied")
-    labels = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    labels = [entry for entry in _entries(folder) if is_folder(entry)]
     if not labels:
         raise CorpusError(name, "it must have a folder for each label, but has none", f"{folder}/good/1.txt")
     for label in labels:
-        for file in sorted(entry for entry in label.iterdir() if entry.is_file() and not entry.name.startswith(".")):
+        for file in filter(is_file, _entries(label)):
             text = "" if not file.stat().st_size else "".join(read_text(file))
             yield Row(str(file), {"label": label.name, "text": text.strip()})
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder and not hidden, in the order of names. Raises CorpusError if it cannot be read."""
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise CorpusError(str(folder), f"it cannot be read: {error.strerror or error}") from None

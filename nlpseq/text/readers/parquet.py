@@ -24,11 +24,11 @@ def _objects(name: str) -> Iterator[dict[str, Any]]:
     from pyarrow import parquet
 
     try:
-        file = parquet.ParquetFile(name)
-        names = _label_names((file.schema_arrow.metadata or {}).get(b"huggingface"))
-        for batch in file.iter_batches(ROWS_AT_ONCE):
-            for row in batch.to_pylist():
-                yield with_label_names(row, names)
+        with open(name, "rb") as opened, parquet.ParquetFile(opened) as file:  # pyarrow would take s3://x for a host's
+            names = _label_names((file.schema_arrow.metadata or {}).get(b"huggingface"))
+            for batch in file.iter_batches(ROWS_AT_ONCE):
+                for row in batch.to_pylist():
+                    yield with_label_names(row, names)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise CorpusError(name, f"it cannot be read as a parquet file: {reason}") from None

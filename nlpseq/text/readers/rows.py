@@ -19,9 +19,9 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
-from pathlib import Path
 
 from nlpseq.errors import CorpusError
+from nlpseq.paths import exists, is_file, is_folder
 from nlpseq.text.beginnings import beginning, whole_name
 from nlpseq.text.bundled import BUNDLED
 from nlpseq.text.compression import format_suffix, new_name, shell_input
@@ -52,12 +52,11 @@ def open_table(name: str, advice: str = "", *, labels: bool = False) -> Table:
     if not name:
         raise CorpusError("corpus", "its name is empty", "name a file, a folder, or one of nlpseq corpus list")
     (name, limit), notes = beginning(name), list[str]()
-    path = Path(name)
-    if path.is_dir():
+    if is_folder(name):
         return Table(name, folder_rows(name), notes=notes, limit=limit)
-    if name.startswith(HUB) and not path.exists():
+    if name.startswith(HUB) and not exists(name):
         return Table(name, object_rows(name, hub_rows(name, limit)), notes=notes)
-    if name in BUNDLED and not path.is_file():
+    if name in BUNDLED and not is_file(name):
         return Table(name, tsv_rows(name, split_lines(BUNDLED[name].read()), notes), notes=notes, limit=limit)
     table_format = FORMATS.get(format_suffix(name))
     if table_format is None:
@@ -70,7 +69,7 @@ def open_table(name: str, advice: str = "", *, labels: bool = False) -> Table:
 def is_table(name: str) -> bool:
     """Whether a name is that of a table: by its suffix, or because it is bundled or on the hub."""
     name = whole_name(name)
-    bundled = name in BUNDLED and not Path(name).exists()
+    bundled = name in BUNDLED and not exists(name)
     return format_suffix(name) in FORMATS or name.startswith(HUB) or bundled
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 
 from nlpseq.errors import CorpusError
+from nlpseq.paths import is_file
 from nlpseq.text.beginnings import whole_name
 from nlpseq.text.progress import Watch, watched_rows
 from nlpseq.text.readers.rows import PEEKED, is_table, separator, text_lines
@@ -50,7 +50,7 @@ class LabelledByTeacher:
 
 def is_plain_text(name: str) -> bool:
     """Whether a corpus is a file of texts without labels: no table, no tab in line 1, no label in the first lines."""
-    if is_table(name) or not Path(whole_name(name)).is_file():
+    if is_table(name) or not is_file(whole_name(name)):
         return False
     return not separator(list(islice(_lines(name), PEEKED)))
 

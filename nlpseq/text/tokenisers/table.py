@@ -51,11 +51,11 @@ def load_tokeniser(data: bytes) -> Tokeniser:
     if not isinstance(document, dict) or "nlpseq-tokeniser" not in document:
         raise TokeniserError("tokeniser", "this is not a tokeniser of nlpseq")
     if document["nlpseq-tokeniser"] != FORMAT:
-        what = f"its format is {document['nlpseq-tokeniser']!r}, but this version reads {FORMAT}"
+        what = f"its format is {document['nlpseq-tokeniser']!r:.80}, but this version reads {FORMAT}"
         raise TokeniserError("tokeniser", what, "pip install --upgrade nlpseq")
     kind, payload = document.get("kind"), document.get("payload")
     if not isinstance(kind, str) or kind not in TOKENISERS:
-        raise damaged(f"there is no kind {kind!r}")
+        raise damaged(f"there is no kind {kind!r:.80}")
     if document.get("check") != checksum(payload):
         raise damaged("its checksum does not agree with its contents")
     return TOKENISERS[kind].from_payload(payload)

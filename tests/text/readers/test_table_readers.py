@@ -361,3 +361,26 @@ def test_a_format_is_one_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert pairs.notes == [f"{path}: it was read by the new format", "source: column `en`, target: column `de`"]
     path.write_bytes(lzma.compress(b"text | label\nfine | good\n"))
     assert read_labelled([str(path)]).counts == {"good": 1}
+
+
+def test_half_a_character_becomes_another_and_is_counted(tmp_path: Path) -> None:
+    lines = [r'{"label\ud800": ["a\udfff", {"b": "\udc80"}], "text": "x"}', r'{"text": "\ud83d\ude00 \\ud800"}']
+    (tmp_path / "a.jsonl").write_text("\n".join([*lines, lines[0]]))
+    table = open_table(str(tmp_path / "a.jsonl"))
+    first, second, third = (row.cells for row in table.rows)
+    assert first == third == {"label\ufffd": ["a\ufffd", {"b": "\ufffd"}], "text": "x"}
+    assert second == {"text": "\U0001f600 \\ud800"}
+    assert table.notes == ["2 lines have half of a character, which became U+FFFD; the first is line 1"]
+
+
+@pytest.mark.parametrize("name", ["a[1].parquet", "a*.parquet", "?.parquet", "file:a.parquet", "s3:/a.parquet"])
+def test_the_name_of_a_parquet_file_is_no_pattern_and_no_address(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(exist_ok=True)
+    for path in ("a1.parquet", "b.parquet", name):
+        with open(path, "wb") as file:
+            pyarrow.parquet.write_table(pyarrow.table({"text": [path]}), file)
+    asked = name.replace(":/", "://")
+    assert [row.cells for row in open_table(asked).rows] == [{"text": name}]

@@ -144,7 +144,9 @@ def test_columns_keys_and_languages_can_be_named(name: str, text: str, tmp_path:
 def test_a_hub_data_set_gives_its_two_languages(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"id": 1, "translation": {"en": "one", "de": "eins"}}, {"id": 2, "translation": {"en": "two", "de": None}}]
     monkeypatch.setattr("huggingface_hub.get_session", lambda: SimpleNamespace(head=lambda *_, **__: None))
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_list(rows))
+    text = datasets.Value("string")  # without types, older releases of pyarrow sort the languages
+    types = datasets.Features({"id": datasets.Value("int64"), "translation": {"en": text, "de": text}})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_list(rows, types))
     found = read_parallel(["hf:opus:en-de"], two_files=False)
     assert (found.sources, found.targets, found.blank) == (["one"], ["eins"], 1)
     found = read_parallel(["hf:opus:en-de"], two_files=False, columns=("de", "en"))
