@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nlpseq.api.translator import Translator
     from nlpseq.api.tuning import Tuned
     from nlpseq.errors import NlpseqError
+    from nlpseq.evaluation.comparison.records import Comparison
     from nlpseq.evaluation.scores import Score
     from nlpseq.training.progress import Progress
 
@@ -34,6 +35,7 @@ __all__ = [
     "Score",
     "Translator",
     "__version__",
+    "compare",
     "distil",
     "load",
     "train",
@@ -63,6 +65,32 @@ def load(
     from nlpseq.api import loading
 
     return loading.load(path, *others, device=device, precision=precision)
+
+
+def compare(
+    *sides: str | bytes | Path | list[str | bytes | Path] | tuple[str | bytes | Path, ...],
+    outputs: bool = False,
+    metric: str | list[str] | tuple[str, ...] = (),
+    device: str = "cpu",
+    note: Callable[[str], object] | None = None,
+    **options: Any,
+) -> Comparison:
+    """Compare models, or files of their outputs, with the first of them: `compare("runs/a", "runs/b", on="test.txt")`.
+
+    A side that is a list, a pattern such as `runs/a-*` or a folder of runs is one recipe with several seeds. Every
+    option of `nlpseq compare` is given by its name: `on` (a corpus or a list of them), `source` and `target`,
+    `samples`, `random_seed` and so on. With `outputs` the sides are files, whose lines are compared with those of
+    `target`. `note` is called with what a reader of the scores should know. `compare(...).as_json()` is what
+    `nlpseq compare --json` writes.
+
+    Raises ModelFileError for a model that is missing or of another task, OptionError for options that make no sense,
+    and CorpusError for a text that cannot be read, or is too short for an interval.
+    """
+    from nlpseq.api import comparing
+
+    return comparing.compare(
+        *sides, outputs=outputs, metric=metric, device=device, note=note or (lambda text: None), **options
+    )
 
 
 def train(

@@ -10,20 +10,21 @@ import sys
 
 def main() -> None:
     """Import the program, and run it."""
-    listens = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not where it is to be ignored
-    if listens:
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is to be ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from nlpseq.commands import cli
+    from nlpseq.errors import Interrupted
 
     try:
-        if listens:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        cli.main()
+        try:
+            cli.main()
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)  # the work is done: only the interpreter has to end
     except KeyboardInterrupt:  # before or after the command itself
         sys.exit(128 + signal.SIGINT)
-    finally:
-        if listens:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done: only the interpreter has to end
+    except Interrupted as stop:
+        sys.exit(128 + stop.signal_number)
 
 
 if __name__ == "__main__":

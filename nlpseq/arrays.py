@@ -29,6 +29,11 @@ def is_numpy(array: Array) -> bool:
     return isinstance(array, np.ndarray)
 
 
+def type_name(array: Array) -> str:
+    """The name of the type of an array's numbers, as `float32`."""
+    return str(array.dtype).removeprefix("torch.")
+
+
 def to_numpy(array: Array) -> np.ndarray:
     """`array` as a NumPy array on the host, without a copy if possible."""
     return array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
@@ -121,6 +126,38 @@ def softmax(logits: Array) -> Array:
     exponentials = np.exp(logits - logits.max(-1, keepdims=True))
     exponentials /= exponentials.sum(-1, keepdims=True)
     return exponentials
+
+
+def shares_in_order(energies: Array, axis: int = -1) -> Array:
+    """Softmax over an axis that ends in padding, whose energies are so low that their exponentials are zero.
+
+    In NumPy the exponentials are added from first to last, so the padding changes no bit.
+    """
+    if library(energies) is not np:
+        return energies.softmax(axis)
+    exponentials = np.exp(energies - energies.max(axis, keepdims=True))
+    exponentials /= np.add.accumulate(exponentials, axis).take([-1], axis)
+    return exponentials
+
+
+def sum_in_order(array: Array) -> Array:
+    """The sum over the first axis. In NumPy it is added from first to last, so zeros at its end change no bit."""
+    if library(array) is not np:
+        return array.sum(0)
+    rest = zip(array.shape[1:], array.strides[1:], strict=True)
+    in_pairs = all(size == 1 or stride >= array.strides[0] for size, stride in rest)  # so NumPy adds up one column
+    summed: np.ndarray = np.add.accumulate(array, 0)[-1] if in_pairs and array.size else array.sum(0)
+    return summed + summed.dtype.type(0)  # -0 becomes 0, as it does if a zero follows
+
+
+def inner_products(left: Array, right: Array) -> Array:
+    """left [B, T, A], right [B, S, A] -> [B, T, S]; in NumPy a product does not depend on T and S, to the last bit."""
+    return np.einsum("bta,bsa->bts", left, right) if library(left) is np else left @ right.swapaxes(1, 2)
+
+
+def weighted_sums(shares: Array, values: Array) -> Array:
+    """shares [B, T, S], values [B, S, M] -> [B, T, M]; in NumPy, shares of zero at the end of S change no bit."""
+    return np.einsum("bts,bsm->btm", shares, values) if library(shares) is np else shares @ values
 
 
 def log_sum_exp(array: Array) -> Array:

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any
 
 from nlpseq.errors import OptionError
@@ -70,7 +70,7 @@ def check(options: Any) -> None:
     types = typing.get_type_hints(type(options))
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
-        if value is None or "limits" not in field.metadata:
+        if "limits" not in field.metadata or (value is None and NoneType in typing.get_args(types[field.name])):
             continue
         if choices := field.metadata["choices"]:
             check_choice(field.name, value, choices)

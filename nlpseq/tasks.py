@@ -28,6 +28,7 @@ class Task:
     request: str  # the options dataclass of a training run
     run: str  # the training run
     model: str  # the trained model, in the Python API
+    structure: str  # what its model file must hold
 
     @property
     def plural(self) -> str:
@@ -35,7 +36,7 @@ class Task:
         return f"{self.noun}s"
 
     def load(self, what: str) -> Any:
-        """The class that one of the fields `request`, `run` and `model` names."""
+        """The code that one of the fields `request`, `run`, `model` and `structure` names."""
         module, _, attribute = getattr(self, what).partition(":")
         return getattr(import_module(module), attribute)
 
@@ -52,6 +53,7 @@ LANGUAGE_MODEL = Task(
     request="nlpseq.training.requests:LanguageModelRequest",
     run="nlpseq.training.tasks.language_model:LanguageModelRun",
     model="nlpseq.api.language_model:LanguageModel",
+    structure="nlpseq.models.language_model:STRUCTURE",
 )
 CLASSIFIER = Task(
     name="classifier",
@@ -65,6 +67,7 @@ CLASSIFIER = Task(
     request="nlpseq.training.requests:ClassifierRequest",
     run="nlpseq.training.tasks.classification:ClassificationRun",
     model="nlpseq.api.classifier:Classifier",
+    structure="nlpseq.models.classifier:STRUCTURE",
 )
 TRANSLATOR = Task(
     name="translator",
@@ -78,6 +81,7 @@ TRANSLATOR = Task(
     request="nlpseq.training.requests:TranslatorRequest",
     run="nlpseq.training.tasks.translation:TranslationRun",
     model="nlpseq.api.translator:Translator",
+    structure="nlpseq.models.translator:STRUCTURE",
 )
 
 TASKS: dict[str, Task] = {task.name: task for task in (LANGUAGE_MODEL, CLASSIFIER, TRANSLATOR)}

@@ -10,8 +10,9 @@ import os
 import shlex
 from pathlib import Path
 
-from nlpseq.errors import CorpusError
+from nlpseq.errors import CorpusError, PathError
 from nlpseq.models.model_file import NAME as MODEL_FILE
+from nlpseq.paths import exists, is_endless
 from nlpseq.text.addresses import is_address
 from nlpseq.text.compression import compression_of, read_blocks
 from nlpseq.text.encodings import OTHER_MARKS, iconv_command
@@ -41,7 +42,7 @@ def is_text(argument: str, command: str, *, objects: bool = False) -> bool:
     """
     if argument == "-":
         return False
-    if os.path.exists(argument):
+    if _leads_somewhere(argument):
         _check_file(argument, command)
         return False
     if objects and argument.startswith("{"):
@@ -55,6 +56,16 @@ def is_text(argument: str, command: str, *, objects: bool = False) -> bool:
             hint = f"did you mean {shlex.quote(near)}? " if near else ""
             raise CorpusError(argument, "there is no such file", f"{hint}{_as_text(argument, command)}")
     return True
+
+
+def _leads_somewhere(argument: str) -> bool:
+    """Whether an argument is a path that something is at. Raises PathError for what could be one, but is closed."""
+    try:
+        return exists(argument)
+    except PathError:
+        if _is_path(argument):
+            raise
+        return False
 
 
 def _is_path(argument: str) -> bool:
@@ -78,6 +89,8 @@ def _check_file(path: str, command: str) -> None:
     if os.path.isdir(path):
         hint = f"{command} {shlex.quote(path.rstrip('/'))}/*; {_as_text(path, command)}"
         raise CorpusError(path, "this is a folder, not a file", hint)
+    if is_endless(path):
+        raise CorpusError(path, "this is a device, not a file", f"head -c 1000 {quoted} | {command}")
     if suffix in UNPACKED:
         raise CorpusError(path, f"a {suffix} file has no lines", f"{UNPACKED[suffix].format(quoted)} | {command}")
     if not os.access(path, os.R_OK):

@@ -5,8 +5,8 @@ It is written under a temporary name and renamed at the end, so a file of the fi
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import IO
 
 from nlpseq.commands import output
 from nlpseq.errors import RunError
+from nlpseq.files import open_temporary, put_in_place, temporary_path
 from nlpseq.insight.attention import draw, to_json
 from nlpseq.models.attention import Alignment
 
@@ -34,12 +35,14 @@ class AttentionFile:
         self.drawn: list[Alignment] = []
         if path is not None:
             output.check_target(path, "--attention", (".jsonl", ".json", ".svg"), "attention")
-            self.temporary = path.with_name(f".{path.name}.{os.getpid()}")
             self.file: IO[str] | None = None
 
     def __enter__(self) -> AttentionFile:
         if self.path is not None:
-            self.file = self.temporary.open("w", encoding="utf-8", errors="replace")
+            try:
+                self.file = io.TextIOWrapper(open_temporary(self.path), encoding="utf-8", errors="replace")
+            except OSError as error:
+                raise self._failed(error) from None
         return self
 
     def add(self, alignments: Iterable[Alignment | None]) -> None:
@@ -66,22 +69,21 @@ class AttentionFile:
                 if self.aligned > len(self.drawn):
                     what = f"note: {self.path} shows the first {len(self.drawn)} of {self.aligned:,} lines"
                     output.note(what, quiet=self.quiet)
-            self.file.close()
             if kind is None:
-                self.temporary.replace(self.path)
+                put_in_place(self.file, self.path)
+            self.file.close()
         except OSError as failure:
-            raise RunError(
-                str(self.path), f"cannot be written: {failure.strerror}", "--attention ANOTHER.jsonl"
-            ) from None
+            raise self._failed(failure) from None
         finally:
             with suppress(OSError):
-                self.temporary.unlink()
+                temporary_path(self.path).unlink()
+
+    def _failed(self, error: OSError) -> RunError:
+        return RunError(str(self.path), f"cannot be written: {error.strerror}", "--attention ANOTHER.jsonl")
 
     def _write(self, text: str) -> None:
         assert self.path is not None and self.file is not None
         try:
             self.file.write(text)
         except OSError as error:
-            raise RunError(
-                str(self.path), f"cannot be written: {error.strerror}", "--attention ANOTHER.jsonl"
-            ) from None
+            raise self._failed(error) from None

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from os import PathLike, fsdecode
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -32,10 +34,9 @@ from nlpseq.commands.help.usage import UsageError, explained
 from nlpseq.commands.parsing import Group
 from nlpseq.commands.settings.variables import number_of_threads
 from nlpseq.errors import BackendError, Interrupted, NlpseqError, OptionError
+from nlpseq.files import FULL
 from nlpseq.options import as_flags
 from nlpseq.text.lines import ReaderGone, write_bytes
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # the disk is full or failing
 
 COMMANDS = {
     "train": "train a model of your own text",
@@ -48,6 +49,7 @@ COMMANDS = {
     "embed": "the vector of each line of a text",
     "nearest": "the lines, or the words, that are most like a text",
     "evaluate": "how good a model is on a text",
+    "compare": "which model is better, and by how much",
     "tokenize": "train a tokeniser, or use one as a filter",
     "corpus": "list, show and check corpora",
     "inspect": "what a model file contains, and what a model looks at",
@@ -123,11 +125,16 @@ class Program(Group):
             output.show_fault("nlpseq: there is not enough memory for this")
             return 1
         except OSError as error:
-            if error.errno not in FULL:
-                raise
-            output.show_fault(f"nlpseq: {error.strerror}")
+            output.show_fault(*_fault_of_system(error))
             return 1
         return result if isinstance(result, int) else 0
+
+
+def _fault_of_system(error: OSError) -> tuple[str, str]:
+    """What the system refused, and a hint, for an error that no reader or writer turned into one of ours."""
+    name = error.filename if isinstance(error.filename, str | bytes | PathLike) else "nlpseq"
+    hint = "free some space on the disk, then run the command again" if error.errno in FULL else ""
+    return f"{fsdecode(name)}: {error.strerror or error}", hint
 
 
 def _where(error: NlpseqError) -> str:
@@ -141,7 +148,7 @@ def _output_may_fail() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.EPIPE, *FULL):
+        if error.errno in (errno.EPIPE, errno.EIO, *FULL):
             write_bytes(b"")
         if error.errno == errno.EPIPE:
             raise ReaderGone from None
@@ -180,16 +187,38 @@ def nlpseq(
     """
 
 
+_heard: list[int] = []  # signals that end the program
+
+
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise Interrupted(number)
+    """End the program by an exception; a second signal ends it at once."""
+    if _heard:
+        os._exit(128 + number)
+    _heard.append(number)
+    raise KeyboardInterrupt if number == signal.SIGINT else Interrupted(number)
+
+
+def _end_if_dropped(dropped: Any) -> None:
+    """End the program if the exception of a signal came where Python only reports it, as in a destructor."""
+    if _heard and isinstance(dropped.exc_value, KeyboardInterrupt | Interrupted):
+        os._exit(128 + _heard[0])
+    sys.__unraisablehook__(dropped)
 
 
 def main() -> None:
     """The console entry point `nlpseq`."""
     output.keep_standard_error_open()
     process.wait_without_spinning()
-    signal.signal(signal.SIGTERM, _stop)
+    program = typer.main.get_command(app)
+    sys.unraisablehook = _end_if_dropped
     try:
-        typer.main.get_command(app).main(prog_name="nlpseq")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, _stop)
+        program.main(prog_name="nlpseq")
+    except (Exception, KeyboardInterrupt, Interrupted):
+        if not _heard:
+            raise
+        sys.exit(128 + _heard[0])  # some libraries raise another exception in place of the signal's
     finally:
         gc.freeze()  # the last search for garbage would visit every object of torch, which takes longer than the rest

@@ -28,6 +28,7 @@ from nlpseq.text.lines import (
     OK,
     TOO_LONG,
     decode_line,
+    is_utf8,
     portions,
     write_lines,
 )
@@ -253,7 +254,9 @@ def read_object(line: bytes) -> tuple[dict[str, Any], str]:
         return {}, INVALID_JSON
     if not isinstance(value, dict):
         return {}, INVALID_JSON
-    return value, status if isinstance(value.get("text"), str) else NO_TEXT
+    if not isinstance(value.get("text"), str):
+        return value, NO_TEXT
+    return value, status if is_utf8(value["text"]) else INVALID
 
 
 def added(fields: Mapping[str, Any], ours: Mapping[str, Any], names: Collection[str] = ()) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -81,7 +80,7 @@ def generate(
     faults = LineFaults(quiet=quiet)
     statuses: deque[str] = deque()
     display = _Objects(statuses) if json else _Lines(echo=echo) if lines else _Texts(echo=echo)
-    at_once = isinstance(display, _Texts) and samples == 1 and sys.stdout is not None and sys.stdout.isatty()
+    at_once = isinstance(display, _Texts) and samples == 1 and output.is_terminal()
     text = piped_text(quiet=quiet) if seed is None else seed
     for group in _line_groups(generator, faults, statuses) if lines else generator.samples(text, samples):
         _write(group, display, at_once=at_once)

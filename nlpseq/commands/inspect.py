@@ -28,7 +28,7 @@ from nlpseq.models import translator
 from nlpseq.models.model_file import load_model
 from nlpseq.models.model_path import BUNDLED
 from nlpseq.tasks import CLASSIFIER, LANGUAGE_MODEL, TRANSLATOR
-from nlpseq.text.display import quoted
+from nlpseq.text.display import harmless, quoted
 
 
 class InspectGroup(Group):
@@ -143,7 +143,8 @@ def words(
     if json:
         output.write_json({**explained._asdict(), "words": words_to_json(explained.words)})
     elif output.shows_colour(sys.stdout):
-        output.write_text(f"{explained.label} {explained.probability:.1%}\n{colour(explained.words)}\n")
+        heading = f"{harmless(explained.label)} {explained.probability:.1%}"
+        output.write_text(f"{heading}\n{colour(explained.words)}\n", is_harmless=True)
     elif page is None:
         label, probability = quoted(explained.label), f"{explained.probability:.1%}"
         output.note(f"note: weights for the label {label}, which has a probability of {probability}")

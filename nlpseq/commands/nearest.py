@@ -18,6 +18,7 @@ from nlpseq.commands.flags import AnyModel, Device, Json, Quiet, Without, applic
 from nlpseq.commands.inputs import Input, find_input
 from nlpseq.errors import CorpusError, OptionError
 from nlpseq.models.model_file import load_model
+from nlpseq.paths import exists, is_folder
 from nlpseq.text.compression import STANDARD_INPUT
 from nlpseq.text.display import quoted
 from nlpseq.text.lines import BYTE_ORDER_MARK, portions
@@ -108,9 +109,9 @@ def _check(texts: Sequence[str], lines: str | None, vector_file: Path | None, po
         if not texts or STANDARD_INPUT in texts:
             raise OptionError("in", "is standard input, so the texts must be arguments", IN_LINES)
         return
-    if os.path.isdir(lines):
+    if is_folder(lines):
         raise CorpusError(lines, "this is a folder, not a file", f"cat {shlex.quote(lines)}/* | {IN_LINES}")
-    if not os.path.exists(lines):
+    if not exists(lines):
         raise _no_such_file(lines)
     is_text(lines, IN_LINES)
 

@@ -16,7 +16,8 @@ from time import monotonic
 from typing import Any
 
 from nlpseq.errors import OptionError, RunError
-from nlpseq.text.display import display_width, padded, quoted
+from nlpseq.paths import is_folder, need_target
+from nlpseq.text.display import display_width, harmless, padded, quoted
 from nlpseq.text.display import printable as printable
 from nlpseq.text.lines import write_bytes
 
@@ -24,13 +25,16 @@ RED, BOLD = "31", "1"
 LAG = 0.03  # seconds between two writes to a pipe
 
 
-def write_text(text: str) -> None:
-    """Write text to standard output at once; escaped bytes are restored, any other surrogate becomes `?`."""
+def write_text(text: str, *, is_harmless: bool = False) -> None:
+    """Write text to standard output at once, as `write_bytes` does.
+
+    Escaped bytes are restored, any other surrogate becomes `?`.
+    """
     try:
         data = text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         data = text.encode("utf-8", "replace")
-    write_bytes(data)
+    write_bytes(data, is_harmless=is_harmless)
 
 
 def write_json(value: Any) -> None:
@@ -61,6 +65,8 @@ def _finite(value: Any) -> Any:
 
 def write_table(rows: Sequence[Sequence[object]]) -> None:
     """Write rows in columns, two spaces apart."""
+    if is_terminal():
+        rows = [[harmless(str(cell)) for cell in row] for row in rows]  # escaped before widths are measured
     write_lines(table_lines(rows))
 
 
@@ -87,7 +93,7 @@ class Stream:
         self.written = False
         self._decoder = getincrementaldecoder("utf-8")("replace")
         self._waiting: list[str] = []
-        self._lag = 0.0 if sys.stdout is not None and sys.stdout.isatty() else lag
+        self._lag = 0.0 if is_terminal() else lag
         self._flushed = 0.0
         self._last = "\n"
 
@@ -113,10 +119,15 @@ class Stream:
         self._flushed = monotonic()
 
 
+def is_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def note(message: str, *, quiet: bool = False) -> None:
-    """Write a message to standard error, unless `quiet`."""
+    """Write a message to standard error, unless `quiet`; what would steer a terminal is escaped."""
     if not quiet:
-        _say(message)
+        _say(harmless(message))
 
 
 def keep_standard_error_open() -> None:
@@ -142,8 +153,9 @@ def check_target(path: Path, flag: str, suffixes: tuple[str, ...], usual: str = 
         is_name = any(map(str.isalnum, path.stem)) and not path.stem.startswith("-")
         hint = f"{flag} {shlex.quote((path.stem if is_name else usual) + suffixes[0])}"
         raise OptionError(flag, f"must be a name that ends in {names}, was {quoted(str(path))}", hint)
-    if path.is_dir():
+    if is_folder(path):
         raise RunError(str(path), "is a folder, not a file", f"{flag} {shlex.quote(str(path / (usual + suffixes[0])))}")
+    need_target(path, flag)
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass

@@ -1,7 +1,7 @@
 """Classes of commands: they parse the text of a flag into its value, and answer --help and --help-all.
 
-From version 0.26 Typer's own parsing imports pydantic and builds a validator for each flag, which takes a tenth of a
-second. `ValueParser` replaces it. Older versions of Typer do not call it and do their own parsing.
+Typer's own parsing imports pydantic and builds a validator for each flag, which takes a tenth of a second.
+`ValueParser` replaces it.
 """
 
 from __future__ import annotations

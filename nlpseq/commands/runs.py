@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ import typer
 
 from nlpseq.commands import output
 from nlpseq.commands.flags import Json, application, command
+from nlpseq.paths import exists
 from nlpseq.text.display import display_width, is_shown, shortened
 from nlpseq.training.run_list import DAMAGED, FINISHED, RunFacts, list_runs
 
@@ -55,14 +55,14 @@ def runs(folder: Folder = None, json: Json = False) -> None:
       nlpseq runs --json | jq -r 'select(.state == "finished") | .path'
     """
     path = folder or USUAL
-    found = list_runs(path) if folder or path.exists() else []
+    found = list_runs(path) if folder or exists(path) else []
     if not found:
         output.note(f"note: there are no runs in {path}; nlpseq train lm starts one")
     elif json:
         output.write_text("".join(output.to_json(_fields(run)) + "\n" for run in found))
     else:
         rows = [HEADINGS, *map(_row, found)]
-        terminal = sys.stdout is not None and sys.stdout.isatty()
+        terminal = output.is_terminal()
         output.write_table(_narrowed(rows, shutil.get_terminal_size().columns) if terminal else rows)
 
 

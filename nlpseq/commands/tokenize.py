@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,11 +14,12 @@ from nlpseq.commands import output
 from nlpseq.commands.filters import filter_lines
 from nlpseq.commands.flags import Json, Quiet, Without, application, command
 from nlpseq.commands.inputs import LineOptions, find_input, note_typed_corpus
-from nlpseq.errors import ModelFileError, OptionError, TokeniserError
+from nlpseq.errors import CorpusError, ModelFileError, OptionError, TokeniserError
 from nlpseq.files import replace_file
 from nlpseq.models.model_file import NAME, load_model
 from nlpseq.options import check as check_options
 from nlpseq.options import option
+from nlpseq.paths import exists, is_file, is_folder, need_target
 from nlpseq.text.formats import split_lines
 from nlpseq.text.splits import CorpusSpan
 from nlpseq.text.tokenisers import TOKENISERS, Tokeniser, load_tokeniser, train_tokeniser
@@ -47,7 +47,8 @@ Checked = Annotated[
 PlainLines = Annotated[LineOptions, Without("jsonl"), Without("processes")]
 
 DEFAULT_FILE = Path("tokeniser.json")
-NO_LIMIT = sys.maxsize - 1  # bytes in a line: the text of a cut line could not be restored
+LONGEST_WHOLE = 1 << 28  # bytes in a line, which is read whole: the text of a cut line could not be restored
+LARGEST_FILE = 1 << 28  # bytes of a tokeniser's file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +77,10 @@ def train(
     \b
       nlpseq tokenize train corpus.txt --tokens bpe --out tokeniser.json
     """
-    if out.is_dir():
+    if is_folder(out):
         raise TokeniserError(str(out), "is a folder, not a file", f"--out {out / DEFAULT_FILE}")
-    if out.exists() and not overwrite:
+    need_target(out)
+    if exists(out) and not overwrite:
         raise TokeniserError(str(out), "exists already", "add --overwrite, or choose another file with --out")
     kind, requested = tokeniser.tokens, tokeniser.vocab_size
     note_typed_corpus(corpus, quiet=quiet)
@@ -123,7 +125,7 @@ def encode(
             changed += check and not round_trips(loaded, line)
             yield _as_object(loaded, line, pieces=pieces) if lines.json else spell(loaded, line)
 
-    filter_lines(answer, source, longest=NO_LIMIT)
+    filter_lines(_whole(answer), source, longest=LONGEST_WHOLE)
     if check:
         output.note(_verdict(changed), quiet=quiet and not changed)
     return int(changed > 0)
@@ -152,7 +154,7 @@ def decode(tokeniser: TokeniserFile = None, model: ModelFile = None, quiet: Quie
             text = None if decoded is None else decoded.decode("utf-8", "surrogateescape")
             yield output.to_json({"text": text}).encode() if lines.json else decoded or b""
 
-    filter_lines(answer, source, longest=NO_LIMIT)
+    filter_lines(_whole(answer), source, longest=LONGEST_WHOLE)
     if damaged:
         blank = "1 line is" if damaged == 1 else f"{damaged:,} lines are"
         output.note(f"note: {blank} blank, because the input was not a line of token ids", quiet=quiet)
@@ -175,12 +177,24 @@ def check(texts: Checked = None, tokeniser: TokeniserFile = None, model: ModelFi
         changed += sum(not round_trips(loaded, line) for line in batch)
         return ()
 
-    filter_lines(answer, source, longest=NO_LIMIT)
+    filter_lines(_whole(answer), source, longest=LONGEST_WHOLE)
     if json:
         output.write_json({"lines": read, "changed": changed})
     else:
         output.write_text(f"{read:,} {'line' if read == 1 else 'lines'}, {_verdict(changed)}\n")
     return int(changed > 0)
+
+
+def _whole(answer: Callable[[Sequence[bytes]], Iterable[bytes]]) -> Callable[[Sequence[bytes]], Iterable[bytes]]:
+    """The function for lines that were read whole. It raises CorpusError for one of more than LONGEST_WHOLE bytes."""
+
+    def checked(batch: Sequence[bytes]) -> Iterable[bytes]:
+        if any(len(line) > LONGEST_WHOLE for line in batch):
+            what = f"a line has more than {LONGEST_WHOLE >> 20} MiB, too much to restore it"
+            raise CorpusError("input", what, "fold -s FILE | nlpseq tokenize encode")
+        return answer(batch)
+
+    return checked
 
 
 def _as_object(tokeniser: Tokeniser, line: bytes, *, pieces: bool) -> bytes:
@@ -209,11 +223,22 @@ def _of_model(model: Path) -> Tokeniser:
 
 def _is_tokeniser(path: Path) -> bool:
     """Whether a file is that of a tokeniser."""
+    if not is_file(path):
+        return False
     try:
-        load_tokeniser(path.read_bytes())
-    except (OSError, TokeniserError):
+        load_tokeniser(_read_bytes(path))
+    except (OSError, ValueError, TokeniserError):
         return False
     return True
+
+
+def _read_bytes(path: Path) -> bytes:
+    """The bytes of a tokeniser's file. Raises OSError, and TokeniserError for more than LARGEST_FILE of them."""
+    with path.open("rb") as file:
+        data = file.read(LARGEST_FILE + 1)
+    if len(data) > LARGEST_FILE:
+        raise TokeniserError(str(path), f"is no tokeniser: it has more than {LARGEST_FILE >> 20} MiB")
+    return data
 
 
 def _load(verb: str, tokeniser: Path | None, model: Path | None) -> Tokeniser:
@@ -225,10 +250,10 @@ def _load(verb: str, tokeniser: Path | None, model: Path | None) -> Tokeniser:
         training = "" if DEFAULT_FILE.exists() else f"nlpseq tokenize train CORPUS --out {DEFAULT_FILE} && "
         hint = f"{training}nlpseq tokenize {verb} -t {DEFAULT_FILE}"
         raise OptionError("tokeniser", "is missing, and so is --model", hint)
-    if (tokeniser / NAME).exists() or tokeniser.suffix == Path(NAME).suffix:
+    if (exists(tokeniser) and exists(tokeniser / NAME)) or tokeniser.suffix == Path(NAME).suffix:
         raise TokeniserError(str(tokeniser), "is a model, not a tokeniser", f"-m {tokeniser}")
     try:
-        return load_tokeniser(tokeniser.read_bytes())
+        return load_tokeniser(_read_bytes(tokeniser))
     except IsADirectoryError:
         raise TokeniserError(str(tokeniser), "is a folder, not a tokeniser", f"-t {tokeniser / DEFAULT_FILE}") from None
     except OSError as error:

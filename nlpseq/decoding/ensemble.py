@@ -174,7 +174,7 @@ class EnsembleDecoder:
         """The sum over source positions of log(min(1, attention so far)) (Wu et al., 2016) [B * K]."""
         assert self.covered is not None
         logs = np.log(self.covered.clip(LEAST_COVERED, 1.0))
-        total: Values = np.where(self.real, logs, 0.0).sum(1)
+        total: Values = arrays.sum_in_order(np.where(self.real, logs, 0.0).T)
         return total
 
 

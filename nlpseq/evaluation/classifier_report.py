@@ -19,6 +19,11 @@ from nlpseq.decoding.classification import TextClassifier
 from nlpseq.errors import CorpusError, ModelFileError, OptionError
 from nlpseq.evaluation import training_text
 from nlpseq.evaluation.baselines import baseline_labels, baseline_probabilities, baseline_signature
+from nlpseq.evaluation.comparison.label_statistics import classifier_measured
+from nlpseq.evaluation.comparison.records import Units
+from nlpseq.evaluation.comparison.resampling import ResamplingOptions
+from nlpseq.evaluation.comparison.score_intervals import with_intervals
+from nlpseq.evaluation.comparison.too_few import check_units
 from nlpseq.evaluation.floors.baseline import Baseline, with_values
 from nlpseq.evaluation.label_scores import Labels, Values, accuracy, confusion, label_scores, macro_f1
 from nlpseq.evaluation.label_set_scores import (
@@ -80,29 +85,63 @@ def classifier_report(
     *,
     baseline: bool = False,
     note: Note = say_nothing,
+    resampling: ResamplingOptions | None = None,
 ) -> ClassifierReport:
     """Evaluate a classifier on labelled texts; without any, on the validation texts of its training.
 
-    A table that has the columns of training is read by them, unless `columns` names others. Raises CorpusError if the
+    A table that has the columns of training is read by them, unless `columns` names others. With `resampling` the
+    scores have intervals, for which the texts must not be too few. Raises CorpusError if the
     texts cannot be read or have unknown labels, OptionError for a label separator that the model has no use for, and
     ModelFileError if texts of training are needed and are gone, have changed or have no labels.
     """
-    only_for_baseline = corpora or training_text.facts_of(classifier.model).get("valid_is") == "given"
-    remedy = training_text.WITHOUT_BASELINE if only_for_baseline else None
-    splits = cache(partial(_splits, classifier.model, remedy))
+    splits = _splits_of(classifier, corpora)
     texts, source = _texts(classifier, splits, corpora, columns, note)
     names = classifier.labels
     check_known(texts, names)
+    if resampling is not None:
+        check_units(len(texts), "the corpus", "labelled texts")
     logits = classifier.logits(texts.texts)
     signature = f"texts:{len(texts)}|{source}#{texts.sha256[:8]}"
     train = _training_texts(classifier.model, splits) if baseline else None
-    if classifier.threshold is not None:
-        return _several(classifier, logits, texts, signature, train)
+    make = _single if classifier.threshold is None else _several
+    report = make(classifier, logits, texts, signature, train)
+    if resampling is None:
+        return report
+    measured = classifier_measured(classifier, logits, label_flags(texts, names)).values()
+    units = Units(len(texts), f"texts:{len(texts)}")
+    return replace(report, scores=with_intervals(report.scores, measured, units, resampling))
+
+
+def _single(
+    classifier: TextClassifier, logits: Values, texts: LabelledTexts, signature: str, train: LabelledTexts | None
+) -> ClassifierReport:
+    """The report if a text has one label."""
+    names = classifier.labels
     labels = np.array([names.index(label) for label in texts.labels])
     scores = label_scores(logits, labels, names, classifier.temperature, signature)
     table = confusion(labels, logits.argmax(1), len(names))
     baselines = _baselines(classifier, train, texts, labels, scores) if train else []
     return ClassifierReport(names, scores, table, baselines)
+
+
+def labelled_texts(
+    classifier: TextClassifier, corpora: Sequence[str], columns: LabelColumns, note: Note = say_nothing
+) -> tuple[LabelledTexts, str]:
+    """The texts that `classifier_report` evaluates on, and their name for a signature. Raises its errors for them."""
+    return _texts(classifier, _splits_of(classifier, corpora), corpora, columns, note)
+
+
+def note_if_trained_on(classifier: TextClassifier, texts: LabelledTexts, note: Note) -> None:
+    """Note how many of the texts the model was trained on, if its training texts are still on the disk."""
+    splits = _splits_of(classifier, ("given",))
+    _note_training_texts(classifier.model, splits, texts, lambda said: note(f"{classifier.model.name}: {said}"))
+
+
+def _splits_of(classifier: TextClassifier, corpora: Sequence[str]) -> Splits:
+    """Reads the texts of a model's training, once."""
+    only_for_baseline = corpora or training_text.facts_of(classifier.model).get("valid_is") == "given"
+    remedy = training_text.WITHOUT_BASELINE if only_for_baseline else None
+    return cache(partial(_splits, classifier.model, remedy))
 
 
 def _several(
@@ -111,14 +150,14 @@ def _several(
     """The report if a text may have several labels."""
     names, temperature, threshold = classifier.labels, classifier.temperature, classifier.threshold
     assert threshold is not None
-    applies = _flags(texts, names)
+    applies = label_flags(texts, names)
     scores = label_set_scores(logits, applies, names, temperature, threshold, signature)
     table = set_confusion(applies, found_labels(arrays.sigmoid(logits / temperature), threshold))
     baselines = _set_baselines(classifier, train, texts, applies, scores) if train else []
     return ClassifierReport(names, scores, table, baselines, several=True)
 
 
-def _flags(texts: LabelledTexts, names: Sequence[str]) -> Flags:
+def label_flags(texts: LabelledTexts, names: Sequence[str]) -> Flags:
     """The labels that apply to texts [N, C]: 1 for each."""
     index_of = {name: index for index, name in enumerate(names)}
     flags = np.zeros((len(texts), len(names)), np.uint8)
@@ -226,7 +265,7 @@ def _set_baselines(
     classifier: TextClassifier, train: LabelledTexts, texts: LabelledTexts, applies: Flags, scores: Sequence[Score]
 ) -> list[Baseline]:
     """Micro-F1, macro-F1 and exact match of linear models of each label, with two thresholds."""
-    lowercase, own = bool(classifier.options.lowercase), _flags(train, classifier.labels)
+    lowercase, own = bool(classifier.options.lowercase), label_flags(train, classifier.labels)
     baselines = []
     for name, probabilities in baseline_probabilities(train.texts, own, texts.texts, lowercase=lowercase).items():
         usual = {name: (USUAL_THRESHOLD, f"threshold:{USUAL_THRESHOLD:g}")} if name == "tf-idf" else {}

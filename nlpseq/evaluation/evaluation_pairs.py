@@ -37,7 +37,7 @@ def chosen_pairs(
         pairs = [_tables(corpora, columns, _columns_of_training(model), note)]
     else:
         pairs = [read_parallel((source, target), two_files=True, keep_blank=True) for target in targets]
-    if trained_on := _trained_on(training_text.facts_of(model), pairs[0]):
+    if trained_on := trained_on_pairs(training_text.facts_of(model), pairs[0]):
         note(trained_on)
     return pairs
 
@@ -87,7 +87,7 @@ def _filled(pairs: Pairs) -> Pairs:
     return Pairs([source for source, _ in kept], [target for _, target in kept])
 
 
-def _trained_on(facts: Mapping[str, Any], pairs: Pairs) -> str:
+def trained_on_pairs(facts: Mapping[str, Any], pairs: Pairs) -> str:
     """A sentence that says that the model was trained on pairs; empty if it was not, as far as hashes tell."""
     filled = _filled(pairs)
     if not filled or "sha256" not in facts:

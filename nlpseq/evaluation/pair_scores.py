@@ -15,10 +15,10 @@ import numpy as np
 from nlpseq import arrays
 from nlpseq.errors import CorpusError
 from nlpseq.evaluation.line_scores import LineScore, line_score
-from nlpseq.evaluation.reader import given_source_losses
+from nlpseq.evaluation.reader import PairReader
 from nlpseq.models import translator
 from nlpseq.models.model_file import Model, Origin, load_again
-from nlpseq.models.translator import LONGEST, SIDE_BY_SIDE, TranslatorOptions, Weights
+from nlpseq.models.translator import LONGEST, SIDE_BY_SIDE, TranslatorOptions
 from nlpseq.workers import portions_in_order
 
 Pairs = list[tuple[np.ndarray, np.ndarray]]  # the ids of sources and targets
@@ -35,6 +35,7 @@ class PairScorer:
         self.name = name
         self.sources = sources
         self.lines = 0
+        self.reader: PairReader | None = None  # of this process, if it reads pairs at all
 
     def score_lines(self, lines: Sequence[str | None]) -> list[LineScore | None]:
         """The scores of the next lines, in order; None if the line or its source is too long, or if the line is None.
@@ -42,7 +43,8 @@ class PairScorer:
         Raises CorpusError if there are fewer sources than lines.
         """
         groups, join = self.divide(lines)
-        return join([group_losses(self.model.weights, self.options, group) for group in groups])
+        self.reader = self.reader or PairReader(self.model.weights, self.options)
+        return join([group_losses(self.reader, group) for group in groups])
 
     def divide(self, lines: Sequence[str | None]) -> tuple[list[Pairs], Join]:
         """The next lines and their sources in groups, and the function from the groups' losses to the lines' scores.
@@ -85,10 +87,9 @@ class PairScorer:
 def load_group_losses(origin: Origin) -> Callable[[Pairs], list[float]]:
     """In a worker process: `group_losses` by a model. Raises ModelFileError as `load_again`."""
     model, options = load_again(translator.load, origin)
-    return partial(group_losses, model.weights, options)
+    return partial(group_losses, PairReader(model.weights, options))
 
 
-def group_losses(weights: Weights, options: TranslatorOptions, group: Pairs) -> list[float]:
+def group_losses(reader: PairReader, group: Pairs) -> list[float]:
     """The loss of each target of a group, in nats."""
-    sources, targets = [source for source, _ in group], [target for _, target in group]
-    return given_source_losses(weights, options, sources, targets) if group else []
+    return reader.losses([source for source, _ in group], [target for _, target in group])

@@ -6,7 +6,7 @@ the last bit.
 
 On a device the layers run on its kernels, more texts run side by side, and losses stay there until they are asked for.
 Batches that do not fit the memory are halved. There the last bits of a loss may depend on the batch. A translator reads
-its pairs on a device in the same way.
+its pairs in the same ways.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from nlpseq.kernels.running import run_layer_for
 from nlpseq.models import language_model, translator
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState, Weights
 from nlpseq.models.model_file import Model
-from nlpseq.models.translator import TranslatorOptions
+from nlpseq.models.translator import SIDE_BY_SIDE, TranslatorOptions
 from nlpseq.native import layer
 from nlpseq.native.matrix import PackedMatrix
 from nlpseq.native.output import OutputLayer
 from nlpseq.text.padding import side_by_side, together
 
 PAIR_TOKENS = 1 << 15  # in a batch of pairs on a device, padding included
+ROWS = 256  # rows of logits of a pair that exist at once without the compiled code
 
 
 class Reader:
@@ -112,42 +113,69 @@ class Reader:
         return self.losses(features, targets).sum()
 
 
-def given_source_losses(
-    weights: Weights, options: TranslatorOptions, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]
-) -> list[float]:
-    """The loss of each target given its source, in nats; texts are ids as from `translator.line_ids`.
+class PairReader:
+    """A translator that is prepared for reading pairs."""
 
-    Raises BackendError if a device's memory does not hold a single pair.
-    """
-    if arrays.is_numpy(weights["embedding.weight"]):
-        losses = translator.token_losses(weights, options, sources, targets)
-        return [float(text.sum(dtype=np.float64)) for text in losses]
-    nats = np.zeros(len(targets))
-    lengths = np.array([max(map(len, pair)) for pair in zip(sources, targets, strict=True)], np.int64)
+    def __init__(self, weights: Weights, options: TranslatorOptions) -> None:
+        """`weights` are NumPy arrays or tensors."""
+        self.options = options
+        self.weights = weights
+        self._output: OutputLayer | None = None
+        if arrays.is_numpy(weights["embedding.weight"]):
+            packed = translator.projections(weights)
+            self.weights = {
+                name: PackedMatrix.of(value) if name in packed else value for name, value in weights.items()
+            }
+            self._output = OutputLayer(*translator.output_layer(weights))
 
-    def run(group: Sequence[int]) -> None:
-        batch = [[side[index] for index in group] for side in (sources, targets)]
-        nats[group] = _batch_losses(weights, options, *batch)
+    def losses(self, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> list[float]:
+        """The loss of each target given its source, in nats; texts are ids as from `translator.line_ids`.
 
-    for group in reversed(list(together(lengths, PAIR_TOKENS))):
-        in_halves(run, group.tolist())
-    losses_of_targets: list[float] = nats.tolist()
-    return losses_of_targets
+        Raises BackendError if a device's memory does not hold a single pair.
+        """
+        nats = np.zeros(len(targets))
+        lengths = np.array([max(map(len, pair)) for pair in zip(sources, targets, strict=True)], np.int64)
 
+        def run(group: Sequence[int]) -> None:
+            batch = [[side[index] for index in group] for side in (sources, targets)]
+            nats[group] = self._host_losses(*batch) if self._output else self._device_losses(*batch)
 
-def _batch_losses(
-    weights: Weights, options: TranslatorOptions, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]
-) -> np.ndarray:
-    """As `given_source_losses`, for one batch on a device."""
-    like = weights["embedding.weight"]
-    run_layer = run_layer_for(like)
-    target_ids, lengths = side_by_side(targets)
-    batch = (*side_by_side(sources), translator.decoder_inputs(target_ids), target_ids, lengths)
-    ids, source_lengths, inputs, wanted, target_lengths = (arrays.from_numpy(values, like) for values in batch)
-    memory, state = translator.encode(weights, options, ids, source_lengths, run_layer=run_layer)
-    features, _, _ = translator.decode(weights, options, inputs, memory, state, run_layer=run_layer)
-    losses = device_losses(weights, features.reshape(-1, features.shape[-1]), wanted.reshape(-1))
-    return sums_by_text(losses.reshape(target_ids.shape), target_lengths)
+        limits = (None, SIDE_BY_SIDE) if self._output else (PAIR_TOKENS, None)
+        for group in reversed(list(together(lengths, *limits))):
+            in_halves(run, group.tolist())
+        losses: list[float] = nats.tolist()
+        return losses
+
+    def _host_losses(self, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> list[float]:
+        run: dict[str, Any] = {"run_layer": layer.unroll_shared}
+        memory, state = translator.encode(self.weights, self.options, *side_by_side(sources), **run)
+        inputs = translator.decoder_inputs(side_by_side(targets)[0])
+        features, _, _ = translator.decode(self.weights, self.options, inputs, memory, state, **run)
+        return [self._target_loss(features[: len(target), row], target) for row, target in enumerate(targets)]
+
+    def _target_loss(self, features: np.ndarray, target: np.ndarray) -> float:
+        """The loss of a target [T] from features [T, E]."""
+        assert self._output is not None
+        if self._output.packed is not None:
+            return float(self._output.packed.losses(features, target).sum())
+        nats = 0.0
+        for start in range(0, len(target), ROWS):
+            rows = slice(start, start + ROWS)
+            logits = arrays.project(features[rows], self._output.weight, self._output.bias)
+            losses = arrays.log_sum_exp(logits) - arrays.pick(logits, target[rows])
+            nats += float(losses.sum(dtype=np.float64))
+        return nats
+
+    def _device_losses(self, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
+        like = self.weights["embedding.weight"]
+        run_layer = run_layer_for(like)
+        target_ids, lengths = side_by_side(targets)
+        batch = (*side_by_side(sources), translator.decoder_inputs(target_ids), target_ids, lengths)
+        ids, source_lengths, inputs, wanted, target_lengths = (arrays.from_numpy(values, like) for values in batch)
+        memory, state = translator.encode(self.weights, self.options, ids, source_lengths, run_layer=run_layer)
+        features, _, _ = translator.decode(self.weights, self.options, inputs, memory, state, run_layer=run_layer)
+        losses = device_losses(self.weights, features.reshape(-1, features.shape[-1]), wanted.reshape(-1))
+        return sums_by_text(losses.reshape(target_ids.shape), target_lengths)
 
 
 def placed(model: Model, device: str) -> Model:

@@ -23,14 +23,29 @@ def say_nothing(note: str) -> None:
 
 
 @dataclass(frozen=True)
+class ScoreInterval:
+    """A 95 % interval of a score, and a signature that says how it was found.
+
+    `mean` and `half_width` are what sacrebleu prints, and None for scores that are not sacrebleu's.
+    """
+
+    low: float
+    high: float
+    signature: str
+    mean: float | None = None
+    half_width: float | None = None
+
+
+@dataclass(frozen=True)
 class Score:
-    """One number with its unit, its parts and its signature."""
+    """One number with its unit, its parts and its signature, and its interval if it was asked for."""
 
     name: str
     value: float
     unit: str
     signature: str
     parts: dict[str, float]
+    interval: ScoreInterval | None = None
 
     @property
     def shown(self) -> str:
@@ -38,8 +53,11 @@ class Score:
         return shown_value(self.name, self.value)
 
     def as_json(self) -> dict[str, Any]:
-        """The score as a JSON object."""
-        return asdict(self)
+        """The score as a JSON object; without an interval it has no such field."""
+        fields = asdict(self)
+        if self.interval is None:
+            del fields["interval"]
+        return fields
 
     def __str__(self) -> str:
         return f"{self.name} {self.value:.4f} per {self.unit}  {self.signature}"

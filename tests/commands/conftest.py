@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from nlpseq.commands.cli import app
+from nlpseq.models import classifier
+from nlpseq.models.classifier import ClassifierOptions
 from nlpseq.models.model_file import save_model
 from nlpseq.text.tokenisers import ByteTokeniser
 
@@ -51,5 +54,7 @@ def lines_of() -> Callable[[bytes], list[bytes]]:
 def other_task(tmp_path: Path) -> Path:
     """A model file of another task."""
     path = tmp_path / "classifier.safetensors"
-    save_model(path, "classifier", {}, {"weight": np.zeros((2, 2), np.float32)}, ByteTokeniser(()))
+    options = ClassifierOptions(hidden_size=2, embedding_size=2)
+    weights = classifier.initial_weights(options, 256, np.ones(2), 1)
+    save_model(path, classifier.TASK, asdict(options), weights, ByteTokeniser(()), labels=["bad", "good"])
     return path

@@ -108,7 +108,12 @@ def test_wrong_usage_is_told_in_one_line_with_status_2(nlpseq: Run, arguments: l
         (Interrupted(signal.SIGTERM), 143, ""),
         (Interrupted(signal.SIGINT), 130, ""),
         (MemoryError(), 1, "error: nlpseq: there is not enough memory for this\n"),
-        (OSError(28, "No space left on device"), 1, "error: nlpseq: No space left on device\n"),
+        (OSError(5, "Input/output error"), 1, "error: nlpseq: Input/output error\n"),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "error: nlpseq: No space left on device\nhint:  free some space on the disk, then run the command again\n",
+        ),
         (typer.Exit(3), 3, ""),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,

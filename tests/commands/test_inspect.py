@@ -62,8 +62,9 @@ def test_the_linear_model_of_a_classifier_is_laid_open(nlpseq: Run, tmp_path: Pa
     vocabulary = Vocabulary("words", keys, np.ones(len(keys), np.float32))
     linear = LinearModel(vocabulary, np.ones((len(keys), 1), np.float32), np.zeros(2, np.float32))
     path = tmp_path / "model.safetensors"
-    for weights, own in ((network | linear.weights(), 1234 + 2 + 1), (network, 0)):
-        save_model(path, classifier.TASK, asdict(options), weights, tokeniser, labels=["a", "b"])
+    for kind, weights, own in (("words", network | linear.weights(), 1234 + 2 + 1), ("none", network, 0)):
+        chosen = {**asdict(options), "linear": kind}
+        save_model(path, classifier.TASK, chosen, weights, tokeniser, labels=["a", "b"])
         facts = json.loads(nlpseq("inspect", "model", "-m", path, "--json").stdout)
         assert facts["model"]["parameters"] == sum(value.size for value in network.values()) + own
         shown = nlpseq("inspect", "model", "-m", path).stdout

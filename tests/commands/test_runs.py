@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -122,9 +123,10 @@ def test_a_narrow_terminal_shows_less_of_the_corpus_then_fewer_columns(tmp_path:
         assert "corpus" not in headings or any(cell.endswith(".txt") for cell in row)
 
 
-def test_the_first_column_is_typed_after_the_model_option(nlpseq: Run) -> None:
+def test_the_first_column_is_typed_after_the_model_option(nlpseq: Run, make_model: Callable[..., Path]) -> None:
     for name in ("lm", "my run's"):
-        _write_run(Path("checkpoints") / name, "classifier", ("accuracy", 84.4), corpus=("x.tsv",))
+        _write_run(Path("checkpoints") / name, "language-model", ("loss", 1.4), corpus=("x.tsv",))
+        shutil.copy(make_model(), Path("checkpoints") / name / "model.safetensors")
     rows = nlpseq("runs").stdout.splitlines()[1:]
     assert sorted(shlex.split(row)[0] for row in rows) == ["checkpoints/lm", "checkpoints/my run's"]
     assert nlpseq("inspect", "model", "-m", shlex.split(rows[0])[0]).exit_code == 0

@@ -7,13 +7,8 @@ from pathlib import Path
 import pytest
 
 from nlpseq.decoding.beam import BeamOptions
-from nlpseq.evaluation.translation_scores import (
-    BleuOptions,
-    bleu_score,
-    is_unspaced,
-    suited_tokens,
-    translator_scores,
-)
+from nlpseq.evaluation.bleu import BleuOptions, is_unspaced, suited_tokens
+from nlpseq.evaluation.translation_scores import bleu_score, translator_scores
 from nlpseq.models.model_file import Model
 from nlpseq.models.translator import TASK, TranslatorOptions, initial_weights
 from nlpseq.text.tables.parallel import Pairs

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from nlpseq.errors import OptionError
-from nlpseq.evaluation.translation_scores import BleuOptions, bleu_score, given_source_scores, reference_scores
+from nlpseq.evaluation.bleu import BleuOptions
+from nlpseq.evaluation.translation_scores import bleu_score, given_source_scores, reference_scores
 from nlpseq.models import translator
 from nlpseq.models.model_file import Model
 from nlpseq.models.translator import TranslatorOptions

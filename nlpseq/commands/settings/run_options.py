@@ -17,7 +17,7 @@ def read_run(path: Path, verb: str, command: Declared) -> Layer:
     Raises RunError if there is no run, if it is of another task, or if its configuration is damaged.
     """
     from nlpseq.training.repeating import repeated
-    from nlpseq.training.run_folder import CONFIG
+    from nlpseq.training.run_config import CONFIG
     from nlpseq.training.run_list import find_run, read_config
 
     folder = find_run(path, "--like")

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from nlpseq.commands.training import lines
 from nlpseq.commands.training.sparkline import Losses
+from nlpseq.text.display import harmless
 
 if TYPE_CHECKING:
     from nlpseq.training.progress import Progress as Step
@@ -38,7 +39,7 @@ class Words(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """The text; nothing of it is markup."""
-        return Text(self.words(), self.style, no_wrap=True)
+        return Text(harmless(self.words()), self.style, no_wrap=True)
 
 
 class Narrowing(Progress):
@@ -134,7 +135,7 @@ class Bar:
     def say(self, text: str) -> None:
         """Write a line that stays, above this one."""
         self.line.refresh()  # rich would draw the bar below it as it was
-        self.line.console.print(Text(text), soft_wrap=True)
+        self.line.console.print(Text(harmless(text)), soft_wrap=True)
 
     def _fill(self, done: float, total: float | None) -> None:
         if total is not None and not self.line.tasks[0].started:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from nlpseq import __version__
 from nlpseq.errors import CorpusError
 from nlpseq.evaluation import training_text
+from nlpseq.evaluation.bleu import BleuOptions
 from nlpseq.evaluation.floors.baseline import Baseline
 from nlpseq.evaluation.floors.nearest import NearestText
 from nlpseq.evaluation.scores import Note, say_nothing
-from nlpseq.evaluation.translation_scores import BleuOptions, reference_scores
+from nlpseq.evaluation.translation_scores import reference_scores
 from nlpseq.models.model_file import Model
 from nlpseq.text.signature import short_names
 from nlpseq.text.tables.parallel import Pairs, are_two_files, read_parallel, read_split

@@ -81,16 +81,21 @@ class Loop:
         like = tensors["hidden"]
         assert like is not None
         arguments = {name: None if value is None else value.data_ptr() for name, value in tensors.items()}
+        sizes = {name: _size(value, like) for name, value in tensors.items() if value is not None}
+        shape = {
+            "gates": self.cell.gates,
+            "steps": self.packing.steps,
+            "batch": self.packing.batch,
+            "size": like.shape[2],
+            "training": training,
+        }
+        native.check_sizes(sizes, shape, self.packing.real)
         native.run(
             {
                 **arguments,
+                **shape,
                 "cell": native.CELLS.index(self.cell.name),
-                "gates": self.cell.gates,
-                "steps": self.packing.steps,
-                "batch": self.packing.batch,
-                "size": like.shape[2],
                 "reverse": self.reverse,
-                "training": training,
                 "half": native.FULL if backward and self.half == native.ROUNDED else self.half,
                 "share": self.share,
                 "want_first": want_first,
@@ -103,6 +108,13 @@ class Loop:
             threads=threads(),
             kind=self.kind,
         )
+
+
+def _size(tensor: Tensor, like: Tensor) -> int:
+    """How many numbers a tensor has. Raises ValueError unless they have the type of `like` and are contiguous."""
+    if tensor.dtype != like.dtype or not tensor.is_contiguous():
+        raise ValueError(f"the compiled loop needs contiguous {like.dtype}, was {tensor.dtype} {tensor.stride()}")
+    return tensor.numel()
 
 
 class _Recurrence(torch.autograd.Function):

@@ -31,6 +31,11 @@ class Packing:
     slots: Tensor | None = None  # [N], indices in [T, B] of sorted sequences
     positions: Tensor | None = None  # [N], indices in [T, B] of sequences in their own order
 
+    @property
+    def real(self) -> int:
+        """N."""
+        return self.steps * self.batch if self.slots is None else len(self.slots)
+
     def gather(self, array: Tensor) -> Tensor:
         """The real steps [N, W] of an array [T, B, W] whose sequences are in their own order."""
         flat = array.reshape(self.steps * self.batch, -1)

@@ -9,9 +9,10 @@ import pytest
 
 from nlpseq.commands.tables.facts_table import facts_lines
 from nlpseq.commands.tables.score_table import WIDTH, broken, score_lines
+from nlpseq.evaluation.bleu import BleuOptions
 from nlpseq.evaluation.label_scores import label_scores
 from nlpseq.evaluation.scores import Score, TextSize, language_model_scores
-from nlpseq.evaluation.translation_scores import BleuOptions, reference_scores
+from nlpseq.evaluation.translation_scores import reference_scores
 
 SIGNATURE = "tok:bpe-4096#6d4eba4d|context:carried|start:newline|text:a-file-of-some-length.txt:held-out#451e5fd5|v:1"
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from nlpseq.errors import ModelFileError
+from nlpseq.evaluation.bleu import BleuOptions
 from nlpseq.evaluation.floors.translation import training_pairs, translation_baselines
-from nlpseq.evaluation.translation_scores import BleuOptions, bleu_score, reference_scores
+from nlpseq.evaluation.translation_scores import bleu_score, reference_scores
 from nlpseq.models import translator
 from nlpseq.models.model_file import Model
 from nlpseq.text.tables.parallel import Pairs
