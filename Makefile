@@ -4,17 +4,20 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+LOWEST := $(VENV)-lowest
+AUDIT := $(VENV)-audit
+PIP_OPTIONS := --disable-pip-version-check --no-input
 DEMO := checkpoints/demo
 RUNS := checkpoints/making
 BUNDLED := checkpoints/bundled
 
-.PHONY: setup demo models test check fix bench docs tour
+.PHONY: setup demo models test test-lowest audit check fix bench docs tour
 
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml $(wildcard nlpseq/native/c/*)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --no-input -e '.[dev]'
+	$(BIN)/python -m pip install $(PIP_OPTIONS) -e '.[dev]'
 	touch $@
 
 # Two minutes of training on the bundled stories, the model's perplexity, and a text that continues "hello".
@@ -43,6 +46,23 @@ models: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
+# The tests with the lowest allowed version of each library, in an environment of its own. TORCH=2.13.0 takes another torch:
+# PyPI's for Linux is a build for CUDA, which is several gigabytes.
+test-lowest:
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) .ci/lowest.py $(TORCH:%=torch==%) > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install $(PIP_OPTIONS) -c $(LOWEST)/constraints.txt -e '.[dev]'
+	$(LOWEST)/bin/python -m pip list
+	$(LOWEST)/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+
+# Asks PyPI for known faults of the installed versions; a library that PyPI does not answer for is a failure.
+audit: $(INSTALLED)
+	test -x $(AUDIT)/bin/pip-audit || $(PYTHON) -m venv $(AUDIT)
+	test -x $(AUDIT)/bin/pip-audit || $(AUDIT)/bin/python -m pip install $(PIP_OPTIONS) pip-audit
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > $(AUDIT)/installed.txt
+	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip -r $(AUDIT)/installed.txt
+
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -59,7 +79,7 @@ bench: $(INSTALLED)
 
 # Writes the generated pages, then the site to .site/, and checks every link.
 docs: $(INSTALLED)
-	test -x $(BIN)/mkdocs || $(BIN)/python -m pip install --disable-pip-version-check --no-input -e '.[docs]'
+	test -x $(BIN)/mkdocs || $(BIN)/python -m pip install $(PIP_OPTIONS) -e '.[docs]'
 	$(BIN)/python docs/tools/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
