@@ -127,8 +127,9 @@ def large(folder: Path, arguments: argparse.Namespace) -> Rows:
 
 def pairs(folder: Path, arguments: argparse.Namespace) -> Rows:
     """Translation."""
+    from nlpseq.evaluation.bleu import BleuOptions
     from nlpseq.evaluation.floors.nearest import NearestText
-    from nlpseq.evaluation.translation_scores import BleuOptions, reference_scores
+    from nlpseq.evaluation.translation_scores import reference_scores
     from nlpseq.text.tables.parallel import Pairs, read_parallel
 
     multi30k, french = DATA / "multi30k", DATA / "fra-eng"

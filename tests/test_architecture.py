@@ -30,6 +30,7 @@ LEVELS = [
     {"native"},
     {"cells", "text"},
     {"device", "files", "options", "workers"},
+    {"paths"},
     {"arrays", "errors", "process", "tasks"},  # the table of tasks names code and imports none of it
 ]
 NEVER_AT_ONCE = ("torch", "datasets", "rich", "sacrebleu", "pyarrow")

@@ -30,7 +30,7 @@ README, OTHERS = PAGES[0], PAGES[1:]
 WRITTEN = [path for path in PAGES if path.name not in generate.PAGES]
 LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md"]
 RUN = {"console", "python"}  # languages of blocks that are run
-OTHER_PROGRAMS = {"--no-deps"}  # flags of programs that are not ours
+OTHER_PROGRAMS = {"--no-deps", "--paired-bs", "--paired-ar"}  # flags of programs that are not ours
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32" or shutil.which("sh") is None, reason="needs a POSIX shell")
 

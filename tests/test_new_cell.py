@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nlpseq.models.model_file import load_model
+from nlpseq.models.model_file import NAME as MODEL
+from nlpseq.models.model_file import read_tensors
 
 ROOT = Path(__file__).parents[1]
 
@@ -118,7 +119,7 @@ def trained(copy: Copy) -> str:
 def test_it_trains_on_the_plain_loop_and_says_why(copy: Copy, trained: str) -> None:
     assert f"{NAME} 2x8" in trained.splitlines()[1]
     assert f"plain loop, fp32: no compiled kernel for {NAME}" in trained.splitlines()[3]
-    weights = load_model(copy.folder / "whole").weights
+    weights = read_tensors(copy.folder / "whole" / MODEL)[1]
     assert weights["layers.1.peepholes"].shape == (3, 8)
     assert np.abs(weights["layers.0.peepholes"]).min() > 0, "peepholes begin at zero and are trained"
 
@@ -132,7 +133,7 @@ def test_killed_and_resumed_it_comes_to_the_same_bits(copy: Copy, trained: str) 
         errors = process.communicate(timeout=120)[1]
     assert process.returncode == -signal.SIGKILL, errors
     copy.run("train lm --out killed --resume")
-    found, expected = (load_model(copy.folder / name).weights for name in ("killed", "whole"))
+    found, expected = (read_tensors(copy.folder / name / MODEL)[1] for name in ("killed", "whole"))
     assert found.keys() == expected.keys()
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
