@@ -22,6 +22,7 @@ from nlpseq.models import language_model
 from nlpseq.models.language_model import LanguageModelOptions, LanguageModelState
 from nlpseq.models.model_file import Model, read_options
 from nlpseq.training.data.feed import Feed
+from nlpseq.training.data.seal import check_ids
 from nlpseq.training.options import TrainingOptions
 from nlpseq.training.tasks.starting import choose_kernel
 
@@ -104,4 +105,9 @@ class TeacherStreams:
                 name: stream.place(own(value, language_model.streams_axis(name)))
                 for name, value in ((key.removeprefix(prefix), saved[key]) for key in saved if key.startswith(prefix))
             }
+            check_ids(
+                "a teacher's carried state",
+                arrays.to_numpy(named["recent"]).ravel(),
+                len(stream.weights["embedding.weight"]),
+            )
             stream.carry(language_model.restore_state(named, stream.state))

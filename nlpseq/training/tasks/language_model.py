@@ -31,6 +31,7 @@ from nlpseq.text.hub import keeping_texts
 from nlpseq.text.tokenisers import Tokeniser
 from nlpseq.training.data.batches import StreamBatches, fit_batch
 from nlpseq.training.data.corpus import TokenisedCorpus, open_tokenised, tokenise_corpus
+from nlpseq.training.data.seal import check_ids
 from nlpseq.training.defaults import DEFAULT_SECONDS, Circumstances, complete, free_memory, measure_speed
 from nlpseq.training.distillation.streams import TeacherStreams
 from nlpseq.training.distribution.processes import ALONE, Processes
@@ -202,6 +203,7 @@ class LanguageModelTask(ModelTask):
         """Restore the state that `arrays` returned."""
         self.batches.go_to(saved["place"])
         states = {k.removeprefix("state/"): v for k, v in saved.items() if k.startswith("state/")}
+        check_ids("its carried state", states["recent"].ravel(), self.corpus.tokeniser.size)
         named = {k: self.feed.place(self._columns(v, language_model.streams_axis(k))) for k, v in states.items()}
         self._carry(language_model.restore_state(named, self.state))
         if self.taught is not None:
