@@ -74,7 +74,7 @@ def _drop(name: str, tensors: Tensors, draws: random.Random) -> str:
     return "missing"
 
 
-def _reshape(name: str, tensors: Tensors, draws: random.Random) -> str:
+def _reshape(name: str, tensors: Tensors, draws: random.Random) -> str | None:
     value = tensors[name]
     shapes = [
         value[:-1] if value.ndim else value[None],
@@ -89,6 +89,8 @@ def _reshape(name: str, tensors: Tensors, draws: random.Random) -> str:
         value.ravel()[:1].reshape(()) if value.size else value[None],
     ]
     made = draws.choice(shapes)
+    if made.shape == value.shape:
+        return None  # other values, and sound ones
     tensors[name] = made
     return f"{value.shape} made {made.shape}"
 
