@@ -115,7 +115,7 @@ def complete(
     )
     _refuse_useless_ngrams(model, training)
     _refuse_useless_drop(model, training)
-    dropout = training.dropout if training.dropout is not None else _dropout(passes, hidden, large)
+    dropout = training.dropout if training.dropout is not None else _dropout(passes, large)
     while streams > 1 and _bytes(facts, model, streams * steps) > MEMORY_FRACTION * facts.memory:
         streams //= 2
     batch, steps = fit_batch(facts.tokens, training.batch_size or streams, steps)
@@ -260,8 +260,6 @@ def _embedding_size(hidden: int, large: bool) -> int:
 def _hidden_size(facts: Circumstances, read: float | None, embedding: int | None, large: bool) -> int:
     """REFERENCE_SIZE for REFERENCE_WORK; its square, the number of parameters, grows with the root of the work."""
     by_corpus = 32 + 0.6 * math.sqrt(facts.tokens)
-    if not large:
-        by_corpus = max(by_corpus, 0.112 * facts.tokens**0.65)
 
     def distance(size: int) -> float:
         operations = _operations(facts, size, embedding or _embedding_size(size, large), large)
@@ -274,12 +272,11 @@ def _hidden_size(facts: Circumstances, read: float | None, embedding: int | None
     return min(HIDDEN_SIZES, key=distance)
 
 
-def _dropout(passes: float, hidden: int, large: bool) -> float:
-    """Zero for characters that are read a few times, more for many passes and a large model, most for words."""
+def _dropout(passes: float, large: bool) -> float:
+    """Zero for characters that are read a few times, more for a text that is read many times, most for words."""
     if large:
         return round(min(0.5, 0.15 * math.log2(1 + passes)), 2)
-    most = 0.3 * math.sqrt(max(1.0, hidden / 640))
-    return round(min(most, 0.15 * math.log2(max(1.0, passes / 2.5))), 2)
+    return round(min(0.3, 0.15 * math.log2(max(1.0, passes / 2.5))), 2)
 
 
 def _ngram_dropout(ngrams: int, passes: float) -> float:
