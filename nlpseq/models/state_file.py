@@ -84,5 +84,5 @@ def _checked(named: Mapping[str, Any], model: Model, options: LanguageModelOptio
 def _last(token: Any, size: int) -> int:
     """The last token. Raises ValueError unless it is one of a vocabulary."""
     if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < size:
-        raise ValueError("its last token is none that the model has")
+        raise ValueError("its last token is not in the vocabulary of the model")
     return token

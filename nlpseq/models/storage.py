@@ -90,7 +90,7 @@ def _fault(tensors: Mapping[str, np.ndarray], name: str, entry: Any) -> str:
     if name.endswith((ROWS, SCALES)):
         return "it is a part of another matrix"
     if not isinstance(shape, list) or len(shape) != 2 or not all(type(size) is int and size >= 0 for size in shape):
-        return "its shape is none of a matrix"
+        return "its shape is not that of a matrix"
     if stored.ndim != 2 or stored.shape[1] != shape[1]:
         return f"its shape is {stored.shape}"
     if (scales is not None) != (chosen == "int8") or (scales is not None and not _is_vector(scales, stored, "f4")):

@@ -69,7 +69,7 @@ class Counters:
 
 
 def checked_counters(header: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A header. Raises ValueError if one of its counters is none that a run can have."""
+    """A header. Raises ValueError if a run cannot have one of its counters."""
     for field in fields(Counters):
         if field.name not in header and field.name not in LATER:
             raise ValueError(f"its header has no {field.name}")

@@ -126,7 +126,7 @@ class _View:
             interval = percentile_interval(self.samples, units.count)
         spread = float(self.values.std(ddof=1)) if self.several else None
         models = {each.name: float(value) for each, value in zip(self.side.outputs, self.values, strict=True)}
-        library = library_interval(self.samples) if self.measure.library and not self.several else None
+        library = library_interval(self.samples) if self.measure.is_sacrebleus and not self.several else None
         return SideScore(self.side.name, self.value, interval, models, spread, library)
 
 
@@ -153,7 +153,7 @@ def _difference(first: _View, other: _View, units: Units) -> Difference:
         interval = percentile_interval(samples, units.count)
         left, right = other.trials
         p_values = {RANDOMISATION: randomised_p(right - left, observed), BOOTSTRAP: bootstrap_p(samples, observed)}
-        if first.measure.library:
+        if first.measure.is_sacrebleus:
             p_values[PAIRED_BS] = library_bootstrap_p(first.samples, other.samples, observed)
             p_values[PAIRED_AR] = library_randomised_p(left, right, observed)
     is_sure = interval.excludes_zero and next(iter(p_values.values())) < LIKELY

@@ -40,7 +40,7 @@ class LibraryInterval(NamedTuple):
 
 
 def percentile_interval(values: Values, units: int) -> Interval:
-    """The 95 % interval of bootstrap samples [R] of a score of so many units, at least two."""
+    """The 95 % interval of bootstrap samples [R] of a score over two or more units."""
     index = int(len(values) * _tail(units))
     ordered = np.sort(values)
     return Interval(float(ordered[index]), float(ordered[len(values) - 1 - index]))

@@ -32,7 +32,7 @@ class Measure:
     name: str
     unit: str
     values: Callable[[Sums], Values]  # sums [R, K] -> scores [R]
-    library: bool = False  # whether it is sacrebleu's, which adds bootstrap samples in float32
+    is_sacrebleus: bool = False  # whether it is sacrebleu's, which adds bootstrap samples in float32
 
     @property
     def lower_is_better(self) -> bool:
@@ -60,11 +60,11 @@ class Measured:
 
     def bootstrapped(self, sums: Sums) -> Values:
         """The scores [R] of bootstrap samples with the sums [R, K]."""
-        return self.measure.values(sums.astype(np.float32) if self.measure.library else sums)
+        return self.measure.values(sums.astype(np.float32) if self.measure.is_sacrebleus else sums)
 
     def randomised(self, sums: Sums) -> Values:
         """The scores [R] of trials with the sums [R, K]."""
-        return self.measure.values(sums.astype(self.statistics.dtype) if self.measure.library else sums)
+        return self.measure.values(sums.astype(self.statistics.dtype) if self.measure.is_sacrebleus else sums)
 
 
 def _mean(column: int, count: int, scale: float = 1.0) -> Callable[[Sums], Values]:
@@ -162,5 +162,5 @@ def library_measured(name: str, metric: Any, texts: Sequence[str], references: S
             return np.array([metric._compute_score_from_stats(sums[0].tolist()).score])
         return np.array([metric._compute_score_from_stats(row).score for row in sums])
 
-    measure = Measure(name, "corpus", values, library=True)
+    measure = Measure(name, "corpus", values, is_sacrebleus=True)
     return Measured(measure, statistics, str(metric.get_signature()))

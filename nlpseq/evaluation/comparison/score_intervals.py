@@ -25,7 +25,7 @@ def with_intervals(
     found: dict[tuple[str, str], ScoreInterval] = {}
     for each, samples in zip(every, bootstrap_scores(every, options), strict=True):
         low, high = percentile_interval(samples, units.count)
-        library = library_interval(samples) if each.measure.library else (None, None)
+        library = library_interval(samples) if each.measure.is_sacrebleus else (None, None)
         interval = ScoreInterval(low, high, "|".join(["interval:percentile-t", *fields]), *library)
         found[each.measure.name, each.measure.unit] = interval
     return [replace(score, interval=found.get((score.name, score.unit))) for score in scores]

@@ -65,7 +65,7 @@ def check_ids(name: str, ids: Numbers, count: int) -> None:
 def checked_place(place: NDArray[Any], count: int) -> list[int]:
     """The numbers of a position in the data. Raises ValueError unless there are `count`, and none is negative."""
     if place.shape != (count,) or place.dtype.kind not in "iu" or (place < 0).any() or (place > 1 << 61).any():
-        raise ValueError("its position in the data is none")
+        raise ValueError("its position in the data is not valid")
     numbers: list[int] = place.tolist()
     return numbers
 
