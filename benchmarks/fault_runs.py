@@ -239,6 +239,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     """Try everything, and show a table; the exit status."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts a job in the background without it
     options = parse()
     fault_child.preload()
     tried: Counter[str] = Counter()

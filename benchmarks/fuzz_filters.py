@@ -309,6 +309,7 @@ def report(tried: Sequence[tuple[str, int, int, float]], findings: Sequence[Find
 
 def main(words: Sequence[str] | None = None) -> int:
     """Try the filters, and show what was found."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts a job in the background without it
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("filters", nargs="*", metavar="FILTER", help="beginnings of names; without any, all filters")
     parser.add_argument("--lines", type=int, default=600)

@@ -13,7 +13,6 @@ from nlpseq.commands.flags import ClassifierPath, Device, Quiet, application, co
 from nlpseq.commands.inputs import LineOptions
 from nlpseq.commands.tables.decision_line import ShownDecision
 from nlpseq.decoding.classification import AbstentionOptions, TextClassifier, decision_status
-from nlpseq.native.memory import keep_freed_memory
 from nlpseq.tasks import CLASSIFIER
 
 app = application("The label of each text.")
@@ -55,7 +54,6 @@ def classify(
     shown = ShownDecision(all, top, labels_only, abstention)
     shown.check(objects_out=lines.objects_out)
     source = lines.find("nlpseq classify", quiet=quiet)
-    keep_freed_memory()
     classifier = TextClassifier.load(chosen_model(model, CLASSIFIER, quiet=quiet), device)
     abstention.check_labels(classifier.labels, several=classifier.several)
     shown = replace(shown, several=classifier.several)

@@ -20,6 +20,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from nlpseq.commands import output
 from nlpseq.commands.inputs import Input, LineOptions
 from nlpseq.decoding.statuses import CUT, IN_PART
+from nlpseq.text.heap import PIECES, give_back
 from nlpseq.text.lines import (
     BYTE_ORDER_MARK,
     FIRST_LINES,
@@ -74,8 +75,9 @@ def _portions(
 ) -> Iterator[tuple[Sequence[bytes], int]]:
     """The portions that `filter_lines` describes, each with the number of lines that wait, its own included.
 
-    An empty portion comes before each wait for input.
+    An empty portion comes before each wait for input. Answers leave holes in the heap, which are given back.
     """
+    number = 0
     for first, batch in source.batches(longest, pauses=True):
         if first and batch and not every_byte and len(batch[0]) <= longest:
             batch[0] = batch[0].removeprefix(BYTE_ORDER_MARK)
@@ -83,6 +85,9 @@ def _portions(
         for lines in [batch] if whole_batches else portions(batch):
             yield lines, waiting
             waiting -= len(lines)
+            number += 1
+            if number % PIECES == 0:
+                give_back()
 
 
 @dataclass(frozen=True)

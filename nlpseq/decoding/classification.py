@@ -33,7 +33,7 @@ from nlpseq.text.lines import OK
 from nlpseq.text.padding import Ids, side_by_side, together
 from nlpseq.workers import in_order
 
-TOKENS_AT_ONCE = 4096
+TOKENS_AT_ONCE = 2048
 ENCODED_AT_ONCE = 256  # texts
 LONGEST = 100_000  # tokens
 UNSURE = "unsure"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import NoneType
@@ -21,6 +22,8 @@ from nlpseq.options import flag
 from nlpseq.paths import is_file, is_folder
 from nlpseq.text.beginnings import whole_name
 from nlpseq.training.requests import Request
+from nlpseq.training.run_config import has_config, read_config
+from nlpseq.training.run_folder import BEFORE
 
 BUDGETS = ("epochs", "steps", "minutes")
 FURTHER_ANNEAL = 0.4  # the rate of a run that is trained on falls over this fraction of the further steps, or less
@@ -94,6 +97,18 @@ def continued(config: Mapping[str, Any], request: Request) -> Continuation:
         training=training,
     )
     return Continuation(complete, bool(budget), _names_one(request, DATA), changes, request.given)
+
+
+def in_as_many_processes(request: Request) -> Request:
+    """A request to continue a run in as many processes as before, to the same last bits, if it names no number."""
+    if not request.resume or "processes" in request.given:
+        return request
+    folder = request.out if has_config(request.out) else request.out / BEFORE
+    with suppress(RunError):  # which is for those who read the configuration to say
+        machine = read_config(folder).get("machine")
+        if isinstance(machine, dict) and isinstance(count := machine.get("processes"), int) and count > 1:
+            return replace(request, processes=count)
+    return request
 
 
 def check_config(config: Mapping[str, Any], request: Request) -> None:

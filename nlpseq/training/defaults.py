@@ -45,7 +45,7 @@ REFERENCE_WORK = 2.0e13  # floating-point operations for which REFERENCE_SIZE hi
 LARGEST_EMBEDDING = 256  # of a translator
 DEFAULT_SECONDS = 300.0
 BY_STEPS, LEAST_BY_STEPS = 1.5, 128  # a fixed number of steps teaches a larger model more; a few seconds buy it
-READING = 0.6  # of a run's work is in its steps; the rest is preparation, validation and evaluation
+READING = 0.6  # operations in steps for each one that REFERENCE_WORK counts; large layers reach more than this
 
 
 Training = TypeVar("Training", bound=TrainingOptions)
@@ -102,7 +102,7 @@ def complete(
     read = _tokens_read(facts, training, (training.batch_size or streams) * steps)
     hidden = model.hidden_size or _hidden_size(facts, read, model.embedding_size, large)
     embedding = model.embedding_size or _embedding_size(hidden, large)
-    passes = _affordable(facts, read, _operations(facts, hidden, embedding, large)) / facts.tokens
+    passes = _passes(facts, read, _operations(facts, hidden, embedding, large))
     longest, buckets = suited_ngrams(facts.tokens)
     ngrams = model.ngrams or (1 if large else longest)
     model = replace(
@@ -248,9 +248,9 @@ def _operations(facts: Circumstances, hidden: int, embedding: int, large: bool) 
     return 6.0 * (4 * hidden * (hidden + embedding) + output)
 
 
-def _affordable(facts: Circumstances, read: float | None, operations: float) -> float:
-    """The number of tokens that a run reads if each takes this number of operations."""
-    return READING * (facts.work or 0.0) / operations if read is None else read
+def _passes(facts: Circumstances, read: float | None, operations: float) -> float:
+    """The number of passes over the text in which each token takes this number of operations."""
+    return ((facts.work or 0.0) / operations if read is None else read) / facts.tokens
 
 
 def _embedding_size(hidden: int, large: bool) -> int:
@@ -263,7 +263,7 @@ def _hidden_size(facts: Circumstances, read: float | None, embedding: int | None
 
     def distance(size: int) -> float:
         operations = _operations(facts, size, embedding or _embedding_size(size, large), large)
-        work = _affordable(facts, read, operations) * operations / READING
+        work = (facts.work or 0.0) if read is None else read * operations / READING
         wanted = REFERENCE_SIZE * (work / REFERENCE_WORK) ** 0.25
         if read is not None:
             wanted = max(LEAST_BY_STEPS, BY_STEPS * wanted)

@@ -50,7 +50,7 @@ class Request:
     init_from: Path | None = option(None, "start from a model's weights and tokeniser", metavar="MODEL")
     teacher: Paths = option((), "model whose answers are learned too, as by nlpseq distil", metavar="MODEL")
     processes: int = option(
-        1, "number of processes on this machine that share each batch; on GPUs one for each", minimum=1, maximum=1024
+        1, "processes sharing each batch, on GPUs one each [default: 1; --resume: as before]", minimum=1, maximum=1024
     )
     corpus_options: CorpusOptions = field(default_factory=CorpusOptions)
     model: RecurrentOptions

@@ -479,9 +479,9 @@ static int NAME(run)(const struct recurrence *layer, int backward, const struct 
     struct NAME(job) job = {layer, backward, NULL};
     struct NAME(worker) worker = {.layer = layer};
     const int64_t bytes = NAME(lay_out)(&job, &worker);
-    void *memory;
-    if (posix_memalign(&memory, 64, (size_t)bytes + 64)) return 1;
-    job.memory = memory;
+    char *memory = malloc((size_t)bytes + 128);  /* GNU's posix_memalign, until 2.38, leaves holes that nothing fits into */
+    if (!memory) return 1;
+    job.memory = memory + (64 - (uintptr_t)memory % 64);
     if (layer->half) {
         NAME(lay_out)(&job, &worker);
         memset(worker.operands, 0, (size_t)(job.memory + bytes - worker.operands));

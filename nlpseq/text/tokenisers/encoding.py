@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nlpseq.text.heap import PIECES, give_back
 from nlpseq.text.stream import token_type
 from nlpseq.text.tokenisers.sharing import share_pieces
+from nlpseq.text.tokenisers.subwords import MANY_WORDS
 from nlpseq.text.tokenisers.table import load_tokeniser
 from nlpseq.text.tokenisers.tokeniser import Tokeniser
 
@@ -47,6 +48,7 @@ def loaded_encoder(data: bytes) -> Callable[[str], EncodedPiece]:
 def encoder(tokeniser: Tokeniser) -> Callable[[str], EncodedPiece]:
     """A function that encodes a piece of text."""
     kind = token_type(tokeniser.size)
+    tokeniser.remember(MANY_WORDS)
 
     def encode(piece: str) -> EncodedPiece:
         ids = tokeniser.encode(piece, exact=False)

@@ -44,6 +44,10 @@ class SubwordTokeniser(Tokeniser):
     def encode(self, text: str, *, exact: bool = True) -> NDArray[np.int32]:
         return self._model.encode(text)
 
+    def remember(self, words: int) -> None:
+        if self._model.model:
+            self._model.words.most = words
+
     def segmentations(self, dropout: float, seed: int) -> Segmentations:
         """Random segmentations, for which a fraction `dropout` of the merges, or of the pieces, are left out."""
         return Segmentations(CUTS[self.kind], self._model.scores if self.units else {}, NUM_BYTES, dropout, seed)

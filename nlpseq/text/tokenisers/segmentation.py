@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlpseq.text.encodings import to_utf8
-from nlpseq.text.tokenisers.subwords import LONGEST_REMEMBERED, MOST_REMEMBERED, cut_into_words, is_spelled
+from nlpseq.text.tokenisers.subwords import LONGEST_REMEMBERED, MANY_WORDS, cut_into_words, is_spelled
 
 VARIANTS = 16
 NO_PIECE = float("-inf")
@@ -123,7 +123,7 @@ class Segmentations:
 class _Words(dict[str, list[bytes]]):
     """The ids of words in each of their segmentations; b"" for those that have not been needed yet.
 
-    MOST_REMEMBERED words are kept, and as many that were kept before them.
+    MANY_WORDS words are kept, and as many that were kept before them.
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class _Words(dict[str, list[bytes]]):
 
     def __missing__(self, word: str) -> list[bytes]:
         variants = self._older.get(word) or [b""] * VARIANTS
-        if len(self) >= MOST_REMEMBERED:
+        if len(self) >= MANY_WORDS:
             self._older = dict(self)
             self.clear()
         if len(word) <= LONGEST_REMEMBERED:

@@ -66,6 +66,9 @@ class Tokeniser(ABC):
     def encode(self, text: str, *, exact: bool = True) -> NDArray[np.int32]:
         """Ids [T] of any text; `exact` matters to the word tokeniser only."""
 
+    def remember(self, words: int) -> None:  # noqa: B027 - most kinds remember none
+        """Keep the ids of up to twice this number of words, which makes a long text faster to encode."""
+
     @property
     def size(self) -> int:
         """Number of tokens in the vocabulary, the 256 bytes included."""

@@ -18,6 +18,7 @@ from nlpseq.models.translator import line_ids
 from nlpseq.text.padding import Ids
 from nlpseq.text.stream import token_type
 from nlpseq.text.tokenisers import Tokeniser, load_tokeniser
+from nlpseq.text.tokenisers.subwords import MANY_WORDS
 from nlpseq.workers import available_cores, in_order
 
 ROWS = 512
@@ -84,6 +85,7 @@ def _in_order(name: str, settings: Any, rows: Iterable[Any], count: int, process
 def pairs_encoder(tokeniser: bytes) -> Callable[[Sequence[tuple[str, str]]], tuple[Encoded, ...]]:
     """The function that encodes pairs, for a worker process."""
     loaded = load_tokeniser(tokeniser)
+    loaded.remember(MANY_WORDS)
 
     def encode(pairs: Sequence[tuple[str, str]]) -> tuple[Encoded, ...]:
         sides = zip(*pairs, strict=True)
@@ -95,6 +97,7 @@ def pairs_encoder(tokeniser: bytes) -> Callable[[Sequence[tuple[str, str]]], tup
 def texts_encoder(settings: TextSettings) -> Callable[[Sequence[str]], tuple[Encoded, int]]:
     """The function that encodes texts, for a worker process."""
     loaded = load_tokeniser(settings.tokeniser)
+    loaded.remember(MANY_WORDS)
     longest = settings.longest
 
     def encode(texts: Sequence[str]) -> tuple[Encoded, int]:

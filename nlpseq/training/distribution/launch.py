@@ -26,6 +26,7 @@ from typing import IO
 from nlpseq.errors import Interrupted, OptionError, RunError
 from nlpseq.process import THREADS
 from nlpseq.tasks import LANGUAGE_MODEL, TASKS, Task
+from nlpseq.training.continuing import in_as_many_processes
 from nlpseq.training.distribution.processes import ALONE, Processes, ProcessLost, too_few_streams
 from nlpseq.training.parts import followed
 from nlpseq.training.requests import Request
@@ -63,7 +64,7 @@ def started_by_torchrun() -> bool:
 
 @contextmanager
 def open_processes(task: Task, request: Request) -> Iterator[Processes]:
-    """The processes of a run, seen from this one.
+    """The processes of a run, seen from this one; a run that is continued has as many as before, if not said otherwise.
 
     Raises OptionError if there are too few GPUs or if another process was asked for something else, and RunError if the
     processes do not find each other.
@@ -74,7 +75,9 @@ def open_processes(task: Task, request: Request) -> Iterator[Processes]:
             raise OptionError("processes", what, "leave out --processes")
         with _found(task, request) as processes:
             yield processes
-    elif request.processes > 1:
+        return
+    request = in_as_many_processes(request)
+    if request.processes > 1:
         _refuse_too_many(task, request)
         with _started(task, request) as processes:
             yield processes
@@ -168,7 +171,7 @@ def take_device(request: Request, index: int, count: int) -> bool:
     if request.training.device != "cpu" and torch.cuda.is_available():
         if count > (gpus := torch.cuda.device_count()):
             what = f"need a GPU each, and this machine has {gpus} for {count} of them"
-            raise OptionError("processes", what, f"--processes {gpus}" if gpus > 1 else "--device cpu")
+            raise OptionError("processes", what, f"--processes {gpus}")
         torch.cuda.set_device(index)
         return True
     if "OMP_NUM_THREADS" not in os.environ:

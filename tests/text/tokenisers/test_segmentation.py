@@ -160,7 +160,7 @@ def test_the_seed_and_the_generator_alone_decide(tokeniser: SubwordTokeniser, mo
     used = tokeniser.segmentations(0.4, 1)
     used.encode("\n".join(LINES), np.random.default_rng(5))
     assert used.encode(text, np.random.default_rng(1)).tolist() == expected
-    monkeypatch.setattr(segmentation, "MOST_REMEMBERED", 2)
+    monkeypatch.setattr(segmentation, "MANY_WORDS", 2)
     forgetful = tokeniser.segmentations(0.4, 1)
     assert [forgetful.encode(text, np.random.default_rng(1)).tolist() for _ in range(3)] == 3 * [expected]
     assert _encode(tokeniser, text, 0.4, seed=2).tolist() != expected

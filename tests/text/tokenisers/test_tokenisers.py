@@ -271,9 +271,9 @@ def test_words_that_are_remembered_are_spelled_as_in_a_whole_text(kind: str, tex
     assert all(len(word) <= subwords.LONGEST_REMEMBERED for word in model.words)
 
 
-def test_only_so_many_words_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subwords, "MOST_REMEMBERED", 3)
+def test_only_a_number_of_words_is_remembered() -> None:
     model = SubwordModel(train_subword_model("bpe", ["aa ab ba bb " * 9], 20))
+    model.words.most = 3
     ids = model.encode("aa ab ba bb aaa").tolist()
     assert list(model.words) == [" bb", " aaa"]
     assert model.encode("aa ab ba bb aaa").tolist() == ids

@@ -173,13 +173,31 @@ def test_processes_that_cannot_help_are_refused_before_any_is_started(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_goes_on_with_the_number_of_processes_that_it_names(tmp_path: Path) -> None:
+def test_a_run_goes_on_with_as_many_processes_as_it_had(tmp_path: Path) -> None:
     out = tmp_path / "run"
     asked = ["sentiment", "--minutes", "0.05", "--processes", "2", "--out", str(out), *SMALL]
     status, told = _run(tmp_path, *asked)
     assert status == 0, told
     (again,) = (line for line in told.splitlines() if line.startswith("the same model again: "))
     assert "--processes 2" in again
-    status, told = _run(tmp_path, "sentiment", "--resume", "--minutes", "0.05", "--out", str(out))
-    assert status == 0, told
-    assert "note: --processes 1 (was 2): the last bits will differ" in told
+    further = "sentiment", "--resume", "--minutes", "0.05", "--out", str(out)
+    status, told = _run(tmp_path, *further)
+    assert status == 0 and "2 processes | " in told and "processes 1" not in told, told
+    status, told = _run(tmp_path, *further, "--processes", "1")
+    assert status == 0 and "note: --processes 1 (was 2): the last bits will differ" in told, told
+
+
+def test_a_killed_run_of_two_processes_is_continued_to_the_same_bits(tmp_path: Path) -> None:
+    asked = ["lm", "--steps", "6", "--save-every", "2", "--processes", "2", "--sequence-length", "16", *SMALL]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert _run(tmp_path, *asked, "--out", str(whole))[0] == 0
+    run = _start(tmp_path, *asked, "--out", str(killed))
+    try:
+        _wait_for(killed / "resume.safetensors")
+    finally:
+        run.kill()
+        run.communicate(timeout=SECONDS)
+    status, told = _run(tmp_path, "lm", "--resume", "--out", str(killed))
+    assert status == 0 or "its run is finished" in told, told
+    models = [read_tensors(folder / "model.safetensors")[1] for folder in (whole, killed)]
+    assert all((models[0][name] == models[1][name]).all() for name in models[0])
