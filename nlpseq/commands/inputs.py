@@ -182,9 +182,11 @@ def one_text(argument: str | None, command: str, example: str) -> str:
         return argument
     argument = argument or "-"
     name = "stdin" if argument == "-" else argument
-    batches = (batch for _, batch in find_input((argument,), command, quiet=False).batches())
+    batches: Iterable[list[bytes]] = (batch for _, batch in find_input((argument,), command, quiet=False).batches())
     if argument == "-" and is_terminal():
         batches = ([batch[0]] for batch in islice(batches, 1))
+    elif argument == "-":
+        batches = read_batches(standard_input(), stops=True)
     lines = _gathered(batches, CorpusError(name, f"it has {TOO_MUCH} for one text", f"head -1 FILE | {command}"))
     if not lines:
         raise CorpusError(name, "it is empty", f"{command} {shlex.quote(example)}")
@@ -205,7 +207,7 @@ def piped_text(*, quiet: bool) -> str:
             output.note("note: no text came on standard input, and none is continued", quiet=quiet)
             source = None
     too_long = CorpusError("stdin", f"it has {TOO_MUCH} to be continued", "tail -c 10000 FILE | nlpseq generate")
-    lines = _gathered(() if source is None else read_batches(source), too_long)
+    lines = _gathered(() if source is None else read_batches(source, stops=True), too_long)
     text, status = decode_line(b"\n".join(lines).removeprefix(BYTE_ORDER_MARK))
     if status == INVALID:
         output.note("note: the text was not UTF-8, and read byte by byte", quiet=quiet)

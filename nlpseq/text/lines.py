@@ -101,14 +101,15 @@ def read_batches(
     name: str = "stdin",
     *,
     pauses: bool = False,
+    stops: bool = False,
 ) -> Iterator[list[bytes]]:
     """Lines without their newlines, in batches: all lines waiting on the descriptor, up to `budget` bytes.
 
     Blocks only while there is no whole line. Text after the last newline is a line too. A line of more than `longest`
-    bytes is cut to `longest + 1`. With `pauses`, an empty batch comes before each wait for a descriptor. Raises
-    CorpusError, about `name`, if reading fails.
+    bytes is cut to `longest + 1`, and with `stops` it is the last. With `pauses`, an empty batch comes before each wait
+    for a descriptor. Raises CorpusError, about `name`, if reading fails.
     """
-    return cut_lines(_blocks(source, budget, name, pauses=pauses), longest)
+    return cut_lines(_blocks(source, budget, name, pauses=pauses), longest, stops=stops)
 
 
 def read_file(path: str, longest: int = LONGEST_LINE, *, pauses: bool = False) -> Iterator[list[bytes]]:
@@ -129,7 +130,9 @@ def read_file(path: str, longest: int = LONGEST_LINE, *, pauses: bool = False) -
         raise CorpusError(path, f"it cannot be read: {error.strerror or error}") from None
 
 
-def cut_lines(blocks: Iterable[bytes | None], longest: int = LONGEST_LINE) -> Iterator[list[bytes]]:
+def cut_lines(
+    blocks: Iterable[bytes | None], longest: int = LONGEST_LINE, *, stops: bool = False
+) -> Iterator[list[bytes]]:
     """The lines that each block completes, a list for each block; long and last lines as in `read_batches`.
 
     None among the blocks becomes an empty list.
@@ -144,6 +147,8 @@ def cut_lines(blocks: Iterable[bytes | None], longest: int = LONGEST_LINE) -> It
         if rest:
             yield [bytes(pending), *(line[: longest + 1] for line in rest[:-1])]
             pending = bytearray(rest[-1][: longest + 1])
+        if stops and len(pending) > longest:
+            break
     if pending:
         yield [bytes(pending)]
 

@@ -220,6 +220,14 @@ def test_objects_read_as_plain_text_are_told(tmp_path: Path, capfd: pytest.Captu
     assert capfd.readouterr().err == f"note: {path} is read as plain text; --jsonl reads its objects\n"
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no /dev/zero")
+def test_an_endless_input_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/zero") as zero:
+        monkeypatch.setattr("sys.stdin", zero)
+        with pytest.raises(CorpusError, match="over 16 MiB, too much for one text"):
+            one_text(None, "nlpseq inspect words", "a dull film")
+
+
 def test_one_text_is_an_argument_a_file_or_standard_input(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n")
     assert one_text("a text\nof two lines\n", COMMAND, "x") == "a text\nof two lines\n"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,11 @@ def test_a_line_beyond_the_limit_is_handed_on_cut() -> None:
 
 def test_an_endless_line_takes_constant_memory() -> None:
     assert flat(cut_lines((b"x" * 1000 for _ in range(100_000)), longest=5000)) == [b"x" * 5001]
+
+
+def test_an_endless_line_ends_what_wants_a_single_text() -> None:
+    blocks = chain([b"a\nb"], repeat(b"0123456789"))
+    assert list(cut_lines(blocks, 12, stops=True)) == [[b"a"], [b"b012345678901"]]
 
 
 def test_lines_that_cannot_be_decoded_keep_their_bytes() -> None:

@@ -35,9 +35,11 @@ COVERAGE = 0.9995  # fraction of the corpus' characters that the alphabet covers
 
 _NUM_BYTES = 256
 FEW_WORDS, MANY_WORDS = 4_096, 100_000  # whose ids are remembered, and as many older ones
+AT_ONCE = 1 << 20  # characters that are cut into words at once
 LONGEST_REMEMBERED = 32  # characters of such a word, with the spaces before it
 _RESERVED = "\x00-\x1f\x7f-\x9f\u2581\u2585\ud800-\udfff"
 _WORD = re.compile(f" *[^ {_RESERVED}]+| +|[{_RESERVED}]+")
+_FIRST_SPACE = re.compile("(?<! ) ")  # of a word; no word before it reaches beyond it
 _RESERVED_CHARACTER = re.compile(f"[{_RESERVED}]")
 
 
@@ -78,13 +80,23 @@ class SubwordModel:
         """Ids [T] of any text."""
         if not self.model:
             return np.frombuffer(to_utf8(text), np.uint8).astype(np.int32)
-        joined = b"".join(map(self.words.__getitem__, cut_into_words(text)))
+        known = self.words.__getitem__
+        joined = b"".join(b"".join(map(known, cut_into_words(part))) for part in _parts(text))
         return np.frombuffer(joined, self.words.dtype).astype(np.int32)
 
 
 def cut_into_words(text: str) -> list[str]:
     """The words of a text, each with the spaces before it, and its runs of characters that are spelled in bytes."""
     return _WORD.findall(text)
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A text in parts of about AT_ONCE characters, each with whole words, for the words of a long text are many."""
+    start = 0
+    while len(text) - start > AT_ONCE and (end := _FIRST_SPACE.search(text, start + AT_ONCE)):
+        yield text[start : end.start()]
+        start = end.start()
+    yield text[start:]
 
 
 def is_spelled(word: str) -> bool:

@@ -11,10 +11,14 @@ import numpy as np
 from nlpseq.errors import TokeniserError
 from nlpseq.text.tokenisers import Tokeniser
 
+BLOCK = 1 << 16  # ids of a line that are written at once
+
 
 def encode_line(tokeniser: Tokeniser, line: bytes) -> bytes:
     """The ids of a line, as text."""
-    return b" ".join(b"%d" % token for token in _ids(tokeniser, line).tolist())
+    ids = _ids(tokeniser, line)
+    blocks = (ids[start : start + BLOCK].tolist() for start in range(0, len(ids), BLOCK))
+    return b" ".join(b" ".join(b"%d" % token for token in block) for block in blocks)
 
 
 def spell_line(tokeniser: Tokeniser, line: bytes) -> bytes:

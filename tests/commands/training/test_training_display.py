@@ -133,6 +133,7 @@ def show(tmp_path: Path) -> Show:
             files=lambda: files,
             all_files=lambda: files,
             files_before=lambda: (),
+            given=frozenset(),
             processes=1,
         )
         fake: Any = SimpleNamespace(corpus="stories", load=lambda what: make)

@@ -43,7 +43,9 @@ MANY = [
 
 def run_interpreted(name: str) -> None:
     """Run a file of tests with Triton's interpreter."""
-    program = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__).parent / name)]
+    of_triton = "ignore:Conversion of an array:DeprecationWarning"  # which the interpreter of 3.6 causes in NumPy
+    options = ["-q", "-p", "no:cacheprovider", "-W", of_triton]
+    program = [sys.executable, "-m", "pytest", *options, str(Path(__file__).parent / name)]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

@@ -271,6 +271,15 @@ def test_words_that_are_remembered_are_spelled_as_in_a_whole_text(kind: str, tex
     assert all(len(word) <= subwords.LONGEST_REMEMBERED for word in model.words)
 
 
+@given(st.text(alphabet="ab \n\u2581", max_size=60), st.integers(1, 9))
+def test_a_long_text_has_the_words_of_a_short_one(text: str, size: int) -> None:
+    model = SubwordModel(train_subword_model("bpe", ["aa ab ba bb " * 9], 20))
+    expected = model.encode(text).tolist()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subwords, "AT_ONCE", size)
+        assert model.encode(text).tolist() == expected
+
+
 def test_only_a_number_of_words_is_remembered() -> None:
     model = SubwordModel(train_subword_model("bpe", ["aa ab ba bb " * 9], 20))
     model.words.most = 3
