@@ -86,7 +86,7 @@ def filters(models: dict[str, Path], folder: Path, sources: Path) -> list[Filter
             most=2000,
         ),
         Filter("nearest", ("nearest", "-m", lm, "--json", "--in", str(known)), most=9000),
-        Filter("nearest (words)", ("nearest", "-m", classifier, "--json"), most=500),
+        Filter("nearest (words)", ("nearest", "-m", classifier, "--json"), "words", most=500),
     ]
 
 
@@ -322,7 +322,7 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments: Any = parser.parse_args(words)
     lines = {
         kind: make_lines(kind, arguments.lines, random.Random(f"{arguments.seed} {kind}"))
-        for kind in ("text", "objects", "ids")
+        for kind in ("text", "objects", "ids", "words")
     }
     findings: list[Finding] = []
     tried = []

@@ -51,8 +51,8 @@ ENDS_WELL = 60.0  # seconds a child has to end in once its input has ended, for 
 
 
 def make_lines(kind: str, count: int, draw: random.Random) -> list[bytes]:
-    """Lines of a kind: `text`, `objects` or `ids`."""
-    make = {"text": _text, "objects": _object, "ids": _ids}[kind]
+    """Lines of a kind: `text`, `objects`, `ids` or `words`, one to a line."""
+    make = {"text": _text, "objects": _object, "ids": _ids, "words": _word}[kind]
     return [make(number, draw) for number in range(count)]
 
 
@@ -81,6 +81,10 @@ def _ids(number: int, draw: random.Random) -> bytes:
         return _text(number, draw)
     numbers = [48 + int(digit) for digit in str(number)] + draw.choices(range(300), k=draw.randrange(9))
     return b" ".join(b"%d" % each for each in numbers)
+
+
+def _word(number: int, draw: random.Random) -> bytes:
+    return _text(number, draw) if draw.random() < 0.2 else draw.choice(WORDS)
 
 
 @dataclass(frozen=True)

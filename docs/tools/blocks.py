@@ -178,7 +178,8 @@ def difference(example: Example, found: list[str], *, measured: bool = False) ->
 
 
 def _first_words(lines: list[str]) -> list[str]:
-    return [line.split()[0] for line in lines if line.strip()]
+    """The first word of each line; of a signature without what depends on versions of sacrebleu and sentencepiece."""
+    return [re.sub(r"\|version:[\d.]+$|#[0-9a-f]{8}", "", line.split()[0]) for line in lines if line.strip()]
 
 
 def shown(example: Example, found: list[str]) -> list[str]:

@@ -30,6 +30,7 @@ _MAGIC = {
     b"PAR1": ("a parquet file", "write its text column to a text file; for pairs or labelled texts, name it .parquet"),
     b"\xd0\xcf\x11\xe0": ("an old or encrypted Office document", "save it as .docx or as text, without a password"),
 }
+NO_NUL = "tr -d '\\000'"
 HEAD = 8192  # bytes that tell a text from other files
 _CONTROL = re.compile(rb"[\0-\x07\x0e-\x1a\x1c-\x1f]")
 MOST_CONTROL = 0.01  # of the bytes of a text
@@ -215,9 +216,20 @@ def iconv_command(name: str, encoding: str) -> str:
     return f"{shell_input(name, command)} > {new_name(name, f'.utf8{suffix}')}"
 
 
+def _is_utf8(sample: bytes) -> bool:
+    """Whether bytes are UTF-8, but for a character at their end that is cut."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def encoding_hint(name: str, sample: bytes) -> str:
     """What to do about a file in which the bytes `sample` are not UTF-8 text."""
     encoding = likely_encoding(sample)
+    if not encoding and b"\0" in sample and _is_utf8(sample.replace(b"\0", b"")):
+        return f"if it is a text: {shell_input(name, NO_NUL)} > {new_name(name, '.clean.txt')}"
     if not encoding:
         return "a corpus is a text file in UTF-8"
     reason = "to drop the damaged bytes" if encoding == "UTF-8" else f"if it is {encoding}"

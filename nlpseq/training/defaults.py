@@ -115,7 +115,7 @@ def complete(
     )
     _refuse_useless_ngrams(model, training)
     _refuse_useless_drop(model, training)
-    dropout = training.dropout if training.dropout is not None else _dropout(passes, large)
+    dropout = training.dropout if training.dropout is not None else _dropout(passes, hidden, large)
     while streams > 1 and _bytes(facts, model, streams * steps) > MEMORY_FRACTION * facts.memory:
         streams //= 2
     batch, steps = fit_batch(facts.tokens, training.batch_size or streams, steps)
@@ -272,11 +272,12 @@ def _hidden_size(facts: Circumstances, read: float | None, embedding: int | None
     return min(HIDDEN_SIZES, key=distance)
 
 
-def _dropout(passes: float, large: bool) -> float:
-    """Zero for characters that are read a few times, more for a text that is read many times, most for words."""
+def _dropout(passes: float, hidden: int, large: bool) -> float:
+    """More for a text that is read many times: for characters none at a few, more for more units; most for words."""
     if large:
         return round(min(0.5, 0.15 * math.log2(1 + passes)), 2)
-    return round(min(0.3, 0.15 * math.log2(max(1.0, passes / 2.5))), 2)
+    most = 0.3 * math.pow(hidden / REFERENCE_SIZE, 0.25)
+    return round(min(most, 0.15 * math.log2(max(1.0, passes / 2.5))), 2)
 
 
 def _ngram_dropout(ngrams: int, passes: float) -> float:

@@ -79,7 +79,7 @@ class RunFolder:
         was_never_saved = has_config(self.path) and (self.tokens.exists() or not self.model.exists())
         if resume and not (has_state or was_never_saved):
             if not used:
-                reason, hint = "it holds no run", "leave out --resume"
+                reason, hint = "it holds no run", "leave out --resume, and name the corpus"
             else:
                 reason, hint = "its state is gone", f"--init-from {self.path} --out FOLDER starts from its model"
             raise RunError(str(self.path), f"cannot be resumed: {reason}", hint)

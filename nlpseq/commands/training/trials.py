@@ -104,13 +104,13 @@ def show_report(report: Mapping[str, Any], screen: Screen, *, json: bool) -> Non
         output.write_json(report)
     else:
         output.write_lines([_result(report), *evaluation_lines(report["test"])])
+    were_tried = any(trial["options"] for trial in report["trials"])
     if report["stopped"] is not None:
         screen.say("stopped: the best run so far is kept")
     elif report["defaults_are_best"]:
-        were_tried = any(trial["options"] for trial in report["trials"])
         screen.say("no other options were " + ("better than the defaults" if were_tried else "tried"))
     screen.say(f"the same model again: {report['command']}")
-    if report["command_for_whole"]:
+    if report["command_for_whole"] and were_tried:
         screen.say(f"the same options for the whole corpus: {report['command_for_whole']}")
 
 

@@ -11,6 +11,7 @@ space: the uncompressed text until training begins, and the ids and 16 bytes a p
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -140,6 +141,13 @@ def tokenise_pairs(
     return open_pairs(folder)
 
 
+def _in_both(train: Pairs, held_out: Pairs) -> int:
+    """The number of held-out pairs that are pairs for training too; the held-out ones are in memory meanwhile."""
+    held = Counter(zip(held_out.sources, held_out.targets, strict=True))
+    shared = {pair for pair in zip(train.sources, train.targets, strict=True) if pair in held}
+    return sum(held[pair] for pair in shared)
+
+
 def _read_synthetic(names: Sequence[str], folder: Path, watch: Watch) -> Pairs:
     """The synthetic pairs; the first two columns of a table if its header does not name them."""
     try:
@@ -167,6 +175,9 @@ def _facts(parts: Mapping[str, Pairs], files: Mapping[str, Sequence[str]], count
             "synthetic_pairs": counts["synthetic"],
         }
     notes = list(dict.fromkeys(chain.from_iterable(pairs.notes for pairs in parts.values())))
+    if shared := _in_both(parts["train"], parts["valid"]):
+        both = f"{shared:,} of {len(parts['valid']):,} validation pairs are also trained on"
+        notes.append(f"{both}: their scores are too good")
     return {**facts, "notes": notes} if notes else facts
 
 

@@ -30,6 +30,16 @@ def test_the_chosen_columns_of_pairs_are_said(tmp_path: Path) -> None:
         f"{valid}: its cells are separated by semicolons",
         f"{valid}: its first row is taken as a header: n, s, t",
         "source: column `s`, target: column `t`",
+        f"{len(PAIRS)} of {len(PAIRS)} validation pairs are also trained on: their scores are too good",
+    ]
+
+
+def test_held_out_pairs_that_are_repeated_are_said(tmp_path: Path) -> None:
+    pairs = [(f"word {number}", f"wort {number}") for number in range(60)]
+    name = write(tmp_path / "a.tsv", [*pairs, *pairs[:3]])
+    facts = tokenise_pairs([name], (), tmp_path, two_files=False, tokens="char").facts
+    assert facts["notes"] == [
+        f"3 of {63 - facts['pairs']} validation pairs are also trained on: their scores are too good"
     ]
 
 
