@@ -20,11 +20,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from nlpseq.commands import output
 from nlpseq.commands.inputs import Input, LineOptions
 from nlpseq.decoding.statuses import CUT, IN_PART
-from nlpseq.text.heap import PIECES, give_back
+from nlpseq.text.heap import give_back
 from nlpseq.text.lines import (
     BYTE_ORDER_MARK,
     FIRST_LINES,
     INVALID,
+    LINES_AT_ONCE,
     LONGEST_LINE,
     OK,
     TOO_LONG,
@@ -77,7 +78,7 @@ def _portions(
 
     An empty portion comes before each wait for input. Answers leave holes in the heap, which are given back.
     """
-    number = 0
+    answered = 0
     for first, batch in source.batches(longest, pauses=True):
         if first and batch and not every_byte and len(batch[0]) <= longest:
             batch[0] = batch[0].removeprefix(BYTE_ORDER_MARK)
@@ -85,9 +86,10 @@ def _portions(
         for lines in [batch] if whole_batches else portions(batch):
             yield lines, waiting
             waiting -= len(lines)
-            number += 1
-            if number % PIECES == 0:
+            answered += len(lines)
+            if answered >= LINES_AT_ONCE:
                 give_back()
+                answered = 0
 
 
 @dataclass(frozen=True)
