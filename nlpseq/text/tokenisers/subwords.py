@@ -8,7 +8,7 @@ fallback. No piece crosses a control character, and a tab costs a token.
 A piece may start with spaces, but has no space after another character, so the pieces of a text are those of its words.
 Words are repeated, so their ids are remembered. This makes encoding several times faster; scripts without spaces gain
 nothing. Few words are remembered unless a corpus is encoded: a filter's memory then hardly grows with its input, and
-lines take a fifth longer to encode than with MANY_WORDS, which are up to 30 MB.
+lines take two fifths longer to encode than with MANY_WORDS, which are up to 30 MB.
 
 A corpus is sampled to SAMPLE_CHARACTERS: every second line, every fourth, and so on, evenly over the whole corpus and
 always the same lines. The sample is in memory while the pieces are learned.
