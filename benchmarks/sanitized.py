@@ -103,7 +103,7 @@ def load() -> None:
 
 def run_tests(variables: dict[str, str], tests: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Run tests with the library; this module is a plugin of pytest that calls `load`."""
-    words = [sys.executable, "-m", "pytest", "-p", "sanitized", "-p", "no:cacheprovider", "-q", *tests]
+    words = [sys.executable, "-m", "pytest", "-p", "sanitized", "-p", "no:cacheprovider", "-q", "--capture=sys", *tests]
     return subprocess.run(words, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
 
 
@@ -116,9 +116,7 @@ def main() -> int:
     """Build the library, run the tests of compiled code with it, and show what they say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plain", action="store_true", help="compile the plain kind only")
-    parser.add_argument(
-        "tests", nargs="*", default=["tests/native", "tests/kernels/cpu"], help="[default: all of them]"
-    )
+    parser.add_argument("tests", nargs="*", default=TESTS, help=f"[default: {' '.join(TESTS)}]")
     arguments = parser.parse_args()
     if reason := why_not():
         print(f"not built: {reason}")

@@ -53,7 +53,8 @@ static void NAME(read_block)(const struct recurrence *layer, const struct NAME(p
                              int64_t one, int64_t start, vec block[LANES]) {
     const int64_t unit = (vector + (product->gates > 1 ? 0 : one)) * LANES, gate = product->gates > 1 ? one : 0;
     const int64_t units = layer->size - unit, deep = product->depth - start;
-    const lanes used = NAME(first)(units < LANES ? units : LANES), down = NAME(first)(deep < LANES ? deep : LANES);
+    const lanes used = NAME(first)(units < LANES ? units : LANES);
+    const lanes down = NAME(first)(deep < 0 ? 0 : deep < LANES ? deep : LANES); /* none of a row that only pads */
     const real *weight = (const real *)layer->weight + product->row * layer->size;
     for (int64_t lane = 0; lane < LANES; lane++) {
         block[lane] = (vec){0};
