@@ -104,16 +104,16 @@ def remove_abandoned(path: Path) -> None:
                 os.close(descriptor)
 
 
-def lock(descriptor: int, *, wait: bool = False) -> bool | None:
+def lock(descriptor: int, *, wait: bool = False, shared: bool = False) -> bool | None:
     """Lock an open file or folder until it is closed, or until this process ends in whatever way.
 
-    False if another process holds the lock, unless to `wait` for it; None if there are no such locks, as on Windows
-    and some network file systems.
+    Locks that are `shared` do not exclude each other. False if another process holds the lock, unless to `wait` for it;
+    None if there are no such locks, as on Windows and some network file systems.
     """
     if fcntl is None:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except OSError:
@@ -179,13 +179,6 @@ def is_locked(path: Path) -> bool:
     except OSError:
         return False
     try:
-        if fcntl is None:
-            return False
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+        return lock(descriptor, shared=True) is False
     finally:
         os.close(descriptor)
-    return False

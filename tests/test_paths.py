@@ -109,7 +109,7 @@ def test_only_files_are_replaced(other: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/dev/null", "/dev/stdout", "/dev/fd/1", "/dev/new"])
 def test_no_file_takes_the_place_of_a_device(path: str) -> None:
-    """`need_target` alone is asked: it writes nothing, whoever runs the test."""
+    """The test calls `need_target` only, which writes nothing, even as root."""
     with pytest.raises(RunError) as raised:
         paths.need_target(path, "--save-state")
     assert raised.value.what == "is a device, not a file" and raised.value.hint == "--save-state FILE"

@@ -158,7 +158,7 @@ class RunState:
             for name, shape in shapes.items():
                 value = values.get(name)
                 if value is None or value.shape != shape or value.dtype != np.float32 or not is_finite(value):
-                    raise ValueError(f"the {kind} {name} is none that a run saves")
+                    raise ValueError(f"the {kind} {name} is missing, not finite, or of another shape or type")
         self._assign({k: torch.from_numpy(v) for k, v in parameters.items()})
         for name in self.averages:
             self.averages[name].copy_(torch.from_numpy(averages[name]))
@@ -174,7 +174,7 @@ class RunState:
             try:
                 restore_generator(self.task.generator, random)
             except RuntimeError as error:  # torch compares it
-                raise ValueError("the state of its random numbers is none") from error
+                raise ValueError("the state of its random numbers is not valid") from error
         self.counters.restore(counters)
 
     @contextmanager

@@ -27,6 +27,15 @@ def an_empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
 
 
 @pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A text of 300 lines that are much alike."""
+    path = tmp_path / "test.txt"
+    text = "".join(f"the cat {number} sat on the mat, où es-tu?\n" for number in range(300))
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
 def nlpseq() -> Callable[..., Result]:
     """`nlpseq("score", "-m", path, input=b"..")`: what the program does, in this process."""
 

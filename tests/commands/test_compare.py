@@ -26,15 +26,6 @@ from nlpseq.text.tokenisers import train_tokeniser
 Run = Callable[..., Result]
 MakeModel = Callable[..., Path]
 
-TEXT = "".join(f"the cat {number} sat on the mat, où es-tu?\n" for number in range(300))
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    path = tmp_path / "test.txt"
-    path.write_text(TEXT, encoding="utf-8")
-    return path
-
 
 @pytest.fixture
 def labels(tmp_path: Path) -> dict[str, Path]:

@@ -16,15 +16,6 @@ from nlpseq.errors import OptionError
 
 Run = Callable[..., Result]
 
-TEXT = "".join(f"the cat {number} sat on the mat, où es-tu?\n" for number in range(300))
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    path = tmp_path / "test.txt"
-    path.write_text(TEXT, encoding="utf-8")
-    return path
-
 
 def test_scores_of_a_text_have_intervals(nlpseq: Run, model_path: Path, corpus: Path) -> None:
     done = nlpseq("evaluate", "-m", model_path, corpus, "--confidence", "--json")
